@@ -1,0 +1,115 @@
+"""``steradian compare``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from steradian.cli.output import columns, command_line, print_json, say
+from steradian.cli.settings import (
+    BatchSize,
+    DryRun,
+    Encoder,
+    Epochs,
+    ExistOk,
+    ImageSize,
+    Json,
+    LearningRate,
+    Root,
+    Seed,
+    Settings,
+    changed_recipe,
+)
+
+
+def compare(
+    data: Annotated[str, typer.Argument(help="Built-in name, folder, .zip, .npz or .csv.", metavar="DATA")],
+    losses: Annotated[str | None, typer.Option(help="Techniques, separated by commas.", metavar="A,B,…")] = None,
+    dims: Annotated[str, typer.Option(help="Embedding sizes, separated by commas.", metavar="2,3")] = "2,3",
+    seeds: Annotated[int, typer.Option(help="Runs of each technique.", min=1)] = 1,
+    epochs: Epochs = None,
+    encoder: Encoder = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results (default: runs/compare-DATA).")] = None,
+    root: Root = None,
+    image_size: ImageSize = None,
+    batch_size: BatchSize = None,
+    lr: LearningRate = None,
+    seed: Seed = None,
+    jobs: Annotated[int | None, typer.Option(help="Cells at once (default: one per core on a CPU).", min=1)] = None,
+    setting: Settings = None,
+    exist_ok: ExistOk = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Train every technique on the same images with the same budget and write one report.
+
+    The same command again goes on where it was stopped, and more --seeds, --losses or --dims add to what is there.
+
+    Examples:
+
+    \b
+      steradian compare digits
+      steradian compare mnist --seeds 3 --losses softmax,arcface
+      steradian compare photos/ --dims 2,3,16 --out runs/photos
+    """
+    from steradian.errors import UsageError
+    from steradian.files import write_text
+    from steradian.studies import compare as study
+    from steradian.studies.compare_report import build_report
+    from steradian.training.progress import shown
+    from steradian.training.recipe import Recipe
+
+    try:
+        sizes = tuple(dict.fromkeys(int(part) for part in dims.split(",") if part.strip()))
+    except ValueError as error:
+        raise UsageError(f"--dims {dims}: expected whole numbers separated by commas, such as 2,3.") from error
+    names = (
+        tuple(dict.fromkeys(part.strip() for part in losses.split(",") if part.strip())) if losses else study.TECHNIQUES
+    )
+    given = {
+        "data.source": data,
+        "data.root": root,
+        "data.image_size": image_size,
+        "encoder": encoder,
+        "training.epochs": epochs,
+        "training.batch_size": batch_size,
+        "training.learning_rate": lr,
+        "training.seed": seed,
+    }
+    comparison = study.Comparison(changed_recipe(Recipe(), given, setting), names, sizes, seeds)
+    if dry_run:
+        cells = study.dry_run(comparison, command_line())
+        print_json({"dry_run": cells}) if json else print(f"Dry run passed: {', '.join(cells)}. Nothing was kept.")
+        return
+    folder = out if out is not None else Path("runs") / f"compare-{Path(data).stem}"
+    found = study.compare(
+        comparison, folder, command=command_line(), jobs=jobs, exist_ok=exist_ok, quiet=json, decoding=shown
+    )
+    write_text(folder / "report.html", build_report(found).html())
+    if json:
+        print_json(
+            {
+                "report": str(folder / "report.html"),
+                "results": str(folder / "results.csv"),
+                "cells": study.rows(found),
+                "failures": found.failures,
+            }
+        )
+    else:
+        print(_summary(found))
+        print(f"\nreport   {folder / 'report.html'}\nresults  {folder / 'results.csv'}")
+    if found.failures:
+        for name, why in found.failures.items():
+            say(f"Error: {name} failed: {why}")
+        raise typer.Exit(1)
+
+
+def _summary(found: object) -> str:
+    from steradian.studies.compare import Compared
+    from steradian.studies.summary import summary_rows
+
+    if not isinstance(found, Compared):
+        raise TypeError("a summary is of a comparison")
+    return columns(summary_rows(found), ("technique", "dims", "k-means", "accuracy", "5-NN", "EER", "s/epoch"))

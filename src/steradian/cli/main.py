@@ -1,0 +1,74 @@
+"""The entry point: verbs, and one place where errors become messages and exit codes.
+
+Nothing here imports torch, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from steradian.cli import classify, compare, data, evaluate, losses, train
+from steradian.cli.output import say
+from steradian.errors import SteradianError
+from steradian.version import __version__
+
+app = typer.Typer(
+    name="steradian",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Train image recognizers on the hypersphere and compare techniques on your own images.
+
+Examples:
+
+
+  steradian compare digits                    all techniques, one report
+  steradian compare photos/ --seeds 3         your folder, a class each
+  steradian train photos/ --out runs/photos   one recognizer
+  steradian classify runs/photos cat.jpg      name an image
+""",
+)
+app.command("compare")(compare.compare)
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("classify")(classify.classify)
+app.command("data")(data.data)
+app.command("losses")(losses.losses)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"steradian {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options before the verb."""
+
+
+def main() -> None:
+    """Run the command. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C."""
+    try:
+        app()
+    except SteradianError as error:
+        say(f"Error: {error}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        say("Stopped. Run the same command again to go on from here.")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""What the command prints, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from steradian.files import finite
+
+
+def command_line() -> str:
+    """What the user typed, for the record."""
+    return shlex.join(["steradian", *sys.argv[1:]])
+
+
+def print_json(content: Any) -> None:
+    """One JSON document on standard output; NaN is null."""
+    print(json.dumps(finite(content), indent=2, ensure_ascii=False, default=str))
+
+
+def say(text: str) -> None:
+    """A line about what is going on, on standard error, so that standard output is the answer alone."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def columns(rows: Sequence[Sequence[str]], header: Sequence[str] | None = None) -> str:
+    """Rows as aligned columns of text."""
+    everything = [list(map(str, header)), *rows] if header is not None else [list(row) for row in rows]
+    widths = (
+        [max(len(str(row[place])) for row in everything) for place in range(len(everything[0]))] if everything else []
+    )
+    lines = [
+        "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in everything
+    ]
+    return "\n".join(lines)
+
+
+def bullets(lines: Sequence[str], mark: str) -> None:
+    """Lines about warnings, on standard error."""
+    for line in lines:
+        say(f"{mark} {line}")

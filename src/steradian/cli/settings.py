@@ -1,0 +1,44 @@
+"""From options on the command line to a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from steradian.errors import UsageError
+
+if TYPE_CHECKING:
+    from steradian.training.recipe import Recipe
+
+Root = Annotated[str | None, typer.Option(help="Folder with the files of a built-in set.", metavar="DIR")]
+Encoder = Annotated[str | None, typer.Option(help="'small' (default up to 64 px) or any timm name.", metavar="NAME")]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the training images.", min=1)]
+ImageSize = Annotated[int | None, typer.Option(help="Pixels per side (default: native, at most 64).", min=4, max=1024)]
+BatchSize = Annotated[int | None, typer.Option(help="Images per step.", min=2)]
+LearningRate = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")]
+Seed = Annotated[int | None, typer.Option(help="First seed.", min=0)]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Any setting of a recipe, such as training.clip=1. Repeatable.", metavar="KEY=VALUE"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+ExistOk = Annotated[bool, typer.Option("--exist-ok", help="Write into a folder that holds other things.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="One batch through every stage; nothing is kept.")]
+
+
+def changed_recipe(recipe: Recipe, given: dict[str, Any], settings: Sequence[str] | None) -> Recipe:
+    """``recipe`` with the options that were given, then those of ``--set``."""
+    import yaml
+
+    changes = {key: value for key, value in given.items() if value is not None}
+    for setting in settings or ():
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set {setting}: expected KEY=VALUE, such as training.clip=1.")
+        try:
+            changes[key.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {setting}: {text!r} is no value ({error}).") from error
+    return recipe.changed(**changes)

@@ -1,0 +1,97 @@
+"""``steradian train``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from steradian.cli.output import bullets, columns, command_line, print_json, say
+from steradian.cli.settings import (
+    BatchSize,
+    DryRun,
+    Encoder,
+    Epochs,
+    ExistOk,
+    ImageSize,
+    Json,
+    LearningRate,
+    Root,
+    Seed,
+    Settings,
+    changed_recipe,
+)
+
+
+def train(
+    source: Annotated[
+        str, typer.Argument(help="Built-in name, folder, .zip, .npz, .csv, or a recipe (.yaml).", metavar="DATA|RECIPE")
+    ],
+    loss: Annotated[str | None, typer.Option(help="Technique; see 'steradian losses'.", metavar="NAME")] = None,
+    encoder: Encoder = None,
+    embedding_size: Annotated[int | None, typer.Option(help="Dimensions of the embedding.", min=1)] = None,
+    epochs: Epochs = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder (default: runs/DATA).")] = None,
+    root: Root = None,
+    image_size: ImageSize = None,
+    batch_size: BatchSize = None,
+    lr: LearningRate = None,
+    seed: Seed = None,
+    setting: Settings = None,
+    exist_ok: ExistOk = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Train one recognizer, measure it on held-out images and save it.
+
+    The same command again goes on where it was stopped.
+
+    Examples:
+
+    \b
+      steradian train digits --out runs/digits
+      steradian train photos/ --loss cosface --embedding-size 128
+      steradian train recipe.yaml --set training.seed=1
+    """
+    from steradian.studies.evaluation import numbers_in_words
+    from steradian.studies.single_run import dry_run as rehearse
+    from steradian.studies.single_run import train_run
+    from steradian.training.progress import shown
+    from steradian.training.recipe import Recipe, read_recipe
+
+    is_recipe = Path(source).suffix.lower() in (".yaml", ".yml")
+    given = {
+        "data.source": None if is_recipe else source,
+        "data.root": root,
+        "data.image_size": image_size,
+        "encoder": encoder,
+        "embedding_size": embedding_size,
+        "loss.name": loss,
+        "training.epochs": epochs,
+        "training.batch_size": batch_size,
+        "training.learning_rate": lr,
+        "training.seed": seed,
+    }
+    recipe = changed_recipe(read_recipe(Path(source)) if is_recipe else Recipe(), given, setting)
+    if dry_run:
+        rehearse(recipe, command=command_line())
+        print_json({"dry_run": True}) if json else print(
+            "Dry run passed: one batch through every stage. Nothing was kept."
+        )
+        return
+    folder = out if out is not None else Path("runs") / Path(recipe.data.source if is_recipe else source).stem
+    run = train_run(recipe, folder, command=command_line(), exist_ok=exist_ok, quiet=json, decoding=shown)
+    evaluated = run.evaluated
+    if evaluated is not None and evaluated.provenance["data"]["skipped"]:
+        bullets([f"{evaluated.provenance['data']['skipped']} image(s) could not be decoded and were skipped."], "!")
+    if json:
+        numbers: dict[str, Any] = evaluated.measured.numbers if evaluated is not None else {}
+        print_json({"run": str(folder), "model": run.trained.model.card and run.trained.model.card.id, **numbers})
+        return
+    if evaluated is not None:
+        print(columns(numbers_in_words(evaluated)))
+        print(f"\nreport  {folder / 'report.html'}")
+    else:
+        say("There is no test part, so nothing was measured.")
+    print(f"model   {folder / 'model'}")

@@ -1,0 +1,96 @@
+"""The built-in data sets."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from steradian.data.images import ArrayItems, ImageSet
+from steradian.errors import DataError
+
+DESCRIPTIONS = {
+    "digits": "1,797 handwritten digits, 8x8 gray, 10 classes; shipped with scikit-learn",
+    "mnist": "70,000 handwritten digits, 28x28 gray, 10 classes",
+    "fashion-mnist": "70,000 articles of clothing, 28x28 gray, 10 classes",
+    "cifar10": "60,000 small photos, 32x32 RGB, 10 classes",
+}
+NAMES = tuple(DESCRIPTIONS)
+
+
+def data_root(root: Path | None = None) -> Path:
+    """Where built-in sets live: ``root``, else ``STERADIAN_DATA``, else a folder in the user's cache."""
+    if root is not None:
+        return root
+    if configured := os.environ.get("STERADIAN_DATA"):
+        return Path(configured)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "steradian"
+
+
+def load(name: str, root: Path | None = None) -> ImageSet | Path:
+    """The set ``name``, or the path of an .npz, .zip or image folder that holds it.
+
+    Under the root are tried, in this order: torchvision's own layout; a folder called ``name``, or the root
+    itself, with exactly one .npz or .zip or with image folders; a download.
+    """
+    if name == "digits":
+        return _digits()
+    folder = data_root(root)
+    try:
+        return _from_torchvision(name, folder, download=False)
+    except (RuntimeError, OSError, ValueError) as error:
+        damaged = str(error)
+    for place in (folder / name, folder):
+        if (copy := _own_copy(place)) is not None:
+            return copy
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return _from_torchvision(name, folder, download=True)
+    except (RuntimeError, OSError, ValueError) as error:
+        raise DataError(
+            f"The data set {name!r} is not in {folder} ({damaged.splitlines()[0]}) and could not be downloaded "
+            f"({str(error).splitlines()[0]}). Connect to the network, or give the folder that holds it with "
+            "--root or the environment variable STERADIAN_DATA."
+        ) from error
+
+
+def _own_copy(folder: Path) -> Path | None:
+    """A user's own copy of a set in ``folder``: one .npz, one .zip, or split or class folders."""
+    if not folder.is_dir():
+        return None
+    for suffix in (".npz", ".zip"):
+        files = sorted(folder.glob(f"*{suffix}"))
+        if len(files) == 1:
+            return files[0]
+    return folder if (folder / "train").is_dir() or (folder / "test").is_dir() else None
+
+
+def _digits() -> ImageSet:
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    pixels = (found.images * (255.0 / 16.0)).round().astype(np.uint8)
+    return ImageSet("digits", ArrayItems("digits", pixels), found.target.astype(np.int64), tuple("0123456789"))
+
+
+def _from_torchvision(name: str, folder: Path, download: bool) -> ImageSet:
+    """Both official parts through torchvision, which checks the md5 of CIFAR's pickles before opening them."""
+    from torchvision import datasets
+
+    makers: dict[str, Callable[..., Any]] = {
+        "mnist": datasets.MNIST,
+        "fashion-mnist": datasets.FashionMNIST,
+        "cifar10": datasets.CIFAR10,
+    }
+    with warnings.catch_warnings():
+        # torchvision reads pickles of old numpy dtypes, which numpy 2 announces as deprecated.
+        warnings.simplefilter("ignore")
+        parts = [makers[name](str(folder), train=train, download=download) for train in (True, False)]
+    pixels = np.concatenate([np.asarray(part.data, dtype=np.uint8) for part in parts])
+    labels = np.concatenate([np.asarray(part.targets, dtype=np.int64) for part in parts])
+    splits = np.repeat(["train", "test"], [len(part) for part in parts])
+    return ImageSet(name, ArrayItems(name, pixels), labels, tuple(str(label) for label in parts[0].classes), splits)

@@ -1,0 +1,89 @@
+"""Any image file -> 8-bit gray or RGB pixels, upright and opaque."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from steradian.errors import DataError
+
+Pixels = NDArray[np.uint8]
+"""[H, W] gray or [H, W, 3] RGB."""
+
+MAX_PIXELS = 200_000_000
+"""An image that claims more than this many pixels is refused before it is decoded."""
+
+SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
+)
+"""File names with these endings are taken for images."""
+
+
+def decode(source: Path | bytes, shortest: int | None = None) -> Pixels:
+    """Decode an image file to uint8 [H, W] (gray) or [H, W, 3] (RGB).
+
+    The first frame of an animation is taken, EXIF orientation is applied, transparency is laid on white,
+    16-bit and float samples are scaled to 8 bits, CMYK and palettes become RGB.
+
+    Args:
+        source: a path, or the file's content.
+        shortest: a JPEG may be decoded at a reduced size whose shorter side is still at least this.
+
+    Raises:
+        DataError: the content is no image, is damaged or truncated, or claims over `MAX_PIXELS` pixels.
+    """
+    try:
+        with (
+            warnings.catch_warnings(),
+            Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image,
+        ):
+            # Pillow warns about odd metadata and large sizes; the limit below is the one that counts.
+            warnings.simplefilter("ignore")
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(f"it claims {image.width} x {image.height} pixels, over the limit of {MAX_PIXELS:,}")
+            if shortest is not None and image.format == "JPEG" and image.mode in ("L", "RGB"):
+                image.draft(image.mode, (2 * shortest, 2 * shortest))
+            image.seek(0)
+            return _pixels(_transposed(image))
+    except DataError:
+        raise
+    except (OSError, ValueError, SyntaxError, struct.error, EOFError, MemoryError, Image.DecompressionBombError) as e:
+        raise DataError(str(e).split(" <")[0] or type(e).__name__) from e
+
+
+def _transposed(image: Image.Image) -> Image.Image:
+    image.load()
+    try:
+        upright = ImageOps.exif_transpose(image)
+    except Exception:  # noqa: BLE001 - damaged EXIF of an intact picture may raise anything at all
+        return image
+    return upright if upright is not None else image
+
+
+def _pixels(image: Image.Image) -> Pixels:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _to_8_bits(np.asarray(image))
+    if image.mode in ("1", "L"):
+        return np.asarray(image.convert("L"))
+    if "A" in image.getbands() or "transparency" in image.info:
+        picture = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return np.asarray(image.convert("RGB"))
+
+
+def _to_8_bits(samples: NDArray[Any]) -> Pixels:
+    """16-bit integers over 257; floats in [0, 1] times 255, other floats taken as 0..255."""
+    values = np.nan_to_num(samples.astype(np.float64))
+    highest = float(values.max(initial=0.0))
+    if np.issubdtype(samples.dtype, np.floating):
+        values *= 255.0 if highest <= 1.0 else 1.0
+    elif highest > 255.0:
+        values /= 257.0
+    return np.asarray(values.round().clip(0, 255), dtype=np.uint8)

@@ -1,0 +1,95 @@
+"""What is in a data set, before the first epoch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from steradian.data.images import SPLITS, ImageSet
+from steradian.data.pixels import Progress, Skipped, no_progress
+from steradian.errors import DataError
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Counts and sizes of an `ImageSet`, from decoding every image once.
+
+    Attributes:
+        images: how many there are, damaged ones included.
+        per_class: images of each class.
+        per_split: images of each split, empty where the source has none.
+        smallest, median, largest: [height, width] by the shorter side.
+        gray: whether all images are gray.
+        skipped: images that cannot be decoded.
+        warnings: what is worth knowing before training.
+    """
+
+    source: str
+    images: int
+    classes: tuple[str, ...]
+    per_class: dict[str, int]
+    per_split: dict[str, int]
+    smallest: tuple[int, int]
+    median: tuple[int, int]
+    largest: tuple[int, int]
+    gray: bool
+    skipped: tuple[Skipped, ...]
+    warnings: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def inspect(images: ImageSet, progress: Progress = no_progress) -> Inspection:
+    """Decode every image of ``images`` and report. Damaged images are listed, not raised."""
+    sizes, gray, skipped = [], True, []
+    for index in progress(range(len(images)), len(images), "inspecting"):
+        try:
+            pixels = images.items.pixels(index)
+        except DataError as error:
+            skipped.append(Skipped(images.items.name(index), str(error)))
+            continue
+        sizes.append((int(pixels.shape[0]), int(pixels.shape[1])))
+        gray = gray and pixels.ndim == 2
+    if not sizes:
+        raise DataError(f"{images.source}: not one of its {len(images)} images can be decoded.")
+    sizes.sort(key=min)
+    counts = np.bincount(images.labels, minlength=len(images.classes))
+    per_split = {} if images.splits is None else {name: int((images.splits == name).sum()) for name in SPLITS}
+    return Inspection(
+        source=images.source,
+        images=len(images),
+        classes=images.classes,
+        per_class={name: int(count) for name, count in zip(images.classes, counts, strict=True)},
+        per_split=per_split,
+        smallest=sizes[0],
+        median=sizes[len(sizes) // 2],
+        largest=sizes[-1],
+        gray=gray,
+        skipped=tuple(skipped),
+        warnings=tuple(_warnings(images, counts, len(skipped))),
+    )
+
+
+def _warnings(images: ImageSet, counts: np.ndarray[Any, np.dtype[np.int64]], damaged: int) -> list[str]:
+    found = lonely_classes(images.classes, images.labels)
+    if counts.max() > 10 * max(1, int(counts.min())):
+        found.append(
+            f"The classes are unbalanced: {images.classes[int(counts.argmax())]!r} has {counts.max()} images, "
+            f"{images.classes[int(counts.argmin())]!r} {counts.min()}."
+        )
+    if damaged:
+        found.append(f"{damaged} of {len(images)} images cannot be decoded; training skips them.")
+    return found
+
+
+def lonely_classes(classes: tuple[str, ...], labels: np.ndarray[Any, np.dtype[np.int64]]) -> list[str]:
+    """A warning when classes have a single image: they train, but cannot be tested."""
+    lonely = [classes[label] for label in np.flatnonzero(np.bincount(labels, minlength=len(classes)) == 1)]
+    if not lonely:
+        return []
+    listed = ", ".join(repr(name) for name in lonely[:5]) + (", …" if len(lonely) > 5 else "")
+    return [f"{len(lonely)} class(es) have a single image and cannot be tested: {listed}."]

@@ -1,0 +1,183 @@
+"""All images of a set decoded into one array, with damaged ones skipped, counted and listed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steradian.data.images import ArrayItems, ImageSet, Labels
+from steradian.data.preprocessing import square
+from steradian.errors import DataError
+from steradian.files import sha256_of
+
+MAX_DAMAGED = 0.05
+"""Above this share of damaged files the set itself is suspect."""
+
+Progress = Callable[[Iterable[int], int, str], Iterable[int]]
+"""Wraps an iterable to show progress: (items, total, what) -> items."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that could not be decoded, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class PixelSet:
+    """Decoded images of one size.
+
+    Attributes:
+        pixels: uint8 [N, channels, size, size].
+        labels: int64 [N] in 0..C-1.
+        classes: C names.
+        splits: [N] names of splits, or None.
+        names: what to call each image in a message.
+        skipped: images that could not be decoded.
+    """
+
+    source: str
+    pixels: NDArray[np.uint8]
+    labels: Labels
+    classes: tuple[str, ...]
+    splits: NDArray[np.str_] | None
+    names: tuple[str, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def size(self) -> int:
+        """Pixels per side."""
+        return int(self.pixels.shape[2])
+
+    @property
+    def channels(self) -> int:
+        """1 or 3."""
+        return int(self.pixels.shape[1])
+
+    def digest(self) -> str:
+        """A hash of the pixels, labels, class names and splits: what a result was measured on."""
+        splits = b"" if self.splits is None else "\n".join(self.splits).encode()
+        names = "\n".join(self.classes).encode()
+        pixels = np.ascontiguousarray(self.pixels)
+        shape = repr(pixels.shape).encode()
+        return sha256_of(shape, pixels.tobytes(), self.labels.tobytes(), names, splits)
+
+
+def no_progress(items: Iterable[int], total: int, what: str) -> Iterable[int]:
+    return items
+
+
+def sample_sizes(images: ImageSet, count: int = 64) -> tuple[list[tuple[int, int]], bool]:
+    """Heights and widths of up to ``count`` evenly chosen images, and whether all of them are gray."""
+    sizes, gray = [], True
+    for index in np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)):
+        try:
+            pixels = images.items.pixels(int(index))
+        except DataError:
+            continue
+        sizes.append((int(pixels.shape[0]), int(pixels.shape[1])))
+        gray = gray and pixels.ndim == 2
+    if not sizes:
+        raise DataError(f"{images.source}: not one of the images that were tried could be decoded.")
+    return sizes, gray
+
+
+def load_pixels(
+    images: ImageSet, *, size: int, channels: int, memory_limit: int | None = None, progress: Progress = no_progress
+) -> PixelSet:
+    """Decode every image to uint8 [N, channels, size, size].
+
+    A damaged file is skipped and listed. Decoding runs on a thread per core; the result does not depend on it.
+
+    Raises:
+        DataError: more than 5 % are damaged, a class has no image left, or the result would not fit in
+            ``memory_limit`` bytes (default: half of the machine's memory).
+    """
+    needed = len(images) * channels * size * size
+    limit = memory_limit if memory_limit is not None else _half_of_memory()
+    if needed > limit:
+        raise DataError(
+            f"{len(images):,} images at {size} px need {needed / 2**30:.1f} GiB; {limit / 2**30:.1f} GiB may be used. "
+            "Choose a smaller --image-size."
+        )
+    pixels = np.empty((len(images), channels, size, size), dtype=np.uint8)
+    failures: dict[int, Skipped] = {}
+
+    def work(index: int) -> None:
+        try:
+            pixels[index] = square(images.items.pixels(index, shortest=size), size, channels)
+        except DataError as error:
+            failures[index] = Skipped(images.items.name(index), str(error))
+
+    indices = progress(range(len(images)), len(images), "decoding")
+    if isinstance(images.items, ArrayItems):
+        for index in indices:
+            work(index)
+    else:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for _ in zip(indices, pool.map(work, range(len(images))), strict=False):
+                pass
+    return _without(images, pixels, failures)
+
+
+def _without(images: ImageSet, pixels: NDArray[np.uint8], failures: dict[int, Skipped]) -> PixelSet:
+    skipped = tuple(failures[index] for index in sorted(failures))
+    if len(failures) > MAX_DAMAGED * len(images):
+        raise DataError(
+            f"{len(failures)} of {len(images)} images in {images.source} cannot be decoded, more than "
+            f"{MAX_DAMAGED:.0%}:\n{listing(skipped)}\nMend or remove them; if most fail, is it the right folder?"
+        )
+    kept = np.array([index for index in range(len(images)) if index not in failures])
+    labels = images.labels[kept]
+    emptied = sorted(set(range(len(images.classes))) - set(labels.tolist()))
+    if emptied:
+        raise DataError(
+            f"No image of class {images.classes[emptied[0]]!r} in {images.source} can be decoded:\n{listing(skipped)}"
+        )
+    return PixelSet(
+        source=images.source,
+        pixels=pixels[kept] if failures else pixels,
+        labels=labels,
+        classes=images.classes,
+        splits=images.splits[kept] if images.splits is not None else None,
+        names=tuple(images.items.name(int(index)) for index in kept),
+        skipped=skipped,
+    )
+
+
+def listing(skipped: tuple[Skipped, ...], at_most: int = 10) -> str:
+    """One line per skipped image, and a count of those left out."""
+    lines = [f"  {item.name}: {item.reason}" for item in skipped[:at_most]]
+    if len(skipped) > at_most:
+        lines.append(f"  and {len(skipped) - at_most} more")
+    return "\n".join(lines)
+
+
+def _half_of_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def with_labels_of(found: PixelSet, classes: tuple[str, ...]) -> PixelSet:
+    """``found`` with its labels renumbered to those of ``classes``.
+
+    Raises:
+        DataError: ``found`` has a class that ``classes`` lacks.
+    """
+    unknown = [name for name in found.classes if name not in classes]
+    if unknown:
+        raise DataError(
+            f"{found.source} has {len(unknown)} class(es) that the model does not know, such as {unknown[0]!r}. "
+            f"The model knows: {', '.join(classes[:12])}{', …' if len(classes) > 12 else ''}."
+        )
+    codes = np.array([classes.index(name) for name in found.classes], dtype=np.int64)
+    return replace(found, labels=codes[found.labels], classes=classes)

@@ -1,0 +1,82 @@
+"""How pixels become the tensor an encoder sees: part of every saved model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from steradian.data.decode import Pixels
+from steradian.errors import InputError
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Scale the shorter side to ``size``, cut the middle square, then (x / 255 - mean) / std per channel.
+
+    Attributes:
+        size: pixels per side.
+        channels: 1 (gray) or 3 (RGB).
+        mean, std: one value per channel, for samples in [0, 1].
+    """
+
+    size: int
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if self.channels not in (1, 3):
+            raise InputError(f"channels must be 1 or 3, but is {self.channels}.")
+        if not 1 <= self.size <= 4096:
+            raise InputError(f"the image size must be 1..4096 pixels, but is {self.size}.")
+        if len(self.mean) != self.channels or len(self.std) != self.channels:
+            raise InputError(f"mean and std need one value for each of the {self.channels} channels.")
+        if not all(value > 0 for value in self.std):
+            raise InputError(f"std must be positive, but is {self.std}.")
+
+    def square(self, pixels: Pixels) -> NDArray[np.uint8]:
+        """Decoded pixels [H, W] or [H, W, 3] -> uint8 [channels, size, size]."""
+        return square(pixels, self.size, self.channels)
+
+    def normalize(self, batch: Tensor) -> Tensor:
+        """Samples in [0, 1], float [N, channels, size, size] -> the encoder's input."""
+        mean = torch.tensor(self.mean, dtype=batch.dtype, device=batch.device)[:, None, None]
+        std = torch.tensor(self.std, dtype=batch.dtype, device=batch.device)[:, None, None]
+        return (batch - mean) / std
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def square(pixels: Pixels, size: int, channels: int) -> NDArray[np.uint8]:
+    """Decoded pixels [H, W] or [H, W, 3] -> uint8 [channels, size, size]: shorter side scaled, middle cut."""
+    image = Image.fromarray(pixels).convert("L" if channels == 1 else "RGB")
+    if image.size != (size, size):
+        side = min(image.size)
+        left, top = (image.width - side) / 2, (image.height - side) / 2
+        image = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
+    array = np.asarray(image)
+    return array[None] if channels == 1 else array.transpose(2, 0, 1)
+
+
+def statistics(pixels: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel, of samples in [0, 1], from uint8 [N, C, H, W].
+
+    Taken from the histogram of each channel, so no float copy of the pixels is made.
+    """
+    means, deviations = [], []
+    levels = np.arange(256) / 255.0
+    for channel in range(pixels.shape[1]):
+        counts = np.bincount(pixels[:, channel].ravel(), minlength=256)
+        share = counts / counts.sum()
+        mean = float(share @ levels)
+        means.append(mean)
+        deviations.append(max(float(share @ (levels - mean) ** 2) ** 0.5, 1e-3))
+    return tuple(means), tuple(deviations)

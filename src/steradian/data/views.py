@@ -1,0 +1,50 @@
+"""Random views of a batch: every image draws parameters of its own, all of them from one generator."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class RandomView:
+    """A random affine map and flip per image, each parameter uniform in +- its limit.
+
+    Attributes:
+        rotation: degrees.
+        scale: relative change of size.
+        shear: tangent of the shear angle.
+        shift: share of the image's side.
+        flip: probability of a left-right flip, in [0, 1].
+    """
+
+    rotation: float = 10.0
+    scale: float = 0.1
+    shear: float = 0.15
+    shift: float = 0.07
+    flip: float = 0.0
+
+    def __call__(self, batch: Tensor, generator: torch.Generator) -> Tensor:
+        """Views of ``batch``, float [N, channels, H, W]; edges repeat beyond the border."""
+        count = len(batch)
+
+        def uniform(limit: float) -> Tensor:
+            return limit * (2.0 * torch.rand(count, generator=generator) - 1.0)
+
+        turn = uniform(math.radians(self.rotation))
+        size = 1.0 + uniform(self.scale)
+        shear = uniform(self.shear)
+        mirror = torch.where(torch.rand(count, generator=generator) < self.flip, -1.0, 1.0)
+        shift = 2.0 * torch.stack([uniform(self.shift), uniform(self.shift)], dim=1)
+        cosine, sine = turn.cos() / size, turn.sin() / size
+        rows = [
+            torch.stack([mirror * cosine, mirror * (shear * cosine - sine), shift[:, 0]], dim=1),
+            torch.stack([sine, shear * sine + cosine, shift[:, 1]], dim=1),
+        ]
+        maps = torch.stack(rows, dim=1).to(batch.device, batch.dtype)
+        grid = functional.affine_grid(maps, list(batch.shape), align_corners=False)
+        return functional.grid_sample(batch, grid, padding_mode="border", align_corners=False)

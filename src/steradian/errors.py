@@ -1,0 +1,49 @@
+"""The errors that steradian raises on purpose.
+
+Every message says what was expected, what came, where, and what to do next.
+The command line prints the message alone, without a traceback, and exits with ``exit_code``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SteradianError(Exception):
+    """Something failed that the user can mend: data, files, training. Exit code 1."""
+
+    exit_code = 1
+
+
+class UsageError(SteradianError):
+    """The request itself is wrong: an unknown name, an impossible option. Exit code 2."""
+
+    exit_code = 2
+
+
+class DataError(SteradianError):
+    """Images or labels cannot be used as they are."""
+
+
+class StorageError(SteradianError):
+    """A file or folder cannot be read or written."""
+
+
+class TrainingError(SteradianError):
+    """Training cannot go on, and going on silently would be worse."""
+
+
+class InputError(SteradianError, ValueError):
+    """A tensor, array or number handed to a function does not fit it."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A sentence that suggests the closest known name, or lists them all when none is close.
+
+    >>> did_you_mean("arcfase", ["arcface", "cosface"])
+    "Did you mean 'arcface'?"
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names)}."

@@ -1,0 +1,183 @@
+"""Files that are whole or absent: atomic writes, bounded reads, content hashes."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from steradian.errors import StorageError, UsageError
+
+JSON_LIMIT = 64 * 2**20
+"""No JSON that steradian writes comes near 64 MiB; a larger one is refused unread."""
+
+
+@contextlib.contextmanager
+def explained(action: str, path: Path) -> Iterator[None]:
+    """Turn an ``OSError`` inside the block into a `StorageError` that names ``path`` and the cure."""
+    try:
+        yield
+    except OSError as error:
+        advice = {
+            errno.ENOSPC: "The disk is full: free some space, then run the same command again.",
+            errno.EDQUOT: "The disk quota is used up: free some space, then run the same command again.",
+            errno.EACCES: "There is no permission: choose another folder or change its rights.",
+            errno.EPERM: "There is no permission: choose another folder or change its rights.",
+            errno.EROFS: "The disk is read-only: choose another folder.",
+            errno.ENOENT: "It does not exist: check the spelling.",
+            errno.ENOTDIR: "A part of this path is a file, not a folder: check the spelling.",
+            errno.EISDIR: "It is a folder where a file was expected.",
+        }.get(error.errno or 0, f"The system said: {error.strerror or error}.")
+        raise StorageError(f"Could not {action} {path}. {advice}") from error
+
+
+def _temporary_beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; on success fsync it and rename it into place.
+
+    Whoever opens ``path`` sees the old content or the new, never a part. On any error the
+    temporary file is removed and ``path`` is untouched.
+    """
+    path = Path(path)
+    with explained("write", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _temporary_beside(path)
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            _sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path``; on success sync it and rename it into place.
+
+    An existing folder at ``path`` is replaced. On any error the temporary folder is removed.
+    """
+    path = Path(path)
+    with explained("write", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _temporary_beside(path)
+        temporary.mkdir()
+        try:
+            yield temporary
+            for entry in temporary.rglob("*"):
+                if entry.is_file():
+                    with entry.open("rb") as file:
+                        os.fsync(file.fileno())
+                else:
+                    _sync_folder(entry)
+            _sync_folder(temporary)
+            if path.exists():
+                replaced = temporary.with_suffix(".old")
+                path.rename(replaced)
+                temporary.rename(path)
+                shutil.rmtree(replaced, ignore_errors=True)
+            else:
+                temporary.rename(path)
+            _sync_folder(path.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` (UTF-8) to ``path`` atomically."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write ``content`` as indented JSON to ``path`` atomically. NaN and infinity become null."""
+    write_text(path, json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def finite(content: Any) -> Any:
+    """``content`` with every NaN or infinite number replaced by None, as JSON has neither."""
+    if isinstance(content, dict):
+        return {key: finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [finite(value) for value in content]
+    if isinstance(content, float):
+        return content if content - content == 0 else None
+    if hasattr(content, "item"):
+        return finite(content.item())
+    return content
+
+
+def read_json(path: Path, limit: int = JSON_LIMIT) -> Any:
+    """Read JSON from ``path``.
+
+    Raises `StorageError` when the file is missing, larger than ``limit`` bytes, or no JSON.
+    """
+    path = Path(path)
+    with explained("read", path):
+        size = path.stat().st_size
+        if size > limit:
+            raise StorageError(f"{path} has {size:,} bytes; at most {limit:,} were expected. Is it the right file?")
+        text = path.read_bytes()
+    try:
+        return json.loads(text)
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise StorageError(f"{path} is not valid JSON ({error}). It may be damaged: make it again.") from error
+
+
+def sha256_of(*parts: bytes) -> str:
+    """Hex SHA-256 over ``parts``, each preceded by its length so that no two splits collide."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """Hex digest of a file, read in blocks."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    with explained("read", path), Path(path).open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def new_folder(path: Path, *, exist_ok: bool = False) -> Path:
+    """Make ``path``, and prove that it can be written to before hours are spent.
+
+    Raises `UsageError` when it holds something already and ``exist_ok`` is false, and `StorageError`
+    when it cannot be made or written.
+    """
+    path = Path(path)
+    with explained("make the folder", path):
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"{path} is a file; --out needs a folder.")
+        if path.is_dir() and any(path.iterdir()) and not exist_ok:
+            raise UsageError(
+                f"{path} exists and is not empty. Choose another --out, or pass --exist-ok to write into it."
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".steradian-probe.tmp"
+        probe.write_bytes(b"")
+        probe.unlink()
+    return path

@@ -1,0 +1,32 @@
+"""How A-Softmax eases its margin in: the blend (lambda cos + psi) / (1 + lambda)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from steradian.errors import InputError
+
+
+@dataclass(frozen=True)
+class LambdaAnnealing:
+    """lambda(i) = max(lambda_min, lambda_base (1 + lambda_gamma i)^-lambda_power), i = 1, 2, ...
+
+    Defaults are those of the SphereFace release (Liu et al. 2017, ``sphereface_model.prototxt``). Its
+    floor of 5 keeps five parts of plain cosine to one of margin; ``lambda_base=0, lambda_min=0`` turns
+    annealing off.
+    """
+
+    lambda_base: float = 1000.0
+    lambda_gamma: float = 0.12
+    lambda_power: float = 1.0
+    lambda_min: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name in ("lambda_base", "lambda_gamma", "lambda_power", "lambda_min"):
+            if not getattr(self, name) >= 0.0:
+                raise InputError(f"{name} must be at least 0, but is {getattr(self, name)!r}.")
+
+    def strength(self, iteration: int) -> float:
+        """The margin's share 1 / (1 + lambda) at ``iteration``."""
+        weight = self.lambda_base * (1.0 + self.lambda_gamma * iteration) ** -self.lambda_power
+        return float(1.0 / (1.0 + max(self.lambda_min, weight)))

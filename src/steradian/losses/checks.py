@@ -1,0 +1,49 @@
+"""Checks of what a loss is given, with messages that name the row and the likely fix."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from steradian.errors import InputError
+
+
+def check_sizes(num_classes: int, embedding_size: int) -> None:
+    """Raise `InputError` unless both are positive whole numbers."""
+    for name, value in (("num_classes", num_classes), ("embedding_size", embedding_size)):
+        if not isinstance(value, int) or value < 1:
+            raise InputError(f"{name} must be a whole number of at least 1, but is {value!r}.")
+
+
+def check_batch(embeddings: Tensor, labels: Tensor, num_classes: int | None, embedding_size: int | None) -> None:
+    """Raise `InputError` unless embeddings are float [N, D], labels int64 [N] in 0..C-1, and N > 0.
+
+    The label range is read only on the CPU: elsewhere it would stall the device at every step, and the
+    data room has checked every label before.
+    """
+    if embeddings.ndim != 2 or not embeddings.is_floating_point():
+        raise InputError(
+            f"embeddings must be a float tensor [N, D], but came as {embeddings.dtype} {list(embeddings.shape)}."
+        )
+    if embedding_size is not None and embeddings.shape[1] != embedding_size:
+        raise InputError(
+            f"embeddings have {embeddings.shape[1]} dimensions, but the loss was made with "
+            f"embedding_size={embedding_size}. Make the loss with the size that the neck puts out."
+        )
+    if labels.ndim != 1 or labels.dtype != torch.int64:
+        raise InputError(
+            f"labels must be an int64 tensor [N], but came as {labels.dtype} {list(labels.shape)}. "
+            "Use labels.long(), one class index per row."
+        )
+    if len(labels) != len(embeddings):
+        raise InputError(f"{len(embeddings)} embeddings came with {len(labels)} labels; one label per row is needed.")
+    if len(labels) == 0:
+        raise InputError("the batch is empty: a loss needs at least one row.")
+    if num_classes is not None and labels.device.type == "cpu":
+        wrong = torch.nonzero((labels < 0) | (labels >= num_classes))
+        if len(wrong):
+            row = int(wrong[0])
+            raise InputError(
+                f"label {int(labels[row])} in row {row} is outside 0..{num_classes - 1} "
+                f"(num_classes={num_classes}). Count the classes again or mend the label."
+            )

@@ -1,0 +1,71 @@
+"""Directions spread evenly over the sphere: where class centers start."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from steradian.losses.checks import check_sizes
+from steradian.losses.head.dense import unit_rows
+
+REPELLED = 2048
+"""More points than this in few dimensions are left where chance puts them: repulsion costs C^2."""
+
+
+def spread_directions(num_classes: int, embedding_size: int, seed: int = 0) -> Tensor:
+    """[C, D] float32 unit vectors, far from each other.
+
+    The regular polygon in 2-D; the regular simplex (all cosines -1/(C-1), the best there is) when
+    D >= C - 1; otherwise random points that repel each other until the closest pairs are far apart.
+    """
+    check_sizes(num_classes, embedding_size)
+    if embedding_size == 2:
+        turns = 2.0 * math.pi * torch.arange(num_classes, dtype=torch.float64) / num_classes
+        return torch.stack([turns.cos(), turns.sin()], dim=1).float()
+    if embedding_size >= num_classes - 1:
+        return _simplex(num_classes, embedding_size)
+    generator = torch.Generator().manual_seed(seed)
+    points = unit_rows(torch.randn(num_classes, embedding_size, generator=generator, dtype=torch.float64))
+    return (points if num_classes > REPELLED else _repelled(points)).float()
+
+
+def _simplex(num_classes: int, embedding_size: int) -> Tensor:
+    """C unit vectors in C - 1 dimensions, padded with zeros to D."""
+    centered = torch.eye(num_classes, dtype=torch.float64) - 1.0 / num_classes
+    if num_classes == 1:
+        centered = torch.ones(1, 1, dtype=torch.float64)
+    left, _, _ = torch.linalg.svd(centered)
+    points = unit_rows(left[:, : max(1, num_classes - 1)])
+    return torch.nn.functional.pad(points, (0, embedding_size - points.shape[1])).float()
+
+
+def _repelled(points: Tensor, steps: int = 300) -> Tensor:
+    """Minimize a soft maximum of the cosines, ever sharper, by projected gradient descent."""
+    own = torch.eye(len(points), dtype=torch.bool)
+    for step in range(steps):
+        progress = step / steps
+        sharpness = 5.0 * 40.0**progress
+        pull = torch.softmax((sharpness * (points @ points.T)).masked_fill(own, -math.inf), dim=1)
+        points = unit_rows(points - 0.3 * (1.0 - progress) ** 1.5 * (pull + pull.T) @ points / 2.0)
+    return points
+
+
+def typical_spacing(num_classes: int, embedding_size: int) -> float:
+    """About how far apart, in radians, C evenly spread directions lie from their nearest neighbors.
+
+    2 pi / C on the circle; the hexagonal packing's sqrt(8 pi / (sqrt(3) C)) on the sphere in 3-D (69
+    degrees for C = 10, where the best packing known has 66); the simplex angle acos(-1/(C-1)) once D >= C - 1;
+    its limit of a right angle between those.
+    """
+    if num_classes < 2:
+        return math.pi
+    simplex = math.acos(-1.0 / (num_classes - 1))
+    if embedding_size >= num_classes - 1:
+        return simplex
+    if embedding_size == 2:
+        return 2.0 * math.pi / num_classes
+    if embedding_size == 3:
+        return min(simplex, math.sqrt(8.0 * math.pi / (math.sqrt(3.0) * num_classes)))
+    return math.pi / 2.0

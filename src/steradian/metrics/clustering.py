@@ -1,0 +1,74 @@
+"""How well groups found without labels agree with the classes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import linear_sum_assignment
+from sklearn.cluster import KMeans
+from sklearn.metrics.cluster import contingency_matrix
+
+from steradian.errors import InputError
+from steradian.metrics.checks import Floats, Ints, as_labels, as_rows, unit
+
+Mapping = Literal["majority", "one-to-one"]
+
+
+def spherical_clusters(embeddings: ArrayLike, count: int, seed: int = 0) -> Ints:
+    """Cluster indices [N] of k-means (10 starts) on the unit vectors of ``embeddings`` [N, D]."""
+    embeddings = np.asarray(embeddings)
+    vectors = unit(as_rows(embeddings, np.zeros(len(embeddings), dtype=int), "embeddings"))
+    if not 1 <= count <= len(vectors):
+        raise InputError(f"{count} clusters need between 1 and {len(vectors)} rows to be found in.")
+    found: Ints = KMeans(count, n_init=10, random_state=seed).fit_predict(vectors.astype(np.float64))
+    return found
+
+
+def cluster_accuracy(clusters: ArrayLike, labels: ArrayLike, mapping: Mapping = "majority") -> float:
+    """Share of items whose cluster stands for their label.
+
+    Args:
+        clusters: int [N].
+        labels: int [N].
+        mapping: "majority" gives each cluster its most frequent label (system B's rule, also called
+            purity; two clusters may stand for one label). "one-to-one" is the best matching of
+            clusters and labels (Hungarian), never higher.
+    """
+    clusters, labels = as_labels(clusters, "clusters"), as_labels(labels)
+    if len(clusters) != len(labels) or len(labels) == 0:
+        raise InputError(f"{len(clusters)} clusters and {len(labels)} labels: equal lengths above 0 are needed.")
+    counts = contingency_matrix(labels, clusters)
+    if mapping == "majority":
+        return float(counts.max(axis=0).sum() / counts.sum())
+    if mapping == "one-to-one":
+        rows, columns = linear_sum_assignment(-counts)
+        return float(counts[rows, columns].sum() / counts.sum())
+    raise InputError(f"mapping must be 'majority' or 'one-to-one', but is {mapping!r}.")
+
+
+def spherical_silhouette(embeddings: ArrayLike, labels: ArrayLike) -> float:
+    """Mean silhouette with distance 1 - cosine (Rousseeuw 1987), from embeddings [N, D] and labels [N].
+
+    Mean distances to a class are distances to the sum of its unit vectors, so memory is N x C. A class
+    of one item has silhouette 0. Raises `InputError` with fewer than two classes.
+    """
+    labels = as_labels(labels)
+    vectors = unit(as_rows(embeddings, labels, "embeddings")).astype(np.float64)
+    known, codes = np.unique(labels, return_inverse=True)
+    if len(known) < 2:
+        raise InputError("a silhouette needs at least two classes.")
+    sizes = np.bincount(codes)
+    sums = np.zeros((len(known), vectors.shape[1]))
+    np.add.at(sums, codes, vectors)
+    total: Floats = sizes[None, :] - vectors @ sums.T
+    own = np.arange(len(labels)), codes
+    self_distance = 1.0 - (vectors * vectors).sum(axis=1)
+    inside = (total[own] - self_distance) / np.maximum(sizes[codes] - 1, 1)
+    outside = total / sizes
+    outside[own] = np.inf
+    nearest = outside.min(axis=1)
+    spread = np.maximum(inside, nearest)
+    score = np.where(spread > 0, (nearest - inside) / np.where(spread > 0, spread, 1), 0.0)
+    return float(np.where(sizes[codes] == 1, 0.0, score).mean())

@@ -1,0 +1,94 @@
+"""Same or different: error rates over pairs of embeddings, scored by cosine."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from steradian.errors import InputError
+from steradian.metrics.checks import Floats, as_labels, as_rows, unit
+
+
+@dataclass(frozen=True)
+class PairScores:
+    """Cosines of pairs of different items: ``genuine`` [G] of one class, ``impostor`` [I] of two."""
+
+    genuine: Floats
+    impostor: Floats
+
+
+def pair_scores(embeddings: ArrayLike, labels: ArrayLike, max_items: int = 5000, seed: int = 0) -> PairScores:
+    """Cosines of all pairs of ``embeddings`` [N, D] with int ``labels`` [N].
+
+    Above ``max_items`` a seeded random sample of that many items is scored (12.5 million pairs at 5,000).
+    """
+    labels = as_labels(labels)
+    vectors = unit(as_rows(embeddings, labels, "embeddings")).astype(np.float32)
+    if len(labels) > max_items:
+        kept = np.sort(np.random.default_rng(seed).choice(len(labels), max_items, replace=False))
+        vectors, labels = vectors[kept], labels[kept]
+    genuine, impostor = [], []
+    for row in range(len(labels) - 1):
+        cosine = vectors[row + 1 :] @ vectors[row]
+        same = labels[row + 1 :] == labels[row]
+        genuine.append(cosine[same])
+        impostor.append(cosine[~same])
+    empty = np.zeros(0, dtype=np.float32)
+    return PairScores(np.concatenate([*genuine, empty]), np.concatenate([*impostor, empty]))
+
+
+def _checked(scores: PairScores) -> PairScores:
+    for name, values in (("genuine", scores.genuine), ("impostor", scores.impostor)):
+        if len(values) == 0:
+            raise InputError(f"there are no {name} pairs: verification needs pairs of one class and of two.")
+        if np.isnan(values).any():
+            raise InputError(f"a {name} score is NaN; every score must be a number.")
+    return scores
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold and what it costs. NaN where the impostors are too few to tell."""
+
+    far: float
+    tar: float
+    threshold: float
+
+
+def tar_at_far(scores: PairScores, far: float) -> OperatingPoint:
+    """True-accept rate at a false-accept rate of at most ``far``: exact, never interpolated.
+
+    With I impostors, floor(far * I) may be accepted; the threshold is the next highest impostor score,
+    and a pair is accepted when its score is strictly higher. When not one impostor may be accepted
+    (I < 1 / far) the answer is NaN.
+    """
+    _checked(scores)
+    if not 0.0 < far < 1.0:
+        raise InputError(f"far must lie strictly between 0 and 1, but is {far}.")
+    count = len(scores.impostor)
+    # far * I lands just below a whole number for rates such as 1e-3 that binary cannot hold.
+    allowed = math.floor(far * count * (1 + 1e-12))
+    if allowed < 1:
+        return OperatingPoint(far, math.nan, math.nan)
+    place = count - allowed - 1
+    threshold = float(np.partition(scores.impostor, place)[place]) if place >= 0 else -math.inf
+    return OperatingPoint(far, float(np.mean(scores.genuine > threshold)), threshold)
+
+
+def equal_error_rate(scores: PairScores) -> OperatingPoint:
+    """The rate at which false accepts equal false rejects, and its threshold.
+
+    Both rates are step functions that may never be equal: the threshold is the observed score where they
+    are closest, and the rate the mean of the two there. ``far`` is that rate and ``tar`` is 1 minus it.
+    """
+    _checked(scores)
+    genuine, impostor = np.sort(scores.genuine), np.sort(scores.impostor)
+    thresholds = np.unique(np.concatenate([genuine, impostor]))
+    rejected = np.searchsorted(genuine, thresholds, side="right") / len(genuine)
+    accepted = 1.0 - np.searchsorted(impostor, thresholds, side="right") / len(impostor)
+    best = int(np.argmin(np.abs(rejected - accepted)))
+    rate = float(rejected[best] + accepted[best]) / 2.0
+    return OperatingPoint(rate, 1.0 - rate, float(thresholds[best]))

@@ -1,0 +1,176 @@
+"""One trained model as two files: ``model.safetensors`` (tensors) and ``model.json`` (everything else).
+
+Format version 1. The fields for calibration and thresholds exist from the start and stay empty until
+something measures them. Nothing is ever unpickled, and shapes are compared before memory is taken.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from steradian.data.preprocessing import Preprocessing
+from steradian.errors import SteradianError, StorageError
+from steradian.files import atomic_folder, explained, finite, read_json, sha256_of
+from steradian.models.recognizer import ModelSpec, Recognizer
+from steradian.version import __version__
+
+TENSORS = "model.safetensors"
+CARD = "model.json"
+FORMAT: Literal["steradian.recognizer"] = "steradian.recognizer"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Calibration(_Strict):
+    """How logits become trustworthy probabilities, from held-out images."""
+
+    temperature: float = Field(gt=0)
+    coverage_quantiles: dict[str, float] = {}
+    measured_on: str
+
+
+class Threshold(_Strict):
+    """A cosine above which two images count as the same, and how sure that is."""
+
+    far: float = Field(gt=0, lt=1)
+    cosine: float
+    low: float
+    high: float
+    measured_on: str
+
+
+class ModelCard(_Strict):
+    """The content of ``model.json``."""
+
+    format: Literal["steradian.recognizer"] = FORMAT
+    version: Literal[1] = 1
+    id: str = Field(pattern=r"^[0-9a-f]{64}$")
+    steradian: str
+    encoder: str
+    embedding_size: int = Field(ge=1, le=65536)
+    loss: str
+    loss_options: dict[str, Any]
+    classes: list[str] = Field(min_length=1)
+    preprocessing: dict[str, Any]
+    calibration: Calibration | None = None
+    thresholds: list[Threshold] = []
+    provenance: dict[str, Any] = {}
+
+
+def model_id(spec: ModelSpec, tensors: dict[str, torch.Tensor]) -> str:
+    """A hash of what decides the model's answers: its spec and every tensor."""
+    described = json.dumps(_described(spec), sort_keys=True, ensure_ascii=False)
+    parts = [described.encode()]
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        parts += [
+            f"{name} {tensor.dtype} {list(tensor.shape)}".encode(),
+            tensor.reshape(-1).view(torch.uint8).numpy().tobytes(),
+        ]
+    return sha256_of(*parts)
+
+
+def _described(spec: ModelSpec) -> dict[str, Any]:
+    return {
+        "encoder": spec.encoder,
+        "embedding_size": spec.embedding_size,
+        "loss": spec.loss,
+        "loss_options": spec.loss_options,
+        "classes": list(spec.classes),
+        "preprocessing": spec.preprocessing.as_dict(),
+    }
+
+
+def save(model: Recognizer, folder: Path, provenance: dict[str, Any] | None = None) -> ModelCard:
+    """Write ``folder``, whole or not at all; also sets ``model.card``."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    kept = model.card
+    card = ModelCard(
+        id=model_id(model.spec, tensors),
+        steradian=__version__,
+        calibration=kept.calibration if kept else None,
+        thresholds=kept.thresholds if kept else [],
+        provenance=finite(provenance) if provenance is not None else (kept.provenance if kept else {}),
+        **_described(model.spec),
+    )
+    with atomic_folder(folder) as temporary:
+        save_file(tensors, temporary / TENSORS, metadata={"format": FORMAT, "id": card.id})
+        (temporary / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    model.card = card
+    return card
+
+
+def load(path: Path) -> Recognizer:
+    """Load from a model folder, or from a run folder that holds one called ``model``."""
+    folder = path / "model" if not (path / CARD).is_file() and (path / "model" / CARD).is_file() else path
+    if not (folder / CARD).is_file():
+        raise StorageError(f"{path} holds no model: {CARD} was expected in it or in its subfolder model/.")
+    card = _card(folder / CARD)
+    try:
+        spec = ModelSpec(
+            encoder=card.encoder,
+            embedding_size=card.embedding_size,
+            loss=card.loss,
+            loss_options=card.loss_options,
+            classes=tuple(card.classes),
+            preprocessing=_preprocessing(card.preprocessing),
+        )
+        _check_shapes(folder / TENSORS, spec)
+        model = Recognizer(spec)
+    except StorageError:
+        raise
+    except (SteradianError, TypeError, ValueError) as error:
+        raise StorageError(f"{folder / CARD} describes no model that can be built: {error}") from error
+    model.load_state_dict(_tensors(folder / TENSORS))
+    if model_id(spec, {name: tensor.cpu() for name, tensor in model.state_dict().items()}) != card.id:
+        raise StorageError(f"{folder}: the content does not match its id; the files were changed or mixed up.")
+    model.card = card
+    return model.eval()
+
+
+def _card(path: Path) -> ModelCard:
+    content = read_json(path)
+    try:
+        return ModelCard.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise StorageError(
+            f"{path} is not a model of this version of steradian ({__version__}): {place}: {first['msg']}."
+        ) from error
+
+
+def _preprocessing(content: dict[str, Any]) -> Preprocessing:
+    return Preprocessing(**{**content, "mean": tuple(content["mean"]), "std": tuple(content["std"])})
+
+
+def _check_shapes(path: Path, spec: ModelSpec) -> None:
+    """Compare the file's header with the model, built without memory, before anything is read."""
+    with torch.device("meta"):
+        expected = {name: tuple(tensor.shape) for name, tensor in Recognizer(spec).state_dict().items()}
+    with explained("read", path):
+        try:
+            with safe_open(path, framework="pt") as file:
+                found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise StorageError(f"{path} is not a readable safetensors file ({error}). Copy it again.") from error
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise StorageError(
+                f"{path}: tensor {name!r} has shape {found.get(name, 'none')}, but {CARD} asks for "
+                f"{expected.get(name, 'none')}. The two files do not belong together."
+            )
+
+
+def _tensors(path: Path) -> dict[str, torch.Tensor]:
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

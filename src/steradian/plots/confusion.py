@@ -1,0 +1,63 @@
+"""Which class is taken for which."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import confusion_matrix
+
+from steradian.plots.theme import LIGHT, Theme, own_axes
+
+
+@dataclass
+class ConfusionDisplay:
+    """Confusion matrix in scikit-learn's orientation: rows are true classes, columns predictions.
+
+    Attributes:
+        counts: [C, C].
+        classes: C names.
+    """
+
+    counts: NDArray[np.int64]
+    classes: tuple[str, ...]
+
+    @classmethod
+    def from_predictions(cls, labels: ArrayLike, predictions: ArrayLike, classes: Sequence[str]) -> ConfusionDisplay:
+        """From int labels [N] and predictions [N] in 0..C-1."""
+        counts = confusion_matrix(labels, predictions, labels=np.arange(len(classes)))
+        return cls(counts.astype(np.int64), tuple(classes))
+
+    def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> ConfusionDisplay:
+        """Shares of each row as color; counts as numbers, zeros left blank, where there is room."""
+        axes = own_axes(ax, theme)
+        count = len(self.classes)
+        shares = self.counts / np.maximum(self.counts.sum(axis=1, keepdims=True), 1)
+        shade = LinearSegmentedColormap.from_list("shade", [to_rgb(theme.paper), theme.color(0)])
+        axes.imshow(np.sqrt(shares), cmap=shade, vmin=0, vmax=1)
+        if count <= 15:
+            for row, column in np.argwhere(self.counts > 0):
+                own = row == column
+                axes.text(
+                    column,
+                    row,
+                    str(self.counts[row, column]),
+                    color=theme.ink,
+                    fontsize=7,
+                    ha="center",
+                    va="center",
+                    weight="normal" if own else "bold",
+                )
+        if count <= 40:
+            short = [name if len(name) <= 10 else name[:9] + "…" for name in self.classes]
+            tilt = 90 if max(map(len, short)) > 3 else 0
+            axes.set_xticks(range(count), short, rotation=tilt, fontsize=7)
+            axes.set_yticks(range(count), short, fontsize=7)
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("true")
+        self.ax_, self.figure_ = axes, axes.figure
+        return self

@@ -1,0 +1,148 @@
+"""Embeddings of two dimensions, as they are and on the unit circle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike, NDArray
+
+from steradian.errors import InputError
+from steradian.plots.theme import LIGHT, MARKERS, Theme, bare, edge, own_axes
+
+Floats = NDArray[np.float64]
+
+
+def check_points(
+    embeddings: ArrayLike, labels: ArrayLike, classes: Sequence[str], dimensions: int
+) -> tuple[Floats, NDArray[np.int64]]:
+    """Embeddings [N, ``dimensions``] and labels [N] in 0..C-1 as arrays, or `InputError`."""
+    points, codes = np.asarray(embeddings, dtype=np.float64), np.asarray(labels, dtype=np.int64)
+    if points.ndim != 2 or points.shape[1] != dimensions:
+        raise InputError(
+            f"this picture is of embeddings [N, {dimensions}], but they came as {list(points.shape)}. "
+            f"Train with --dims {dimensions}."
+        )
+    if codes.shape != (len(points),) or len(codes) == 0 or codes.min() < 0 or codes.max() >= len(classes):
+        raise InputError(f"labels must be [{len(points)}] of 0..{len(classes) - 1}, but came as {list(codes.shape)}.")
+    return points, codes
+
+
+def unit_or_zero(vectors: Floats) -> Floats:
+    """Rows divided by their norm; zero rows stay zero."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    found: Floats = vectors / np.where(norms > 0, norms, 1.0)
+    return found
+
+
+def mean_directions(points: Floats, labels: NDArray[np.int64], count: int) -> Floats:
+    """Unit mean direction of each class, [C, D]; zero for a class that is absent."""
+    sums = np.zeros((count, points.shape[1]))
+    np.add.at(sums, labels, unit_or_zero(points))
+    return unit_or_zero(sums)
+
+
+@dataclass
+class EmbeddingDisplay:
+    """Raw 2-D embeddings: direction says which class, length how sure. Rays point at the class centers.
+
+    Attributes:
+        points: [N, 2].
+        labels: [N].
+        classes: C names.
+        centers: [C, 2] unit vectors; zero rows are not drawn.
+        correct: [N], whether the nearest center is that of the own class.
+    """
+
+    points: Floats
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    centers: Floats
+
+    @classmethod
+    def from_embeddings(
+        cls, embeddings: ArrayLike, labels: ArrayLike, classes: Sequence[str], centers: ArrayLike | None = None
+    ) -> EmbeddingDisplay:
+        """From raw embeddings [N, 2] and labels [N]; without ``centers`` [C, 2] the mean directions serve."""
+        points, codes = check_points(embeddings, labels, classes, 2)
+        found = (
+            mean_directions(points, codes, len(classes))
+            if centers is None
+            else unit_or_zero(np.asarray(centers, dtype=np.float64))
+        )
+        return cls(points, codes, tuple(classes), found)
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        nearest = (unit_or_zero(self.points) @ self.centers.T).argmax(axis=1)
+        found: NDArray[np.bool_] = nearest == self.labels
+        return found
+
+    def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> EmbeddingDisplay:
+        """Draw the raw embedding. Points nearer to another class's center have a rim in ink."""
+        axes = own_axes(ax, theme)
+        count = len(self.classes)
+        reach = float(np.quantile(np.linalg.norm(self.points, axis=1), 0.995)) or 1.0
+        for radius in (reach / 2, reach):
+            turn = np.linspace(0, 2 * np.pi, 200)
+            axes.plot(radius * np.cos(turn), radius * np.sin(turn), color=theme.faint, lw=0.6, zorder=0)
+        correct = self.correct
+        for label in range(count):
+            own = self.labels == label
+            for chosen, rim in ((own & correct, edge(theme)), (own & ~correct, theme.ink)):
+                axes.scatter(
+                    self.points[chosen, 0],
+                    self.points[chosen, 1],
+                    s=13,
+                    marker=MARKERS[label % len(MARKERS)],
+                    color=theme.color(label, count),
+                    edgecolors=[rim],
+                    linewidths=0.35 if rim != theme.ink else 0.9,
+                    zorder=2,
+                )
+        _rays(axes, self.centers, self.classes, theme, reach * 1.05)
+        bare(axes, reach * 1.3)
+        self.ax_, self.figure_ = axes, axes.figure
+        return self
+
+    def plot_circle(self, ax: Axes | None = None, theme: Theme = LIGHT) -> EmbeddingDisplay:
+        """Draw directions alone: a bar outside the unit circle for how many of a class point there."""
+        axes = own_axes(ax, theme)
+        count, bins = len(self.classes), 180
+        turn = np.linspace(0, 2 * np.pi, 361)
+        axes.plot(np.cos(turn), np.sin(turn), color=theme.ink, lw=0.8)
+        edges = np.linspace(-np.pi, np.pi, bins + 1)
+        directions = np.arctan2(self.points[:, 1], self.points[:, 0])
+        counts = np.stack([np.histogram(directions[self.labels == label], edges)[0] for label in range(count)])
+        heights = np.sqrt(counts) / max(1.0, float(np.sqrt(counts.sum(axis=0)).max())) * 0.55
+        middle = (edges[:-1] + edges[1:]) / 2
+        floor = np.ones(bins)
+        for label in range(count):
+            filled = heights[label] > 0
+            wedge = np.stack([floor[filled], floor[filled] + heights[label][filled]])
+            x, y = wedge * np.cos(middle[filled]), wedge * np.sin(middle[filled])
+            axes.plot(x, y, color=theme.color(label, count), lw=2.4, solid_capstyle="butt")
+            floor = floor + heights[label]
+        _rays(axes, self.centers, self.classes, theme, 0.78, inner=True)
+        bare(axes, 1.62)
+        self.ax_, self.figure_ = axes, axes.figure
+        return self
+
+
+def _rays(
+    axes: Axes, centers: Floats, classes: tuple[str, ...], theme: Theme, length: float, inner: bool = False
+) -> None:
+    """A ray to each center with the class name at its end, where there are few enough to read."""
+    for label, center in enumerate(centers):
+        if not center.any():
+            continue
+        tip = center * length
+        axes.plot([0, tip[0]], [0, tip[1]], color=theme.color(label, len(classes)), lw=1.1, alpha=0.9, zorder=1)
+        if len(classes) <= 30:
+            place = center * (length + (0.11 if inner else length * 0.1))
+            name = classes[label] if len(classes[label]) <= 12 else classes[label][:11] + "…"
+            axes.text(
+                place[0], place[1], name, color=theme.ink, fontsize=8, ha="center", va="center", zorder=3, weight="bold"
+            )

@@ -1,0 +1,65 @@
+"""How training went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from steradian.plots.margins import LINES
+from steradian.plots.theme import LIGHT, Theme, legend, own_axes
+
+
+@dataclass
+class HistoryDisplay:
+    """One value per epoch for each technique, a line for each of its seeds.
+
+    Attributes:
+        value: the column of the history that is drawn.
+        curves: name -> one array [epochs] per seed; NaN where there was no value.
+    """
+
+    value: str
+    curves: dict[str, list[NDArray[np.float64]]]
+
+    @classmethod
+    def from_histories(
+        cls, histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], value: str = "train_loss"
+    ) -> HistoryDisplay:
+        """From history rows: name -> one history per seed."""
+
+        def column(history: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+            return np.array([np.nan if row.get(value) in (None, "") else float(row[value]) for row in history])
+
+        return cls(value, {name: [column(history) for history in runs] for name, runs in histories.items()})
+
+    def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> HistoryDisplay:
+        """Thin lines for seeds; the first carries the name."""
+        axes = own_axes(ax, theme, 5.6, 3.6)
+        drawn = 0
+        for index, (name, runs) in enumerate(self.curves.items()):
+            for seed, curve in enumerate(runs):
+                if np.isnan(curve).all():
+                    continue
+                axes.plot(
+                    np.arange(1, len(curve) + 1),
+                    curve,
+                    color=theme.color(index, len(self.curves)),
+                    ls=LINES[index % len(LINES)],
+                    lw=1.5 if seed == 0 else 0.7,
+                    alpha=1.0 if seed == 0 else 0.6,
+                    label=name if seed == 0 else None,
+                )
+                drawn += 1
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(self.value.replace("_", " "))
+        if drawn:
+            legend(axes, theme)
+        else:
+            axes.text(0.5, 0.5, "no values", color=theme.ink, ha="center", transform=axes.transAxes)
+        self.ax_, self.figure_ = axes, axes.figure
+        return self

@@ -1,0 +1,50 @@
+"""One number of several techniques, with every seed and the interval of the mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+
+from steradian.metrics import Interval, t_interval
+from steradian.plots.theme import LIGHT, MARKERS, Theme, own_axes
+
+
+@dataclass
+class IntervalsDisplay:
+    """Values by technique.
+
+    Attributes:
+        title: what the values are.
+        values: name -> one value per seed.
+        intervals: name -> mean and 95 % interval (Student's t) over the seeds.
+    """
+
+    title: str
+    values: dict[str, list[float]]
+    intervals: dict[str, Interval]
+
+    @classmethod
+    def from_values(cls, title: str, values: Mapping[str, Sequence[float]]) -> IntervalsDisplay:
+        """From one value per seed for each name."""
+        kept = {name: list(found) for name, found in values.items() if len(found)}
+        return cls(title, kept, {name: t_interval(found) for name, found in kept.items()})
+
+    def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> IntervalsDisplay:
+        """A row per technique: open points are seeds, the filled one their mean, the line its interval."""
+        axes = own_axes(ax, theme, 5.6, 0.9 + 0.36 * len(self.values))
+        for row, (name, found) in enumerate(self.values.items()):
+            color, interval = theme.color(row, len(self.values)), self.intervals[name]
+            if interval.low == interval.low:
+                axes.plot([interval.low, interval.high], [row, row], color=color, lw=2.2)
+            if len(found) > 1:
+                axes.scatter(found, [row] * len(found), s=20, facecolors="none", edgecolors=[color], linewidths=1)
+            axes.scatter([interval.mean], [row], s=46, color=color, marker=MARKERS[row % len(MARKERS)], zorder=3)
+        axes.set_yticks(range(len(self.values)), list(self.values))
+        axes.set_ylim(len(self.values) - 0.5, -0.5)
+        axes.grid(axis="x", color=theme.faint, lw=0.5)
+        axes.set_axisbelow(True)
+        axes.set_title(self.title, color=theme.ink, fontsize=10)
+        self.ax_, self.figure_ = axes, axes.figure
+        return self

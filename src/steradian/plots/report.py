@@ -1,0 +1,118 @@
+"""One self-contained HTML page from text, tables and pictures. It makes no network request."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import ClassVar, Literal
+
+from steradian.plots.sphere import SphereDisplay
+from steradian.plots.theme import DARK, LIGHT, Picture
+
+Mark = Literal["", "best", "worse"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table, and how it stands out."""
+
+    text: str
+    mark: Mark = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under column names, with notes below."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    notes: Sequence[str] = ()
+    kind: ClassVar[str] = "table"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture with its caption."""
+
+    picture: Picture
+    caption: str
+    kind: ClassVar[str] = "figure"
+
+    @property
+    def light(self) -> str:
+        return base64.b64encode(self.picture.light).decode()
+
+    @property
+    def dark(self) -> str:
+        return base64.b64encode(self.picture.dark).decode()
+
+    @property
+    def words(self) -> str:
+        return self.picture.words
+
+
+@dataclass(frozen=True)
+class Spheres:
+    """Spheres to turn by hand, one shown at a time."""
+
+    identifier: str
+    displays: Mapping[str, SphereDisplay]
+    caption: str
+    kind: ClassVar[str] = "spheres"
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.displays)
+
+    @property
+    def data(self) -> str:
+        """JSON that cannot end the script element it stands in."""
+        content = {
+            theme.name: {name: display.traces(theme) for name, display in self.displays.items()}
+            for theme in (LIGHT, DARK)
+        }
+        return json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")
+
+
+Block = Table | Figure | Spheres
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, paragraphs, and what is shown under them."""
+
+    title: str
+    text: Sequence[str] = ()
+    blocks: Sequence[Block] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A page."""
+
+    title: str
+    subtitle: str
+    sections: Sequence[Section]
+
+    def html(self) -> str:
+        """The page; plotly's script is in it once, and only if a sphere is."""
+        from jinja2 import Environment
+
+        template = resources.files("steradian.plots").joinpath("report.html").read_text(encoding="utf-8")
+        turning = any(isinstance(block, Spheres) for section in self.sections for block in section.blocks)
+        environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+        return environment.from_string(template).render(report=self, plotly=_plotly() if turning else "")
+
+
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs())
+
+
+def facts(pairs: Mapping[str, object]) -> Table:
+    """A two-column table of names and values."""
+    return Table(("", ""), [(Cell(name), Cell(str(value))) for name, value in pairs.items()])

@@ -1,0 +1,138 @@
+"""Embeddings of three dimensions on the unit sphere: as a still picture and to turn by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from numpy.typing import ArrayLike, NDArray
+
+from steradian.plots.embedding import Floats, check_points, mean_directions, unit_or_zero
+from steradian.plots.theme import LIGHT, MARKERS, Theme, bare, edge, own_axes
+
+
+@dataclass
+class SphereDisplay:
+    """Directions of 3-D embeddings.
+
+    Attributes:
+        directions: [N, 3] unit vectors.
+        labels: [N].
+        classes: C names.
+        centers: [C, 3] unit vectors; zero rows are not drawn.
+    """
+
+    directions: Floats
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    centers: Floats
+
+    @classmethod
+    def from_embeddings(
+        cls, embeddings: ArrayLike, labels: ArrayLike, classes: Sequence[str], centers: ArrayLike | None = None
+    ) -> SphereDisplay:
+        """From embeddings [N, 3] and labels [N]; without ``centers`` [C, 3] the mean directions serve."""
+        points, codes = check_points(embeddings, labels, classes, 3)
+        found = (
+            mean_directions(points, codes, len(classes))
+            if centers is None
+            else unit_or_zero(np.asarray(centers, dtype=np.float64))
+        )
+        return cls(unit_or_zero(points), codes, tuple(classes), found)
+
+    def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> SphereDisplay:
+        """Draw the two halves of the sphere side by side, each seen straight on from outside."""
+        axes = own_axes(ax, theme, 6.4, 3.4)
+        for side, offset in ((1.0, -1.08), (-1.0, 1.08)):
+            _graticule(axes, offset, theme)
+            x, y, facing = _seen(self.directions, side)
+            for label in range(len(self.classes)):
+                chosen = (self.labels == label) & (facing >= 0)
+                axes.scatter(
+                    x[chosen] + offset,
+                    y[chosen],
+                    s=9,
+                    marker=MARKERS[label % len(MARKERS)],
+                    color=theme.color(label, len(self.classes)),
+                    edgecolors=[edge(theme)],
+                    linewidths=0.3,
+                )
+            self._names(axes, side, offset, theme)
+        bare(axes, 2.15)
+        axes.set_ylim(-1.12, 1.12)
+        self.ax_, self.figure_ = axes, axes.figure
+        return self
+
+    def _names(self, axes: Axes, side: float, offset: float, theme: Theme) -> None:
+        if len(self.classes) > 40:
+            return
+        x, y, facing = _seen(self.centers, side)
+        for label, name in enumerate(self.classes):
+            if self.centers[label].any() and facing[label] >= 0:
+                axes.text(
+                    x[label] + offset,
+                    y[label],
+                    name if len(name) <= 12 else name[:11] + "…",
+                    color=theme.ink,
+                    fontsize=8,
+                    weight="bold",
+                    ha="center",
+                    va="center",
+                    bbox={"boxstyle": "round,pad=0.15", "fc": theme.paper, "ec": "none", "alpha": 0.75},
+                )
+
+    def traces(self, theme: Theme = LIGHT) -> list[dict[str, Any]]:
+        """Plotly traces of the same picture, to be turned by hand: one per class and one of the names."""
+        found: list[dict[str, Any]] = []
+        for label, name in enumerate(self.classes):
+            points = self.directions[self.labels == label]
+            found.append(
+                {
+                    "type": "scatter3d",
+                    "mode": "markers",
+                    "name": name,
+                    "x": points[:, 0].round(4).tolist(),
+                    "y": points[:, 1].round(4).tolist(),
+                    "z": points[:, 2].round(4).tolist(),
+                    "marker": {"size": 3, "color": to_hex(theme.color(label, len(self.classes)))},
+                    "hovertemplate": "%{fullData.name}<extra></extra>",
+                }
+            )
+        drawn = [label for label in range(len(self.classes)) if self.centers[label].any()]
+        found.append(
+            {
+                "type": "scatter3d",
+                "mode": "text",
+                "name": "centers",
+                "text": [self.classes[label] for label in drawn],
+                "x": (self.centers[drawn, 0] * 1.12).round(4).tolist(),
+                "y": (self.centers[drawn, 1] * 1.12).round(4).tolist(),
+                "z": (self.centers[drawn, 2] * 1.12).round(4).tolist(),
+                "hoverinfo": "skip",
+                "showlegend": False,
+            }
+        )
+        return found
+
+
+def _seen(points: Floats, side: float) -> tuple[Floats, Floats, Floats]:
+    """Horizontal and vertical position, and how much each point faces the viewer, from one of two sides."""
+    turn = np.pi / 5
+    depth = side * (np.cos(turn) * points[:, 0] + np.sin(turn) * points[:, 1])
+    across = side * (-np.sin(turn) * points[:, 0] + np.cos(turn) * points[:, 1])
+    return across, points[:, 2], depth
+
+
+def _graticule(axes: Axes, offset: float, theme: Theme) -> None:
+    along = np.linspace(-np.pi / 2, np.pi / 2, 60)
+    for angle in np.deg2rad([-60, -30, 0, 30, 60]):
+        axes.plot(np.sin(angle) * np.cos(along) + offset, np.sin(along), color=theme.faint, lw=0.5, zorder=0)
+        axes.plot(
+            np.cos(angle) * np.sin(along) + offset, np.full(60, np.sin(angle)), color=theme.faint, lw=0.5, zorder=0
+        )
+    turn = np.linspace(0, 2 * np.pi, 200)
+    axes.plot(np.cos(turn) + offset, np.sin(turn), color=theme.ink, lw=0.8, zorder=0)

@@ -1,0 +1,143 @@
+"""Colors that color-blind readers can tell apart, on light and dark paper, and figures without global state."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.typing import ColorType
+
+PETROFF = (
+    "#3f90da",
+    "#ffa90e",
+    "#bd1f01",
+    "#94a4a2",
+    "#832db6",
+    "#a96b59",
+    "#e76300",
+    "#b9ac70",
+    "#717581",
+    "#92dadd",
+)
+"""Ten colors ordered for people with color-vision deficiencies (Petroff 2021, arXiv 2107.02270)."""
+
+MARKERS = "os^Dv<>pPX"
+"""A second sign beside color."""
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Paper, ink and lines of a picture."""
+
+    name: str
+    paper: str
+    ink: str
+    faint: str
+    lighten: float
+
+    def color(self, index: int, count: int = 10) -> tuple[float, float, float]:
+        """The color of class or technique ``index`` out of ``count``."""
+        if count <= len(PETROFF):
+            base = to_rgb(PETROFF[index % len(PETROFF)])
+        else:
+            # Neighbors in number get hues far apart: steps of the golden angle around the color wheel.
+            base = matplotlib.colormaps["turbo"](0.05 + 0.9 * ((index * 0.618034) % 1.0))[:3]
+        red, green, blue = (channel + (1.0 - channel) * self.lighten for channel in base)
+        return red, green, blue
+
+
+LIGHT = Theme("light", paper="#ffffff", ink="#1c2128", faint="#c9cfd6", lighten=0.0)
+DARK = Theme("dark", paper="#14181d", ink="#e4e8ec", faint="#454d57", lighten=0.28)
+THEMES = (LIGHT, DARK)
+
+
+def new_figure(width: float, height: float, theme: Theme) -> Figure:
+    """An empty figure on the theme's paper, tied to no window and no global list."""
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor=theme.paper)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def own_axes(ax: Axes | None, theme: Theme, width: float = 4.6, height: float = 4.2) -> Axes:
+    """``ax``, or axes of a new figure; in the theme's colors."""
+    axes = ax if ax is not None else new_figure(width, height, theme).add_subplot()
+    axes.set_facecolor(theme.paper)
+    axes.tick_params(colors=theme.ink, labelsize=8)
+    for side, spine in axes.spines.items():
+        spine.set_color(theme.faint)
+        spine.set_visible(side in ("left", "bottom"))
+    for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
+        text.set_color(theme.ink)
+        text.set_fontsize(9)
+    return axes
+
+
+def bare(axes: Axes, limit: float) -> None:
+    """Square axes from -limit to limit without ticks or frame."""
+    axes.set_xlim(-limit, limit)
+    axes.set_ylim(-limit, limit)
+    axes.set_aspect("equal")
+    axes.set_axis_off()
+
+
+def legend(axes: Axes, theme: Theme, location: Literal["best", "upper right"] = "best") -> None:
+    """A legend without a frame, in the theme's ink."""
+    axes.legend(frameon=False, fontsize=8, labelcolor=theme.ink, loc=location)
+
+
+def edge(theme: Theme) -> ColorType:
+    """A thin rim that keeps overlapping points apart."""
+    return (*to_rgb(theme.paper), 0.6)
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", facecolor=figure.get_facecolor())
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture as PNG for light and for dark pages, with words for those who do not see it."""
+
+    light: bytes
+    dark: bytes
+    words: str
+
+
+def picture(draw: Callable[[Theme], Figure], words: str) -> Picture:
+    """Draw once per theme."""
+    return Picture(png(draw(LIGHT)), png(draw(DARK)), words)
+
+
+def small_multiples(
+    panels: dict[str, Callable[[Axes, Theme], object]],
+    words: str,
+    *,
+    columns: int = 3,
+    width: float = 3.3,
+    height: float | None = None,
+) -> Picture:
+    """A grid of panels of ``width`` by ``height`` inches, each drawn by ``panel(ax, theme)`` under its title."""
+
+    def draw(theme: Theme) -> Figure:
+        across = min(columns, max(1, len(panels)))
+        down = -(-len(panels) // across)
+        figure = new_figure(width * across, (width if height is None else height) * down + 0.25, theme)
+        for position, (title, panel) in enumerate(panels.items(), start=1):
+            axes = own_axes(figure.add_subplot(down, across, position), theme)
+            panel(axes, theme)
+            axes.set_title(title, color=theme.ink, fontsize=10)
+        return figure
+
+    return picture(draw, words)

@@ -1,0 +1,1 @@
+"""Many steps, one report: evaluation of a model, comparison of techniques."""

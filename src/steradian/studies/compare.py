@@ -1,0 +1,229 @@
+"""Compare techniques on one data set: same encoder, same budget, several seeds, one report."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from steradian.data.pixels import Progress as DataProgress
+from steradian.data.pixels import no_progress
+from steradian.data.sampling import steps_per_epoch
+from steradian.errors import DataError, SteradianError, TrainingError, UsageError
+from steradian.files import new_folder, read_json, write_json, write_text
+from steradian.losses import preset
+from steradian.models.encoders import SMALL, default_encoder
+from steradian.studies.cells import CellResult, CellSpec, is_finished, load_cell
+from steradian.studies.measurement import flat
+from steradian.studies.workers import Work, run_here, run_in_workers
+from steradian.training.progress import Progress
+from steradian.training.recipe import Recipe
+from steradian.training.run import Prepared, one_batch, prepare, provenance
+from steradian.training.tracking import table
+
+IDENTITY = "compare.json"
+CELLS = "cells"
+
+TECHNIQUES = ("softmax", "triplet", "sphereface", "cosface", "arcface", "sphere-arc")
+"""What is compared unless something else is asked for: system B's techniques and its hybrid."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What to compare. ``recipe`` is shared; each cell fills in technique, dimensions and seed."""
+
+    recipe: Recipe
+    losses: tuple[str, ...]
+    dims: tuple[int, ...]
+    seeds: int
+
+    def cells(self) -> list[CellSpec]:
+        """Every cell, seeds outermost, so that an interrupted study has whole rows of techniques."""
+        found = []
+        for seed in range(self.seeds):
+            for dims in self.dims:
+                for loss in self.losses:
+                    recipe = self.recipe.changed(
+                        **{
+                            "embedding_size": dims,
+                            "loss.name": loss,
+                            "training.seed": self.recipe.training.seed + seed,
+                        }
+                    )
+                    found.append(CellSpec(loss, dims, self.recipe.training.seed + seed, recipe))
+        return found
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A finished comparison.
+
+    Attributes:
+        cells: results in the order of `Comparison.cells`; failed ones are missing.
+        failures: cell name -> message.
+        provenance: command, data, versions, date.
+    """
+
+    comparison: Comparison
+    classes: tuple[str, ...]
+    cells: tuple[CellResult, ...]
+    failures: dict[str, str]
+    provenance: dict[str, Any]
+    skipped: int
+
+    def values(self, key: str, dims: int) -> dict[str, list[float]]:
+        """Technique -> the number ``key`` (dotted) of each seed, for ``dims`` dimensions."""
+        found: dict[str, list[float]] = {loss: [] for loss in self.comparison.losses}
+        for cell in self.cells:
+            if cell.spec.dims == dims:
+                found[cell.spec.loss].append(float(dict(flat(cell.numbers)).get(key, float("nan"))))
+        return found
+
+    def first(self, dims: int) -> dict[str, CellResult]:
+        """Technique -> its cell of the first seed, for ``dims`` dimensions."""
+        found: dict[str, CellResult] = {}
+        for cell in self.cells:
+            if cell.spec.dims == dims:
+                found.setdefault(cell.spec.loss, cell)
+        return found
+
+
+def compare(
+    comparison: Comparison,
+    out: Path,
+    *,
+    command: str,
+    jobs: int | None = None,
+    exist_ok: bool = False,
+    quiet: bool = False,
+    decoding: DataProgress = no_progress,
+) -> Compared:
+    """Run every cell that ``out`` does not hold yet and write ``results.csv``.
+
+    Args:
+        comparison: what to compare.
+        out: a new folder, or one that holds an earlier or unfinished run of the same comparison.
+        command: what the user typed, for the record.
+        jobs: cells at once; None: one per core for the small encoder, else one at a time.
+        exist_ok: write into a folder that holds other things.
+        quiet: no progress.
+        decoding: shows the progress of decoding.
+
+    Raises:
+        UsageError: ``out`` holds another comparison, or other files; unknown names.
+        DataError: nothing to test on.
+        TrainingError: every cell failed.
+    """
+    check_names(comparison)
+    prepared = prepare(comparison.recipe.data, decoding)
+    if len(prepared.splits.test) == 0:
+        raise DataError("There is nothing to compare on: the test part is empty. Set data.test above 0.")
+    _claim(out, comparison, prepared, exist_ok)
+    specs = comparison.cells()
+    todo = [spec for spec in specs if not is_finished(out / CELLS / spec.name)]
+    failures = _run(todo, prepared, out / CELLS, command, jobs, quiet)
+    finished = [load_cell(spec, out / CELLS / spec.name) for spec in specs if spec.name not in failures]
+    if not finished:
+        raise TrainingError("Every technique failed:\n" + "\n".join(f"{name}: {why}" for name, why in failures.items()))
+    compared = Compared(
+        comparison,
+        prepared.pixels.classes,
+        tuple(finished),
+        failures,
+        provenance(prepared, comparison.recipe, command),
+        len(prepared.pixels.skipped),
+    )
+    write_text(out / "results.csv", table(rows(compared)))
+    return compared
+
+
+def check_names(comparison: Comparison) -> None:
+    """Raise `UsageError` for an unknown technique or an impossible dimension, before any data is read."""
+    if not comparison.losses or not comparison.dims:
+        raise UsageError("Nothing to compare: name at least one technique and one dimension.")
+    for dims in comparison.dims:
+        if dims < 2:
+            raise UsageError(f"--dims {dims}: directions need at least 2 dimensions.")
+    for loss in comparison.losses:
+        preset(loss)
+
+
+def _run(
+    specs: Sequence[CellSpec], prepared: Prepared, folder: Path, command: str, jobs: int | None, quiet: bool
+) -> dict[str, str]:
+    if not specs:
+        return {}
+    recipe = specs[0].recipe
+    encoder = recipe.encoder if recipe.encoder is not None else default_encoder(prepared.pixels.size)
+    side_by_side = encoder == SMALL and not torch.cuda.is_available()
+    cores = os.cpu_count() or 1
+    jobs = min(len(specs), jobs if jobs is not None else (cores if side_by_side else 1))
+    work = Work(prepared, folder, command, threads=1 if side_by_side else torch.get_num_threads())
+    steps = steps_per_epoch(len(prepared.splits.train), recipe.training.batch_size) * recipe.training.epochs
+    with Progress(steps * len(specs), "comparing", quiet=quiet) as progress:
+        if jobs == 1:
+            return run_here(specs, work, progress)
+        return run_in_workers(specs, work, jobs, progress)
+
+
+def _claim(out: Path, comparison: Comparison, prepared: Prepared, exist_ok: bool) -> None:
+    """Make ``out``, or make sure that it belongs to this comparison."""
+    identity = {
+        "format": "steradian.compare",
+        "version": 1,
+        "data": prepared.digest,
+        "recipe": comparison.recipe.model_dump(mode="json", exclude={"loss", "embedding_size"}),
+    }
+    if (out / IDENTITY).is_file():
+        found = read_json(out / IDENTITY)
+        if found != identity:
+            changed = _first_difference(found, identity)
+            raise UsageError(
+                f"{out} holds another comparison ({changed}). Choose another --out, or repeat the command that "
+                "started it."
+            )
+        return
+    new_folder(out, exist_ok=exist_ok)
+    write_json(out / IDENTITY, identity)
+
+
+def _first_difference(found: Any, wanted: Any, where: str = "") -> str:
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in wanted:
+            if found.get(key) != wanted[key]:
+                return _first_difference(found.get(key), wanted[key], f"{where}{'.' if where else ''}{key}")
+    if where == "data":
+        return "of other images"
+    return f"{where} is {found!r} there and {wanted!r} now"
+
+
+def rows(compared: Compared) -> list[dict[str, Any]]:
+    """One flat row per finished cell."""
+    return [
+        {
+            "loss": cell.spec.loss,
+            "dims": cell.spec.dims,
+            "seed": cell.spec.seed,
+            **dict(flat(cell.numbers)),
+            **{f"option.{key}": value for key, value in cell.options.items()},
+        }
+        for cell in compared.cells
+    ]
+
+
+def dry_run(comparison: Comparison, command: str) -> list[str]:
+    """One batch of each technique through every stage, in a folder that is gone afterwards; the cells that ran."""
+    check_names(comparison)
+    recipe, prepared = one_batch(comparison.recipe, prepare(comparison.recipe.data))
+    first = Comparison(recipe, comparison.losses, comparison.dims, seeds=1)
+    specs = first.cells()
+    with tempfile.TemporaryDirectory(prefix="steradian-") as scratch:
+        failures = _run(specs, prepared, Path(scratch), command, jobs=1, quiet=True)
+    if failures:
+        raise SteradianError("\n".join(f"{name}: {why}" for name, why in failures.items()))
+    return [spec.name for spec in specs]

@@ -1,0 +1,80 @@
+"""Which differences between techniques are more than noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steradian.metrics import Interval, normal_interval, t_interval
+
+Standing = Literal["best", "within noise", "worse", "unknown"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a technique stands against the one with the best mean.
+
+    Attributes:
+        standing: "best"; "within noise" when the interval of the difference holds 0; "worse" when it does not;
+            "unknown" where there is no interval.
+        difference: best minus this one, paired, with its interval.
+    """
+
+    standing: Standing
+    difference: Interval | None
+
+
+def verdicts(
+    values: Mapping[str, Sequence[float]],
+    right: Mapping[str, NDArray[np.bool_]] | None = None,
+    *,
+    higher_is_better: bool = True,
+) -> dict[str, Verdict]:
+    """Compare each technique with the best.
+
+    With two seeds or more, differences are paired by seed (Student's t). With one seed they are paired by
+    test item, if ``right`` tells which items each got right (normal interval); that interval knows nothing of the
+    spread between seeds. The level is 95 % over all comparisons with the best (Bonferroni).
+
+    Args:
+        values: name -> one value per seed, the seeds in the same order.
+        right: name -> [N] booleans for the single seed.
+    """
+    sign = 1.0 if higher_is_better else -1.0
+    means = {name: float(np.mean(found)) for name, found in values.items() if len(found)}
+    means = {name: mean for name, mean in means.items() if mean == mean}
+    if not means:
+        return {name: Verdict("unknown", None) for name in values}
+    best = max(means, key=lambda name: sign * means[name])
+    level = 1.0 - 0.05 / max(1, len(means) - 1)
+    found = {}
+    for name in values:
+        if name == best:
+            found[name] = Verdict("best", None)
+            continue
+        difference = _difference(values, right, best, name, level) if name in means else None
+        if difference is None or difference.low != difference.low:
+            found[name] = Verdict("unknown", difference)
+        else:
+            found[name] = Verdict("worse" if difference.excludes_zero else "within noise", difference)
+    return found
+
+
+def _difference(
+    values: Mapping[str, Sequence[float]],
+    right: Mapping[str, NDArray[np.bool_]] | None,
+    best: str,
+    name: str,
+    level: float,
+) -> Interval | None:
+    if len(values[best]) != len(values[name]):
+        return None
+    if len(values[best]) > 1:
+        return t_interval(np.subtract(values[best], values[name]), level)
+    if right is not None and best in right and name in right:
+        return normal_interval(right[best].astype(float) - right[name].astype(float), level)
+    return None

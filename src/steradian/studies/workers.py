@@ -1,0 +1,141 @@
+"""Cells run side by side in processes that die with their parent."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, replace
+from multiprocessing.connection import wait as wait_for
+from multiprocessing.sharedctypes import Synchronized
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from steradian.errors import SteradianError
+from steradian.studies.cells import CellSpec, run_cell
+from steradian.training.progress import Progress
+from steradian.training.run import Prepared
+
+GRACE_SECONDS = 20.0
+"""After Ctrl-C, for workers to write their checkpoints."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Everything that a worker needs to run cells."""
+
+    prepared: Prepared
+    folder: Path
+    command: str
+    threads: int
+
+
+_work: Work | None = None
+_steps: Any = None
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def run_here(specs: Sequence[CellSpec], work: Work, progress: Progress) -> dict[str, str]:
+    """Run the cells one after another in this process; name -> message of those that failed."""
+    failures = {}
+    with _threads(work.threads):
+        for spec in specs:
+            try:
+                run_cell(spec, work.prepared, work.folder / spec.name, work.command, progress.advance)
+            except SteradianError as error:
+                failures[spec.name] = str(error)
+    return failures
+
+
+def run_in_workers(specs: Sequence[CellSpec], work: Work, jobs: int, progress: Progress) -> dict[str, str]:
+    """Run the cells in ``jobs`` processes; name -> message of those that failed.
+
+    Ctrl-C lets each worker finish its step and write a checkpoint. Killing this process ends them too.
+    """
+    context = multiprocessing.get_context("spawn")
+    steps: Synchronized[int] = context.Value("q", 0)
+    with tempfile.TemporaryDirectory(prefix="steradian-") as scratch:
+        shared = Path(scratch) / "pixels.npy"
+        np.save(shared, work.prepared.pixels.pixels)
+        light = replace(work.prepared.pixels, pixels=work.prepared.pixels.pixels[:0])
+        light_work = replace(work, prepared=replace(work.prepared, pixels=light))
+        pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(light_work, shared, steps))
+        try:
+            futures = {pool.submit(_run, spec): spec for spec in specs}
+            failures = _collect(futures, steps, progress)
+        except KeyboardInterrupt:
+            _end(pool)
+            raise
+        pool.shutdown()
+    return failures
+
+
+def _collect(futures: dict[Future[None], CellSpec], steps: Synchronized[int], progress: Progress) -> dict[str, str]:
+    failures, seen, running = {}, 0, set(futures)
+    while running:
+        finished, running = wait(running, timeout=0.25, return_when=FIRST_COMPLETED)
+        now = steps.value
+        progress.advance(now - seen, f"{len(futures) - len(running)}/{len(futures)} cells done")
+        seen = now
+        for future in finished:
+            try:
+                future.result()
+            except SteradianError as error:
+                failures[futures[future].name] = str(error)
+    return failures
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    workers = multiprocessing.active_children()
+    pool.shutdown(wait=False, cancel_futures=True)
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.join(GRACE_SECONDS)
+        if worker.is_alive():
+            worker.kill()
+
+
+def _begin(work: Work, shared: Path, steps: Any) -> None:
+    """Set up a worker: Ctrl-C is the parent's business while idle, and the parent's death is this one's."""
+    global _work, _steps
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    torch.set_num_threads(work.threads)
+    pixels = replace(work.prepared.pixels, pixels=np.load(shared, mmap_mode="r"))
+    _work, _steps = replace(work, prepared=replace(work.prepared, pixels=pixels)), steps
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait_for([parent.sentinel])
+        os._exit(1)
+
+
+def _run(spec: CellSpec) -> None:
+    if _work is None:
+        raise RuntimeError("a worker was used before it was set up")
+
+    def count(done: int) -> None:
+        with _steps.get_lock():
+            _steps.value += done
+
+    run_cell(spec, _work.prepared, _work.folder / spec.name, _work.command, count)

@@ -1,0 +1,64 @@
+"""Batches of decoded images, on the device, as the encoder wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from steradian.data.pixels import PixelSet
+from steradian.data.preprocessing import Preprocessing
+from steradian.data.sampling import epoch_batches, step_seed, steps_per_epoch
+from steradian.data.views import RandomView
+
+Indices = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The images at ``indices`` of ``pixels``, in batches.
+
+    Attributes:
+        view: random views of training batches, or None.
+        views_until: share of all steps that use them.
+        memory_format: of the images handed out.
+    """
+
+    pixels: PixelSet
+    indices: Indices
+    preprocessing: Preprocessing
+    batch_size: int
+    seed: int
+    view: RandomView | None
+    views_until: float
+    memory_format: torch.memory_format
+    device: torch.device
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+        return steps_per_epoch(len(self.indices), self.batch_size)
+
+    def epoch(self, epoch: int, skip: int = 0) -> Iterator[Indices]:
+        """Indices of the batches of a shuffled epoch, from batch ``skip`` on."""
+        for batch in epoch_batches(len(self.indices), self.batch_size, self.seed, epoch)[skip:]:
+            yield self.indices[batch]
+
+    def in_order(self) -> Iterator[Indices]:
+        """Indices of all batches in the order of the images."""
+        for start in range(0, len(self.indices), self.batch_size):
+            yield self.indices[start : start + self.batch_size]
+
+    def images(self, batch: Indices, step: int | None = None) -> Tensor:
+        """Encoder input for ``batch``; with ``step``, random views that depend on nothing else."""
+        samples = torch.from_numpy(self.pixels.pixels[batch]).to(self.device).float().div_(255.0)
+        if step is not None and self.view is not None:
+            samples = self.view(samples, torch.Generator().manual_seed(step_seed(self.seed, step)))
+        return self.preprocessing.normalize(samples).contiguous(memory_format=self.memory_format)
+
+    def labels(self, batch: Indices) -> Tensor:
+        """int64 labels of ``batch``."""
+        return torch.from_numpy(self.pixels.labels[batch]).to(self.device)

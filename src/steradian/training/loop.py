@@ -1,0 +1,213 @@
+"""The training loop: plain torch, one function a step, resumable at any step."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from steradian.errors import TrainingError
+from steradian.losses import MarginSoftmaxLoss
+from steradian.models.encoders import pooled
+from steradian.models.heads import ClassMeanHead
+from steradian.training.batches import Batches, Indices
+from steradian.training.recipe import TrainingSettings
+from steradian.training.schedules import auxiliary_weight, ramp_value, rate_factor
+from steradian.training.state import TrainingState
+
+OnStep = Callable[[TrainingState, float], None]
+OnEpoch = Callable[[TrainingState, float], None]
+
+
+def _nothing(state: TrainingState, value: float) -> None:
+    return None
+
+
+def fit(
+    state: TrainingState,
+    settings: TrainingSettings,
+    train: Batches,
+    validation: Batches | None = None,
+    *,
+    on_step: OnStep = _nothing,
+    on_epoch: OnEpoch = _nothing,
+) -> None:
+    """Train ``state`` from where it stands to the end of the recipe.
+
+    Args:
+        state: fresh, or restored from a checkpoint: the rest of the run is then the same.
+        settings: of the recipe.
+        train, validation: batches to learn from and to watch.
+        on_step: called after each step with the loss.
+        on_epoch: called after each epoch with its seconds of training.
+
+    Raises:
+        TrainingError: the loss is not finite, or a head parameter gets no gradient.
+    """
+    with _determinism(settings.deterministic):
+        while state.epoch < settings.epochs and not _stopped_early(state, settings):
+            seconds = _train_epoch(state, settings, train, on_step)
+            _finish_epoch(state, settings, len(train), validation)
+            on_epoch(state, seconds)
+    if state.best is not None:
+        state.model.load_state_dict(state.best)
+    if isinstance(state.model.head, ClassMeanHead):
+        raw, labels = embed_batches(state, settings, train)
+        state.model.head.set_centers(raw, labels)
+    state.model.eval()
+
+
+@contextlib.contextmanager
+def _determinism(wanted: bool) -> Iterator[None]:
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(wanted, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def _stopped_early(state: TrainingState, settings: TrainingSettings) -> bool:
+    return settings.early_stopping is not None and state.watch.waited >= settings.early_stopping
+
+
+def _train_epoch(state: TrainingState, settings: TrainingSettings, train: Batches, on_step: OnStep) -> float:
+    state.model.train()
+    total = len(train) * settings.epochs
+    started = time.perf_counter()
+    for batch in train.epoch(state.epoch, skip=state.step_in_epoch):
+        loss = train_step(state, settings, train, batch, state.step / total)
+        state.step += 1
+        state.step_in_epoch += 1
+        state.loss_sum += loss
+        on_step(state, loss)
+    return time.perf_counter() - started
+
+
+def train_step(
+    state: TrainingState, settings: TrainingSettings, train: Batches, batch: Indices, progress: float
+) -> float:
+    """One optimizer step on the images ``batch``; the loss without the auxiliary term."""
+    model, head = state.model, state.model.head
+    if isinstance(head, MarginSoftmaxLoss):
+        head.margin_strength = ramp_value(settings.margin_ramp, progress)
+        head.scale_strength = ramp_value(settings.scale_ramp, progress)
+    factor = rate_factor(settings, progress) * 0.1**state.watch.cuts
+    for group in state.optimizer.param_groups:
+        group["lr"] = settings.learning_rate * group["factor"] * factor
+
+    images = train.images(batch, state.step if progress < train.views_until else None)
+    labels = train.labels(batch)
+    with _autocast(settings, images.device):
+        features = model.encoder(images)
+        embeddings = model.neck(features)
+    loss = head(embeddings, labels)
+    value = float(loss.detach())
+    if value - value != 0:
+        raise _not_finite(state, train, batch, embeddings, value)
+    objective = loss
+    weight = auxiliary_weight(settings, progress) if state.auxiliary is not None else 0.0
+    if state.auxiliary is not None and weight > 0:
+        objective = loss + weight * functional.cross_entropy(state.auxiliary(pooled(features).float()), labels)
+    state.optimizer.zero_grad(set_to_none=True)
+    objective.backward()
+    if state.silent:
+        _listen(state)
+    if settings.clip is not None:
+        parameters = [p for group in state.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        nn.utils.clip_grad_norm_(parameters, settings.clip, foreach=True)
+    state.optimizer.step()
+    return value
+
+
+def _autocast(settings: TrainingSettings, device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=settings.bf16)
+
+
+def _not_finite(
+    state: TrainingState, train: Batches, batch: Indices, embeddings: Tensor, value: float
+) -> TrainingError:
+    with torch.no_grad():
+        logits = state.model.as_head.logits(embeddings.detach())
+    names = [train.pixels.names[int(index)] for index in batch]
+    listed = "\n".join(f"  {name}" for name in names[:10]) + (
+        f"\n  and {len(names) - 10} more" if len(names) > 10 else ""
+    )
+    return TrainingError(
+        f"The loss is {value} at step {state.step} (epoch {state.epoch + 1}); training stopped before the weights "
+        f"were spoiled. Largest logit: {float(logits.abs().max()):.4g}. Lower the learning rate or the scale, or set "
+        f"training.clip. The batch:\n{listed}"
+    )
+
+
+def _listen(state: TrainingState) -> None:
+    """Strike off head parameters that got a gradient; one with none at all is an error at once."""
+    for name, parameter in state.model.head.named_parameters():
+        if name in state.silent:
+            if parameter.grad is None:
+                raise _no_gradient(name)
+            if bool(parameter.grad.any()):
+                state.silent.discard(name)
+
+
+def _no_gradient(name: str) -> TrainingError:
+    return TrainingError(
+        f"The head's parameter {name!r} receives no gradient, so it would never learn. "
+        "Does the loss use it, and does it require a gradient?"
+    )
+
+
+def _finish_epoch(state: TrainingState, settings: TrainingSettings, steps: int, validation: Batches | None) -> None:
+    if state.silent:
+        raise _no_gradient(min(state.silent))
+    head = state.model.head
+    row: dict[str, Any] = {
+        "epoch": state.epoch + 1,
+        "step": state.step,
+        "train_loss": state.loss_sum / steps,
+        "validation_loss": None,
+        "validation_accuracy": None,
+        "learning_rate": state.optimizer.param_groups[0]["lr"],
+        "margin_strength": getattr(head, "margin_strength", None),
+        "scale_strength": getattr(head, "scale_strength", None),
+    }
+    if validation is not None and len(validation):
+        row["validation_loss"], row["validation_accuracy"] = validate(state, settings, validation)
+        if state.watch.see(row["validation_loss"]) and settings.early_stopping is not None:
+            state.best = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
+        if settings.schedule == "plateau":
+            state.watch.cut_if_waited(settings.plateau_patience)
+    state.history.append(row)
+    state.epoch += 1
+    state.step_in_epoch = 0
+    state.loss_sum = 0.0
+
+
+@torch.no_grad()
+def embed_batches(state: TrainingState, settings: TrainingSettings, batches: Batches) -> tuple[Tensor, Tensor]:
+    """Raw embeddings [N, D] and labels [N] of all images, in order, in eval mode."""
+    state.model.eval()
+    parts, labels = [], []
+    for batch in batches.in_order():
+        with _autocast(settings, batches.device):
+            parts.append(state.model(batches.images(batch)).float())
+        labels.append(batches.labels(batch))
+    return torch.cat(parts), torch.cat(labels)
+
+
+@torch.no_grad()
+def validate(state: TrainingState, settings: TrainingSettings, validation: Batches) -> tuple[float, float]:
+    """Margin-free loss and accuracy. Losses of pairs are averaged over batches, and have no accuracy (NaN)."""
+    raw, labels = embed_batches(state, settings, validation)
+    head = state.model.head
+    if isinstance(head, ClassMeanHead):
+        spans = range(0, len(raw), validation.batch_size)
+        values = [head(raw[i : i + validation.batch_size], labels[i : i + validation.batch_size]) for i in spans]
+        return float(torch.stack(values).mean()), float("nan")
+    logits = state.model.as_head.logits(raw)
+    return float(functional.cross_entropy(logits, labels)), float((logits.argmax(dim=1) == labels).float().mean())

@@ -1,0 +1,159 @@
+"""The recipe: everything needed to repeat a run, as typed settings that are one YAML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from steradian.errors import UsageError, did_you_mean
+from steradian.files import explained, sha256_of, write_text
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSettings(_Settings):
+    """Which images, at what size, and how they are divided."""
+
+    source: str = Field("digits", description="Built-in name, folder, zip, .npz or .csv.")
+    root: str | None = Field(None, description="Where the files of a built-in set are.")
+    image_size: int | None = Field(None, ge=4, le=1024, description="Pixels per side; none: native up to 64, else 64.")
+    validation: float = Field(0.1, ge=0, lt=1, description="Share of the training images held out to watch or select.")
+    test: float = Field(
+        0.2, ge=0, lt=1, description="Share of all images held out to measure, if the source names none."
+    )
+    split_seed: int = Field(0, ge=0, description="Of the draw; the same for all techniques and seeds.")
+
+
+class ViewSettings(_Settings):
+    """Random views of the training images; see `steradian.data.RandomView`."""
+
+    rotation: float = Field(10.0, ge=0, le=180, description="Degrees.")
+    scale: float = Field(0.1, ge=0, lt=1)
+    shear: float = Field(0.15, ge=0, lt=1)
+    shift: float = Field(0.07, ge=0, lt=1, description="Share of the side.")
+    flip: float | None = Field(None, ge=0, le=1, description="Probability; none: 0.5 for RGB, 0 for gray.")
+    until: float = Field(
+        0.9, ge=0, le=1, description="Share of the steps that use views; the rest train on the originals."
+    )
+
+
+class Ramp(_Settings):
+    """A linear rise from ``start`` to 1 between two shares of all steps."""
+
+    start: float = Field(ge=0, le=1)
+    begin: float = Field(0.0, ge=0, le=1)
+    end: float = Field(ge=0, le=1)
+
+
+class TrainingSettings(_Settings):
+    """How long, with what optimizer, and the aids that small margin-softmax training needs."""
+
+    epochs: int = Field(24, ge=1, le=100_000)
+    batch_size: int = Field(128, ge=2, le=1_000_000)
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    learning_rate: float = Field(4e-3, gt=0)
+    weight_decay: float = Field(0.05, ge=0, description="On matrices and convolutions of encoder and neck only.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Of sgd.")
+    schedule: Literal["one-cycle", "cosine", "plateau", "constant"] = "one-cycle"
+    warmup: float = Field(0.2, ge=0, lt=1, description="Share of the steps that one-cycle and cosine rise for.")
+    plateau_patience: int = Field(
+        2, ge=0, description="Epochs without a better validation loss before a cut to a tenth."
+    )
+    early_stopping: int | None = Field(None, ge=1, description="Patience in epochs; restores the best weights.")
+    clip: float | None = Field(5.0, gt=0, description="Largest norm of the gradient.")
+    margin_ramp: Ramp | None = Ramp(start=0.0, begin=0.1, end=0.4)
+    scale_ramp: Ramp | None = Ramp(start=0.15, begin=0.0, end=0.5)
+    centers: Literal["spread", "random"] = Field("spread", description="Where class centers start.")
+    center_rate: float = Field(0.2, gt=0, description="Factor on the learning rate of the head.")
+    auxiliary: float = Field(1.0, ge=0, description="Weight of a linear head on the encoder's features, decaying to 0.")
+    auxiliary_until: float = Field(0.6, gt=0, le=1, description="Share of the steps after which it is 0.")
+    bf16: bool = Field(False, description="Autocast encoder and neck to bfloat16.")
+    channels_last: bool = True
+    deterministic: bool = True
+    seed: int = Field(0, ge=0)
+    tensorboard: bool = Field(False, description="Also write TensorBoard event files (extra: track).")
+
+
+class LossSettings(_Settings):
+    """The technique by name. ``options`` go before those that `steradian.losses.fitted_options` chooses."""
+
+    name: str = "arcface"
+    options: dict[str, Any] = {}
+
+
+class Recipe(_Settings):
+    """One run."""
+
+    data: DataSettings = DataSettings()
+    encoder: str | None = Field(None, description="'small' or a timm name; none: small up to 64 px, else resnet18.")
+    embedding_size: int = Field(64, ge=1, le=65536)
+    loss: LossSettings = LossSettings()
+    views: ViewSettings | None = ViewSettings()
+    training: TrainingSettings = TrainingSettings()
+
+    def digest(self) -> str:
+        """A hash that tells one recipe from another."""
+        return sha256_of(self.model_dump_json().encode())
+
+    def changed(self, **changes: Any) -> Recipe:
+        """A checked copy in which dotted keys, such as ``{"training.epochs": 3}``, have new values."""
+        content = self.model_dump()
+        for key, value in changes.items():
+            *parents, last = key.split(".")
+            place: Any = content
+            for parent in parents:
+                if not isinstance(place, dict) or parent not in place:
+                    raise UsageError(f"A recipe has no setting {key!r}. {did_you_mean(key, setting_names())}")
+                place[parent] = place[parent] if place[parent] is not None else {}
+                place = place[parent]
+            place[last] = value
+        return parse_recipe(content, "the settings")
+
+
+def setting_names() -> list[str]:
+    """Every dotted key of a recipe."""
+
+    def keys(model: type[BaseModel], prefix: str) -> list[str]:
+        found = []
+        for name, item in model.model_fields.items():
+            kinds = (item.annotation, *getattr(item.annotation, "__args__", ()))
+            nested = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+            found += keys(nested, f"{prefix}{name}.") if nested is not None else [f"{prefix}{name}"]
+        return found
+
+    return keys(Recipe, "")
+
+
+def parse_recipe(content: Any, where: str) -> Recipe:
+    """A `Recipe` from plain values. Raises `UsageError` that names ``where``, the key and what was expected."""
+    if not isinstance(content, dict):
+        raise UsageError(f"{where}: a recipe is a mapping of settings, but this is a {type(content).__name__}.")
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise UsageError(f"{where}: there is no setting {key!r}. {did_you_mean(key, setting_names())}") from error
+        raise UsageError(f"{where}: {key}: {first['msg']}, but it is {first['input']!r}.") from error
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a YAML recipe."""
+    with explained("read", path):
+        text = path.read_text(encoding="utf-8")
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is not valid YAML: {error}") from error
+    return parse_recipe(content if content is not None else {}, str(path))
+
+
+def write_recipe(path: Path, recipe: Recipe) -> None:
+    """Write all settings, defaults included."""
+    write_text(path, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True))

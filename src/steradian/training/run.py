@@ -1,0 +1,228 @@
+"""A run from a recipe: data in, model out, in one folder that can be resumed and repeated."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from steradian import data
+from steradian.data.pixels import PixelSet, load_pixels, no_progress, sample_sizes
+from steradian.data.pixels import Progress as DataProgress
+from steradian.data.preprocessing import Preprocessing, statistics
+from steradian.data.splits import Splits, make_splits
+from steradian.data.views import RandomView
+from steradian.errors import DataError
+from steradian.losses import fitted_options
+from steradian.models import artifact
+from steradian.models.encoders import SMALL_UP_TO, check_encoder, default_encoder
+from steradian.models.recognizer import ModelSpec, Recognizer
+from steradian.training.batches import Batches, Indices
+from steradian.training.checkpoint import latest_checkpoint, read_record, restore, save_checkpoint
+from steradian.training.interrupts import Interrupted, deferred_interrupts
+from steradian.training.loop import fit
+from steradian.training.recipe import DataSettings, Recipe
+from steradian.training.resources import environment, peak_memory_bytes, pick_device, reset_peak_memory
+from steradian.training.state import TrainingState, make_state
+from steradian.training.tracking import CsvTracker, TensorBoardTracker, Tracker
+
+CHECKPOINT_SECONDS = 30.0
+"""At least this long between checkpoints at the end of epochs; an interruption always writes one."""
+
+OnBatch = Callable[[int, int, str], None]
+"""(steps done, steps in all, a short note) after every step."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data as a recipe asks for it: decoded once, usable for any number of runs."""
+
+    pixels: PixelSet
+    splits: Splits
+    digest: str
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run leaves: the model, one history row per epoch, and what it cost."""
+
+    model: Recognizer
+    history: list[dict[str, Any]]
+    seconds_per_epoch: float
+    peak_memory: int
+
+
+def prepare(settings: DataSettings, progress: DataProgress = no_progress) -> Prepared:
+    """Open, decode and split the images of a recipe.
+
+    Raises:
+        UsageError, DataError: see `steradian.data.open` and `load_pixels`.
+    """
+    images = data.open(settings.source, settings.root)
+    sizes, gray = sample_sizes(images)
+    native = int(np.median([min(size) for size in sizes]))
+    size = settings.image_size if settings.image_size is not None else min(native, SMALL_UP_TO)
+    pixels = load_pixels(images, size=max(size, 4), channels=1 if gray else 3, progress=progress)
+    splits = make_splits(
+        pixels.labels,
+        pixels.splits,
+        validation=settings.validation,
+        test=settings.test,
+        seed=settings.split_seed,
+    )
+    _check_classes(pixels, splits.train)
+    return Prepared(pixels, splits, pixels.digest())
+
+
+def _check_classes(pixels: PixelSet, train: Indices) -> None:
+    missing = sorted(set(range(len(pixels.classes))) - set(pixels.labels[train].tolist()))
+    if missing:
+        raise DataError(
+            f"Class {pixels.classes[missing[0]]!r} of {pixels.source} has no image to train on"
+            + (f" (and {len(missing) - 1} more classes)" if len(missing) > 1 else "")
+            + ". Every class needs one in the training part."
+        )
+
+
+def model_spec(recipe: Recipe, prepared: Prepared) -> ModelSpec:
+    """The recognizer that the recipe describes, for this data."""
+    pixels = prepared.pixels
+    encoder = recipe.encoder if recipe.encoder is not None else default_encoder(pixels.size)
+    check_encoder(encoder)
+    fitted = fitted_options(recipe.loss.name, len(pixels.classes), recipe.embedding_size)
+    mean, std = statistics(pixels.pixels[prepared.splits.train])
+    return ModelSpec(
+        encoder=encoder,
+        embedding_size=recipe.embedding_size,
+        loss=recipe.loss.name,
+        loss_options={**fitted, **recipe.loss.options},
+        classes=pixels.classes,
+        preprocessing=Preprocessing(pixels.size, pixels.channels, mean, std),
+    )
+
+
+def make_batches(recipe: Recipe, prepared: Prepared, indices: Indices, preprocessing: Preprocessing) -> Batches:
+    """Batches of the images at ``indices``."""
+    settings, view = recipe.training, None
+    if recipe.views is not None:
+        limits = recipe.views.model_dump(exclude={"until"})
+        flip = limits["flip"] if limits["flip"] is not None else (0.5 if prepared.pixels.channels == 3 else 0.0)
+        view = RandomView(**{**limits, "flip": flip})
+    return Batches(
+        pixels=prepared.pixels,
+        indices=indices,
+        preprocessing=preprocessing,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        view=view,
+        views_until=recipe.views.until if recipe.views is not None else 0.0,
+        memory_format=torch.channels_last if settings.channels_last else torch.contiguous_format,
+        device=pick_device(),
+    )
+
+
+def start(recipe: Recipe, prepared: Prepared) -> TrainingState:
+    """A fresh training state, a function of recipe, data and seed."""
+    settings = recipe.training
+    torch.manual_seed(settings.seed)
+    model = Recognizer(model_spec(recipe, prepared)).to(pick_device())
+    if settings.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    return make_state(model, settings)
+
+
+def train(recipe: Recipe, prepared: Prepared, run: Path | None = None, *, on_batch: OnBatch | None = None) -> Trained:
+    """Train by the recipe; with ``run``, keep history and checkpoints there and go on from the last one.
+
+    An interruption (Ctrl-C) writes a checkpoint at the step it came, and the same call goes on from it: on
+    one machine the final weights are those of an uninterrupted run.
+    """
+    settings = recipe.training
+    reset_peak_memory()
+    state = start(recipe, prepared)
+    preprocessing = state.model.spec.preprocessing
+    batches = make_batches(recipe, prepared, prepared.splits.train, preprocessing)
+    held_out = make_batches(recipe, prepared, prepared.splits.validation, preprocessing)
+    digests = {"recipe": recipe.digest(), "data": prepared.digest}
+    if run is not None and (found := latest_checkpoint(run)) is not None:
+        record = read_record(found)
+        if {"recipe": record.recipe, "data": record.data} == digests:
+            restore(state, found)
+    trackers = _trackers(run, recipe)
+    seconds: list[float] = []
+    saved = time.monotonic()
+    total = len(batches) * settings.epochs
+
+    def after_step(state: TrainingState, loss: float) -> None:
+        if on_batch is not None:
+            on_batch(state.step, total, f"epoch {state.epoch + 1}/{settings.epochs}, loss {loss:.3f}")
+        check_interrupt()
+
+    def after_epoch(state: TrainingState, spent: float) -> None:
+        nonlocal saved
+        seconds.append(spent)
+        for tracker in trackers:
+            tracker(state.history)
+        if run is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
+            save_checkpoint(run, state, **digests)
+            saved = time.monotonic()
+
+    with deferred_interrupts() as check_interrupt:
+        try:
+            fit(state, settings, batches, held_out, on_step=after_step, on_epoch=after_epoch)
+        except Interrupted:
+            if run is not None:
+                save_checkpoint(run, state, **digests)
+            raise
+    if run is not None:
+        save_checkpoint(run, state, **digests)
+    per_epoch = float(np.median(seconds)) if seconds else float("nan")
+    return Trained(state.model, state.history, per_epoch, peak_memory_bytes())
+
+
+def _trackers(run: Path | None, recipe: Recipe) -> list[Tracker]:
+    if run is None:
+        return []
+    found: list[Tracker] = [CsvTracker(run / "history.csv")]
+    if recipe.training.tensorboard:
+        found.append(TensorBoardTracker(run / "tensorboard"))
+    return found
+
+
+def provenance(prepared: Prepared, recipe: Recipe, command: str) -> dict[str, Any]:
+    """Where a number comes from: command, data, seed, versions, date."""
+    return {
+        "command": command,
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
+        "data": {"source": prepared.pixels.source, "digest": prepared.digest, "images": len(prepared.pixels)},
+        "recipe": recipe.digest(),
+        "seed": recipe.training.seed,
+        **environment(),
+    }
+
+
+def save_model(trained: Trained, folder: Path, origin: dict[str, Any]) -> None:
+    """Write the artifact with its provenance."""
+    artifact.save(trained.model, folder, origin)
+
+
+def one_batch(recipe: Recipe, prepared: Prepared) -> tuple[Recipe, Prepared]:
+    """The same run cut down to one epoch of one batch, for ``--dry-run``."""
+    size = recipe.training.batch_size
+    splits = prepared.splits
+    train = _one_of_each_class_first(prepared.pixels.labels, splits.train)[: max(size, 1)]
+    cut = replace(prepared, splits=Splits(train, splits.validation[:size], splits.test[:size]))
+    return recipe.changed(**{"training.epochs": 1}), cut
+
+
+def _one_of_each_class_first(labels: data.images.Labels, indices: Indices) -> Indices:
+    _, first = np.unique(labels[indices], return_index=True)
+    rest = np.setdiff1d(np.arange(len(indices)), first)
+    ordered: Indices = indices[np.concatenate([first, rest])]
+    return ordered

@@ -1,0 +1,66 @@
+"""What changes during training, as functions of the share of steps done. All but plateau have no memory."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from steradian.training.recipe import Ramp, TrainingSettings
+
+
+def ramp_value(ramp: Ramp | None, progress: float) -> float:
+    """The ramp's value at ``progress`` in [0, 1]; 1 where there is no ramp."""
+    if ramp is None or progress >= ramp.end:
+        return 1.0
+    if progress <= ramp.begin:
+        return ramp.start
+    return ramp.start + (1.0 - ramp.start) * (progress - ramp.begin) / (ramp.end - ramp.begin)
+
+
+def _half_cosine(share: float) -> float:
+    """From 1 at 0 to 0 at 1."""
+    return 0.5 * (1.0 + math.cos(math.pi * min(1.0, max(0.0, share))))
+
+
+def rate_factor(settings: TrainingSettings, progress: float) -> float:
+    """Factor on the learning rate at ``progress`` in [0, 1], before plateau cuts.
+
+    "one-cycle" rises from 1/25 along half a cosine and falls to 0 along another; "cosine" rises linearly;
+    "plateau" and "constant" are 1.
+    """
+    if settings.schedule in ("plateau", "constant"):
+        return 1.0
+    if progress < settings.warmup:
+        share = progress / settings.warmup
+        return share if settings.schedule == "cosine" else 0.04 + 0.96 * (1.0 - _half_cosine(share))
+    return _half_cosine((progress - settings.warmup) / (1.0 - settings.warmup))
+
+
+def auxiliary_weight(settings: TrainingSettings, progress: float) -> float:
+    """Weight of the auxiliary head: linear from ``auxiliary`` to 0 at ``auxiliary_until``."""
+    return settings.auxiliary * max(0.0, 1.0 - progress / settings.auxiliary_until)
+
+
+@dataclass
+class Watch:
+    """The best validation loss so far, and how long ago it was: for plateau cuts and early stopping."""
+
+    best: float = math.inf
+    waited: int = 0
+    since_cut: int = 0
+    cuts: int = 0
+
+    def see(self, loss: float) -> bool:
+        """Take in an epoch's loss; True when it is the best yet."""
+        if loss < self.best:
+            self.best, self.waited, self.since_cut = loss, 0, 0
+            return True
+        self.waited += 1
+        self.since_cut += 1
+        return False
+
+    def cut_if_waited(self, patience: int) -> None:
+        """Count one more cut of the learning rate after more than ``patience`` epochs without a better loss."""
+        if self.since_cut > patience:
+            self.cuts += 1
+            self.since_cut = 0
