@@ -17,7 +17,11 @@ from steradian.errors import DataError
 Pixels = NDArray[np.uint8]
 """[H, W] gray or [H, W, 3] RGB."""
 
-MAX_PIXELS = 200_000_000
+# Pillow warns about odd metadata and large sizes. `decode` raises where it matters, and a filter set around
+# each call would not be safe among threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+MAX_PIXELS = 150_000_000
 """An image that claims more than this many pixels is refused before it is decoded."""
 
 SUFFIXES = frozenset(
@@ -40,12 +44,7 @@ def decode(source: Path | bytes, shortest: int | None = None) -> Pixels:
         DataError: the content is no image, is damaged or truncated, or claims over `MAX_PIXELS` pixels.
     """
     try:
-        with (
-            warnings.catch_warnings(),
-            Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image,
-        ):
-            # Pillow warns about odd metadata and large sizes; the limit below is the one that counts.
-            warnings.simplefilter("ignore")
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(f"it claims {image.width} x {image.height} pixels, over the limit of {MAX_PIXELS:,}")
             if shortest is not None and image.format == "JPEG" and image.mode in ("L", "RGB"):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -49,10 +48,6 @@ class Preprocessing:
         mean = torch.tensor(self.mean, dtype=batch.dtype, device=batch.device)[:, None, None]
         std = torch.tensor(self.std, dtype=batch.dtype, device=batch.device)[:, None, None]
         return (batch - mean) / std
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
 
 
 def square(pixels: Pixels, size: int, channels: int) -> NDArray[np.uint8]:

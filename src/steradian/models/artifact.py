@@ -7,6 +7,7 @@ something measures them. Nothing is ever unpickled, and shapes are compared befo
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +29,19 @@ FORMAT: Literal["steradian.recognizer"] = "steradian.recognizer"
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+class PreprocessingCard(_Strict):
+    """The fields of `Preprocessing`, with the bounds that untrusted files must keep."""
+
+    size: int = Field(ge=1, le=4096)
+    channels: Literal[1, 3]
+    mean: list[float] = Field(min_length=1, max_length=3)
+    std: list[float] = Field(min_length=1, max_length=3)
+
+    def built(self) -> Preprocessing:
+        """As the data room knows it."""
+        return Preprocessing(self.size, self.channels, tuple(self.mean), tuple(self.std))
 
 
 class Calibration(_Strict):
@@ -60,7 +74,7 @@ class ModelCard(_Strict):
     loss: str
     loss_options: dict[str, Any]
     classes: list[str] = Field(min_length=1)
-    preprocessing: dict[str, Any]
+    preprocessing: PreprocessingCard
     calibration: Calibration | None = None
     thresholds: list[Threshold] = []
     provenance: dict[str, Any] = {}
@@ -86,7 +100,9 @@ def _described(spec: ModelSpec) -> dict[str, Any]:
         "loss": spec.loss,
         "loss_options": spec.loss_options,
         "classes": list(spec.classes),
-        "preprocessing": spec.preprocessing.as_dict(),
+        "preprocessing": {
+            name: list(v) if isinstance(v, tuple) else v for name, v in asdict(spec.preprocessing).items()
+        },
     }
 
 
@@ -103,7 +119,7 @@ def save(model: Recognizer, folder: Path, provenance: dict[str, Any] | None = No
         **_described(model.spec),
     )
     with atomic_folder(folder) as temporary:
-        save_file(tensors, temporary / TENSORS, metadata={"format": FORMAT, "id": card.id})
+        save_file(tensors, temporary / TENSORS, metadata={"format": FORMAT})
         (temporary / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
     model.card = card
     return card
@@ -122,7 +138,7 @@ def load(path: Path) -> Recognizer:
             loss=card.loss,
             loss_options=card.loss_options,
             classes=tuple(card.classes),
-            preprocessing=_preprocessing(card.preprocessing),
+            preprocessing=card.preprocessing.built(),
         )
         _check_shapes(folder / TENSORS, spec)
         model = Recognizer(spec)
@@ -147,10 +163,6 @@ def _card(path: Path) -> ModelCard:
         raise StorageError(
             f"{path} is not a model of this version of steradian ({__version__}): {place}: {first['msg']}."
         ) from error
-
-
-def _preprocessing(content: dict[str, Any]) -> Preprocessing:
-    return Preprocessing(**{**content, "mean": tuple(content["mean"]), "std": tuple(content["std"])})
 
 
 def _check_shapes(path: Path, spec: ModelSpec) -> None:

@@ -97,9 +97,9 @@ def train_step(
     if isinstance(head, MarginSoftmaxLoss):
         head.margin_strength = ramp_value(settings.margin_ramp, progress)
         head.scale_strength = ramp_value(settings.scale_ramp, progress)
-    factor = rate_factor(settings, progress) * 0.1**state.watch.cuts
+    rate = _learning_rate(state, settings, progress)
     for group in state.optimizer.param_groups:
-        group["lr"] = settings.learning_rate * group["factor"] * factor
+        group["lr"] = rate * group["factor"]
 
     images = train.images(batch, state.step if progress < train.views_until else None)
     labels = train.labels(batch)
@@ -123,6 +123,10 @@ def train_step(
         nn.utils.clip_grad_norm_(parameters, settings.clip, foreach=True)
     state.optimizer.step()
     return value
+
+
+def _learning_rate(state: TrainingState, settings: TrainingSettings, progress: float) -> float:
+    return settings.learning_rate * rate_factor(settings, progress) * float(0.1**state.watch.cuts)
 
 
 def _autocast(settings: TrainingSettings, device: torch.device) -> torch.autocast:
@@ -165,16 +169,16 @@ def _no_gradient(name: str) -> TrainingError:
 def _finish_epoch(state: TrainingState, settings: TrainingSettings, steps: int, validation: Batches | None) -> None:
     if state.silent:
         raise _no_gradient(min(state.silent))
-    head = state.model.head
+    progress = (state.step - 1) / (steps * settings.epochs)
     row: dict[str, Any] = {
         "epoch": state.epoch + 1,
         "step": state.step,
         "train_loss": state.loss_sum / steps,
         "validation_loss": None,
         "validation_accuracy": None,
-        "learning_rate": state.optimizer.param_groups[0]["lr"],
-        "margin_strength": getattr(head, "margin_strength", None),
-        "scale_strength": getattr(head, "scale_strength", None),
+        "learning_rate": _learning_rate(state, settings, progress),
+        "margin_strength": ramp_value(settings.margin_ramp, progress),
+        "scale_strength": ramp_value(settings.scale_ramp, progress),
     }
     if validation is not None and len(validation):
         row["validation_loss"], row["validation_accuracy"] = validate(state, settings, validation)
@@ -201,13 +205,13 @@ def embed_batches(state: TrainingState, settings: TrainingSettings, batches: Bat
 
 
 @torch.no_grad()
-def validate(state: TrainingState, settings: TrainingSettings, validation: Batches) -> tuple[float, float]:
-    """Margin-free loss and accuracy. Losses of pairs are averaged over batches, and have no accuracy (NaN)."""
+def validate(state: TrainingState, settings: TrainingSettings, validation: Batches) -> tuple[float, float | None]:
+    """Margin-free loss and accuracy. Losses of pairs are averaged over batches, and have no accuracy."""
     raw, labels = embed_batches(state, settings, validation)
     head = state.model.head
     if isinstance(head, ClassMeanHead):
         spans = range(0, len(raw), validation.batch_size)
         values = [head(raw[i : i + validation.batch_size], labels[i : i + validation.batch_size]) for i in spans]
-        return float(torch.stack(values).mean()), float("nan")
+        return float(torch.stack(values).mean()), None
     logits = state.model.as_head.logits(raw)
     return float(functional.cross_entropy(logits, labels)), float((logits.argmax(dim=1) == labels).float().mean())

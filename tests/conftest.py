@@ -1,0 +1,44 @@
+"""What every test may use: real files on disk, small and made on the spot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+
+matplotlib.use("Agg")
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def digit_images() -> tuple[np.ndarray, np.ndarray]:
+    """Real digits, uint8 [1797, 8, 8], and their labels."""
+    found = load_digits()
+    return (found.images * 255 / 16).round().astype(np.uint8), found.target
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path, digit_images: tuple[np.ndarray, np.ndarray]) -> Callable[..., Path]:
+    """Make a folder of real digit images: classes as subfolders, ``per_class`` PNG files each."""
+
+    def make(classes: int = 3, per_class: int = 12, name: str = "photos", size: int = 16) -> Path:
+        pixels, labels = digit_images
+        for label in range(classes):
+            folder = tmp_path / name / f"class-{label}"
+            folder.mkdir(parents=True)
+            for count, picture in enumerate(pixels[labels == label][:per_class]):
+                Image.fromarray(picture).resize((size, size)).save(folder / f"{count:03d}.png")
+        return tmp_path / name
+
+    return make

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from steradian.data import Preprocessing, RandomView, make_splits
+from steradian.data.preprocessing import square, statistics
+from steradian.data.sampling import epoch_batches, step_seed, steps_per_epoch
+from steradian.errors import DataError, InputError
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    counts=st.lists(st.integers(1, 30), min_size=1, max_size=6),
+    validation=st.sampled_from([0.0, 0.1, 0.5]),
+    test=st.sampled_from([0.0, 0.2, 0.6]),
+    seed=st.integers(0, 99),
+)
+def test_parts_are_disjoint_whole_and_every_class_trains(
+    counts: list[int], validation: float, test: float, seed: int
+) -> None:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    found = make_splits(labels, validation=validation, test=test, seed=seed)
+    together = np.concatenate([found.train, found.validation, found.test])
+    assert sorted(together.tolist()) == list(range(len(labels)))
+    assert set(labels[found.train]) == set(range(len(counts)))
+    if test == 0.0:
+        assert len(found.test) == 0
+    else:
+        shared = [label for label, count in enumerate(counts) if count > 1]
+        assert set(shared) <= set(labels[found.test].tolist())
+    again = make_splits(labels, validation=validation, test=test, seed=seed)
+    assert (found.train == again.train).all() and (found.test == again.test).all()
+
+
+def test_test_part_does_not_depend_on_the_validation_share() -> None:
+    labels = np.repeat(np.arange(5), 20)
+    assert (make_splits(labels, validation=0.0).test == make_splits(labels, validation=0.3).test).all()
+
+
+def test_given_parts_are_respected() -> None:
+    labels = np.tile([0, 1], 10)
+    given_parts = np.array(["train"] * 14 + ["test"] * 6)
+    found = make_splits(labels, given_parts, validation=0.2)
+    assert found.test.tolist() == list(range(14, 20)) and 0 < len(found.validation) < 14
+    with pytest.raises(DataError, match="left to train on"):
+        make_splits(labels, np.array(["test"] * 20))
+    with pytest.raises(InputError, match="share"):
+        make_splits(labels, test=1.0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(count=st.integers(1, 300), size=st.integers(1, 64), seed=st.integers(0, 9), epoch=st.integers(0, 9))
+def test_an_epoch_is_every_image_once_in_even_batches(count: int, size: int, seed: int, epoch: int) -> None:
+    batches = epoch_batches(count, size, seed, epoch)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(count))
+    sizes = [len(batch) for batch in batches]
+    assert max(sizes) <= size and max(sizes) - min(sizes) <= 1 and len(batches) == steps_per_epoch(count, size)
+
+
+def test_epochs_differ_and_repeat() -> None:
+    first, second = epoch_batches(50, 10, 0, 0), epoch_batches(50, 10, 0, 1)
+    assert not np.array_equal(first[0], second[0])
+    assert np.array_equal(first[0], epoch_batches(50, 10, 0, 0)[0])
+    assert len({step_seed(seed, step) for seed in range(10) for step in range(100)}) == 1000
+
+
+def test_a_view_without_limits_changes_nothing() -> None:
+    batch = torch.rand(3, 1, 8, 8)
+    still = RandomView(rotation=0, scale=0, shear=0, shift=0, flip=0)
+    torch.testing.assert_close(still(batch, torch.Generator()), batch, atol=1e-5, rtol=0)
+    mirrored = RandomView(rotation=0, scale=0, shear=0, shift=0, flip=1)
+    torch.testing.assert_close(mirrored(batch, torch.Generator()), batch.flip(3), atol=1e-5, rtol=0)
+
+
+def test_every_image_draws_its_own_view_from_the_generator_alone() -> None:
+    batch = torch.rand(1, 3, 16, 16).repeat(4, 1, 1, 1)
+    view = RandomView()
+    found = view(batch, torch.Generator().manual_seed(1))
+    assert (found[0] - found[1]).abs().max() > 0.01
+    torch.manual_seed(123)
+    torch.testing.assert_close(view(batch, torch.Generator().manual_seed(1)), found, atol=0, rtol=0)
+
+
+def test_rotation_turns_by_the_angle() -> None:
+    """A quarter turn is exact on the grid: limits of +-90 degrees hold a draw that equals it."""
+    batch = torch.zeros(1, 1, 5, 5)
+    batch[0, 0, 0, 2] = 1.0
+    view = RandomView(rotation=90, scale=0, shear=0, shift=0, flip=0)
+    seeds = [seed for seed in range(300) if torch.rand(1, generator=torch.Generator().manual_seed(seed)).item() > 0.995]
+    found = view(batch, torch.Generator().manual_seed(seeds[0]))[0, 0]
+    assert found[2, 0] + found[2, 4] > 0.8
+
+
+def test_square_cuts_the_middle_and_scales() -> None:
+    pixels = np.zeros((10, 30, 3), np.uint8)
+    pixels[:, 10:20] = 200
+    found = square(pixels, 5, 3)
+    assert found.shape == (3, 5, 5) and (found[:, :, 1:4] == 200).all()
+    assert square(pixels, 10, 1).shape == (1, 10, 10)
+    gray = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    np.testing.assert_array_equal(square(gray, 8, 1)[0], gray)
+
+
+def test_statistics_equal_numpy() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 3, 5, 5), dtype=np.uint8)
+    mean, std = statistics(pixels)
+    np.testing.assert_allclose(mean, (pixels / 255).mean(axis=(0, 2, 3)))
+    np.testing.assert_allclose(std, (pixels / 255).std(axis=(0, 2, 3)))
+    assert statistics(np.zeros((2, 1, 4, 4), np.uint8))[1][0] > 0
+
+
+def test_preprocessing_refuses_nonsense() -> None:
+    for wrong in ({"channels": 2}, {"size": 0}, {"std": (0.0,)}, {"mean": (0.0, 0.0)}):
+        with pytest.raises(InputError):
+            Preprocessing(**{"size": 8, "channels": 1, "mean": (0.0,), "std": (1.0,), **wrong})

@@ -1,0 +1,276 @@
+"""The loop: schedules, determinism, exact resume, and failures that name themselves."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from steradian.errors import DataError, StorageError, TrainingError, UsageError
+from steradian.models.heads import ClassMeanHead
+from steradian.training import Recipe, prepare, read_recipe, train, write_recipe
+from steradian.training.checkpoint import latest_checkpoint, restore, save_checkpoint
+from steradian.training.loop import fit
+from steradian.training.recipe import DataSettings, Ramp, TrainingSettings, setting_names
+from steradian.training.run import make_batches, start
+from steradian.training.schedules import Watch, auxiliary_weight, ramp_value, rate_factor
+from steradian.training.tracking import CsvTracker, TensorBoardTracker
+
+
+@pytest.fixture(scope="module")
+def digits():
+    whole = prepare(DataSettings())
+    few = replace(whole.splits, train=whole.splits.train[:200], validation=whole.splits.validation[:60])
+    return replace(whole, splits=few)
+
+
+def recipe(**changes) -> Recipe:
+    settings = {"embedding_size": 3, "training.epochs": 2, "training.batch_size": 50}
+    return Recipe().changed(**{**settings, **changes})
+
+
+def state_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"loss.name": "softmax"},
+        {"loss.name": "triplet"},
+        {"loss.name": "sphereface", "loss.options": {"lambda_base": 100.0}},
+        {"training.optimizer": "sgd", "training.schedule": "cosine"},
+        {"training.optimizer": "adam", "training.schedule": "plateau", "training.early_stopping": 1},
+        {"training.schedule": "constant", "training.auxiliary": 0.0, "training.centers": "random", "views": None},
+        {"training.bf16": True, "training.channels_last": False, "training.clip": None},
+        {"training.margin_ramp": None, "training.scale_ramp": None},
+    ],
+    ids=str,
+)
+def test_same_seed_same_history_and_weights(digits, changes: dict) -> None:
+    first, second = (train(recipe(**changes), digits) for _ in range(2))
+    assert first.history == second.history
+    assert_same(state_of(first.model), state_of(second.model))
+    other = train(recipe(**changes, **{"training.seed": 1}), digits)
+    assert other.history != first.history
+
+
+def test_training_learns(digits) -> None:
+    found = train(recipe(**{"training.epochs": 12}), digits)
+    assert found.history[-1]["validation_accuracy"] > 0.6 > found.history[0]["validation_accuracy"]
+
+
+@pytest.mark.parametrize("loss", ["arcface", "triplet", "sphereface"])
+@pytest.mark.parametrize("stop", [1, 3, 4, 6, 7])
+def test_resume_is_exact_from_any_step(digits, tmp_path: Path, loss: str, stop: int) -> None:
+    """Stop after ``stop`` of 8 steps, save, restore into a fresh state, go on: bit-identical to never stopping."""
+    wanted = recipe(**{"loss.name": loss, "training.early_stopping": 5})
+    settings = wanted.training
+    spec = start(wanted, digits).model.spec
+    batches = make_batches(wanted, digits, digits.splits.train, spec.preprocessing)
+    held_out = make_batches(wanted, digits, digits.splits.validation, spec.preprocessing)
+    whole = start(wanted, digits)
+    fit(whole, settings, batches, held_out)
+
+    class Stop(Exception):
+        pass
+
+    def at_stop(state, loss_value) -> None:
+        if state.step == stop:
+            raise Stop
+
+    halted = start(wanted, digits)
+    with pytest.raises(Stop):
+        fit(halted, settings, batches, held_out, on_step=at_stop)
+    folder = save_checkpoint(tmp_path, halted, recipe="r", data="d")
+    torch.manual_seed(999)
+    resumed = start(wanted, digits)
+    restore(resumed, folder)
+    fit(resumed, settings, batches, held_out)
+    assert resumed.history == whole.history
+    assert_same(state_of(resumed.model), state_of(whole.model))
+
+
+SCRIPT = """
+import sys, time, torch
+from dataclasses import replace
+from pathlib import Path
+from steradian.training import Recipe, prepare, train
+from steradian.training import run as module
+torch.set_num_threads(1)
+module.CHECKPOINT_SECONDS = 0.0
+recipe = Recipe().changed(**{"embedding_size": 3, "training.epochs": 6, "training.batch_size": 50})
+whole = prepare(recipe.data)
+digits = replace(whole, splits=replace(whole.splits, train=whole.splits.train[:200], validation=whole.splits.validation[:60]))
+pause = float(sys.argv[2])
+def slowly(step, total, note):
+    print(step, flush=True)
+    time.sleep(pause)
+found = train(recipe, digits, Path(sys.argv[1]), on_batch=slowly)
+found.model.save(Path(sys.argv[1]) / "model")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_killed_and_run_again_equals_never_killed(tmp_path: Path, number: int) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+
+    def run(folder: str, pause: float) -> subprocess.Popen[str]:
+        command = [sys.executable, str(script), str(tmp_path / folder), str(pause)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    whole = run("whole", 0.0)
+    killed = run("killed", 0.05)
+    for line in killed.stdout:
+        if int(line) >= 14:
+            killed.send_signal(number)
+            break
+    killed.communicate(timeout=60)
+    assert killed.returncode != 0
+    assert latest_checkpoint(tmp_path / "killed") is not None
+    second = run("killed", 0.0)
+    steps = second.communicate(timeout=120)[0].split()
+    assert second.returncode == 0 and int(steps[0]) > 12
+    assert whole.communicate(timeout=120) and whole.returncode == 0
+    for name in ("history.csv", "model/model.safetensors"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes(), name
+
+
+def test_checkpoints_of_another_run_are_not_used(digits, tmp_path: Path) -> None:
+    train(recipe(), digits, tmp_path)
+    fresh = train(recipe(**{"training.seed": 5}), digits)
+    found = train(recipe(**{"training.seed": 5}), digits, tmp_path)
+    assert found.history == fresh.history
+
+
+def test_damaged_checkpoint_says_so(digits, tmp_path: Path) -> None:
+    train(recipe(), digits, tmp_path)
+    folder = latest_checkpoint(tmp_path)
+    (folder / "tensors.safetensors").write_bytes(b"broken")
+    with pytest.raises(StorageError, match="damaged"):
+        train(recipe(), digits, tmp_path)
+    (folder / "state.json").write_text("{}")
+    with pytest.raises(StorageError, match="Remove the folder"):
+        train(recipe(), digits, tmp_path)
+
+
+def test_history_csv_is_the_history(digits, tmp_path: Path) -> None:
+    found = train(recipe(), digits, tmp_path)
+    rows = list(csv.DictReader((tmp_path / "history.csv").read_text().splitlines()))
+    assert [float(row["train_loss"]) for row in rows] == [row["train_loss"] for row in found.history]
+
+
+def test_not_finite_loss_names_step_files_and_logit(digits) -> None:
+    poisoned = recipe(**{"training.learning_rate": 1e30, "training.clip": None, "training.schedule": "constant"})
+    with pytest.raises(TrainingError, match=r"(?s)step \d+ \(epoch \d+\).*Largest logit.*digits\[\d+\]"):
+        train(poisoned, digits)
+
+
+def test_a_head_parameter_without_gradient_is_an_error(digits) -> None:
+    state = start(recipe(), digits)
+    state.model.head.register_parameter("forgotten", torch.nn.Parameter(torch.ones(2)))
+    state.silent.add("forgotten")
+    batches = make_batches(recipe(), digits, digits.splits.train, state.model.spec.preprocessing)
+    with pytest.raises(TrainingError, match="'forgotten' receives no gradient"):
+        fit(state, recipe().training, batches)
+
+
+def test_a_head_parameter_with_zero_gradient_is_an_error(digits) -> None:
+    state = start(recipe(), digits)
+    state.model.head.weight.register_hook(lambda gradient: gradient * 0)
+    batches = make_batches(recipe(), digits, digits.splits.train, state.model.spec.preprocessing)
+    with pytest.raises(TrainingError, match="'weight' receives no gradient"):
+        fit(state, recipe().training, batches)
+
+
+def test_early_stopping_restores_the_best(digits) -> None:
+    wanted = recipe(**{"training.epochs": 30, "training.early_stopping": 2, "training.learning_rate": 0.05})
+    found = train(wanted, digits)
+    losses = [row["validation_loss"] for row in found.history]
+    assert len(losses) < 30 and losses.index(min(losses)) == len(losses) - 3
+
+
+def test_pair_losses_end_with_class_means(digits) -> None:
+    found = train(recipe(**{"loss.name": "triplet"}), digits)
+    assert isinstance(found.model.head, ClassMeanHead)
+    torch.testing.assert_close(found.model.head.weight.norm(dim=1), torch.ones(10))
+
+
+def test_schedules() -> None:
+    settings = TrainingSettings(warmup=0.2)
+    factors = [rate_factor(settings, progress) for progress in np.linspace(0, 1, 101)]
+    assert factors[0] == pytest.approx(0.04) and max(factors) == pytest.approx(1.0) and factors[-1] == 0.0
+    assert np.argmax(factors) == 20
+    cosine = settings.model_copy(update={"schedule": "cosine"})
+    assert [rate_factor(cosine, p) for p in (0.0, 0.1, 0.2, 1.0)] == pytest.approx([0, 0.5, 1, 0])
+    ramp = Ramp(start=0.2, begin=0.1, end=0.5)
+    assert [ramp_value(ramp, p) for p in (0, 0.1, 0.3, 0.5, 1)] == pytest.approx([0.2, 0.2, 0.6, 1, 1])
+    assert ramp_value(None, 0.3) == 1.0
+    assert [auxiliary_weight(settings, p) for p in (0, 0.3, 0.6, 1)] == pytest.approx([1, 0.5, 0, 0])
+
+
+def test_plateau_cuts_after_patience() -> None:
+    watch = Watch()
+    cuts = []
+    for loss in (1.0, 0.9, 0.95, 0.95, 0.95, 0.95, 0.8):
+        watch.see(loss)
+        watch.cut_if_waited(2)
+        cuts.append(watch.cuts)
+    assert cuts == [0, 0, 0, 0, 1, 1, 1] and watch.best == 0.8
+
+
+def test_recipe_round_trip_and_mistakes(tmp_path: Path) -> None:
+    wanted = recipe(**{"loss.options": {"margin": 0.2}, "training.margin_ramp.end": 0.7})
+    write_recipe(tmp_path / "r.yaml", wanted)
+    assert read_recipe(tmp_path / "r.yaml") == wanted
+    assert wanted.digest() == read_recipe(tmp_path / "r.yaml").digest() != recipe().digest()
+    with pytest.raises(UsageError, match=r"no setting 'training\.epoch'.*Did you mean 'training\.epochs'"):
+        recipe(**{"training.epoch": 3})
+    with pytest.raises(UsageError, match=r"training\.epochs.*but it is 'many'"):
+        recipe(**{"training.epochs": "many"})
+    with pytest.raises(UsageError, match="no setting 'trainin"):
+        recipe(**{"trainin.x": 3})
+    for text, words in (("- a", "mapping"), ("a: [", "valid YAML"), ("foo: 1", "no setting 'foo'")):
+        (tmp_path / "bad.yaml").write_text(text)
+        with pytest.raises(UsageError, match=words):
+            read_recipe(tmp_path / "bad.yaml")
+    (tmp_path / "evil.yaml").write_text("!!python/object/apply:os.system ['touch executed']")
+    with pytest.raises(UsageError):
+        read_recipe(tmp_path / "evil.yaml")
+    assert "training.margin_ramp.end" in setting_names()
+
+
+def test_a_class_without_training_images_is_an_error(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (6, 8, 8), dtype=np.uint8)
+    rows = ["path,label,split"]
+    from PIL import Image
+
+    for index in range(6):
+        Image.fromarray(pixels[index]).save(tmp_path / f"{index}.png")
+        rows.append(f"{index}.png,{'ab'[index % 2]},{'train' if index % 2 == 0 else 'test'}")
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    with pytest.raises(DataError, match="'b' .* has no image to train on"):
+        prepare(DataSettings(source=str(tmp_path / "list.csv")))
+
+
+def test_tensorboard_is_optional(digits, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    train(recipe(**{"training.tensorboard": True}), digits, tmp_path)
+    assert list((tmp_path / "tensorboard").glob("events*"))
+    assert isinstance(CsvTracker(tmp_path / "x.csv"), CsvTracker) and TensorBoardTracker
