@@ -91,16 +91,25 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                 else:
                     _sync_folder(entry)
             _sync_folder(temporary)
-            if path.exists():
-                replaced = temporary.with_suffix(".old")
-                path.rename(replaced)
-                temporary.rename(path)
-                shutil.rmtree(replaced, ignore_errors=True)
-            else:
-                temporary.rename(path)
+            _replace_folder(temporary, path)
             _sync_folder(path.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_folder(temporary: Path, path: Path) -> None:
+    """Rename ``temporary`` to ``path``; a folder that is there is put back if that fails."""
+    if not path.exists():
+        temporary.rename(path)
+        return
+    replaced = temporary.with_suffix(".old")
+    path.rename(replaced)
+    try:
+        temporary.rename(path)
+    except OSError:
+        replaced.rename(path)
+        raise
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -144,7 +153,7 @@ def read_json(path: Path, limit: int = JSON_LIMIT) -> Any:
         raise StorageError(f"{path} is not valid JSON ({error}). It may be damaged: make it again.") from error
 
 
-def sha256_of(*parts: bytes) -> str:
+def sha256_of(*parts: bytes | memoryview) -> str:
     """Hex SHA-256 over ``parts``, each preceded by its length so that no two splits collide."""
     digest = hashlib.sha256()
     for part in parts:
@@ -162,21 +171,36 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
     return digest.hexdigest()
 
 
-def new_folder(path: Path, *, exist_ok: bool = False) -> Path:
-    """Make ``path``, and prove that it can be written to before hours are spent.
-
-    Raises `UsageError` when it holds something already and ``exist_ok`` is false, and `StorageError`
-    when it cannot be made or written.
-    """
+def check_folder(path: Path, *, exist_ok: bool = False) -> None:
+    """Raise `UsageError` when ``path`` is a file, or a folder that is not empty and ``exist_ok`` is false."""
     path = Path(path)
-    with explained("make the folder", path):
+    with explained("read", path):
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file; --out needs a folder.")
-        if path.is_dir() and any(path.iterdir()) and not exist_ok:
+        if not exist_ok and path.is_dir() and any(not _is_left_over(entry) for entry in path.iterdir()):
             raise UsageError(
                 f"{path} exists and is not empty. Choose another --out, or pass --exist-ok to write into it."
             )
+
+
+def _is_left_over(entry: Path) -> bool:
+    """Whether ``entry`` is a temporary file of ours that a killed process left."""
+    return entry.name.startswith(".") and entry.suffix in (".tmp", ".old")
+
+
+def new_folder(path: Path, *, exist_ok: bool = False) -> Path:
+    """Make ``path``, and prove that it can be written to before hours are spent.
+
+    Raises:
+        UsageError: see `check_folder`.
+        StorageError: it cannot be made or written.
+    """
+    path = Path(path)
+    check_folder(path, exist_ok=exist_ok)
+    with explained("make the folder", path):
         path.mkdir(parents=True, exist_ok=True)
+        for entry in filter(_is_left_over, path.iterdir()):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         probe = path / ".steradian-probe.tmp"
         probe.write_bytes(b"")
         probe.unlink()

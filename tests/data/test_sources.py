@@ -185,10 +185,40 @@ def test_mnist_in_its_official_format(tmp_path: Path) -> None:
 
 
 def test_a_copy_of_ones_own_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    np.savez(tmp_path / "my-mnist.npz", x=np.zeros((4, 28, 28), np.uint8), y=np.array([0, 1, 0, 1]))
-    assert len(data.open("mnist", tmp_path)) == 4
+    (tmp_path / "mnist").mkdir()
+    np.savez(tmp_path / "mnist" / "my.npz", x=np.zeros((4, 28, 28), np.uint8), y=np.array([0, 1, 0, 1]))
+    assert len(data.open("mnist", tmp_path)) == len(data.open("mnist", tmp_path / "mnist")) == 4
     monkeypatch.setenv("STERADIAN_DATA", str(tmp_path))
     assert len(data.open("mnist")) == 4
+
+
+def test_an_image_beside_the_splits_is_named(image_folder, tmp_path: Path) -> None:
+    photos = image_folder(2, 4)
+    shutil.copytree(photos, tmp_path / "parts" / "train")
+    shutil.copytree(photos, tmp_path / "parts" / "test")
+    shutil.copy(photos / "class-0" / "000.png", tmp_path / "parts" / "train" / "stray.png")
+    with pytest.raises(DataError, match=r"train/stray\.png does not fit beside .*SPLIT/CLASS/"):
+        data.open(tmp_path / "parts")
+
+
+def test_an_npz_that_claims_too_much_is_refused(tmp_path: Path) -> None:
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (100000000000000, 28, 28), }".ljust(117) + b"\n"
+    with zipfile.ZipFile(tmp_path / "huge.npz", "w") as archive:
+        archive.writestr("x.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+        archive.writestr("y.npy", b"")
+    with pytest.raises(DataError, match="claims .* bytes|readable"):
+        data.open(tmp_path / "huge.npz")
+
+
+def test_a_corrupt_stream_in_a_zip_is_a_damaged_image(image_folder, tmp_path: Path) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", image_folder(2, 30)))
+    with zipfile.ZipFile(archive) as file:
+        first = file.infolist()[2]
+    content = bytearray(archive.read_bytes())
+    start = first.header_offset + 30 + len(first.filename)
+    content[start : start + 40] = b"\xff" * 40
+    archive.write_bytes(bytes(content))
+    assert len(loaded(archive).skipped) == 1
 
 
 def test_cifar_with_a_wrong_checksum_is_never_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

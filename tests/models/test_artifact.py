@@ -190,7 +190,7 @@ def test_save_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("steradian.models.artifact.save_file", full)
+    monkeypatch.setattr("steradian.models.tensors.save_file", full)
     with torch.no_grad():
         model.head.weight.add_(1)
     with pytest.raises(StorageError, match="disk is full"):

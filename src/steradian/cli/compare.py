@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from steradian.cli.output import columns, command_line, print_json, say
+from steradian.cli.output import bullets, columns, command_line, default_folder, print_json, say
 from steradian.cli.settings import (
     BatchSize,
     DryRun,
@@ -83,11 +83,12 @@ def compare(
         cells = study.dry_run(comparison, command_line())
         print_json({"dry_run": cells}) if json else print(f"Dry run passed: {', '.join(cells)}. Nothing was kept.")
         return
-    folder = out if out is not None else Path("runs") / f"compare-{Path(data).stem}"
+    folder = out if out is not None else default_folder(data, "compare-")
     found = study.compare(
         comparison, folder, command=command_line(), jobs=jobs, exist_ok=exist_ok, quiet=json, decoding=shown
     )
     write_text(folder / "report.html", build_report(found).html())
+    bullets(found.warnings, "!")
     if json:
         print_json(
             {

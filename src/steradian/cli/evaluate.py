@@ -31,24 +31,15 @@ def evaluate(
       steradian evaluate runs/digits
       steradian evaluate runs/photos new-photos/ --out runs/photos-new
     """
-    from steradian.files import new_folder
-    from steradian.models.recognizer import Recognizer
-    from steradian.studies.evaluation import evaluate_on, evaluate_run, numbers_in_words, write_evaluation
+    from steradian.files import check_folder, new_folder
+    from steradian.studies.evaluation import evaluate as measure
+    from steradian.studies.evaluation import numbers_in_words, write_evaluation
     from steradian.training.progress import shown
-    from steradian.training.recipe import read_recipe
-    from steradian.training.run import prepare
 
-    model = Recognizer.load(run)
     folder = out if out is not None else run / "evaluation"
-    new_folder(folder, exist_ok=exist_ok or out is None)
-    recipe = read_recipe(run / "recipe.yaml") if (run / "recipe.yaml").is_file() else None
-    if recipe is not None and data in (None, recipe.data.source):
-        settings = recipe.data if root is None else recipe.data.model_copy(update={"root": root})
-        found = evaluate_run(model, prepare(settings, shown), command_line())
-    elif data is not None:
-        found = evaluate_on(model, data, root, command_line(), shown)
-    else:
-        raise typer.BadParameter(f"{run} has no recipe.yaml, so name the DATA to measure on.")
+    check_folder(folder, exist_ok=exist_ok or out is None)
+    found = measure(run, data, root, command_line(), shown)
+    new_folder(folder, exist_ok=True)
     write_evaluation(found, folder)
     if json:
         print_json({**found.measured.numbers, "part": found.part, "report": str(folder / "report.html")})

@@ -5,7 +5,10 @@ Nothing here imports torch, so that ``--help`` answers at once.
 
 from __future__ import annotations
 
+import functools
+import signal
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -32,12 +35,27 @@ Examples:
   steradian classify runs/photos cat.jpg      name an image
 """,
 )
-app.command("compare")(compare.compare)
-app.command("train")(train.train)
-app.command("evaluate")(evaluate.evaluate)
-app.command("classify")(classify.classify)
-app.command("data")(data.data)
-app.command("losses")(losses.losses)
+
+
+class _Stopped(SteradianError):
+    exit_code = 130
+
+
+def _stoppable(verb: Callable[..., None]) -> Callable[..., None]:
+    """``verb`` with Ctrl-C as an error of ours; typer would end on it without a word."""
+
+    @functools.wraps(verb)
+    def run(*arguments: object, **options: object) -> None:
+        try:
+            verb(*arguments, **options)
+        except KeyboardInterrupt as interrupt:
+            raise _Stopped("Run the same command again to go on from here.") from interrupt
+
+    return run
+
+
+for _verb in (compare.compare, train.train, evaluate.evaluate, classify.classify, data.data, losses.losses):
+    app.command(_verb.__name__)(_stoppable(_verb))
 
 
 def _version(wanted: bool) -> None:
@@ -56,15 +74,16 @@ def _root(
 
 
 def main() -> None:
-    """Run the command. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C."""
+    """Run the command. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C or SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
+    except _Stopped as stopped:
+        say(f"Stopped. {stopped}")
+        sys.exit(stopped.exit_code)
     except SteradianError as error:
         say(f"Error: {error}")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        say("Stopped. Run the same command again to go on from here.")
-        sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)

@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from steradian.files import finite
@@ -14,6 +15,11 @@ from steradian.files import finite
 def command_line() -> str:
     """What the user typed, for the record."""
     return shlex.join(["steradian", *sys.argv[1:]])
+
+
+def default_folder(source: str, prefix: str = "") -> Path:
+    """``runs/NAME`` for a data source."""
+    return Path("runs") / f"{prefix}{Path(source).resolve().stem}"
 
 
 def print_json(content: Any) -> None:

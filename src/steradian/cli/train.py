@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from steradian.cli.output import bullets, columns, command_line, print_json, say
+from steradian.cli.output import bullets, columns, command_line, default_folder, print_json, say
 from steradian.cli.settings import (
     BatchSize,
     DryRun,
@@ -80,11 +80,10 @@ def train(
             "Dry run passed: one batch through every stage. Nothing was kept."
         )
         return
-    folder = out if out is not None else Path("runs") / Path(recipe.data.source if is_recipe else source).stem
+    folder = out if out is not None else default_folder(recipe.data.source)
     run = train_run(recipe, folder, command=command_line(), exist_ok=exist_ok, quiet=json, decoding=shown)
     evaluated = run.evaluated
-    if evaluated is not None and evaluated.provenance["data"]["skipped"]:
-        bullets([f"{evaluated.provenance['data']['skipped']} image(s) could not be decoded and were skipped."], "!")
+    bullets(run.warnings, "!")
     if json:
         numbers: dict[str, Any] = evaluated.measured.numbers if evaluated is not None else {}
         print_json({"run": str(folder), "model": run.trained.model.card and run.trained.model.card.id, **numbers})

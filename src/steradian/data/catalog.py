@@ -34,28 +34,32 @@ def data_root(root: Path | None = None) -> Path:
 def load(name: str, root: Path | None = None) -> ImageSet | Path:
     """The set ``name``, or the path of an .npz, .zip or image folder that holds it.
 
-    Under the root are tried, in this order: torchvision's own layout; a folder called ``name``, or the root
-    itself, with exactly one .npz or .zip or with image folders; a download.
+    Under the root are tried, in this order: torchvision's own layout; a folder called ``name``, or a ``root`` that
+    was given for this set alone, with exactly one .npz or .zip, or with train/ or test/ folders; a download.
     """
     if name == "digits":
         return _digits()
     folder = data_root(root)
     try:
         return _from_torchvision(name, folder, download=False)
-    except (RuntimeError, OSError, ValueError) as error:
-        damaged = str(error)
-    for place in (folder / name, folder):
+    except (RuntimeError, OSError, ValueError, EOFError) as error:
+        damaged = _first_line(error)
+    for place in (folder / name, folder) if root is not None else (folder / name,):
         if (copy := _own_copy(place)) is not None:
             return copy
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return _from_torchvision(name, folder, download=True)
-    except (RuntimeError, OSError, ValueError) as error:
+    except (RuntimeError, OSError, ValueError, EOFError) as error:
         raise DataError(
-            f"The data set {name!r} is not in {folder} ({damaged.splitlines()[0]}) and could not be downloaded "
-            f"({str(error).splitlines()[0]}). Connect to the network, or give the folder that holds it with "
+            f"The data set {name!r} is not in {folder} ({damaged}) and could not be downloaded "
+            f"({_first_line(error)}). Connect to the network, or give the folder that holds it with "
             "--root or the environment variable STERADIAN_DATA."
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _own_copy(folder: Path) -> Path | None:

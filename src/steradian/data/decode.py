@@ -21,6 +21,9 @@ Pixels = NDArray[np.uint8]
 # each call would not be safe among threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What is opened, whatever a file calls itself. Others, such as EPS, would start programs."""
+
 MAX_PIXELS = 150_000_000
 """An image that claims more than this many pixels is refused before it is decoded."""
 
@@ -44,17 +47,22 @@ def decode(source: Path | bytes, shortest: int | None = None) -> Pixels:
         DataError: the content is no image, is damaged or truncated, or claims over `MAX_PIXELS` pixels.
     """
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(f"it claims {image.width} x {image.height} pixels, over the limit of {MAX_PIXELS:,}")
             if shortest is not None and image.format == "JPEG" and image.mode in ("L", "RGB"):
                 image.draft(image.mode, (2 * shortest, 2 * shortest))
             image.seek(0)
-            return _pixels(_transposed(image))
+            return pixels_of(image)
     except DataError:
         raise
     except (OSError, ValueError, SyntaxError, struct.error, EOFError, MemoryError, Image.DecompressionBombError) as e:
         raise DataError(str(e).split(" <")[0] or type(e).__name__) from e
+
+
+def pixels_of(image: Image.Image) -> Pixels:
+    """The pixels of an opened image, upright, opaque and 8-bit (see `decode`)."""
+    return _pixels(_transposed(image))
 
 
 def _transposed(image: Image.Image) -> Image.Image:

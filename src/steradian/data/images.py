@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import lzma
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +18,19 @@ from steradian.errors import DataError
 Labels = NDArray[np.int64]
 
 SPLITS = ("train", "validation", "test")
+DAMAGED_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    OSError,
+    RuntimeError,
+    NotImplementedError,
+    EOFError,
+    ValueError,
+    KeyError,
+)
+"""What reading a damaged or encrypted zip may raise."""
+
 MAX_MEMBER = 256 * 2**20
 """A file inside a zip that unpacks to more than 256 MiB is no picture of ours."""
 
@@ -71,7 +86,7 @@ class ZipItems:
             if self._open.getinfo(self.members[index]).file_size > MAX_MEMBER:
                 raise DataError(f"it unpacks to more than {MAX_MEMBER:,} bytes")
             content = self._open.read(self.members[index])
-        except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
+        except DAMAGED_ZIP as error:
             raise DataError(f"it cannot be read from the zip ({error})") from error
         return decode(content, shortest)
 

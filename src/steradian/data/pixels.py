@@ -70,7 +70,7 @@ class PixelSet:
         names = "\n".join(self.classes).encode()
         pixels = np.ascontiguousarray(self.pixels)
         shape = repr(pixels.shape).encode()
-        return sha256_of(shape, pixels.tobytes(), self.labels.tobytes(), names, splits)
+        return sha256_of(shape, pixels.data.cast("B"), self.labels.tobytes(), names, splits)
 
 
 def no_progress(items: Iterable[int], total: int, what: str) -> Iterable[int]:
@@ -124,7 +124,7 @@ def load_pixels(
         for index in indices:
             work(index)
     else:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(available_cores()) as pool:
             for _ in zip(indices, pool.map(work, range(len(images))), strict=False):
                 pass
     return _without(images, pixels, failures)
@@ -161,6 +161,11 @@ def listing(skipped: tuple[Skipped, ...], at_most: int = 10) -> str:
     if len(skipped) > at_most:
         lines.append(f"  and {len(skipped) - at_most} more")
     return "\n".join(lines)
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _half_of_memory() -> int:

@@ -69,7 +69,9 @@ def statistics(pixels: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[floa
     means, deviations = [], []
     levels = np.arange(256) / 255.0
     for channel in range(pixels.shape[1]):
-        counts = np.bincount(pixels[:, channel].ravel(), minlength=256)
+        counts = np.zeros(256, dtype=np.int64)
+        for image in pixels:
+            counts += np.bincount(image[channel].ravel(), minlength=256)
         share = counts / counts.sum()
         mean = float(share @ levels)
         means.append(mean)

@@ -13,14 +13,16 @@ Indices = NDArray[np.intp]
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
-    """Number of batches that hold ``count`` images."""
-    return math.ceil(count / batch_size)
+    """Number of batches that hold ``count`` images, none of them a single image where two are to be had."""
+    steps = math.ceil(count / batch_size)
+    return max(1, count // 2) if steps > 1 and count // steps < 2 else steps
 
 
 def epoch_batches(count: int, batch_size: int, seed: int, epoch: int) -> list[Indices]:
     """All positions 0..count-1 once, shuffled by (seed, epoch), in batches of nearly equal size.
 
-    Sizes differ by at most one, so no batch is so small that batch normalization has nothing to average.
+    Sizes differ by at most one and are at least two, as batch normalization needs something to average; for that
+    a batch may exceed ``batch_size`` by one.
     """
     if count < 1 or batch_size < 1:
         raise InputError(f"{count} images in batches of {batch_size}: both must be at least 1.")

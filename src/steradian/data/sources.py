@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import math
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from steradian.data import catalog
 from steradian.data.decode import SUFFIXES
-from steradian.data.images import EXPECTED, SPLITS, ArrayItems, FileItems, ImageSet, ZipItems
+from steradian.data.images import DAMAGED_ZIP, EXPECTED, SPLITS, ArrayItems, FileItems, ImageSet, ZipItems
 from steradian.errors import DataError, UsageError, did_you_mean
 from steradian.files import explained
 
@@ -106,29 +109,54 @@ def _by_folder(paths: Sequence[PurePosixPath], source: str) -> tuple[list[str], 
     loose = next((path for path, names in zip(paths, parts, strict=True) if len(names) < 2), None)
     if loose is not None:
         raise DataError(f"{source}: {loose} is not inside a class folder. {EXPECTED}")
-    if all(names[0].lower() in SPLIT_NAMES and len(names) > 2 for names in parts):
+    in_split = [names[0].lower() in SPLIT_NAMES and len(names) > 2 for names in parts]
+    if any(in_split) and not all(in_split):
+        odd = paths[in_split.index(False)]
+        raise DataError(
+            f"{source}: {odd} does not fit beside {paths[in_split.index(True)]}: with train/, validation/ or test/ "
+            "folders, every image must be in SPLIT/CLASS/. Move or remove it."
+        )
+    if all(in_split):
         return [names[1] for names in parts], [SPLIT_NAMES[names[0].lower()] for names in parts]
     return [names[0] for names in parts], None
 
 
+def _npz_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays x, y and names of an .npz, once their headers claim no more than `MAX_ARRAY` bytes."""
+    found: dict[str, NDArray[Any]] = {}
+    with zipfile.ZipFile(path) as archive:
+        members = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+        for name in {"x", "y", "names"}.intersection(members):
+            with archive.open(f"{name}.npy") as file:
+                version = np.lib.format.read_magic(file)
+                header = (
+                    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                )
+                shape, _, dtype = header(file)
+            claimed = math.prod(shape) * dtype.itemsize
+            if claimed > MAX_ARRAY:
+                raise DataError(f"{path}: {name} claims {claimed:,} bytes; at most {MAX_ARRAY:,} are read.")
+            with archive.open(f"{name}.npy") as file:
+                found[name] = np.lib.format.read_array(file, allow_pickle=False)
+    missing = [name for name in ("x", "y") if name not in found]
+    if missing:
+        raise DataError(
+            f"{path} has no array {missing[0]!r}; it has: {', '.join(members) or 'none'}. "
+            "Expected x uint8 [N, H, W] or [N, H, W, 3] and y int [N]."
+        )
+    return found
+
+
 def _open_npz(path: Path) -> ImageSet:
-    with explained("read", path):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                largest = max((info.file_size for info in archive.infolist()), default=0)
-            if largest > MAX_ARRAY:
-                raise DataError(f"{path} holds an array of {largest:,} bytes; at most {MAX_ARRAY:,} are read.")
-            with np.load(path, allow_pickle=False) as arrays:
-                missing = [name for name in ("x", "y") if name not in arrays]
-                if missing:
-                    raise DataError(
-                        f"{path} has no array {missing[0]!r}; it has: {', '.join(arrays) or 'none'}. "
-                        "Expected x uint8 [N, H, W] or [N, H, W, 3] and y int [N]."
-                    )
-                x, y = arrays["x"], arrays["y"]
-                names = [str(name) for name in arrays["names"]] if "names" in arrays else None
-        except (zipfile.BadZipFile, ValueError, EOFError) as error:
-            raise DataError(f"{path} is not a readable .npz ({error}).") from error
+    try:
+        with explained("read", path):
+            arrays = _npz_arrays(path)
+    except (*DAMAGED_ZIP, MemoryError) as error:
+        raise DataError(f"{path} is not a readable .npz ({error}).") from error
+    x, y = arrays["x"], arrays["y"]
+    if "names" in arrays and arrays["names"].ndim != 1:
+        raise DataError(f"{path}: names must be a list [C], but has shape {list(arrays['names'].shape)}.")
+    names = [str(name) for name in arrays["names"]] if "names" in arrays else None
     if x.dtype != np.uint8 or x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[3] != 3):
         raise DataError(f"{path}: x must be uint8 [N, H, W] or [N, H, W, 3], but is {x.dtype} {list(x.shape)}.")
     if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer) or len(y) != len(x):
@@ -145,14 +173,18 @@ def _open_npz(path: Path) -> ImageSet:
 
 
 def _open_csv(path: Path) -> ImageSet:
-    with explained("read", path), path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        reader = csv.DictReader(file)
-        columns = [(column or "").strip() for column in reader.fieldnames or ()]
-        reader.fieldnames = columns
-        for column in ("path", "label"):
-            if column not in columns:
-                raise DataError(f"{path} has no column {column!r}; it has: {', '.join(columns) or 'none'}. {EXPECTED}")
-        rows = [(reader.line_num, row) for row in reader]
+    try:
+        with explained("read", path), path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+            reader = csv.DictReader(file)
+            columns = [(column or "").strip() for column in reader.fieldnames or ()]
+            reader.fieldnames = columns
+            for column in ("path", "label"):
+                if column not in columns:
+                    has = ", ".join(columns) or "none"
+                    raise DataError(f"{path} has no column {column!r}; it has: {has}. {EXPECTED}")
+            rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise DataError(f"{path} is not a readable .csv ({error}).") from error
     for line, row in rows:
         if not (row["path"] or "").strip() or not (row["label"] or "").strip():
             raise DataError(f"{path}, line {line}: path and label must both be given.")
@@ -165,7 +197,7 @@ def _open_csv(path: Path) -> ImageSet:
                 raise DataError(f"{path}, line {line}: split is {name!r}; expected one of {', '.join(SPLITS)}.")
             splits.append(SPLIT_NAMES[name])
     files = tuple(path.parent / row["path"].strip() for _, row in rows)
-    missing = [(line, file) for (line, _), file in zip(rows, files, strict=True) if not file.is_file()]
+    missing = [(line, file) for (line, _), file in zip(rows, files, strict=True) if not _is_file(file)]
     if missing:
         listed = "\n".join(f"  line {line}: {file}" for line, file in missing[:10])
         more = f"\n  and {len(missing) - 10} more" if len(missing) > 10 else ""
@@ -173,6 +205,13 @@ def _open_csv(path: Path) -> ImageSet:
             f"{path} names {len(missing)} file(s) that do not exist (paths are relative to the .csv):\n{listed}{more}"
         )
     return _labeled(str(path), FileItems(files), [row["label"].strip() for _, row in rows], splits)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _natural(name: str) -> tuple[int, int, str]:

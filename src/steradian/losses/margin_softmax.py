@@ -88,7 +88,7 @@ class MarginSoftmaxLoss(nn.Module):
             self.register_buffer("iteration", torch.zeros((), dtype=torch.int64))
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """The loss, a scalar in float32 (float64 for float64 embeddings), whatever autocast says.
+        """The loss, a scalar in the dtype of ``weight`` (float32 unless changed), whatever autocast says.
 
         Args:
             embeddings: [N, D] raw neck output, any float dtype.

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from steradian.errors import InputError
 from steradian.losses.angles import angle, extended_cosine, extended_sine, regular
@@ -111,7 +112,7 @@ class SphereThenArc(_Angular):
 
     def phi_slope(self, theta: Tensor) -> Tensor:
         near = (self.m_s - 1.0) * theta < self.m_a
-        return torch.where(near, self.m_s, 1.0).to(theta.dtype)
+        return torch.where(near, torch.full_like(theta, self.m_s), torch.ones_like(theta))
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,7 @@ class _MarginFunction(torch.autograd.Function):
         return margin.logit(theta)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
         (slope,) = ctx.saved_tensors
         return grad_outputs[0] * slope, None

@@ -27,7 +27,8 @@ def pairwise_distances(vectors: Tensor) -> Tensor:
     """
     squares = vectors.square().sum(dim=1)
     squared = squares[:, None] + squares[None, :] - 2.0 * vectors @ vectors.T
-    positive = squared > torch.finfo(squared.dtype).eps * squares.detach().max().clamp(min=1e-30)
+    rounding = torch.finfo(squared.dtype).eps * (squares[:, None] + squares[None, :])
+    positive = squared.detach() > rounding.detach()
     return torch.where(positive, squared, torch.ones_like(squared)).sqrt() * positive
 
 

@@ -12,7 +12,7 @@ TILE = 1024
 
 
 def knn_predict(queries: ArrayLike, references: ArrayLike, reference_labels: ArrayLike, k: int = 5) -> Ints:
-    """Labels [N] by vote of the k references of the highest cosine, each vote weighing its cosine.
+    """Labels [N] by vote of the k references of the highest cosine, each vote weighing 1 + its cosine.
 
     Ties go to the label that comes first in sorted order. Memory is `TILE` x M.
 

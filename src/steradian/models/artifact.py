@@ -13,13 +13,12 @@ from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from steradian.data.preprocessing import Preprocessing
 from steradian.errors import SteradianError, StorageError
-from steradian.files import atomic_folder, explained, finite, read_json, sha256_of
+from steradian.files import atomic_folder, finite, read_json, sha256_of
 from steradian.models.recognizer import ModelSpec, Recognizer
+from steradian.models.tensors import load_tensors, save_tensors, tensor_shapes
 from steradian.version import __version__
 
 TENSORS = "model.safetensors"
@@ -119,7 +118,7 @@ def save(model: Recognizer, folder: Path, provenance: dict[str, Any] | None = No
         **_described(model.spec),
     )
     with atomic_folder(folder) as temporary:
-        save_file(tensors, temporary / TENSORS, metadata={"format": FORMAT})
+        save_tensors(temporary / TENSORS, tensors, metadata={"format": FORMAT})
         (temporary / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
     model.card = card
     return card
@@ -146,7 +145,7 @@ def load(path: Path) -> Recognizer:
         raise
     except (SteradianError, TypeError, ValueError) as error:
         raise StorageError(f"{folder / CARD} describes no model that can be built: {error}") from error
-    model.load_state_dict(_tensors(folder / TENSORS))
+    model.load_state_dict(load_tensors(folder / TENSORS))
     if model_id(spec, {name: tensor.cpu() for name, tensor in model.state_dict().items()}) != card.id:
         raise StorageError(f"{folder}: the content does not match its id; the files were changed or mixed up.")
     model.card = card
@@ -169,20 +168,10 @@ def _check_shapes(path: Path, spec: ModelSpec) -> None:
     """Compare the file's header with the model, built without memory, before anything is read."""
     with torch.device("meta"):
         expected = {name: tuple(tensor.shape) for name, tensor in Recognizer(spec).state_dict().items()}
-    with explained("read", path):
-        try:
-            with safe_open(path, framework="pt") as file:
-                found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            raise StorageError(f"{path} is not a readable safetensors file ({error}). Copy it again.") from error
+    found = tensor_shapes(path)
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
             raise StorageError(
                 f"{path}: tensor {name!r} has shape {found.get(name, 'none')}, but {CARD} asks for "
                 f"{expected.get(name, 'none')}. The two files do not belong together."
             )
-
-
-def _tensors(path: Path) -> dict[str, torch.Tensor]:
-    with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -92,7 +92,8 @@ def check_encoder(name: str) -> None:
     import timm
 
     known = timm.list_models()
-    if name not in known:
+    # A tag such as resnet18.a1_in1k names weights of a model; a prefix such as hf-hub: would reach for the network.
+    if ":" in name or not timm.is_model(name):
         close = did_you_mean(name, [SMALL, *known])
         hint = close if close.startswith("Did") else f"Use {SMALL!r} or one of the {len(known)} names of timm."
         raise UsageError(f"There is no encoder called {name!r}. {hint}")

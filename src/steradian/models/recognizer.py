@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from steradian.data.decode import Pixels, decode
+from steradian.data.decode import Pixels, decode, pixels_of
 from steradian.data.preprocessing import Preprocessing
 from steradian.errors import DataError, InputError
 from steradian.losses.head.dense import unit_rows
@@ -167,7 +167,11 @@ class Recognizer(nn.Module):
     def _pixels(self, images: Images) -> Tensor:
         preprocessing = self.spec.preprocessing
         expected = (preprocessing.channels, preprocessing.size, preprocessing.size)
+        if isinstance(images, str | Path):
+            raise InputError(f"expected a list of images, but one path came: use [{str(images)!r}].")
         if isinstance(images, Tensor):
+            if images.dtype != torch.uint8 and not images.is_floating_point():
+                raise InputError(f"expected uint8 pixels or floats in [0, 1], but they came as {images.dtype}.")
             if images.ndim != 4 or tuple(images.shape[1:]) != expected:
                 raise InputError(
                     f"expected images [N, {', '.join(map(str, expected))}], but they came as {list(images.shape)}."
@@ -176,7 +180,7 @@ class Recognizer(nn.Module):
         squares = []
         for index, image in enumerate(images):
             if isinstance(image, Image.Image):
-                pixels = np.asarray(image.convert("RGB"))
+                pixels = pixels_of(image)
             elif isinstance(image, str | Path):
                 pixels = self.decode(Path(image))
             elif isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim in (2, 3):

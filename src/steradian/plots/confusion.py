@@ -11,7 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import confusion_matrix
 
-from steradian.plots.theme import LIGHT, Theme, own_axes
+from steradian.plots.theme import LIGHT, Theme, own_axes, short_name
 
 
 @dataclass
@@ -53,7 +53,7 @@ class ConfusionDisplay:
                     weight="normal" if own else "bold",
                 )
         if count <= 40:
-            short = [name if len(name) <= 10 else name[:9] + "…" for name in self.classes]
+            short = [short_name(name, 10) for name in self.classes]
             tilt = 90 if max(map(len, short)) > 3 else 0
             axes.set_xticks(range(count), short, rotation=tilt, fontsize=7)
             axes.set_yticks(range(count), short, fontsize=7)

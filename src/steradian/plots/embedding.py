@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
 from steradian.errors import InputError
-from steradian.plots.theme import LIGHT, MARKERS, Theme, bare, edge, own_axes
+from steradian.plots.theme import LIGHT, MARKERS, Theme, bare, edge, own_axes, short_name
 
 Floats = NDArray[np.float64]
 
@@ -142,7 +142,7 @@ def _rays(
         axes.plot([0, tip[0]], [0, tip[1]], color=theme.color(label, len(classes)), lw=1.1, alpha=0.9, zorder=1)
         if len(classes) <= 30:
             place = center * (length + (0.11 if inner else length * 0.1))
-            name = classes[label] if len(classes[label]) <= 12 else classes[label][:11] + "…"
+            name = short_name(classes[label])
             axes.text(
                 place[0], place[1], name, color=theme.ink, fontsize=8, ha="center", va="center", zorder=3, weight="bold"
             )

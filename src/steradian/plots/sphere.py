@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex
 from numpy.typing import ArrayLike, NDArray
 
 from steradian.plots.embedding import Floats, check_points, mean_directions, unit_or_zero
-from steradian.plots.theme import LIGHT, MARKERS, Theme, bare, edge, own_axes
+from steradian.plots.theme import LIGHT, MARKERS, Theme, bare, edge, own_axes, short_name
 
 
 @dataclass
@@ -76,7 +76,7 @@ class SphereDisplay:
                 axes.text(
                     x[label] + offset,
                     y[label],
-                    name if len(name) <= 12 else name[:11] + "…",
+                    short_name(name),
                     color=theme.ink,
                     fontsize=8,
                     weight="bold",

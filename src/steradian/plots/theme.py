@@ -94,6 +94,11 @@ def legend(axes: Axes, theme: Theme, location: Literal["best", "upper right"] = 
     axes.legend(frameon=False, fontsize=8, labelcolor=theme.ink, loc=location)
 
 
+def short_name(name: str, limit: int = 12) -> str:
+    """``name`` cut to ``limit`` characters, with dollar signs that start no formula."""
+    return (name if len(name) <= limit else name[: limit - 1] + "…").replace("$", r"\$")
+
+
 def edge(theme: Theme) -> ColorType:
     """A thin rim that keeps overlapping points apart."""
     return (*to_rgb(theme.paper), 0.6)

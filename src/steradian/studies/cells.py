@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import shutil
 import time
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,9 +133,11 @@ def _save_result(
     )
 
 
-def is_finished(folder: Path) -> bool:
-    """Whether the cell in ``folder`` needs no more work."""
-    return (folder / RESULT).is_file()
+def is_finished(spec: CellSpec, folder: Path) -> bool:
+    """Whether ``folder`` holds the result of this very recipe."""
+    if not (folder / RESULT).is_file():
+        return False
+    return bool(read_json(folder / RESULT)["provenance"]["recipe"] == spec.recipe.digest())
 
 
 def load_cell(spec: CellSpec, folder: Path) -> CellResult:
@@ -143,7 +147,7 @@ def load_cell(spec: CellSpec, folder: Path) -> CellResult:
         try:
             with np.load(folder / EMBEDDINGS, allow_pickle=False) as arrays:
                 found = {name: arrays[name] for name in arrays}
-        except (ValueError, EOFError) as error:
+        except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise StorageError(
                 f"{folder / EMBEDDINGS} is damaged ({error}). Remove {folder} to run it again."
             ) from error

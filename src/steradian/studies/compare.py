@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from typing import Any
 import torch
 
 from steradian.data.pixels import Progress as DataProgress
-from steradian.data.pixels import no_progress
+from steradian.data.pixels import available_cores, no_progress
 from steradian.data.sampling import steps_per_epoch
 from steradian.errors import DataError, SteradianError, TrainingError, UsageError
 from steradian.files import new_folder, read_json, write_json, write_text
 from steradian.losses import preset
-from steradian.models.encoders import SMALL, default_encoder
+from steradian.models.encoders import SMALL, check_encoder, default_encoder
 from steradian.studies.cells import CellResult, CellSpec, is_finished, load_cell
 from steradian.studies.measurement import flat
 from steradian.studies.workers import Work, run_here, run_in_workers
 from steradian.training.progress import Progress
 from steradian.training.recipe import Recipe
-from steradian.training.run import Prepared, one_batch, prepare, provenance
+from steradian.training.run import Prepared, one_batch, prepare, provenance, rehearse
 from steradian.training.tracking import table
 
 IDENTITY = "compare.json"
@@ -67,6 +67,7 @@ class Compared:
         cells: results in the order of `Comparison.cells`; failed ones are missing.
         failures: cell name -> message.
         provenance: command, data, versions, date.
+        warnings: about the data.
     """
 
     comparison: Comparison
@@ -74,15 +75,20 @@ class Compared:
     cells: tuple[CellResult, ...]
     failures: dict[str, str]
     provenance: dict[str, Any]
-    skipped: int
+    warnings: tuple[str, ...]
+
+    def by_seed(self, key: str, dims: int) -> dict[str, dict[int, float]]:
+        """Technique -> seed -> the number ``key`` (dotted), for ``dims`` dimensions; NaN left out."""
+        found: dict[str, dict[int, float]] = {loss: {} for loss in self.comparison.losses}
+        for cell in self.cells:
+            value = float(dict(flat(cell.numbers)).get(key, float("nan")))
+            if cell.spec.dims == dims and not math.isnan(value):
+                found[cell.spec.loss][cell.spec.seed] = value
+        return found
 
     def values(self, key: str, dims: int) -> dict[str, list[float]]:
-        """Technique -> the number ``key`` (dotted) of each seed, for ``dims`` dimensions."""
-        found: dict[str, list[float]] = {loss: [] for loss in self.comparison.losses}
-        for cell in self.cells:
-            if cell.spec.dims == dims:
-                found[cell.spec.loss].append(float(dict(flat(cell.numbers)).get(key, float("nan"))))
-        return found
+        """Technique -> the number ``key`` (dotted) of each seed that has one, for ``dims`` dimensions."""
+        return {loss: list(seeds.values()) for loss, seeds in self.by_seed(key, dims).items()}
 
     def first(self, dims: int) -> dict[str, CellResult]:
         """Technique -> its cell of the first seed, for ``dims`` dimensions."""
@@ -123,9 +129,11 @@ def compare(
     prepared = prepare(comparison.recipe.data, decoding)
     if len(prepared.splits.test) == 0:
         raise DataError("There is nothing to compare on: the test part is empty. Set data.test above 0.")
+    for spec in {(spec.loss, spec.dims): spec for spec in comparison.cells()}.values():
+        rehearse(spec.recipe, prepared)
     _claim(out, comparison, prepared, exist_ok)
     specs = comparison.cells()
-    todo = [spec for spec in specs if not is_finished(out / CELLS / spec.name)]
+    todo = [spec for spec in specs if not is_finished(spec, out / CELLS / spec.name)]
     failures = _run(todo, prepared, out / CELLS, command, jobs, quiet)
     finished = [load_cell(spec, out / CELLS / spec.name) for spec in specs if spec.name not in failures]
     if not finished:
@@ -136,7 +144,7 @@ def compare(
         tuple(finished),
         failures,
         provenance(prepared, comparison.recipe, command),
-        len(prepared.pixels.skipped),
+        prepared.warnings,
     )
     write_text(out / "results.csv", table(rows(compared)))
     return compared
@@ -151,6 +159,8 @@ def check_names(comparison: Comparison) -> None:
             raise UsageError(f"--dims {dims}: directions need at least 2 dimensions.")
     for loss in comparison.losses:
         preset(loss)
+    if comparison.recipe.encoder is not None:
+        check_encoder(comparison.recipe.encoder)
 
 
 def _run(
@@ -161,8 +171,7 @@ def _run(
     recipe = specs[0].recipe
     encoder = recipe.encoder if recipe.encoder is not None else default_encoder(prepared.pixels.size)
     side_by_side = encoder == SMALL and not torch.cuda.is_available()
-    cores = os.cpu_count() or 1
-    jobs = min(len(specs), jobs if jobs is not None else (cores if side_by_side else 1))
+    jobs = min(len(specs), jobs if jobs is not None else (available_cores() if side_by_side else 1))
     work = Work(prepared, folder, command, threads=1 if side_by_side else torch.get_num_threads())
     steps = steps_per_epoch(len(prepared.splits.train), recipe.training.batch_size) * recipe.training.epochs
     with Progress(steps * len(specs), "comparing", quiet=quiet) as progress:
@@ -177,7 +186,7 @@ def _claim(out: Path, comparison: Comparison, prepared: Prepared, exist_ok: bool
         "format": "steradian.compare",
         "version": 1,
         "data": prepared.digest,
-        "recipe": comparison.recipe.model_dump(mode="json", exclude={"loss", "embedding_size"}),
+        "recipe": comparison.recipe.model_dump(mode="json", exclude={"loss": {"name"}, "embedding_size": True}),
     }
     if (out / IDENTITY).is_file():
         found = read_json(out / IDENTITY)

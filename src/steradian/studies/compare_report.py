@@ -76,7 +76,7 @@ def _plural(count: int, word: str) -> str:
 def judged(compared: Compared, key: str, dims: int, higher: bool) -> dict[str, Verdict]:
     """`noise.verdicts` for one number in ``dims`` dimensions."""
     right = {name: cell.right[key] for name, cell in compared.first(dims).items() if key in cell.right}
-    return verdicts(compared.values(key, dims), right, higher_is_better=higher)
+    return verdicts(compared.by_seed(key, dims), right, higher_is_better=higher)
 
 
 def _reading(compared: Compared) -> Section:
@@ -106,19 +106,20 @@ def _reading(compared: Compared) -> Section:
             f"Differences to the best are paired over {compared.comparison.seeds} seeds (Student's t, 95 % over all "
             "comparisons in a column). The intervals speak of new seeds on these test images, not of other data."
         )
+    text += compared.warnings
     for name, why in compared.failures.items():
         text.append(f"{name} failed and is left out: {why.splitlines()[0]}")
     return Section("What it says", text)
 
 
 def _table(compared: Compared, dims: int) -> Table:
-    shown = [column for column in COLUMNS if any(_finite(v) for v in compared.values(column[0], dims).values())]
+    shown = [column for column in COLUMNS if any(compared.values(column[0], dims).values())]
     standing = {key: judged(compared, key, dims, higher) for key, _, _, higher in shown if higher is not None}
     rows = []
     for name in compared.comparison.losses:
         cells = [Cell(name)]
         for key, _, form, _ in shown:
-            values = [value for value in compared.values(key, dims)[name] if not math.isnan(value)]
+            values = compared.values(key, dims)[name]
             cells.append(_cell(values, form, standing.get(key, {}).get(name)))
         rows.append(cells)
     notes = [
@@ -129,10 +130,6 @@ def _table(compared: Compared, dims: int) -> Table:
     ]
     notes += [f"{name}: {DEPARTURES[name]}." for name in compared.comparison.losses if name in DEPARTURES]
     return Table(["", *(heading for _, heading, _, _ in shown)], rows, notes)
-
-
-def _finite(values: list[float]) -> bool:
-    return any(not math.isnan(value) for value in values)
 
 
 def _cell(values: list[float], form: Callable[[float], str], verdict: Verdict | None) -> Cell:
@@ -307,7 +304,6 @@ def _record(compared: Compared) -> Section:
                 "date": origin["date"],
                 "data": f"{origin['data']['source']}, {origin['data']['images']} images",
                 "data sha256": origin["data"]["digest"],
-                "skipped files": compared.skipped,
                 "encoder": recipe.encoder or "default for the size",
                 "epochs, batch": f"{recipe.training.epochs}, {recipe.training.batch_size}",
                 "first seed": recipe.training.seed,

@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 from steradian import data
 from steradian.data.pixels import PixelSet, load_pixels, no_progress, with_labels_of
 from steradian.data.pixels import Progress as DataProgress
-from steradian.errors import DataError
+from steradian.errors import DataError, UsageError
 from steradian.files import write_json, write_text
 from steradian.models.recognizer import Recognizer
 from steradian.plots import AnglesDisplay, ConfusionDisplay, EmbeddingDisplay, HistoryDisplay, SphereDisplay
 from steradian.plots.report import Block, Cell, Figure, Report, Section, Spheres, Table, facts
 from steradian.plots.theme import Theme, small_multiples
 from steradian.studies.measurement import Embedded, Measured, embed_pixels, flat, measure
+from steradian.training.recipe import read_recipe
 from steradian.training.resources import environment
-from steradian.training.run import Prepared
+from steradian.training.run import Prepared, prepare
 
 Panel = Callable[[Axes, Theme], object]
 
@@ -60,6 +61,35 @@ class Evaluated:
     test: Embedded
     part: str
     provenance: dict[str, Any]
+
+
+def evaluate(
+    path: Path, source: str | None, root: str | None, command: str, progress: DataProgress = no_progress
+) -> Evaluated:
+    """Measure the model in ``path``, a run or model folder.
+
+    Args:
+        source: images; None, or the run's own source, means the part of the run's data that was held out.
+
+    Raises:
+        UsageError: no ``source`` for a model folder without a recipe.
+        DataError: the run's data has changed since training; classes that the model does not know.
+    """
+    model = Recognizer.load(path)
+    recipe = read_recipe(path / "recipe.yaml") if (path / "recipe.yaml").is_file() else None
+    if recipe is not None and source in (None, recipe.data.source):
+        settings = recipe.data if root is None else recipe.data.model_copy(update={"root": root})
+        prepared = prepare(settings, progress)
+        trained_on = model.card.provenance.get("data", {}).get("digest") if model.card is not None else None
+        if trained_on != prepared.digest:
+            raise DataError(
+                f"{recipe.data.source} has changed since {path} was trained on it, so its held-out part is no longer "
+                "known: images of it may have been trained on. Train again, or evaluate on a folder of new images."
+            )
+        return evaluate_run(model, prepared, command)
+    if source is None:
+        raise UsageError(f"{path} has no recipe.yaml, so name the DATA to measure on.")
+    return evaluate_on(model, source, root, command, progress)
 
 
 def evaluate_on(
@@ -116,9 +146,9 @@ def _evaluated(
 
 
 def write_evaluation(evaluated: Evaluated, out: Path, history: list[dict[str, Any]] | None = None) -> None:
-    """``metrics.json`` and ``report.html`` in ``out``."""
-    write_json(out / "metrics.json", {**evaluated.measured.numbers, "provenance": evaluated.provenance})
+    """``report.html`` and then ``metrics.json`` in ``out``: where the second is, everything is."""
     write_text(out / "report.html", build_report(evaluated, history).html())
+    write_json(out / "metrics.json", {**evaluated.measured.numbers, "provenance": evaluated.provenance})
 
 
 def build_report(evaluated: Evaluated, history: list[dict[str, Any]] | None = None) -> Report:

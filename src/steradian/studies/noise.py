@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,7 +29,7 @@ class Verdict:
 
 
 def verdicts(
-    values: Mapping[str, Sequence[float]],
+    values: Mapping[str, Mapping[int, float]],
     right: Mapping[str, NDArray[np.bool_]] | None = None,
     *,
     higher_is_better: bool = True,
@@ -41,12 +41,11 @@ def verdicts(
     spread between seeds. The level is 95 % over all comparisons with the best (Bonferroni).
 
     Args:
-        values: name -> one value per seed, the seeds in the same order.
+        values: name -> seed -> value; differences are taken over the seeds that both have.
         right: name -> [N] booleans for the single seed.
     """
     sign = 1.0 if higher_is_better else -1.0
-    means = {name: float(np.mean(found)) for name, found in values.items() if len(found)}
-    means = {name: mean for name, mean in means.items() if mean == mean}
+    means = {name: float(np.mean(list(found.values()))) for name, found in values.items() if found}
     if not means:
         return {name: Verdict("unknown", None) for name in values}
     best = max(means, key=lambda name: sign * means[name])
@@ -65,16 +64,15 @@ def verdicts(
 
 
 def _difference(
-    values: Mapping[str, Sequence[float]],
+    values: Mapping[str, Mapping[int, float]],
     right: Mapping[str, NDArray[np.bool_]] | None,
     best: str,
     name: str,
     level: float,
 ) -> Interval | None:
-    if len(values[best]) != len(values[name]):
-        return None
-    if len(values[best]) > 1:
-        return t_interval(np.subtract(values[best], values[name]), level)
+    shared = sorted(values[best].keys() & values[name].keys())
+    if len(shared) > 1:
+        return t_interval([values[best][seed] - values[name][seed] for seed in shared], level)
     if right is not None and best in right and name in right:
         return normal_interval(right[best].astype(float) - right[name].astype(float), level)
     return None

@@ -11,13 +11,14 @@ from typing import Any
 from steradian.data.pixels import Progress as DataProgress
 from steradian.data.pixels import no_progress
 from steradian.errors import UsageError
-from steradian.files import new_folder
+from steradian.files import check_folder, new_folder, write_json
 from steradian.losses import preset
+from steradian.models.encoders import check_encoder
 from steradian.studies.evaluation import Evaluated, evaluate_run, write_evaluation
 from steradian.training.checkpoint import FOLDER as CHECKPOINTS
 from steradian.training.progress import Progress
 from steradian.training.recipe import Recipe, read_recipe, write_recipe
-from steradian.training.run import Prepared, Trained, one_batch, prepare, provenance, save_model, train
+from steradian.training.run import Prepared, Trained, one_batch, prepare, provenance, rehearse, save_model, train
 
 RECIPE = "recipe.yaml"
 FINISHED = "metrics.json"
@@ -25,10 +26,15 @@ FINISHED = "metrics.json"
 
 @dataclass(frozen=True)
 class Run:
-    """A trained model and, where there were test images, its numbers."""
+    """A trained model and, where there were test images, its numbers.
+
+    Attributes:
+        warnings: about the data.
+    """
 
     trained: Trained
     evaluated: Evaluated | None
+    warnings: tuple[str, ...]
 
 
 def train_run(
@@ -45,15 +51,24 @@ def train_run(
     Raises:
         UsageError: ``out`` holds another or a finished run, or other files, and ``exist_ok`` is false.
     """
-    preset(recipe.loss.name)
-    _claim(out, recipe, exist_ok)
+    check_names(recipe)
+    _check_place(out, recipe, exist_ok)
     prepared = prepare(recipe.data, decoding)
+    rehearse(recipe, prepared)
+    _claim(out, recipe)
     return _train_into(recipe, prepared, out, command, quiet)
+
+
+def check_names(recipe: Recipe) -> None:
+    """Raise `UsageError` for an unknown loss or encoder, before any data is read."""
+    preset(recipe.loss.name)
+    if recipe.encoder is not None:
+        check_encoder(recipe.encoder)
 
 
 def dry_run(recipe: Recipe, *, command: str) -> Run:
     """One batch through every stage, in a folder that is gone afterwards."""
-    preset(recipe.loss.name)
+    check_names(recipe)
     cut, prepared = one_batch(recipe, prepare(recipe.data))
     with tempfile.TemporaryDirectory(prefix="steradian-") as scratch:
         return _train_into(cut, prepared, Path(scratch), command, quiet=True)
@@ -65,26 +80,33 @@ def _train_into(recipe: Recipe, prepared: Prepared, out: Path, command: str, qui
     origin: dict[str, Any] = provenance(prepared, recipe, command)
     save_model(trained, out / "model", origin)
     if len(prepared.splits.test) == 0:
-        return Run(trained, None)
+        write_json(out / FINISHED, {"provenance": origin})
+        return Run(trained, None, prepared.warnings)
     evaluated = evaluate_run(trained.model, prepared, command)
     write_evaluation(evaluated, out, trained.history)
-    return Run(trained, evaluated)
+    return Run(trained, evaluated, prepared.warnings)
 
 
-def _claim(out: Path, recipe: Recipe, exist_ok: bool) -> None:
+def _check_place(out: Path, recipe: Recipe, exist_ok: bool) -> None:
+    """Refuse a folder that holds something else, without touching it."""
     there = out / RECIPE
-    if there.is_file():
-        same, finished = read_recipe(there) == recipe, (out / FINISHED).is_file()
-        if same and not finished:
-            return
-        if not exist_ok:
-            what = "this run, finished" if same else "another run" if finished else "another run, unfinished"
-            raise UsageError(
-                f"{out} holds {what}. Choose another --out, or pass --exist-ok to train anew in its place."
-            )
+    if exist_ok or not there.is_file():
+        check_folder(out, exist_ok=exist_ok)
+        return
+    same, finished = read_recipe(there) == recipe, (out / FINISHED).is_file()
+    if same and not finished:
+        return
+    what = "this run, finished" if same else "another run" if finished else "another run, unfinished"
+    raise UsageError(f"{out} holds {what}. Choose another --out, or pass --exist-ok to train anew in its place.")
+
+
+def _claim(out: Path, recipe: Recipe) -> None:
+    """Make the folder this run's: one that is unfinished keeps its checkpoints, anything older goes."""
+    there = out / RECIPE
+    if there.is_file() and ((out / FINISHED).is_file() or read_recipe(there) != recipe):
         for old in ("model", CHECKPOINTS):
             shutil.rmtree(out / old, ignore_errors=True)
         for old in (FINISHED, "history.csv", "report.html"):
             (out / old).unlink(missing_ok=True)
-    new_folder(out, exist_ok=exist_ok)
+    new_folder(out, exist_ok=True)
     write_recipe(there, recipe)

@@ -25,7 +25,7 @@ def summary_rows(compared: Compared) -> list[list[str]]:
         for name in compared.comparison.losses:
             cells = [name, str(dims)]
             for key, form in KEYS:
-                values = [value for value in compared.values(key, dims)[name] if not math.isnan(value)]
+                values = compared.values(key, dims)[name]
                 interval = t_interval(values) if values else None
                 if interval is None:
                     cells.append("–")

@@ -8,8 +8,10 @@ import os
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait as wait_for
 from multiprocessing.sharedctypes import Synchronized
@@ -19,7 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from steradian.errors import SteradianError
+from steradian.errors import SteradianError, TrainingError
+from steradian.files import explained
 from steradian.studies.cells import CellSpec, run_cell
 from steradian.training.progress import Progress
 from steradian.training.run import Prepared
@@ -59,8 +62,8 @@ def run_here(specs: Sequence[CellSpec], work: Work, progress: Progress) -> dict[
         for spec in specs:
             try:
                 run_cell(spec, work.prepared, work.folder / spec.name, work.command, progress.advance)
-            except SteradianError as error:
-                failures[spec.name] = str(error)
+            except Exception as error:  # noqa: BLE001 - one technique must not take the others with it
+                failures[spec.name] = _why(error)
     return failures
 
 
@@ -73,18 +76,23 @@ def run_in_workers(specs: Sequence[CellSpec], work: Work, jobs: int, progress: P
     steps: Synchronized[int] = context.Value("q", 0)
     with tempfile.TemporaryDirectory(prefix="steradian-") as scratch:
         shared = Path(scratch) / "pixels.npy"
-        np.save(shared, work.prepared.pixels.pixels)
+        with explained("write", shared):
+            np.save(shared, work.prepared.pixels.pixels)
         light = replace(work.prepared.pixels, pixels=work.prepared.pixels.pixels[:0])
         light_work = replace(work, prepared=replace(work.prepared, pixels=light))
         pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(light_work, shared, steps))
         try:
             futures = {pool.submit(_run, spec): spec for spec in specs}
             failures = _collect(futures, steps, progress)
-        except KeyboardInterrupt:
+        except BaseException:
             _end(pool)
             raise
         pool.shutdown()
     return failures
+
+
+def _why(error: Exception) -> str:
+    return str(error) if isinstance(error, SteradianError) else f"{type(error).__name__}: {error}"
 
 
 def _collect(futures: dict[Future[None], CellSpec], steps: Synchronized[int], progress: Progress) -> dict[str, str]:
@@ -97,8 +105,13 @@ def _collect(futures: dict[Future[None], CellSpec], steps: Synchronized[int], pr
         for future in finished:
             try:
                 future.result()
-            except SteradianError as error:
-                failures[futures[future].name] = str(error)
+            except BrokenProcessPool as error:
+                raise TrainingError(
+                    "A worker process died, probably for want of memory. Finished cells are kept: run the same "
+                    "command again with --jobs 1."
+                ) from error
+            except Exception as error:  # noqa: BLE001 - one technique must not take the others with it
+                failures[futures[future].name] = _why(error)
     return failures
 
 
@@ -107,8 +120,9 @@ def _end(pool: ProcessPoolExecutor) -> None:
     pool.shutdown(wait=False, cancel_futures=True)
     for worker in workers:
         worker.terminate()
+    deadline = time.monotonic() + GRACE_SECONDS
     for worker in workers:
-        worker.join(GRACE_SECONDS)
+        worker.join(max(0.0, deadline - time.monotonic()))
         if worker.is_alive():
             worker.kill()
 
@@ -138,4 +152,8 @@ def _run(spec: CellSpec) -> None:
         with _steps.get_lock():
             _steps.value += done
 
-    run_cell(spec, _work.prepared, _work.folder / spec.name, _work.command, count)
+    try:
+        run_cell(spec, _work.prepared, _work.folder / spec.name, _work.command, count)
+    except KeyboardInterrupt:
+        # The pool would hand this process the next cell; the checkpoint is written, so leave at once.
+        os._exit(130)

@@ -2,9 +2,10 @@
 
 Schema version 1, one logical checkpoint whatever the number of processes:
 
-* ``checkpoints/step-<n>/tensors.safetensors``: ``model.<name>`` (encoder, neck and head; class weights as one
-  [C, D] tensor), ``auxiliary.<name>``, ``optimizer.<parameter name>.<state name>``, ``best.<name>``, ``rng.torch``;
-* ``checkpoints/step-<n>/state.json``: position (epoch, step, step in the epoch: with the seed these fix
+* ``checkpoints/step-<step>-<epoch>/tensors.safetensors``: ``model.<name>`` (encoder, neck and head; class weights
+  as one [C, D] tensor), ``auxiliary.<name>``, ``optimizer.<parameter name>.<state name>``, ``best.<name>``,
+  ``rng.<device>``;
+* ``checkpoints/step-<step>-<epoch>/state.json``: position (epoch, step, step in the epoch: with the seed these fix
   sampler and views), schedule, history, and the digests of recipe and data that they belong to.
 """
 
@@ -17,12 +18,11 @@ from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from steradian.errors import StorageError
 from steradian.files import atomic_folder, read_json, write_json
+from steradian.models.tensors import load_tensors, save_tensors
 from steradian.training.schedules import Watch
 from steradian.training.state import TrainingState
 
@@ -56,6 +56,7 @@ class CheckpointRecord(BaseModel):
     watch: _WatchRecord
     silent: list[str]
     history: list[dict[str, Any]]
+    seconds: list[float]
 
 
 def save_checkpoint(run: Path, state: TrainingState, *, recipe: str, data: str) -> Path:
@@ -64,7 +65,9 @@ def save_checkpoint(run: Path, state: TrainingState, *, recipe: str, data: str) 
     Args:
         recipe, data: digests that a resumed run must match.
     """
-    folder = run / FOLDER / f"step-{state.step:09d}"
+    folder = run / FOLDER / f"step-{state.step:09d}-{state.epoch:06d}"
+    if folder.is_dir():
+        return folder
     record = CheckpointRecord(
         recipe=recipe,
         data=data,
@@ -75,11 +78,12 @@ def save_checkpoint(run: Path, state: TrainingState, *, recipe: str, data: str) 
         watch=_WatchRecord(**asdict(state.watch)),
         silent=sorted(state.silent),
         history=state.history,
+        seconds=state.seconds,
     )
     with atomic_folder(folder) as temporary:
-        save_file(_tensors(state), temporary / TENSORS)
+        save_tensors(temporary / TENSORS, _tensors(state))
         write_json(temporary / STATE, record.model_dump())
-    for older in (run / FOLDER).glob("step-*"):
+    for older in (run / FOLDER).iterdir():
         if older != folder:
             shutil.rmtree(older, ignore_errors=True)
     return folder
@@ -87,6 +91,8 @@ def save_checkpoint(run: Path, state: TrainingState, *, recipe: str, data: str) 
 
 def _tensors(state: TrainingState) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {"rng.torch": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        found["rng.cuda"] = torch.cuda.get_rng_state()
     for prefix, module in state.modules().items():
         found |= {f"{prefix}.{name}": tensor for name, tensor in module.state_dict().items()}
     for name, parameter in state.named_parameters():
@@ -123,9 +129,9 @@ def restore(state: TrainingState, folder: Path) -> None:
     """
     record = read_record(folder)
     try:
-        tensors = load_file(folder / TENSORS)
-    except (SafetensorError, OSError) as error:
-        raise StorageError(f"{folder / TENSORS} is damaged ({error}). Remove {folder} to start over.") from error
+        tensors = load_tensors(folder / TENSORS)
+    except StorageError as error:
+        raise StorageError(f"{error} Remove {folder} to start over.") from error
     try:
         for prefix, module in state.modules().items():
             module.load_state_dict(_under(tensors, prefix))
@@ -134,13 +140,16 @@ def restore(state: TrainingState, folder: Path) -> None:
     for name, parameter in state.named_parameters():
         for key, value in _under(tensors, f"optimizer.{name}").items():
             # Adam keeps its step count on the CPU, whatever the parameter is on.
-            state.optimizer.state[parameter][key] = value if value.ndim == 0 else value.to(parameter.device)
+            state.optimizer.state[parameter][key] = value if key == "step" else value.to(parameter.device)
     state.best = _under(tensors, "best") or None
     torch.set_rng_state(tensors["rng.torch"])
+    if torch.cuda.is_available() and "rng.cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["rng.cuda"])
     best = record.watch.best if record.watch.best is not None else float("inf")
     state.watch = Watch(best, record.watch.waited, record.watch.since_cut, record.watch.cuts)
     state.epoch, state.step, state.step_in_epoch = record.epoch, record.step, record.step_in_epoch
     state.loss_sum, state.history, state.silent = record.loss_sum, record.history, set(record.silent)
+    state.seconds = record.seconds
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,10 +22,10 @@ from steradian.training.schedules import auxiliary_weight, ramp_value, rate_fact
 from steradian.training.state import TrainingState
 
 OnStep = Callable[[TrainingState, float], None]
-OnEpoch = Callable[[TrainingState, float], None]
+OnEpoch = Callable[[TrainingState], None]
 
 
-def _nothing(state: TrainingState, value: float) -> None:
+def _nothing(*_: object) -> None:
     return None
 
 
@@ -44,16 +45,16 @@ def fit(
         settings: of the recipe.
         train, validation: batches to learn from and to watch.
         on_step: called after each step with the loss.
-        on_epoch: called after each epoch with its seconds of training.
+        on_epoch: called after each epoch.
 
     Raises:
-        TrainingError: the loss is not finite, or a head parameter gets no gradient.
+        TrainingError: loss or gradient is not finite, or a head parameter gets no gradient.
     """
     with _determinism(settings.deterministic):
         while state.epoch < settings.epochs and not _stopped_early(state, settings):
-            seconds = _train_epoch(state, settings, train, on_step)
+            _train_epoch(state, settings, train, on_step)
             _finish_epoch(state, settings, len(train), validation)
-            on_epoch(state, seconds)
+            on_epoch(state)
     if state.best is not None:
         state.model.load_state_dict(state.best)
     if isinstance(state.model.head, ClassMeanHead):
@@ -76,17 +77,18 @@ def _stopped_early(state: TrainingState, settings: TrainingSettings) -> bool:
     return settings.early_stopping is not None and state.watch.waited >= settings.early_stopping
 
 
-def _train_epoch(state: TrainingState, settings: TrainingSettings, train: Batches, on_step: OnStep) -> float:
+def _train_epoch(state: TrainingState, settings: TrainingSettings, train: Batches, on_step: OnStep) -> None:
     state.model.train()
     total = len(train) * settings.epochs
-    started = time.perf_counter()
+    whole, started = state.step_in_epoch == 0, time.perf_counter()
     for batch in train.epoch(state.epoch, skip=state.step_in_epoch):
         loss = train_step(state, settings, train, batch, state.step / total)
         state.step += 1
         state.step_in_epoch += 1
         state.loss_sum += loss
         on_step(state, loss)
-    return time.perf_counter() - started
+    if whole:
+        state.seconds.append(time.perf_counter() - started)
 
 
 def train_step(
@@ -108,19 +110,19 @@ def train_step(
         embeddings = model.neck(features)
     loss = head(embeddings, labels)
     value = float(loss.detach())
-    if value - value != 0:
-        raise _not_finite(state, train, batch, embeddings, value)
     objective = loss
     weight = auxiliary_weight(settings, progress) if state.auxiliary is not None else 0.0
     if state.auxiliary is not None and weight > 0:
         objective = loss + weight * functional.cross_entropy(state.auxiliary(pooled(features).float()), labels)
+    _demand_finite(float(objective.detach()), "loss", state, train, batch, embeddings)
     state.optimizer.zero_grad(set_to_none=True)
     objective.backward()
     if state.silent:
         _listen(state)
-    if settings.clip is not None:
-        parameters = [p for group in state.optimizer.param_groups for p in group["params"] if p.grad is not None]
-        nn.utils.clip_grad_norm_(parameters, settings.clip, foreach=True)
+    parameters = [p for group in state.optimizer.param_groups for p in group["params"] if p.grad is not None]
+    limit = settings.clip if settings.clip is not None else float("inf")
+    norm = nn.utils.clip_grad_norm_(parameters, limit, foreach=True)
+    _demand_finite(float(norm), "gradient's norm", state, train, batch, embeddings)
     state.optimizer.step()
     return value
 
@@ -133,19 +135,22 @@ def _autocast(settings: TrainingSettings, device: torch.device) -> torch.autocas
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=settings.bf16)
 
 
-def _not_finite(
-    state: TrainingState, train: Batches, batch: Indices, embeddings: Tensor, value: float
-) -> TrainingError:
+def _demand_finite(
+    value: float, what: str, state: TrainingState, train: Batches, batch: Indices, embeddings: Tensor
+) -> None:
+    if math.isfinite(value):
+        return
+    head = state.model.head
     with torch.no_grad():
-        logits = state.model.as_head.logits(embeddings.detach())
+        sizes = embeddings if isinstance(head, ClassMeanHead) else state.model.as_head.logits(embeddings)
+    largest = float(sizes.abs().nan_to_num(nan=0.0, posinf=0.0).max())
     names = [train.pixels.names[int(index)] for index in batch]
-    listed = "\n".join(f"  {name}" for name in names[:10]) + (
-        f"\n  and {len(names) - 10} more" if len(names) > 10 else ""
-    )
-    return TrainingError(
-        f"The loss is {value} at step {state.step} (epoch {state.epoch + 1}); training stopped before the weights "
-        f"were spoiled. Largest logit: {float(logits.abs().max()):.4g}. Lower the learning rate or the scale, or set "
-        f"training.clip. The batch:\n{listed}"
+    listed = "\n".join(f"  {name}" for name in names[:10])
+    more = f"\n  and {len(names) - 10} more" if len(names) > 10 else ""
+    raise TrainingError(
+        f"The {what} is {value} at step {state.step} (epoch {state.epoch + 1}); training stopped before the weights "
+        f"were spoiled. Largest {'embedding value' if isinstance(head, ClassMeanHead) else 'logit'}: {largest:.4g}. "
+        f"Lower the learning rate or the scale, or set training.clip. The batch:\n{listed}{more}"
     )
 
 

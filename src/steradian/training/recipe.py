@@ -71,7 +71,7 @@ class TrainingSettings(_Settings):
     centers: Literal["spread", "random"] = Field("spread", description="Where class centers start.")
     center_rate: float = Field(0.2, gt=0, description="Factor on the learning rate of the head.")
     auxiliary: float = Field(1.0, ge=0, description="Weight of a linear head on the encoder's features, decaying to 0.")
-    auxiliary_until: float = Field(0.6, gt=0, le=1, description="Share of the steps after which it is 0.")
+    auxiliary_until: float = Field(1.0, gt=0, le=1, description="Share of the steps after which it is 0.")
     bf16: bool = Field(False, description="Autocast encoder and neck to bfloat16.")
     channels_last: bool = True
     deterministic: bool = True
@@ -111,6 +111,8 @@ class Recipe(_Settings):
                     raise UsageError(f"A recipe has no setting {key!r}. {did_you_mean(key, setting_names())}")
                 place[parent] = place[parent] if place[parent] is not None else {}
                 place = place[parent]
+            if not isinstance(place, dict):
+                raise UsageError(f"A recipe has no setting {key!r}. {did_you_mean(key, setting_names())}")
             place[last] = value
         return parse_recipe(content, "the settings")
 

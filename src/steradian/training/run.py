@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,17 +14,19 @@ import numpy as np
 import torch
 
 from steradian import data
-from steradian.data.pixels import PixelSet, load_pixels, no_progress, sample_sizes
+from steradian.data.inspection import lonely_classes
+from steradian.data.pixels import PixelSet, listing, load_pixels, no_progress, sample_sizes
 from steradian.data.pixels import Progress as DataProgress
 from steradian.data.preprocessing import Preprocessing, statistics
 from steradian.data.splits import Splits, make_splits
 from steradian.data.views import RandomView
-from steradian.errors import DataError
+from steradian.errors import DataError, InputError, UsageError
 from steradian.losses import fitted_options
 from steradian.models import artifact
 from steradian.models.encoders import SMALL_UP_TO, check_encoder, default_encoder
 from steradian.models.recognizer import ModelSpec, Recognizer
 from steradian.training.batches import Batches, Indices
+from steradian.training.checkpoint import FOLDER as CHECKPOINTS
 from steradian.training.checkpoint import latest_checkpoint, read_record, restore, save_checkpoint
 from steradian.training.interrupts import Interrupted, deferred_interrupts
 from steradian.training.loop import fit
@@ -41,11 +44,16 @@ OnBatch = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Prepared:
-    """Data as a recipe asks for it: decoded once, usable for any number of runs."""
+    """Data as a recipe asks for it: decoded once, usable for any number of runs.
+
+    Attributes:
+        warnings: what is worth knowing before training.
+    """
 
     pixels: PixelSet
     splits: Splits
     digest: str
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,13 @@ def prepare(settings: DataSettings, progress: DataProgress = no_progress) -> Pre
         seed=settings.split_seed,
     )
     _check_classes(pixels, splits.train)
-    return Prepared(pixels, splits, pixels.digest())
+    warnings = lonely_classes(pixels.classes, pixels.labels)
+    if pixels.skipped:
+        warnings.append(
+            f"{len(pixels.skipped)} of {len(images)} images cannot be decoded and are skipped:\n"
+            + listing(pixels.skipped)
+        )
+    return Prepared(pixels, splits, pixels.digest(), tuple(warnings))
 
 
 def _check_classes(pixels: PixelSet, train: Indices) -> None:
@@ -105,6 +119,30 @@ def model_spec(recipe: Recipe, prepared: Prepared) -> ModelSpec:
         classes=pixels.classes,
         preprocessing=Preprocessing(pixels.size, pixels.channels, mean, std),
     )
+
+
+def rehearse(recipe: Recipe, prepared: Prepared) -> None:
+    """Build the model and embed two images, so that what cannot work is said before a folder is made.
+
+    Raises:
+        UsageError: unknown names; early stopping or plateau without validation images.
+        InputError: options out of range; an encoder that cannot take images of this size.
+    """
+    settings = recipe.training
+    needs = "early_stopping" if settings.early_stopping is not None else settings.schedule
+    if needs in ("early_stopping", "plateau") and len(prepared.splits.validation) == 0:
+        raise UsageError(
+            f"training: {needs} watches validation images, but there are none: set data.validation above 0."
+        )
+    spec = model_spec(recipe, prepared)
+    model = Recognizer(spec)
+    try:
+        model.embed(torch.from_numpy(np.ascontiguousarray(prepared.pixels.pixels[:2])))
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise InputError(
+            f"The encoder {spec.encoder!r} cannot take images of {spec.preprocessing.size} px ({error}). "
+            "Choose another --encoder or --image-size."
+        ) from error
 
 
 def make_batches(recipe: Recipe, prepared: Prepared, indices: Indices, preprocessing: Preprocessing) -> Batches:
@@ -154,8 +192,9 @@ def train(recipe: Recipe, prepared: Prepared, run: Path | None = None, *, on_bat
         record = read_record(found)
         if {"recipe": record.recipe, "data": record.data} == digests:
             restore(state, found)
+        else:
+            shutil.rmtree(run / CHECKPOINTS)
     trackers = _trackers(run, recipe)
-    seconds: list[float] = []
     saved = time.monotonic()
     total = len(batches) * settings.epochs
 
@@ -164,25 +203,26 @@ def train(recipe: Recipe, prepared: Prepared, run: Path | None = None, *, on_bat
             on_batch(state.step, total, f"epoch {state.epoch + 1}/{settings.epochs}, loss {loss:.3f}")
         check_interrupt()
 
-    def after_epoch(state: TrainingState, spent: float) -> None:
+    def after_epoch(state: TrainingState) -> None:
         nonlocal saved
-        seconds.append(spent)
         for tracker in trackers:
             tracker(state.history)
         if run is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
             save_checkpoint(run, state, **digests)
             saved = time.monotonic()
+        check_interrupt()
 
     with deferred_interrupts() as check_interrupt:
         try:
             fit(state, settings, batches, held_out, on_step=after_step, on_epoch=after_epoch)
+            check_interrupt()
         except Interrupted:
             if run is not None:
                 save_checkpoint(run, state, **digests)
             raise
     if run is not None:
         save_checkpoint(run, state, **digests)
-    per_epoch = float(np.median(seconds)) if seconds else float("nan")
+    per_epoch = float(np.median(state.seconds)) if state.seconds else float("nan")
     return Trained(state.model, state.history, per_epoch, peak_memory_bytes())
 
 

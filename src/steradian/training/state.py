@@ -27,6 +27,7 @@ class TrainingState:
         history: one row per finished epoch.
         best: the weights with the best validation loss, where early stopping keeps them.
         silent: head parameters that have not had a gradient other than 0 yet.
+        seconds: spent on the training steps of each epoch that ran without interruption.
     """
 
     model: Recognizer
@@ -40,6 +41,7 @@ class TrainingState:
     history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Tensor] | None = None
     silent: set[str] = field(default_factory=set)
+    seconds: list[float] = field(default_factory=list)
 
     def modules(self) -> dict[str, nn.Module]:
         """The trained modules by the names that checkpoints use."""
@@ -62,7 +64,7 @@ def make_state(model: Recognizer, settings: TrainingSettings) -> TrainingState:
     if settings.centers == "spread" and isinstance(weight, nn.Parameter) and len(weight) == num_classes:
         with torch.no_grad():
             weight.copy_(spread_directions(num_classes, model.spec.embedding_size, settings.seed))
-    auxiliary = nn.Linear(model.num_features, num_classes) if settings.auxiliary > 0 else None
+    auxiliary = nn.Linear(model.num_features, num_classes).to(weight.device) if settings.auxiliary > 0 else None
     optimizer = _optimizer(model, auxiliary, settings)
     silent = {name for name, parameter in model.head.named_parameters() if parameter.requires_grad}
     return TrainingState(model, auxiliary, optimizer, silent=silent)

@@ -1,0 +1,45 @@
+"""Named tensors in safetensors files, with errors that say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from steradian.errors import StorageError
+from steradian.files import explained
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write ``tensors`` to ``path``. Raises `StorageError` when the disk is full or not writable."""
+    with explained("write", path):
+        try:
+            save_file(dict(tensors), path, metadata=metadata)
+        except SafetensorError as error:
+            raise StorageError(
+                f"Could not write {path} ({error}). If the disk is full, free some space, then run the same "
+                "command again."
+            ) from error
+
+
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes, from the header alone. Raises `StorageError` when it is damaged."""
+    with explained("read", path):
+        try:
+            with safe_open(path, framework="pt") as file:
+                return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise StorageError(f"{path} is not a readable safetensors file ({error}); it may be damaged.") from error
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a file, on the CPU. Raises `StorageError` when it is damaged."""
+    with explained("read", path):
+        try:
+            with safe_open(path, framework="pt") as file:
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise StorageError(f"{path} is not a readable safetensors file ({error}); it may be damaged.") from error

@@ -1,0 +1,159 @@
+"""The command as people type it: answers on standard output, errors in words, exit codes 0, 1, 2."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from steradian import losses
+from steradian.cli import main as entry
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    """Run ``steradian`` in this process, in an empty folder: (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["steradian", *words])
+        try:
+            entry.main()
+            code = 0
+        except SystemExit as exit_:
+            code = exit_.code if isinstance(exit_.code, int) else int(bool(exit_.code))
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return run
+
+
+def test_from_training_to_naming(command, image_folder, tmp_path: Path) -> None:
+    photos = image_folder(3, 20)
+    code, out, _ = command("train", str(photos), "--epochs", "2", "--embedding-size", "3", "--out", "run")
+    assert code == 0 and "accuracy" in out and "run/model" in out
+    assert {"recipe.yaml", "model", "checkpoints", "history.csv", "metrics.json", "report.html"} == {
+        path.name for path in Path("run").iterdir()
+    }
+    code, out, err = command("train", str(photos), "--epochs", "2", "--embedding-size", "3", "--out", "run")
+    assert code == 2 and "finished" in err and "--exist-ok" in err
+    code, out, _ = command("train", "run/recipe.yaml", "--out", "again", "--json")
+    assert code == 0
+    assert json.loads(out)["model"] == json.loads(Path("run/model/model.json").read_text())["id"]
+
+    code, out, _ = command("evaluate", "run", "--json")
+    assert code == 0
+    first = json.loads(Path("run/metrics.json").read_text())
+    assert json.loads(out)["closed"] == first["closed"] and json.loads(out)["part"] == "the test part"
+    code, out, _ = command("evaluate", "run", str(photos), "--out", "elsewhere")
+    assert code == 0 and Path("elsewhere/report.html").is_file()
+    moved = photos.rename(tmp_path / "moved")
+    code, out, _ = command("evaluate", "run", str(moved), "--out", "moved-result", "--json")
+    assert code == 0 and json.loads(out)["part"] == "all images" and json.loads(out)["images"] == 60
+
+    picture = next(moved.rglob("*.png"))
+    code, out, err = command("classify", "run", str(picture), "--top", "2")
+    assert code == 0 and "class-" in out and "not calibrated" in err
+    (tmp_path / "bad.png").write_bytes(b"")
+    code, out, err = command("classify", "run", str(picture), str(tmp_path / "bad.png"), "--json")
+    assert code == 1 and len(json.loads(out)["answers"]) == 1 and "bad.png" in err
+    code, _, err = command("classify", "run", "nowhere.png")
+    assert code == 2 and "does not exist" in err
+    code, _, err = command("evaluate", "nowhere")
+    assert code == 1 and "holds no model" in err
+
+
+def test_compare_prints_the_report(command) -> None:
+    code, out, _ = command(
+        "compare", "digits", "--losses", "softmax,arcface", "--dims", "2", "--epochs", "1", "--jobs", "1"
+    )
+    assert code == 0 and "runs/compare-digits/report.html" in out and "arcface" in out
+    code, out, _ = command(
+        "compare", "digits", "--losses", "softmax,arcface", "--dims", "2", "--epochs", "1", "--jobs", "1", "--json"
+    )
+    found = json.loads(out)
+    assert code == 0 and len(found["cells"]) == 2 and found["failures"] == {}
+
+
+def test_dry_run_keeps_nothing(command, tmp_path: Path) -> None:
+    assert command("train", "digits", "--dry-run")[0] == 0
+    assert command("compare", "digits", "--dry-run", "--losses", "arcface", "--dims", "2", "--json")[0] == 0
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["compare", "digts"], 2, "Did you mean 'digits'"),
+        (["compare", "digits", "--losses", "arcfase"], 2, "Did you mean 'arcface'"),
+        (["compare", "digits", "--dims", "two"], 2, "expected whole numbers"),
+        (["compare", "digits", "--encoder", "resnet_18"], 2, "Did you mean 'resnet18'"),
+        (["train", "digits", "--loss", "cosfase"], 2, "Did you mean 'cosface'"),
+        (["train", "digits", "--set", "training.epoch=1"], 2, "Did you mean 'training.epochs'"),
+        (["train", "digits", "--set", "nonsense"], 2, "expected KEY=VALUE"),
+        (["train", "digits", "--set", "data.test=1.5"], 2, "less than 1"),
+        (["train", "none.yaml"], 1, "does not exist"),
+        (["losses", "triplett"], 2, "Did you mean 'triplet'"),
+        (["data", "empty"], 1, "holds no images"),
+        (["compare"], 2, "Missing argument"),
+        (["trian"], 2, "No such command"),
+    ],
+)
+def test_mistakes(command, tmp_path: Path, words: list[str], code: int, message: str) -> None:
+    (tmp_path / "empty").mkdir()
+    found, out, err = command(*words)
+    assert (found, out) == (code, "") and message in " ".join(err.split()) and "Traceback" not in err
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_looking_at_data(command, image_folder) -> None:
+    photos = image_folder(2, 30)
+    (photos / "class-0" / "000.png").write_bytes(b"broken")
+    code, out, err = command("data", str(photos))
+    assert code == 0 and "class-1" in out and "cannot be decoded" in out and "1 of 60" in err
+    assert json.loads(command("data", str(photos), "--json")[1])["per_class"] == {"class-0": 30, "class-1": 30}
+    assert set(json.loads(command("data", "--json")[1])) == {"digits", "mnist", "fashion-mnist", "cifar10"}
+
+
+def test_listing_losses(command) -> None:
+    code, out, _ = command("losses")
+    assert code == 0 and all(name in out for name in losses.names())
+    assert {row["name"] for row in json.loads(command("losses", "--json")[1])} == set(losses.names())
+    assert json.loads(command("losses", "arcface", "--json")[1])["options"]["margin"] == 0.5
+    assert "ArcFace" in command("losses", "arcface")[1]
+
+
+def test_names_with_markup_are_harmless(command, tmp_path: Path) -> None:
+    for name in ("<script>alert(1)</script>", 'quote",comma', "ünï"):
+        folder = tmp_path / "odd" / name.replace("/", "⁄")
+        folder.mkdir(parents=True)
+        for count in range(6):
+            Image.effect_noise((12, 12), 60).save(folder / f"{count}.png")
+    code, _, err = command("train", "odd", "--epochs", "1", "--out", "run", "--embedding-size", "2")
+    assert code == 0, err
+    assert "<script>alert" not in Path("run/report.html").read_text()
+
+
+def test_help_needs_no_torch_and_has_examples() -> None:
+    listing = "import sys; sys.argv = ['steradian', '--help']\nfrom steradian.cli.main import main\ntry: main()\nfinally: print('torch' in sys.modules, 'sklearn' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True)
+    assert "False False" in shown.stdout and "steradian compare digits" in shown.stdout
+    for verb in ("compare", "train", "evaluate", "classify", "data", "losses"):
+        helped = subprocess.run(
+            [sys.executable, "-m", "steradian.cli.main", verb, "--help"], capture_output=True, text=True
+        )
+        assert helped.returncode == 0 and f"steradian {verb}" in helped.stdout, helped.stderr
+
+
+def test_full_disk_is_a_sentence(tmp_path: Path) -> None:
+    """A file-size limit stands in for a full disk: the command fails in words and leaves nothing half-written."""
+    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\nimport signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nfrom steradian.cli.main import main; sys.argv = ['steradian', 'train', 'digits', '--epochs', '1', '--out', 'run']; main()"
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    shown = subprocess.run([sys.executable, "-c", limit], capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert shown.returncode == 1 and "Traceback" not in shown.stderr and "Could not write" in shown.stderr
+    assert not list(tmp_path.rglob("*.tmp")) and not (tmp_path / "run" / "model").exists()

@@ -1,0 +1,103 @@
+"""Every Display computes on the object, draws on given or new axes, and returns itself."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from steradian import losses, plots
+from steradian.errors import InputError
+from steradian.plots.report import Cell, Report, Section, Spheres, Table
+from steradian.plots.report import Figure as ReportFigure
+from steradian.plots.theme import DARK, LIGHT, PETROFF, png, small_multiples
+
+RNG = np.random.default_rng(0)
+LABELS = np.repeat(np.arange(4), 10)
+CLASSES = ("a", "b", "<script>", "a very long class name")
+FLAT, SOLID = RNG.normal(size=(40, 2)), RNG.normal(size=(40, 3))
+HISTORY = [{"epoch": n, "train_loss": 1 / n, "validation_accuracy": None} for n in (1, 2, 3)]
+
+DISPLAYS = {
+    "embedding": (plots.EmbeddingDisplay.from_embeddings(FLAT, LABELS, CLASSES), "plot"),
+    "circle": (plots.EmbeddingDisplay.from_embeddings(FLAT, LABELS, CLASSES), "plot_circle"),
+    "sphere": (plots.SphereDisplay.from_embeddings(SOLID, LABELS, CLASSES), "plot"),
+    "angles": (plots.AnglesDisplay.from_embeddings(SOLID, LABELS), "plot"),
+    "own": (plots.AnglesDisplay.from_embeddings(SOLID, LABELS), "plot_own_against_nearest"),
+    "margins": (plots.TargetLogitDisplay.from_losses({n: losses.create(n, 4, 3) for n in losses.names()}), "plot"),
+    "history": (plots.HistoryDisplay.from_histories({"x": [HISTORY, HISTORY]}), "plot"),
+    "no history": (plots.HistoryDisplay.from_histories({"x": [HISTORY]}, "validation_accuracy"), "plot"),
+    "confusion": (plots.ConfusionDisplay.from_predictions(LABELS, np.roll(LABELS, 3), CLASSES), "plot"),
+    "intervals": (plots.IntervalsDisplay.from_values("accuracy", {"x": [0.9, 0.92, 0.94], "y": [0.8]}), "plot"),
+}
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
+@pytest.mark.parametrize("name", DISPLAYS)
+def test_displays_draw_ink_on_their_paper(name: str, theme: plots.Theme) -> None:
+    display, method = DISPLAYS[name]
+    assert getattr(display, method)(theme=theme) is display
+    assert isinstance(display.figure_, Figure)
+    picture = np.asarray(Image.open(io.BytesIO(png(display.figure_))).convert("RGB")).astype(int)
+    paper = np.array([int(theme.paper[i : i + 2], 16) for i in (1, 3, 5)])
+    drawn = (np.abs(picture - paper).sum(axis=2) > 60).mean()
+    assert 0.002 < drawn < 0.7
+
+
+def test_given_axes_are_used() -> None:
+    axes = Figure().add_subplot()
+    display, _ = DISPLAYS["angles"]
+    assert display.plot(axes).ax_ is axes
+
+
+def test_numbers_stay_on_the_object() -> None:
+    flat, _ = DISPLAYS["embedding"]
+    assert flat.points.shape == (40, 2) and flat.centers.shape == (4, 2) and flat.correct.dtype == bool
+    curve = DISPLAYS["margins"][0].logits
+    assert set(curve) == set(losses.names()) - {"triplet", "contrastive"}
+    np.testing.assert_allclose(curve["cosface"] + 0.35, curve["softmax"], atol=1e-12)
+    assert DISPLAYS["intervals"][0].intervals["x"].mean == pytest.approx(0.92)
+    assert DISPLAYS["confusion"][0].counts.sum() == 40
+
+
+def test_wrong_dimensions_say_what_to_do() -> None:
+    with pytest.raises(InputError, match=r"of embeddings \[N, 2\].*--dims 2"):
+        plots.EmbeddingDisplay.from_embeddings(SOLID, LABELS, CLASSES)
+    with pytest.raises(InputError, match="labels must be"):
+        plots.SphereDisplay.from_embeddings(SOLID, LABELS + 1, CLASSES)
+
+
+def simulated(color: tuple[float, float, float], matrix: np.ndarray) -> np.ndarray:
+    return matrix @ np.array(color)
+
+
+def test_class_colors_differ_for_color_blind_eyes() -> None:
+    """Full deuteranopia and protanopia (Machado et al. 2009, severity 1): no two of the first colors merge."""
+    deuteranopia = np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]])
+    protanopia = np.array([[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]])
+    for theme in (LIGHT, DARK):
+        for matrix in (np.eye(3), deuteranopia, protanopia):
+            seen = np.array([simulated(theme.color(index), matrix) for index in range(6)])
+            apart = np.linalg.norm(seen[:, None] - seen[None], axis=2) + np.eye(6)
+            assert apart.min() > 0.1, (theme.name, apart.min())
+    assert len(set(PETROFF)) == 10
+
+
+def test_report_is_one_safe_offline_page() -> None:
+    picture = small_multiples({"one": DISPLAYS["angles"][0].plot}, 'words "quoted"')
+    page = Report(
+        "A <b>title</b>",
+        "sub",
+        [
+            Section("S", ["<script>alert(1)</script>"], [Table(["", "x"], [[Cell("a<b"), Cell("1", "best")]], ["n"])]),
+            Section("P", [], [ReportFigure(picture, "caption"), Spheres("one", {"x": DISPLAYS["sphere"][0]}, "turn")]),
+        ],
+    ).html()
+    assert "<b>title" not in page and "<script>alert" not in page and "a&lt;b" in page
+    assert page.count("plotly.js v") <= 2 and "prefers-color-scheme: dark" in page
+    start = page.index('id="one-data">') + len('id="one-data">')
+    assert "<" not in page[start : page.index("</script>", start)]
+    assert "plotly" not in Report("t", "s", [Section("S")]).html().lower()

@@ -1,0 +1,164 @@
+"""The comparison from end to end on real digits, small: resumable, refusing, reporting."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from steradian.errors import DataError, UsageError
+from steradian.studies.cells import RESULT
+from steradian.studies.compare import Comparison, compare, dry_run
+from steradian.studies.compare_report import build_report
+from steradian.training import Recipe
+
+
+def comparison(
+    losses: tuple[str, ...] = ("softmax", "arcface"), dims: tuple[int, ...] = (2,), seeds: int = 1, **changes
+):
+    recipe = Recipe().changed(**{"training.epochs": 1, "training.batch_size": 200, **changes})
+    return Comparison(recipe, losses, dims, seeds)
+
+
+def run(wanted: Comparison, out: Path, **options):
+    return compare(wanted, out, command="test", quiet=True, **{"jobs": 1, **options})
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory):
+    out = tmp_path_factory.mktemp("study") / "out"
+    wanted = comparison(("softmax", "triplet", "arcface"), (2, 3), 2)
+    return out, run(wanted, out, jobs=2)
+
+
+def test_what_is_left(finished) -> None:
+    out, found = finished
+    assert len(found.cells) == 12 and not found.failures
+    rows = list(csv.DictReader((out / "results.csv").read_text().splitlines()))
+    assert len(rows) == 12 and {row["loss"] for row in rows} == {"softmax", "triplet", "arcface"}
+    for row in rows:
+        assert 0 <= float(row["clustering.majority"]) <= 1 and float(row["cost.seconds_per_epoch"]) > 0
+        assert float(row["cost.peak_memory_mib"]) > 50
+    cell = out / "cells" / "arcface-3d-seed1"
+    assert {"metrics.json", "history.csv", "model", "embeddings.npz"} <= {path.name for path in cell.iterdir()}
+    provenance = json.loads((cell / RESULT).read_text())["provenance"]
+    assert provenance["command"] == "test" and len(provenance["data"]["digest"]) == 64 and provenance["date"]
+
+
+def test_workers_and_one_process_agree(finished, tmp_path: Path) -> None:
+    _, found = finished
+    alone = run(comparison(("arcface",), (2,), 1), tmp_path / "alone")
+    same = next(cell for cell in found.cells if cell.spec.name == alone.cells[0].spec.name)
+    np.testing.assert_array_equal(alone.cells[0].raw, same.raw)
+    assert alone.cells[0].history == same.history
+
+
+def test_a_finished_cell_is_not_run_again_and_more_may_be_added(finished) -> None:
+    out, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in out.glob(f"cells/*/{RESULT}")}
+    again = run(comparison(("softmax", "arcface", "cosface"), (2,), 1), out)
+    after = {path: path.stat().st_mtime_ns for path in out.glob(f"cells/*/{RESULT}")}
+    assert len(again.cells) == 3 and len(after) == 13
+    assert all(after[path] == stamp for path, stamp in before.items())
+
+
+def test_another_comparison_is_refused(finished) -> None:
+    out, _ = finished
+    with pytest.raises(UsageError, match=r"another comparison \(recipe\.training\.epochs is 1 there and 2 now\)"):
+        run(comparison(**{"training.epochs": 2}), out)
+    with pytest.raises(UsageError, match="of other images|split_seed"):
+        run(comparison(**{"data.split_seed": 3}), out)
+
+
+def test_foreign_folders_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="not empty"):
+        run(comparison(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_mistakes_are_found_before_any_work(tmp_path: Path) -> None:
+    for wanted, error, words in (
+        (comparison(("arcfase",)), UsageError, "Did you mean 'arcface'"),
+        (comparison(dims=(1,)), UsageError, "at least 2 dimensions"),
+        (comparison(()), UsageError, "Nothing to compare"),
+        (comparison(**{"encoder": "resnet_18"}), UsageError, "Did you mean 'resnet18'"),
+        (comparison(**{"data.test": 0.0}), DataError, "test part is empty"),
+    ):
+        with pytest.raises(error, match=words):
+            run(wanted, tmp_path / "out")
+        assert not (tmp_path / "out").exists() or not any((tmp_path / "out" / "cells").glob("*"))
+
+
+def test_report_tells_what_it_knows(finished) -> None:
+    _, found = finished
+    page = build_report(found).html()
+    assert "2 dimensions" in page and "3 dimensions" in page and "paired over 2 seeds" in page
+    assert "without bias" in page and len(page) < 12 * 2**20
+    assert page.count('srcset="data:image/png') == page.count('src="data:image/png') > 10
+    assert "https://" not in page.split("<script>", 1)[0]
+
+
+def test_a_failed_technique_is_named_and_the_others_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from steradian.errors import TrainingError
+    from steradian.studies import workers
+
+    real = workers.run_cell
+
+    def sometimes(spec, *arguments):
+        if spec.loss == "softmax":
+            raise TrainingError("The loss is nan at step 3")
+        real(spec, *arguments)
+
+    monkeypatch.setattr(workers, "run_cell", sometimes)
+    found = run(comparison(), tmp_path / "out")
+    assert [cell.spec.loss for cell in found.cells] == ["arcface"]
+    assert "softmax-2d-seed0 failed and is left out: The loss is nan" in build_report(found).html()
+
+
+def test_dry_run_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert dry_run(comparison(("triplet", "sphere-arc"), (2, 3)), "test") == [
+        "triplet-2d-seed0",
+        "sphere-arc-2d-seed0",
+        "triplet-3d-seed0",
+        "sphere-arc-3d-seed0",
+    ]
+    assert not any(tmp_path.iterdir())
+
+
+def test_large_dimension_and_lonely_class(image_folder, tmp_path: Path) -> None:
+    photos = image_folder(3, 10)
+    for path in sorted((photos / "class-2").glob("*.png"))[1:]:
+        path.unlink()
+    found = run(comparison(("arcface",), (16,), **{"data.source": str(photos)}), tmp_path / "out")
+    assert "no projection" not in build_report(found).html()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_stopped_and_run_again(tmp_path: Path, number: int) -> None:
+    """A killed study loses no finished cell, leaves no process, and ends as if nothing had happened."""
+    command = [sys.executable, "-m", "steradian.cli.main", "compare", "digits", "--losses", "softmax,arcface,cosface"]
+    command += ["--dims", "2", "--epochs", "6", "--jobs", "2", "--out", "out"]
+    first = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    deadline = time.monotonic() + 90
+    while not list(tmp_path.glob(f"out/cells/*/{RESULT}")) and time.monotonic() < deadline and first.poll() is None:
+        time.sleep(0.05)
+    first.send_signal(number)
+    error = first.communicate(timeout=60)[1]
+    finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob(f"out/cells/*/{RESULT}")}
+    assert finished and not (tmp_path / "out" / "report.html").exists()
+    if number == signal.SIGINT:
+        assert first.returncode == 130 and "Run the same command again" in error and "Traceback" not in error
+    second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert second.returncode == 0, second.stderr
+    assert (tmp_path / "out" / "report.html").exists()
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in finished.items())
+    assert len(list(tmp_path.glob(f"out/cells/*/{RESULT}"))) == 3
