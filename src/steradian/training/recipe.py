@@ -33,8 +33,8 @@ class ViewSettings(_Settings):
     """Random views of the training images; see `steradian.data.RandomView`."""
 
     rotation: float = Field(10.0, ge=0, le=180, description="Degrees.")
-    scale: float = Field(0.1, ge=0, lt=1)
-    shear: float = Field(0.15, ge=0, lt=1)
+    scale: float = Field(0.1, ge=0, lt=1, description="Relative change of size.")
+    shear: float = Field(0.15, ge=0, lt=1, description="Tangent of the angle.")
     shift: float = Field(0.07, ge=0, lt=1, description="Share of the side.")
     flip: float | None = Field(None, ge=0, le=1, description="Probability; none: 0.5 for RGB, 0 for gray.")
     until: float = Field(
@@ -45,21 +45,23 @@ class ViewSettings(_Settings):
 class Ramp(_Settings):
     """A linear rise from ``start`` to 1 between two shares of all steps."""
 
-    start: float = Field(ge=0, le=1)
-    begin: float = Field(0.0, ge=0, le=1)
-    end: float = Field(ge=0, le=1)
+    start: float = Field(ge=0, le=1, description="Value before and at `begin`.")
+    begin: float = Field(0.0, ge=0, le=1, description="Share of all steps.")
+    end: float = Field(ge=0, le=1, description="Share of all steps; from here on the value is 1.")
 
 
 class TrainingSettings(_Settings):
     """How long, with what optimizer, and the aids that small margin-softmax training needs."""
 
-    epochs: int = Field(24, ge=1, le=100_000)
-    batch_size: int = Field(128, ge=2, le=1_000_000)
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    learning_rate: float = Field(4e-3, gt=0)
+    epochs: int = Field(40, ge=1, le=100_000, description="Passes over the training images.")
+    batch_size: int = Field(128, ge=2, le=1_000_000, description="Images per step.")
+    optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="adamw, adam or sgd.")
+    learning_rate: float = Field(4e-3, gt=0, description="The highest of the schedule.")
     weight_decay: float = Field(0.05, ge=0, description="On matrices and convolutions of encoder and neck only.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Of sgd.")
-    schedule: Literal["one-cycle", "cosine", "plateau", "constant"] = "one-cycle"
+    schedule: Literal["one-cycle", "cosine", "plateau", "constant"] = Field(
+        "one-cycle", description="one-cycle, cosine, plateau or constant."
+    )
     warmup: float = Field(0.2, ge=0, lt=1, description="Share of the steps that one-cycle and cosine rise for.")
     plateau_patience: int = Field(
         2, ge=0, description="Epochs without a better validation loss before a cut to a tenth."
@@ -73,17 +75,17 @@ class TrainingSettings(_Settings):
     auxiliary: float = Field(1.0, ge=0, description="Weight of a linear head on the encoder's features, decaying to 0.")
     auxiliary_until: float = Field(1.0, gt=0, le=1, description="Share of the steps after which it is 0.")
     bf16: bool = Field(False, description="Autocast encoder and neck to bfloat16.")
-    channels_last: bool = True
-    deterministic: bool = True
-    seed: int = Field(0, ge=0)
+    channels_last: bool = Field(True, description="Memory format of images and weights.")
+    deterministic: bool = Field(True, description="Same seed, same machine: same history.")
+    seed: int = Field(0, ge=0, description="Of weights, batches and views.")
     tensorboard: bool = Field(False, description="Also write TensorBoard event files (extra: track).")
 
 
 class LossSettings(_Settings):
     """The technique by name. ``options`` go before those that `steradian.losses.fitted_options` chooses."""
 
-    name: str = "arcface"
-    options: dict[str, Any] = {}
+    name: str = Field("arcface", description="One of `steradian losses`.")
+    options: dict[str, Any] = Field({}, description="Go before those that are fitted.")
 
 
 class Recipe(_Settings):
@@ -91,7 +93,7 @@ class Recipe(_Settings):
 
     data: DataSettings = DataSettings()
     encoder: str | None = Field(None, description="'small' or a timm name; none: small up to 64 px, else resnet18.")
-    embedding_size: int = Field(64, ge=1, le=65536)
+    embedding_size: int = Field(64, ge=1, le=65536, description="Dimensions.")
     loss: LossSettings = LossSettings()
     views: ViewSettings | None = ViewSettings()
     training: TrainingSettings = TrainingSettings()
