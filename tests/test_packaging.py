@@ -36,7 +36,7 @@ def test_wheel_installs_and_works_elsewhere(tmp_path: Path) -> None:
         f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})\n"
         "import steradian; assert 'site' in steradian.__file__, steradian.__file__\n"
         "from steradian.cli.main import main\n"
-        "sys.argv = ['steradian', 'compare', 'digits', '--epochs', '1', '--losses', 'arcface', '--dims', '3', '--out', 'o']\n"
+        "sys.argv = 'steradian compare digits --epochs 1 --losses arcface --dims 3 --out o'.split()\n"
         "main()"
     )
     shown = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)

@@ -140,7 +140,12 @@ def test_names_with_markup_are_harmless(command, tmp_path: Path) -> None:
 
 
 def test_help_needs_no_torch_and_has_examples() -> None:
-    listing = "import sys; sys.argv = ['steradian', '--help']\nfrom steradian.cli.main import main\ntry: main()\nfinally: print('torch' in sys.modules, 'sklearn' in sys.modules)"
+    listing = (
+        "import sys; sys.argv = ['steradian', '--help']\n"
+        "from steradian.cli.main import main\n"
+        "try: main()\n"
+        "finally: print('torch' in sys.modules, 'sklearn' in sys.modules)"
+    )
     shown = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True)
     assert "False False" in shown.stdout and "steradian compare digits" in shown.stdout
     for verb in ("compare", "train", "evaluate", "classify", "data", "losses"):
@@ -152,7 +157,14 @@ def test_help_needs_no_torch_and_has_examples() -> None:
 
 def test_full_disk_is_a_sentence(tmp_path: Path) -> None:
     """A file-size limit stands in for a full disk: the command fails in words and leaves nothing half-written."""
-    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\nimport signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nfrom steradian.cli.main import main; sys.argv = ['steradian', 'train', 'digits', '--epochs', '1', '--out', 'run']; main()"
+    limit = (
+        "import resource, signal, sys\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "from steradian.cli.main import main\n"
+        "sys.argv = ['steradian', 'train', 'digits', '--epochs', '1', '--out', 'run']\n"
+        "main()"
+    )
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     shown = subprocess.run([sys.executable, "-c", limit], capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert shown.returncode == 1 and "Traceback" not in shown.stderr and "Could not write" in shown.stderr

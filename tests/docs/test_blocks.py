@@ -35,7 +35,8 @@ def photos(folder: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_block_runs(page: Path, tmp_path: Path) -> None:
     photos(tmp_path / "photos")
-    shutil.copy(ROOT / "Makefile", tmp_path)
+    for needed in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / needed, tmp_path)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for language, text in blocks(page):
         assert language in KNOWN, f"{page}: a block in {language!r} would not be run"

@@ -95,3 +95,10 @@ def test_large_batch_needs_no_cube() -> None:
     x, y = torch.randn(1024, 16), torch.arange(1024) % 32
     for mining in ("batch-hard", "semi-hard", "semi-hard-drop"):
         assert torch.isfinite(losses.create("triplet", 1, 1, mining=mining)(x, y))
+
+
+def test_a_negative_as_far_as_the_positive_is_not_beyond_it() -> None:
+    """d_an > d_ap is strict: the tie at distance 2 is passed over for the negative at 5."""
+    x = torch.tensor([[0.0], [2.0], [-2.0], [5.0]])
+    y = torch.tensor([0, 0, 1, 2])
+    assert losses.create("triplet", 1, 1, margin=1.0, mining="semi-hard", normalize=False)(x, y).item() == 0.0

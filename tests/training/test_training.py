@@ -116,7 +116,8 @@ torch.set_num_threads(1)
 module.CHECKPOINT_SECONDS = 0.0
 recipe = Recipe().changed(**{"embedding_size": 3, "training.epochs": 6, "training.batch_size": 50})
 whole = prepare(recipe.data)
-digits = replace(whole, splits=replace(whole.splits, train=whole.splits.train[:200], validation=whole.splits.validation[:60]))
+few = replace(whole.splits, train=whole.splits.train[:200], validation=whole.splits.validation[:60])
+digits = replace(whole, splits=few)
 pause = float(sys.argv[2])
 def slowly(step, total, note):
     print(step, flush=True)

@@ -75,14 +75,13 @@ class SphereDisplay:
             if self.centers[label].any() and facing[label] >= 0:
                 axes.text(
                     x[label] + offset,
-                    y[label],
+                    y[label] + 0.13,
                     short_name(name),
                     color=theme.ink,
                     fontsize=8,
                     weight="bold",
                     ha="center",
                     va="center",
-                    bbox={"boxstyle": "round,pad=0.15", "fc": theme.paper, "ec": "none", "alpha": 0.75},
                 )
 
     def traces(self, theme: Theme = LIGHT) -> list[dict[str, Any]]:

@@ -210,7 +210,7 @@ def _circles(first: dict[str, CellResult], classes: tuple[str, ...]) -> list[Blo
         Figure(
             small_multiples(raw, "Scatter plots of 2-D test embeddings with class-center rays"),
             "Test images in the embedding that was trained in 2-D (no projection), first seed. Rays are class centers; "
-            "the distance from the middle is the norm, which some losses use as confidence. Dark rims: nearer to "
+            "the distance from the middle is the norm, which some losses use as confidence. Points with a rim: nearer to "
             "another center.",
         ),
         Figure(
