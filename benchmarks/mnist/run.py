@@ -1,7 +1,7 @@
 """k-means accuracy of 2-D and 3-D embeddings of MNIST, three seeds: python benchmarks/mnist/run.py --root DIR
 
-DIR holds 10,000 images as one .npz (or MNIST in torchvision's layout). It is the command of the README; run again, it goes on where
-it was stopped. Results are copied beside this file.
+DIR holds 10,000 images as one .npz (or MNIST in torchvision's layout). It is the command of the README; run again, it
+goes on where it was stopped. Results are copied beside this file.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def main() -> None:
     prepared = prepare(recipe.data)
     ours = start(recipe, prepared)
     bare = copy.deepcopy(ours)
-    batches = make_batches(recipe, prepared, prepared.splits.train, ours.model.spec.preprocessing)
+    batches = make_batches(recipe, prepared, prepared.splits.train)
 
     class EndOfEpoch(Exception):
         pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -17,6 +18,9 @@ from steradian.errors import StorageError, UsageError
 
 JSON_LIMIT = 64 * 2**20
 """No JSON that steradian writes comes near 64 MiB; a larger one is refused unread."""
+
+LOCK = ".steradian.lock"
+"""Held by the process that writes to a folder."""
 
 
 @contextlib.contextmanager
@@ -153,6 +157,31 @@ def read_json(path: Path, limit: int = JSON_LIMIT) -> Any:
         raise StorageError(f"{path} is not valid JSON ({error}). It may be damaged: make it again.") from error
 
 
+def printable(name: str | Path) -> str:
+    """A file name as text that can be printed and stored: bytes that are not UTF-8 become escapes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` for this process, and sweep temporary files that killed ones left in it.
+
+    Raises:
+        UsageError: another process holds it.
+    """
+    with explained("lock", folder), (folder / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"Another steradian is writing to {folder}. Wait for it, or choose another --out."
+            ) from error
+        for entry in [*folder.glob(".*"), *folder.glob("*/.*"), *folder.glob("*/*/.*")]:
+            if entry.suffix in (".tmp", ".old"):
+                shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
+        yield
+
+
 def sha256_of(*parts: bytes | memoryview) -> str:
     """Hex SHA-256 over ``parts``, each preceded by its length so that no two splits collide."""
     digest = hashlib.sha256()
@@ -184,8 +213,8 @@ def check_folder(path: Path, *, exist_ok: bool = False) -> None:
 
 
 def _is_left_over(entry: Path) -> bool:
-    """Whether ``entry`` is a temporary file of ours that a killed process left."""
-    return entry.name.startswith(".") and entry.suffix in (".tmp", ".old")
+    """Whether ``entry`` is a lock or a temporary file of ours that a killed process left."""
+    return entry.name == LOCK or (entry.name.startswith(".") and entry.suffix in (".tmp", ".old"))
 
 
 def new_folder(path: Path, *, exist_ok: bool = False) -> Path:
@@ -199,8 +228,6 @@ def new_folder(path: Path, *, exist_ok: bool = False) -> Path:
     check_folder(path, exist_ok=exist_ok)
     with explained("make the folder", path):
         path.mkdir(parents=True, exist_ok=True)
-        for entry in filter(_is_left_over, path.iterdir()):
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         probe = path / ".steradian-probe.tmp"
         probe.write_bytes(b"")
         probe.unlink()

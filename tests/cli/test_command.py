@@ -38,7 +38,7 @@ def test_from_training_to_naming(command, image_folder, tmp_path: Path) -> None:
     code, out, _ = command("train", str(photos), "--epochs", "2", "--embedding-size", "3", "--out", "run")
     assert code == 0 and "accuracy" in out and "run/model" in out
     assert {"recipe.yaml", "model", "checkpoints", "history.csv", "metrics.json", "report.html"} == {
-        path.name for path in Path("run").iterdir()
+        path.name for path in Path("run").glob("[!.]*")
     }
     code, out, err = command("train", str(photos), "--epochs", "2", "--embedding-size", "3", "--out", "run")
     assert code == 2 and "finished" in err and "--exist-ok" in err
@@ -48,8 +48,9 @@ def test_from_training_to_naming(command, image_folder, tmp_path: Path) -> None:
 
     code, out, _ = command("evaluate", "run", "--json")
     assert code == 0
-    first = json.loads(Path("run/metrics.json").read_text())
-    assert json.loads(out)["closed"] == first["closed"] and json.loads(out)["part"] == "the test part"
+    first, second = json.loads(Path("run/metrics.json").read_text()), json.loads(out)
+    assert second["part"] == "the test part"
+    assert all(second[key] == first[key] for key in ("closed", "clustering", "verification", "geometry", "neighbors"))
     code, out, _ = command("evaluate", "run", str(photos), "--out", "elsewhere")
     assert code == 0 and Path("elsewhere/report.html").is_file()
     moved = photos.rename(tmp_path / "moved")
@@ -96,6 +97,7 @@ def test_dry_run_keeps_nothing(command, tmp_path: Path) -> None:
         (["train", "digits", "--loss", "cosfase"], 2, "Did you mean 'cosface'"),
         (["train", "digits", "--set", "training.epoch=1"], 2, "Did you mean 'training.epochs'"),
         (["train", "digits", "--set", "nonsense"], 2, "expected KEY=VALUE"),
+        (["train", "digits", "--epochs", "1", "--lr", "1e30", "--out", "diverged"], 1, "Lower the learning rate"),
         (["train", "digits", "--set", "data.test=1.5"], 2, "less than 1"),
         (["train", "none.yaml"], 1, "does not exist"),
         (["losses", "triplett"], 2, "Did you mean 'triplet'"),
@@ -108,7 +110,8 @@ def test_mistakes(command, tmp_path: Path, words: list[str], code: int, message:
     (tmp_path / "empty").mkdir()
     found, out, err = command(*words)
     assert (found, out) == (code, "") and message in " ".join(err.split()) and "Traceback" not in err
-    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+    assert {path.name for path in tmp_path.iterdir()} <= {"empty", "diverged"}
+    assert not list(tmp_path.glob("diverged/m*"))
 
 
 def test_looking_at_data(command, image_folder) -> None:
@@ -128,8 +131,22 @@ def test_listing_losses(command) -> None:
     assert "ArcFace" in command("losses", "arcface")[1]
 
 
+def test_names_that_are_not_utf8_are_escaped(command, image_folder) -> None:
+    photos = image_folder(2, 30)
+    (photos / "class-1").rename(photos / os.fsdecode(b"cl\xff"))
+    (photos / "class-0" / "003.png").rename(photos / "class-0" / os.fsdecode(b"\xff.png"))
+    (photos / "class-0" / "000.png").write_bytes(b"broken")
+    code, out, err = command("data", str(photos))
+    assert code == 0 and "cl\\xff" in out, err
+    code, _, err = command("compare", str(photos), "--losses", "arcface", "--dims", "2", "--epochs", "1", "--jobs", "1")
+    assert code == 0 and Path("runs/compare-photos/report.html").is_file(), err
+    odd = photos.rename(photos.with_name(os.fsdecode(b"ph\xff")))
+    code, _, err = command("train", odd.name)
+    assert code == 2 and "not UTF-8" in err
+
+
 def test_names_with_markup_are_harmless(command, tmp_path: Path) -> None:
-    for name in ("<script>alert(1)</script>", 'quote",comma', "ünï"):
+    for name in ("<script>alert(1)</script>", 'quote",comma', "ünï $x$ 日本", "tab\tescape\x1b[31m", "a" * 200):
         folder = tmp_path / "odd" / name.replace("/", "⁄")
         folder.mkdir(parents=True)
         for count in range(6):

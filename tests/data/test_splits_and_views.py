@@ -108,10 +108,11 @@ def test_square_cuts_the_middle_and_scales() -> None:
 
 def test_statistics_equal_numpy() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (6, 3, 5, 5), dtype=np.uint8)
-    mean, std = statistics(pixels)
-    np.testing.assert_allclose(mean, (pixels / 255).mean(axis=(0, 2, 3)))
-    np.testing.assert_allclose(std, (pixels / 255).std(axis=(0, 2, 3)))
-    assert statistics(np.zeros((2, 1, 4, 4), np.uint8))[1][0] > 0
+    chosen = np.array([0, 2, 3, 5])
+    mean, std = statistics(pixels, chosen)
+    np.testing.assert_allclose(mean, (pixels[chosen] / 255).mean(axis=(0, 2, 3)))
+    np.testing.assert_allclose(std, (pixels[chosen] / 255).std(axis=(0, 2, 3)))
+    assert statistics(np.zeros((2, 1, 4, 4), np.uint8), np.arange(2))[1][0] > 0
 
 
 def test_preprocessing_refuses_nonsense() -> None:

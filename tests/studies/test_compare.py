@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from steradian.errors import DataError, UsageError
+from steradian.files import locked
 from steradian.studies.cells import RESULT
 from steradian.studies.compare import Comparison, compare, dry_run
 from steradian.studies.compare_report import build_report
@@ -65,7 +66,9 @@ def test_a_finished_cell_is_not_run_again_and_more_may_be_added(finished) -> Non
     before = {path: path.stat().st_mtime_ns for path in out.glob(f"cells/*/{RESULT}")}
     again = run(comparison(("softmax", "arcface", "cosface"), (2,), 1), out)
     after = {path: path.stat().st_mtime_ns for path in out.glob(f"cells/*/{RESULT}")}
-    assert len(again.cells) == 3 and len(after) == 13
+    assert len(again.cells) == len(after) == 13
+    assert again.comparison.losses == ("softmax", "arcface", "cosface", "triplet") and again.comparison.seeds == 2
+    assert len(list(csv.DictReader((out / "results.csv").read_text().splitlines()))) == 13
     assert all(after[path] == stamp for path, stamp in before.items())
 
 
@@ -97,12 +100,33 @@ def test_mistakes_are_found_before_any_work(tmp_path: Path) -> None:
         assert not (tmp_path / "out").exists() or not any((tmp_path / "out" / "cells").glob("*"))
 
 
+def test_two_at_once_are_refused(finished) -> None:
+    out, _ = finished
+    with locked(out), pytest.raises(UsageError, match="Another steradian is writing"):
+        run(comparison(), out)
+
+
+def test_left_overs_of_killed_runs_are_swept(finished) -> None:
+    out, _ = finished
+    (out / "cells" / ".pixels-1.npy.tmp").write_bytes(b"x")
+    (out / "cells" / "arcface-2d-seed0" / ".metrics.json.1-a.tmp").write_bytes(b"x")
+    run(comparison(), out)
+    assert not list(out.rglob("*.tmp"))
+
+
+def test_as_many_clusters_as_images_are_no_result(image_folder, tmp_path: Path) -> None:
+    found = run(comparison(("arcface",), (3,), **{"data.source": str(image_folder(5, 3))}), tmp_path / "out")
+    assert np.isnan(found.cells[0].numbers["clustering"]["majority"])
+    assert "highest accuracy" in build_report(found).html()
+    assert any("Only 1 steps" in warning for warning in found.warnings)
+
+
 def test_report_tells_what_it_knows(finished) -> None:
     _, found = finished
     page = build_report(found).html()
     assert "2 dimensions" in page and "3 dimensions" in page and "paired over 2 seeds" in page
     assert "without bias" in page and len(page) < 12 * 2**20
-    assert page.count('srcset="data:image/png') == page.count('src="data:image/png') > 10
+    assert page.count('srcset="data:image/png') == page.count("<img alt=") > 10
     assert "https://" not in page.split("<script>", 1)[0]
 
 

@@ -81,9 +81,8 @@ def test_resume_is_exact_from_any_step(digits, tmp_path: Path, loss: str, stop: 
     """Stop after ``stop`` of 8 steps, save, restore into a fresh state, go on: bit-identical to never stopping."""
     wanted = recipe(**{"loss.name": loss, "training.early_stopping": 5})
     settings = wanted.training
-    spec = start(wanted, digits).model.spec
-    batches = make_batches(wanted, digits, digits.splits.train, spec.preprocessing)
-    held_out = make_batches(wanted, digits, digits.splits.validation, spec.preprocessing)
+    batches = make_batches(wanted, digits, digits.splits.train)
+    held_out = make_batches(wanted, digits, digits.splits.validation)
     whole = start(wanted, digits)
     fit(whole, settings, batches, held_out)
 
@@ -187,7 +186,7 @@ def test_a_head_parameter_without_gradient_is_an_error(digits) -> None:
     state = start(recipe(), digits)
     state.model.head.register_parameter("forgotten", torch.nn.Parameter(torch.ones(2)))
     state.silent.add("forgotten")
-    batches = make_batches(recipe(), digits, digits.splits.train, state.model.spec.preprocessing)
+    batches = make_batches(recipe(), digits, digits.splits.train)
     with pytest.raises(TrainingError, match="'forgotten' receives no gradient"):
         fit(state, recipe().training, batches)
 
@@ -195,7 +194,7 @@ def test_a_head_parameter_without_gradient_is_an_error(digits) -> None:
 def test_a_head_parameter_with_zero_gradient_is_an_error(digits) -> None:
     state = start(recipe(), digits)
     state.model.head.weight.register_hook(lambda gradient: gradient * 0)
-    batches = make_batches(recipe(), digits, digits.splits.train, state.model.spec.preprocessing)
+    batches = make_batches(recipe(), digits, digits.splits.train)
     with pytest.raises(TrainingError, match="'weight' receives no gradient"):
         fit(state, recipe().training, batches)
 

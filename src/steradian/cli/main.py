@@ -6,6 +6,7 @@ Nothing here imports torch, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import functools
+import io
 import signal
 import sys
 from collections.abc import Callable
@@ -43,13 +44,14 @@ class _Stopped(SteradianError):
 
 def _stoppable(verb: Callable[..., None]) -> Callable[..., None]:
     """``verb`` with Ctrl-C as an error of ours; typer would end on it without a word."""
+    advice = "Run the same command again to go on from here." if verb in (compare.compare, train.train) else ""
 
     @functools.wraps(verb)
     def run(*arguments: object, **options: object) -> None:
         try:
             verb(*arguments, **options)
         except KeyboardInterrupt as interrupt:
-            raise _Stopped("Run the same command again to go on from here.") from interrupt
+            raise _Stopped(advice) from interrupt
 
     return run
 
@@ -76,10 +78,13 @@ def _root(
 def main() -> None:
     """Run the command. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C or SIGTERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except _Stopped as stopped:
-        say(f"Stopped. {stopped}")
+        say(f"Stopped. {stopped}".strip())
         sys.exit(stopped.exit_code)
     except SteradianError as error:
         say(f"Error: {error}")

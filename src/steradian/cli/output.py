@@ -32,9 +32,14 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def _shown(cell: str) -> str:
+    text = "".join(character if character.isprintable() else "�" for character in str(cell))
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
 def columns(rows: Sequence[Sequence[str]], header: Sequence[str] | None = None) -> str:
-    """Rows as aligned columns of text."""
-    everything = [list(map(str, header)), *rows] if header is not None else [list(row) for row in rows]
+    """Rows as aligned columns of text; what cannot be printed, or is too long, is replaced."""
+    everything = [[_shown(cell) for cell in row] for row in ([header, *rows] if header is not None else rows)]
     widths = (
         [max(len(str(row[place])) for row in everything) for place in range(len(everything[0]))] if everything else []
     )

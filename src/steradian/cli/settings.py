@@ -18,7 +18,7 @@ Epochs = Annotated[int | None, typer.Option(help="Passes over the training image
 ImageSize = Annotated[int | None, typer.Option(help="Pixels per side (default: native, at most 64).", min=4, max=1024)]
 BatchSize = Annotated[int | None, typer.Option(help="Images per step.", min=2)]
 LearningRate = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")]
-Seed = Annotated[int | None, typer.Option(help="First seed.", min=0)]
+Seed = Annotated[int | None, typer.Option(help="Seed, of compare the first.", min=0)]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Any setting of a recipe, such as training.clip=1. Repeatable.", metavar="KEY=VALUE"),

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from steradian.errors import DataError
 
@@ -56,6 +56,11 @@ def decode(source: Path | bytes, shortest: int | None = None) -> Pixels:
             return pixels_of(image)
     except DataError:
         raise
+    except FileNotFoundError as e:
+        raise DataError("it does not exist") from e
+    except UnidentifiedImageError as e:
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size
+        raise DataError("it is empty" if size == 0 else "it is no image that can be read") from e
     except (OSError, ValueError, SyntaxError, struct.error, EOFError, MemoryError, Image.DecompressionBombError) as e:
         raise DataError(str(e).split(" <")[0] or type(e).__name__) from e
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from steradian.data.decode import Pixels, decode
 from steradian.errors import DataError
+from steradian.files import printable
 
 Labels = NDArray[np.int64]
 
@@ -59,7 +60,7 @@ class FileItems:
         return len(self.paths)
 
     def name(self, index: int) -> str:
-        return str(self.paths[index])
+        return printable(self.paths[index])
 
     def pixels(self, index: int, shortest: int | None = None) -> Pixels:
         return decode(self.paths[index], shortest)
@@ -77,7 +78,7 @@ class ZipItems:
         return len(self.members)
 
     def name(self, index: int) -> str:
-        return f"{self.archive}:{self.members[index]}"
+        return printable(f"{self.archive}:{self.members[index]}")
 
     def pixels(self, index: int, shortest: int | None = None) -> Pixels:
         if self._open is None:

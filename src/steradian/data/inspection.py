@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from steradian.data.images import SPLITS, ImageSet
-from steradian.data.pixels import Progress, Skipped, no_progress
+from steradian.data.pixels import MAX_DAMAGED, Progress, Skipped, no_progress
 from steradian.errors import DataError
 
 
@@ -82,7 +82,10 @@ def _warnings(images: ImageSet, counts: np.ndarray[Any, np.dtype[np.int64]], dam
             f"{images.classes[int(counts.argmin())]!r} {counts.min()}."
         )
     if damaged:
-        found.append(f"{damaged} of {len(images)} images cannot be decoded; training skips them.")
+        what = "training skips them" if damaged <= MAX_DAMAGED * len(images) else f"above {MAX_DAMAGED:.0%} is refused"
+        found.append(f"{damaged} of {len(images)} images cannot be decoded; {what}.")
+    if images.splits is not None and not (images.splits == "train").any():
+        found.append("No image is in the training part: this can be evaluated on, not trained on.")
     return found
 
 

@@ -61,17 +61,17 @@ def square(pixels: Pixels, size: int, channels: int) -> NDArray[np.uint8]:
     return array[None] if channels == 1 else array.transpose(2, 0, 1)
 
 
-def statistics(pixels: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel, of samples in [0, 1], from uint8 [N, C, H, W].
+def statistics(pixels: NDArray[np.uint8], indices: NDArray[np.intp]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel, of samples in [0, 1], of the images ``indices`` of uint8 [N, C, H, W].
 
-    Taken from the histogram of each channel, so no float copy of the pixels is made.
+    Taken from the histogram of each channel, so no copy of the pixels is made.
     """
     means, deviations = [], []
     levels = np.arange(256) / 255.0
     for channel in range(pixels.shape[1]):
         counts = np.zeros(256, dtype=np.int64)
-        for image in pixels:
-            counts += np.bincount(image[channel].ravel(), minlength=256)
+        for index in indices:
+            counts += np.bincount(pixels[index, channel].ravel(), minlength=256)
         share = counts / counts.sum()
         mean = float(share @ levels)
         means.append(mean)

@@ -16,7 +16,7 @@ from steradian.data import catalog
 from steradian.data.decode import SUFFIXES
 from steradian.data.images import DAMAGED_ZIP, EXPECTED, SPLITS, ArrayItems, FileItems, ImageSet, ZipItems
 from steradian.errors import DataError, UsageError, did_you_mean
-from steradian.files import explained
+from steradian.files import explained, printable
 
 SPLIT_NAMES = {
     "train": "train",
@@ -46,6 +46,8 @@ def open(source: str | Path, root: str | Path | None = None) -> ImageSet:  # noq
         DataError: nothing usable in it, or labels that do not fit.
     """
     path = Path(source)
+    if printable(path) != str(path):
+        raise UsageError(f"The name {printable(path)} is not UTF-8, so no result could say it. Rename it.")
     if str(source) in catalog.NAMES and not path.is_dir():
         return _open_builtin(str(source), Path(root) if root is not None else None)
     if not path.exists():
@@ -159,6 +161,8 @@ def _open_npz(path: Path) -> ImageSet:
     names = [str(name) for name in arrays["names"]] if "names" in arrays else None
     if x.dtype != np.uint8 or x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[3] != 3):
         raise DataError(f"{path}: x must be uint8 [N, H, W] or [N, H, W, 3], but is {x.dtype} {list(x.shape)}.")
+    if 0 in x.shape:
+        raise DataError(f"{path}: x is {list(x.shape)}: images of no pixels, or no images.")
     if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer) or len(y) != len(x):
         raise DataError(f"{path}: y must be whole numbers [{len(x)}], one per image, but is {y.dtype} {list(y.shape)}.")
     highest = len(names) - 1 if names else None
@@ -224,6 +228,7 @@ def _labeled(
 ) -> ImageSet:
     if len(items) == 0:
         raise DataError(f"{source} holds no images. {EXPECTED}")
+    names = [printable(name) for name in names]
     classes = tuple(sorted(set(names), key=_natural))
     index = {name: position for position, name in enumerate(classes)}
     labels = np.array([index[name] for name in names], dtype=np.int64)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics.cluster import contingency_matrix
 
 from steradian.errors import InputError
@@ -22,7 +24,10 @@ def spherical_clusters(embeddings: ArrayLike, count: int, seed: int = 0) -> Ints
     vectors = unit(as_rows(embeddings, np.zeros(len(embeddings), dtype=int), "embeddings"))
     if not 1 <= count <= len(vectors):
         raise InputError(f"{count} clusters need between 1 and {len(vectors)} rows to be found in.")
-    found: Ints = KMeans(count, n_init=10, random_state=seed).fit_predict(vectors.astype(np.float64))
+    with warnings.catch_warnings():
+        # Fewer distinct points than clusters is an answer here, not a mistake of the caller.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found: Ints = KMeans(count, n_init=10, random_state=seed).fit_predict(vectors.astype(np.float64))
     return found
 
 

@@ -162,7 +162,7 @@ class Recognizer(nn.Module):
         try:
             return decode(path, self.spec.preprocessing.size)
         except DataError as error:
-            raise DataError(f"{path} cannot be decoded: {error}. Is it an image?") from error
+            raise DataError(f"{path} cannot be decoded: {error}.") from error
 
     def _pixels(self, images: Images) -> Tensor:
         preprocessing = self.spec.preprocessing

@@ -30,6 +30,15 @@ def check_points(
     return points, codes
 
 
+def class_directions(
+    points: Floats, labels: NDArray[np.int64], classes: Sequence[str], centers: ArrayLike | None
+) -> Floats:
+    """Unit vectors [C, D]: of ``centers``, or without them the mean direction of each class."""
+    if centers is None:
+        return mean_directions(points, labels, len(classes))
+    return unit_or_zero(np.asarray(centers, dtype=np.float64))
+
+
 def unit_or_zero(vectors: Floats) -> Floats:
     """Rows divided by their norm; zero rows stay zero."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -67,12 +76,7 @@ class EmbeddingDisplay:
     ) -> EmbeddingDisplay:
         """From raw embeddings [N, 2] and labels [N]; without ``centers`` [C, 2] the mean directions serve."""
         points, codes = check_points(embeddings, labels, classes, 2)
-        found = (
-            mean_directions(points, codes, len(classes))
-            if centers is None
-            else unit_or_zero(np.asarray(centers, dtype=np.float64))
-        )
-        return cls(points, codes, tuple(classes), found)
+        return cls(points, codes, tuple(classes), class_directions(points, codes, classes, centers))
 
     @property
     def correct(self) -> NDArray[np.bool_]:

@@ -56,6 +56,9 @@ class TargetLogitDisplay:
         axes.set_xlabel("angle to own center θ (degrees)")
         axes.set_ylabel("target logit f(θ) / s")
         axes.set_xlim(0, 180)
-        legend(axes, theme)
+        if self.logits:
+            legend(axes, theme)
+        else:
+            axes.text(0.5, 0.5, "no margins", color=theme.ink, ha="center", transform=axes.transAxes)
         self.ax_, self.figure_ = axes, axes.figure
         return self

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from numpy.typing import ArrayLike, NDArray
 
-from steradian.plots.embedding import Floats, check_points, mean_directions, unit_or_zero
+from steradian.plots.embedding import Floats, check_points, class_directions, unit_or_zero
 from steradian.plots.theme import LIGHT, MARKERS, Theme, bare, edge, own_axes, short_name
 
 
@@ -37,12 +37,8 @@ class SphereDisplay:
     ) -> SphereDisplay:
         """From embeddings [N, 3] and labels [N]; without ``centers`` [C, 3] the mean directions serve."""
         points, codes = check_points(embeddings, labels, classes, 3)
-        found = (
-            mean_directions(points, codes, len(classes))
-            if centers is None
-            else unit_or_zero(np.asarray(centers, dtype=np.float64))
-        )
-        return cls(unit_or_zero(points), codes, tuple(classes), found)
+        directions = class_directions(points, codes, classes, centers)
+        return cls(unit_or_zero(points), codes, tuple(classes), directions)
 
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> SphereDisplay:
         """Draw the two halves of the sphere side by side, each seen straight on from outside."""

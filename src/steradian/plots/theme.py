@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -95,7 +96,8 @@ def legend(axes: Axes, theme: Theme, location: Literal["best", "upper right"] = 
 
 
 def short_name(name: str, limit: int = 12) -> str:
-    """``name`` cut to ``limit`` characters, with dollar signs that start no formula."""
+    """``name`` cut to ``limit`` characters, on one line, with dollar signs that start no formula."""
+    name = "".join(character if character.isprintable() else "�" for character in name)
     return (name if len(name) <= limit else name[: limit - 1] + "…").replace("$", r"\$")
 
 
@@ -107,7 +109,10 @@ def edge(theme: Theme) -> ColorType:
 def png(figure: Figure) -> bytes:
     """The figure as PNG."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", facecolor=figure.get_facecolor())
+    with warnings.catch_warnings():
+        # A class name in a script that the font lacks is drawn as boxes; the table has it in letters.
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure.savefig(buffer, format="png", facecolor=figure.get_facecolor())
     return buffer.getvalue()
 
 

@@ -20,7 +20,7 @@ from steradian.files import atomic_file, explained, read_json, write_json
 from steradian.studies.measurement import Measured, embed_pixels, measure
 from steradian.training.checkpoint import FOLDER as CHECKPOINTS
 from steradian.training.recipe import Recipe
-from steradian.training.run import Prepared, Trained, provenance, save_model, train
+from steradian.training.run import Prepared, Trained, provenance, saved_model, train
 
 RESULT = "metrics.json"
 EMBEDDINGS = "embeddings.npz"
@@ -84,12 +84,12 @@ def run_cell(spec: CellSpec, prepared: Prepared, folder: Path, command: str, on_
 
     trained = train(spec.recipe, prepared, folder, on_batch=on_batch)
     splits, pixels = prepared.splits, prepared.pixels
-    test = embed_pixels(trained.model, pixels.pixels[splits.test], pixels.labels[splits.test])
-    reference = embed_pixels(trained.model, pixels.pixels[splits.train], pixels.labels[splits.train])
+    origin = provenance(prepared, spec.recipe, command)
+    model = saved_model(trained, folder / MODEL, origin)
+    test = embed_pixels(model, pixels.pixels[splits.test], pixels.labels[splits.test])
+    reference = embed_pixels(model, pixels.pixels[splits.train], pixels.labels[splits.train])
     measured = measure(test, reference, len(pixels.classes))
     seconds = time.perf_counter() - started
-    origin = provenance(prepared, spec.recipe, command)
-    save_model(trained, folder / MODEL, origin)
     _save_embeddings(folder, test.raw, test.labels, test.predictions, trained, measured)
     _save_result(folder, spec, trained, measured, seconds, origin)
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)

@@ -15,15 +15,15 @@ from steradian.data.pixels import Progress as DataProgress
 from steradian.data.pixels import available_cores, no_progress
 from steradian.data.sampling import steps_per_epoch
 from steradian.errors import DataError, SteradianError, TrainingError, UsageError
-from steradian.files import new_folder, read_json, write_json, write_text
+from steradian.files import check_folder, locked, new_folder, read_json, write_json, write_text
 from steradian.losses import preset
 from steradian.models.encoders import SMALL, check_encoder, default_encoder
-from steradian.studies.cells import CellResult, CellSpec, is_finished, load_cell
+from steradian.studies.cells import RESULT, CellResult, CellSpec, is_finished, load_cell
 from steradian.studies.measurement import flat
 from steradian.studies.workers import Work, run_here, run_in_workers
 from steradian.training.progress import Progress
 from steradian.training.recipe import Recipe
-from steradian.training.run import Prepared, one_batch, prepare, provenance, rehearse
+from steradian.training.run import Prepared, one_batch, prepare, provenance, rehearse, short_training
 from steradian.training.tracking import table
 
 IDENTITY = "compare.json"
@@ -109,7 +109,7 @@ def compare(
     quiet: bool = False,
     decoding: DataProgress = no_progress,
 ) -> Compared:
-    """Run every cell that ``out`` does not hold yet and write ``results.csv``.
+    """Run every cell that ``out`` does not hold yet and write ``results.csv``, earlier cells included.
 
     Args:
         comparison: what to compare.
@@ -128,26 +128,47 @@ def compare(
     check_names(comparison)
     prepared = prepare(comparison.recipe.data, decoding)
     if len(prepared.splits.test) == 0:
-        raise DataError("There is nothing to compare on: the test part is empty. Set data.test above 0.")
+        raise DataError(
+            "There is nothing to compare on: the test part is empty. It takes data.test above 0 and classes with at "
+            "least two images."
+        )
     for spec in {(spec.loss, spec.dims): spec for spec in comparison.cells()}.values():
         rehearse(spec.recipe, prepared)
-    _claim(out, comparison, prepared, exist_ok)
-    specs = comparison.cells()
-    todo = [spec for spec in specs if not is_finished(spec, out / CELLS / spec.name)]
-    failures = _run(todo, prepared, out / CELLS, command, jobs, quiet)
-    finished = [load_cell(spec, out / CELLS / spec.name) for spec in specs if spec.name not in failures]
-    if not finished:
-        raise TrainingError("Every technique failed:\n" + "\n".join(f"{name}: {why}" for name, why in failures.items()))
-    compared = Compared(
-        comparison,
-        prepared.pixels.classes,
-        tuple(finished),
-        failures,
-        provenance(prepared, comparison.recipe, command),
-        prepared.warnings,
-    )
-    write_text(out / "results.csv", table(rows(compared)))
+    _check_place(out, comparison, prepared, exist_ok)
+    new_folder(out, exist_ok=True)
+    with locked(out):
+        write_json(out / IDENTITY, _identity(comparison, prepared))
+        todo = [spec for spec in comparison.cells() if not is_finished(spec, out / CELLS / spec.name)]
+        failures = _run(todo, prepared, out / CELLS, command, jobs, quiet)
+        whole = _with_what_stands(comparison, out / CELLS)
+        finished = [
+            load_cell(spec, out / CELLS / spec.name)
+            for spec in whole.cells()
+            if is_finished(spec, out / CELLS / spec.name)
+        ]
+        if not finished:
+            raise TrainingError("Every technique failed:\n" + "\n".join(f"{k}: {why}" for k, why in failures.items()))
+        compared = Compared(
+            whole,
+            prepared.pixels.classes,
+            tuple(finished),
+            failures,
+            provenance(prepared, comparison.recipe, command),
+            (*prepared.warnings, *short_training(comparison.recipe, prepared)),
+        )
+        write_text(out / "results.csv", table(rows(compared)))
     return compared
+
+
+def _with_what_stands(comparison: Comparison, folder: Path) -> Comparison:
+    """``comparison`` with the techniques, dimensions and seeds of finished cells from earlier commands."""
+    losses, dims, seeds = list(comparison.losses), set(comparison.dims), comparison.seeds
+    for result in sorted(folder.glob(f"*/{RESULT}")):
+        content = read_json(result)
+        losses += [content["loss"]] if content["loss"] not in losses else []
+        dims.add(content["dims"])
+        seeds = max(seeds, content["seed"] - comparison.recipe.training.seed + 1)
+    return Comparison(comparison.recipe, tuple(losses), tuple(sorted(dims)), seeds)
 
 
 def check_names(comparison: Comparison) -> None:
@@ -180,25 +201,27 @@ def _run(
         return run_in_workers(specs, work, jobs, progress)
 
 
-def _claim(out: Path, comparison: Comparison, prepared: Prepared, exist_ok: bool) -> None:
-    """Make ``out``, or make sure that it belongs to this comparison."""
-    identity = {
+def _identity(comparison: Comparison, prepared: Prepared) -> dict[str, Any]:
+    """What must be the same for cells to stand in one table."""
+    return {
         "format": "steradian.compare",
         "version": 1,
         "data": prepared.digest,
         "recipe": comparison.recipe.model_dump(mode="json", exclude={"loss": {"name"}, "embedding_size": True}),
     }
-    if (out / IDENTITY).is_file():
-        found = read_json(out / IDENTITY)
-        if found != identity:
-            changed = _first_difference(found, identity)
-            raise UsageError(
-                f"{out} holds another comparison ({changed}). Choose another --out, or repeat the command that "
-                "started it."
-            )
+
+
+def _check_place(out: Path, comparison: Comparison, prepared: Prepared, exist_ok: bool) -> None:
+    """Refuse a folder that holds something else than this comparison, without touching it."""
+    if not (out / IDENTITY).is_file():
+        check_folder(out, exist_ok=exist_ok)
         return
-    new_folder(out, exist_ok=exist_ok)
-    write_json(out / IDENTITY, identity)
+    found, wanted = read_json(out / IDENTITY), _identity(comparison, prepared)
+    if found != wanted:
+        raise UsageError(
+            f"{out} holds another comparison ({_first_difference(found, wanted)}). Choose another --out, or repeat the "
+            "command that started it."
+        )
 
 
 def _first_difference(found: Any, wanted: Any, where: str = "") -> str:

@@ -58,7 +58,7 @@ def build_report(compared: Compared) -> Report:
     return Report(
         title=f"Techniques compared on {_short(comparison.recipe.data.source)}",
         subtitle=(
-            f"{len(comparison.losses)} techniques, {_plural(comparison.seeds, 'seed')}, "
+            f"{_plural(len(comparison.losses), 'technique')}, {_plural(comparison.seeds, 'seed')}, "
             f"{comparison.recipe.training.epochs} epochs each, the same encoder and budget for all"
         ),
         sections=sections,
@@ -82,7 +82,9 @@ def judged(compared: Compared, key: str, dims: int, higher: bool) -> dict[str, V
 def _reading(compared: Compared) -> Section:
     text = []
     for dims in compared.comparison.dims:
-        key = "clustering.majority"
+        key, words = "clustering.majority", "k-means accuracy"
+        if not any(compared.values(key, dims).values()):
+            key, words = "closed.accuracy", "accuracy"
         found = judged(compared, key, dims, True)
         best = next((name for name, verdict in found.items() if verdict.standing == "best"), None)
         if best is None:
@@ -90,7 +92,7 @@ def _reading(compared: Compared) -> Section:
         mean = float(np.mean(compared.values(key, dims)[best]))
         even = [name for name, verdict in found.items() if verdict.standing == "within noise"]
         worse = [name for name, verdict in found.items() if verdict.standing == "worse"]
-        sentence = f"In {dims}-D, {best} has the highest k-means accuracy ({mean:.4f})."
+        sentence = f"In {dims}-D, {best} has the highest {words} ({mean:.4f})."
         if even:
             sentence += f" Within noise of it: {', '.join(even)}."
         if worse:
@@ -125,7 +127,7 @@ def _table(compared: Compared, dims: int) -> Table:
     notes = [
         "Bold: the best mean of its column. ≈: within noise of it. Gray: lower by more than noise.",
         "± is half the 95 % interval of the mean over seeds (Student's t); with one seed there is none.",
-        "k-means accuracy: clusters of unit vectors, each named by its majority (system B's rule). Hull and ellipsoid "
+        "k-means accuracy: clusters of unit vectors, each named by its majority. Hull and ellipsoid "
         "ratios: volumes of the classes over that of all points, raw embeddings, smaller is tighter.",
     ]
     notes += [f"{name}: {DEPARTURES[name]}." for name in compared.comparison.losses if name in DEPARTURES]
@@ -210,8 +212,8 @@ def _circles(first: dict[str, CellResult], classes: tuple[str, ...]) -> list[Blo
         Figure(
             small_multiples(raw, "Scatter plots of 2-D test embeddings with class-center rays"),
             "Test images in the embedding that was trained in 2-D (no projection), first seed. Rays are class centers; "
-            "the distance from the middle is the norm, which some losses use as confidence. Points with a rim: nearer to "
-            "another center.",
+            "the distance from the middle is the norm, which some losses use as confidence. Points with a rim: "
+            "nearer to another center.",
         ),
         Figure(
             small_multiples(circle, "Directions of 2-D test embeddings on the unit circle"),

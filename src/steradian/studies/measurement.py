@@ -65,13 +65,19 @@ def measure(test: Embedded, reference: Embedded | None, num_classes: int, seed: 
     Args:
         test: held-out images.
         reference: training images for the nearest neighbors, or None to leave those out.
-        num_classes: C; k-means looks for as many clusters, or for the number of images if that is less.
+        num_classes: C; k-means looks for as many clusters. With fewer than two images per cluster its accuracies would
+            be high by construction, so they are NaN.
         seed: of k-means and of sampled pairs.
     """
     labels, present = test.labels, len(np.unique(test.labels))
     predicted = test.predictions == labels
-    clusters = metrics.spherical_clusters(test.raw, min(num_classes, len(labels)), seed=seed)
-    right = {"closed.accuracy": predicted, "clustering.majority": _majority_right(clusters, labels)}
+    right = {"closed.accuracy": predicted}
+    majority = one_to_one = math.nan
+    if len(labels) >= 2 * num_classes:
+        clusters = metrics.spherical_clusters(test.raw, num_classes, seed=seed)
+        right["clustering.majority"] = _majority_right(clusters, labels)
+        majority = metrics.cluster_accuracy(clusters, labels, "majority")
+        one_to_one = metrics.cluster_accuracy(clusters, labels, "one-to-one")
     numbers: dict[str, Any] = {
         "images": len(labels),
         "closed": {
@@ -79,8 +85,8 @@ def measure(test: Embedded, reference: Embedded | None, num_classes: int, seed: 
             "top_5": metrics.top_k_accuracy(test.logits, labels, k=5) if num_classes > 5 else math.nan,
         },
         "clustering": {
-            "majority": metrics.cluster_accuracy(clusters, labels, "majority"),
-            "one_to_one": metrics.cluster_accuracy(clusters, labels, "one-to-one"),
+            "majority": majority,
+            "one_to_one": one_to_one,
             "silhouette": metrics.spherical_silhouette(test.raw, labels) if present > 1 else math.nan,
         },
         "verification": _verification(test, seed),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from steradian.data.decode import SUFFIXES
+from steradian.data.decode import SUFFIXES, decode
 from steradian.errors import DataError, UsageError
 from steradian.models.recognizer import Recognizer
 
@@ -37,7 +37,7 @@ def name_images(
         readable, pixels = [], []
         for file in files[start : start + CHUNK]:
             try:
-                pixels.append(model.decode(file))
+                pixels.append(decode(file, model.spec.preprocessing.size))
                 readable.append(file)
             except DataError as error:
                 failures.append({"image": str(file), "reason": str(error)})

@@ -11,14 +11,24 @@ from typing import Any
 from steradian.data.pixels import Progress as DataProgress
 from steradian.data.pixels import no_progress
 from steradian.errors import UsageError
-from steradian.files import check_folder, new_folder, write_json
+from steradian.files import check_folder, locked, new_folder, write_json
 from steradian.losses import preset
 from steradian.models.encoders import check_encoder
 from steradian.studies.evaluation import Evaluated, evaluate_run, write_evaluation
 from steradian.training.checkpoint import FOLDER as CHECKPOINTS
 from steradian.training.progress import Progress
 from steradian.training.recipe import Recipe, read_recipe, write_recipe
-from steradian.training.run import Prepared, Trained, one_batch, prepare, provenance, rehearse, save_model, train
+from steradian.training.run import (
+    Prepared,
+    Trained,
+    one_batch,
+    prepare,
+    provenance,
+    rehearse,
+    saved_model,
+    short_training,
+    train,
+)
 
 RECIPE = "recipe.yaml"
 FINISHED = "metrics.json"
@@ -55,8 +65,10 @@ def train_run(
     _check_place(out, recipe, exist_ok)
     prepared = prepare(recipe.data, decoding)
     rehearse(recipe, prepared)
-    _claim(out, recipe)
-    return _train_into(recipe, prepared, out, command, quiet)
+    new_folder(out, exist_ok=True)
+    with locked(out):
+        _claim(out, recipe)
+        return _train_into(recipe, prepared, out, command, quiet)
 
 
 def check_names(recipe: Recipe) -> None:
@@ -77,14 +89,15 @@ def dry_run(recipe: Recipe, *, command: str) -> Run:
 def _train_into(recipe: Recipe, prepared: Prepared, out: Path, command: str, quiet: bool) -> Run:
     with Progress(0, "training", quiet=quiet) as progress:
         trained = train(recipe, prepared, out, on_batch=progress.at)
+    warnings = (*prepared.warnings, *short_training(recipe, prepared))
     origin: dict[str, Any] = provenance(prepared, recipe, command)
-    save_model(trained, out / "model", origin)
+    model = saved_model(trained, out / "model", origin)
     if len(prepared.splits.test) == 0:
         write_json(out / FINISHED, {"provenance": origin})
-        return Run(trained, None, prepared.warnings)
-    evaluated = evaluate_run(trained.model, prepared, command)
+        return Run(trained, None, warnings)
+    evaluated = evaluate_run(model, prepared, command)
     write_evaluation(evaluated, out, trained.history)
-    return Run(trained, evaluated, prepared.warnings)
+    return Run(trained, evaluated, warnings)
 
 
 def _check_place(out: Path, recipe: Recipe, exist_ok: bool) -> None:
@@ -101,12 +114,11 @@ def _check_place(out: Path, recipe: Recipe, exist_ok: bool) -> None:
 
 
 def _claim(out: Path, recipe: Recipe) -> None:
-    """Make the folder this run's: one that is unfinished keeps its checkpoints, anything older goes."""
+    """Make a locked folder this run's: one that is unfinished keeps its checkpoints, anything older goes."""
     there = out / RECIPE
     if there.is_file() and ((out / FINISHED).is_file() or read_recipe(there) != recipe):
         for old in ("model", CHECKPOINTS):
             shutil.rmtree(out / old, ignore_errors=True)
         for old in (FINISHED, "history.csv", "report.html"):
             (out / old).unlink(missing_ok=True)
-    new_folder(out, exist_ok=True)
     write_recipe(there, recipe)

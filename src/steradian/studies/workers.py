@@ -6,7 +6,6 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -74,10 +73,12 @@ def run_in_workers(specs: Sequence[CellSpec], work: Work, jobs: int, progress: P
     """
     context = multiprocessing.get_context("spawn")
     steps: Synchronized[int] = context.Value("q", 0)
-    with tempfile.TemporaryDirectory(prefix="steradian-") as scratch:
-        shared = Path(scratch) / "pixels.npy"
+    shared = work.folder / f".pixels-{os.getpid()}.npy.tmp"
+    try:
         with explained("write", shared):
-            np.save(shared, work.prepared.pixels.pixels)
+            work.folder.mkdir(parents=True, exist_ok=True)
+            with shared.open("wb") as file:
+                np.save(file, work.prepared.pixels.pixels)
         light = replace(work.prepared.pixels, pixels=work.prepared.pixels.pixels[:0])
         light_work = replace(work, prepared=replace(work.prepared, pixels=light))
         pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(light_work, shared, steps))
@@ -88,6 +89,8 @@ def run_in_workers(specs: Sequence[CellSpec], work: Work, jobs: int, progress: P
             _end(pool)
             raise
         pool.shutdown()
+    finally:
+        shared.unlink(missing_ok=True)
     return failures
 
 

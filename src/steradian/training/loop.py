@@ -57,6 +57,7 @@ def fit(
             on_epoch(state)
     if state.best is not None:
         state.model.load_state_dict(state.best)
+    _demand_embeddings(state, train)
     if isinstance(state.model.head, ClassMeanHead):
         raw, labels = embed_batches(state, settings, train)
         state.model.head.set_centers(raw, labels)
@@ -152,6 +153,15 @@ def _demand_finite(
         f"were spoiled. Largest {'embedding value' if isinstance(head, ClassMeanHead) else 'logit'}: {largest:.4g}. "
         f"Lower the learning rate or the scale, or set training.clip. The batch:\n{listed}{more}"
     )
+
+
+@torch.no_grad()
+def _demand_embeddings(state: TrainingState, train: Batches) -> None:
+    state.model.eval()
+    if not torch.isfinite(state.model(train.images(next(train.in_order())))).all():
+        raise TrainingError(
+            "Training diverged: the trained model gives embeddings that are not finite. Lower the learning rate (--lr)."
+        )
 
 
 def _listen(state: TrainingState) -> None:

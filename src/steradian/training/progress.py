@@ -51,9 +51,9 @@ class Progress:
     def _line(self) -> None:
         self._last = time.monotonic()
         elapsed = self._last - self._started
-        left = elapsed * (self._total - self._done) / max(1, self._done)
+        left = f", {elapsed * (self._total - self._done) / self._done:.0f} s left" if self._done else ""
         note = f", {self._note}" if self._note else ""
-        self._stream.write(f"{self._what}: {self._done}/{self._total}, {left:.0f} s left{note}\n")
+        self._stream.write(f"{self._what}: step {self._done}/{self._total}{left}{note}\n")
         self._stream.flush()
 
     def close(self) -> None:

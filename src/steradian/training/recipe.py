@@ -24,7 +24,7 @@ class DataSettings(_Settings):
     image_size: int | None = Field(None, ge=4, le=1024, description="Pixels per side; none: native up to 64, else 64.")
     validation: float = Field(0.1, ge=0, lt=1, description="Share of the training images held out to watch or select.")
     test: float = Field(
-        0.2, ge=0, lt=1, description="Share of all images held out to measure, if the source names none."
+        0.2, ge=0, lt=1, description="Share of each class held out to measure, if the source names no test part."
     )
     split_seed: int = Field(0, ge=0, description="Of the draw; the same for all techniques and seeds.")
 

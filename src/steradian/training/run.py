@@ -18,6 +18,7 @@ from steradian.data.inspection import lonely_classes
 from steradian.data.pixels import PixelSet, listing, load_pixels, no_progress, sample_sizes
 from steradian.data.pixels import Progress as DataProgress
 from steradian.data.preprocessing import Preprocessing, statistics
+from steradian.data.sampling import steps_per_epoch
 from steradian.data.splits import Splits, make_splits
 from steradian.data.views import RandomView
 from steradian.errors import DataError, InputError, UsageError
@@ -38,6 +39,9 @@ from steradian.training.tracking import CsvTracker, TensorBoardTracker, Tracker
 CHECKPOINT_SECONDS = 30.0
 """At least this long between checkpoints at the end of epochs; an interruption always writes one."""
 
+FEW_STEPS = 60
+"""Fewer steps than this teach hardly anything."""
+
 OnBatch = Callable[[int, int, str], None]
 """(steps done, steps in all, a short note) after every step."""
 
@@ -47,12 +51,14 @@ class Prepared:
     """Data as a recipe asks for it: decoded once, usable for any number of runs.
 
     Attributes:
+        preprocessing: size and channels of the pixels, mean and deviation of the training part.
         warnings: what is worth knowing before training.
     """
 
     pixels: PixelSet
     splits: Splits
     digest: str
+    preprocessing: Preprocessing
     warnings: tuple[str, ...] = ()
 
 
@@ -91,7 +97,9 @@ def prepare(settings: DataSettings, progress: DataProgress = no_progress) -> Pre
             f"{len(pixels.skipped)} of {len(images)} images cannot be decoded and are skipped:\n"
             + listing(pixels.skipped)
         )
-    return Prepared(pixels, splits, pixels.digest(), tuple(warnings))
+    mean, std = statistics(pixels.pixels, splits.train)
+    preprocessing = Preprocessing(pixels.size, pixels.channels, mean, std)
+    return Prepared(pixels, splits, pixels.digest(), preprocessing, tuple(warnings))
 
 
 def _check_classes(pixels: PixelSet, train: Indices) -> None:
@@ -110,14 +118,13 @@ def model_spec(recipe: Recipe, prepared: Prepared) -> ModelSpec:
     encoder = recipe.encoder if recipe.encoder is not None else default_encoder(pixels.size)
     check_encoder(encoder)
     fitted = fitted_options(recipe.loss.name, len(pixels.classes), recipe.embedding_size)
-    mean, std = statistics(pixels.pixels[prepared.splits.train])
     return ModelSpec(
         encoder=encoder,
         embedding_size=recipe.embedding_size,
         loss=recipe.loss.name,
         loss_options={**fitted, **recipe.loss.options},
         classes=pixels.classes,
-        preprocessing=Preprocessing(pixels.size, pixels.channels, mean, std),
+        preprocessing=prepared.preprocessing,
     )
 
 
@@ -145,7 +152,7 @@ def rehearse(recipe: Recipe, prepared: Prepared) -> None:
         ) from error
 
 
-def make_batches(recipe: Recipe, prepared: Prepared, indices: Indices, preprocessing: Preprocessing) -> Batches:
+def make_batches(recipe: Recipe, prepared: Prepared, indices: Indices) -> Batches:
     """Batches of the images at ``indices``."""
     settings, view = recipe.training, None
     if recipe.views is not None:
@@ -155,7 +162,7 @@ def make_batches(recipe: Recipe, prepared: Prepared, indices: Indices, preproces
     return Batches(
         pixels=prepared.pixels,
         indices=indices,
-        preprocessing=preprocessing,
+        preprocessing=prepared.preprocessing,
         batch_size=settings.batch_size,
         seed=settings.seed,
         view=view,
@@ -184,9 +191,8 @@ def train(recipe: Recipe, prepared: Prepared, run: Path | None = None, *, on_bat
     settings = recipe.training
     reset_peak_memory()
     state = start(recipe, prepared)
-    preprocessing = state.model.spec.preprocessing
-    batches = make_batches(recipe, prepared, prepared.splits.train, preprocessing)
-    held_out = make_batches(recipe, prepared, prepared.splits.validation, preprocessing)
+    batches = make_batches(recipe, prepared, prepared.splits.train)
+    held_out = make_batches(recipe, prepared, prepared.splits.validation)
     digests = {"recipe": recipe.digest(), "data": prepared.digest}
     if run is not None and (found := latest_checkpoint(run)) is not None:
         record = read_record(found)
@@ -247,9 +253,20 @@ def provenance(prepared: Prepared, recipe: Recipe, command: str) -> dict[str, An
     }
 
 
-def save_model(trained: Trained, folder: Path, origin: dict[str, Any]) -> None:
-    """Write the artifact with its provenance."""
+def saved_model(trained: Trained, folder: Path, origin: dict[str, Any]) -> Recognizer:
+    """Write the artifact with its provenance and load it again: what is measured is what others will load."""
     artifact.save(trained.model, folder, origin)
+    return artifact.load(folder).to(pick_device())
+
+
+def short_training(recipe: Recipe, prepared: Prepared) -> list[str]:
+    """A warning when the recipe makes too few steps to learn from."""
+    steps = steps_per_epoch(len(prepared.splits.train), recipe.training.batch_size) * recipe.training.epochs
+    if steps >= FEW_STEPS:
+        return []
+    return [
+        f"Only {steps} steps of training: too few to tell anything from. Take more --epochs or a smaller --batch-size."
+    ]
 
 
 def one_batch(recipe: Recipe, prepared: Prepared) -> tuple[Recipe, Prepared]:
