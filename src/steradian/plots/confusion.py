@@ -14,6 +14,15 @@ from sklearn.metrics import confusion_matrix
 from steradian.plots.theme import LIGHT, Theme, own_axes, short_name
 
 
+def _readable_on(color: tuple[float, ...], theme: Theme) -> str:
+    """Ink or paper, whichever stands out more from ``color``."""
+
+    def brightness(rgb: tuple[float, ...]) -> float:
+        return 0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2]
+
+    return max((theme.ink, theme.paper), key=lambda candidate: abs(brightness(to_rgb(candidate)) - brightness(color)))
+
+
 @dataclass
 class ConfusionDisplay:
     """Confusion matrix in scikit-learn's orientation: rows are true classes, columns predictions.
@@ -41,16 +50,15 @@ class ConfusionDisplay:
         axes.imshow(np.sqrt(shares), cmap=shade, vmin=0, vmax=1)
         if count <= 15:
             for row, column in np.argwhere(self.counts > 0):
-                own = row == column
                 axes.text(
                     column,
                     row,
                     str(self.counts[row, column]),
-                    color=theme.ink,
+                    color=_readable_on(shade(np.sqrt(shares[row, column]))[:3], theme),
                     fontsize=7,
                     ha="center",
                     va="center",
-                    weight="normal" if own else "bold",
+                    weight="normal" if row == column else "bold",
                 )
         if count <= 40:
             short = [short_name(name, 10) for name in self.classes]

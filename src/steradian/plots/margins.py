@@ -24,10 +24,12 @@ class TargetLogitDisplay:
     Attributes:
         theta: [201] radians.
         logits: name -> [201].
+        names: all losses that were given; their order is that of the colors.
     """
 
     theta: NDArray[np.float64]
     logits: dict[str, NDArray[np.float64]]
+    names: tuple[str, ...]
 
     @classmethod
     def from_losses(cls, losses: Mapping[str, nn.Module]) -> TargetLogitDisplay:
@@ -38,16 +40,17 @@ class TargetLogitDisplay:
             if isinstance(loss, MarginSoftmaxLoss):
                 curve = torch.cos(theta) if loss.margin is None else loss.margin.logit(theta)
                 curves[name] = curve.numpy()
-        return cls(theta.numpy(), curves)
+        return cls(theta.numpy(), curves, tuple(losses))
 
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> TargetLogitDisplay:
         """One curve per technique, over degrees."""
         axes = own_axes(ax, theme, 5.6, 3.8)
-        for index, (name, curve) in enumerate(self.logits.items()):
+        for name, curve in self.logits.items():
+            index = self.names.index(name)
             axes.plot(
                 np.rad2deg(self.theta),
                 curve,
-                color=theme.color(index, len(self.logits)),
+                color=theme.color(index, len(self.names)),
                 ls=LINES[index % len(LINES)],
                 lw=1.8,
                 label=name,

@@ -25,11 +25,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under column names, with notes below."""
+    """Rows of cells under column names, with notes below; numbers stand right, words left."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     notes: Sequence[str] = ()
+    align: Literal["left", "right"] = "right"
     kind: ClassVar[str] = "table"
 
 
@@ -115,4 +116,4 @@ def _plotly() -> str:
 
 def facts(pairs: Mapping[str, object]) -> Table:
     """A two-column table of names and values."""
-    return Table(("", ""), [(Cell(name), Cell(str(value))) for name, value in pairs.items()])
+    return Table(("", ""), [(Cell(name), Cell(str(value))) for name, value in pairs.items()], align="left")

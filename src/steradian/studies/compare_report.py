@@ -319,7 +319,7 @@ def _record(compared: Compared) -> Section:
         for dims in compared.comparison.dims
         for name, cell in compared.first(dims).items()
     ]
-    blocks.append(Table(("technique", "dims", "options"), options))
+    blocks.append(Table(("technique", "dims", "options"), options, align="left"))
     text = [
         "All techniques share encoder, neck, data, splits, schedule, ramps, center start and auxiliary head. "
         "Test images select nothing: the number of epochs is fixed, and the last weights are measured."
