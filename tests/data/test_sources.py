@@ -58,6 +58,8 @@ def test_npz(tmp_path: Path, digit_images) -> None:
     np.savez(tmp_path / "d.npz", x=pixels[:50], y=labels[:50])
     found = data.open(tmp_path / "d.npz")
     assert found.classes == tuple("0123456789") and len(found) == 50
+    np.savez(tmp_path / "deep.npz", x=pixels[:50, :, :, None], y=labels[:50])
+    np.testing.assert_array_equal(data.open(tmp_path / "deep.npz").items.pixels(7), pixels[7])
     np.savez(tmp_path / "named.npz", x=pixels[:50], y=labels[:50], names=[f"digit {n}" for n in range(10)])
     assert data.open(tmp_path / "named.npz").classes[3] == "digit 3"
 

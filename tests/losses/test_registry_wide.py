@@ -259,6 +259,8 @@ def test_wrong_names_and_options() -> None:
         losses.create("arcface", 5, 4, margn=0.5)
     with pytest.raises(InputError, match="margin must lie in"):
         losses.create("arcface", 5, 4, margin=-0.1)
+    with pytest.raises(InputError, match="but is 'x'"):
+        losses.create("arcface", 5, 4, margin="x")
     with pytest.raises(InputError, match="scale must be a positive number"):
         losses.create("arcface", 5, 4, scale=0.0)
     with pytest.raises(InputError, match="num_classes"):

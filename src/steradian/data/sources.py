@@ -156,6 +156,7 @@ def _open_npz(path: Path) -> ImageSet:
     except (*DAMAGED_ZIP, MemoryError) as error:
         raise DataError(f"{path} is not a readable .npz ({error}).") from error
     x, y = arrays["x"], arrays["y"]
+    x = x[..., 0] if x.ndim == 4 and x.shape[3] == 1 else x
     if "names" in arrays and arrays["names"].ndim != 1:
         raise DataError(f"{path}: names must be a list [C], but has shape {list(arrays['names'].shape)}.")
     names = [str(name) for name in arrays["names"]] if "names" in arrays else None

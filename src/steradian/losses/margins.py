@@ -54,8 +54,8 @@ class _Angular(abc.ABC):
 
 
 def _in_range(name: str, value: float, low: float, high: float, unit: str) -> None:
-    if not (math.isfinite(value) and low <= value <= high):
-        raise InputError(f"{name} must lie in [{low:g}, {high:g}] ({unit}), but is {value:g}.")
+    if not (isinstance(value, int | float) and math.isfinite(value) and low <= value <= high):
+        raise InputError(f"{name} must lie in [{low:g}, {high:g}] ({unit}), but is {value!r}.")
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def pairwise_distances(vectors: Tensor) -> Tensor:
 
 
 def _check_margin(margin: float) -> None:
-    if not (math.isfinite(margin) and margin >= 0.0):
+    if not (isinstance(margin, int | float) and math.isfinite(margin) and margin >= 0.0):
         raise InputError(f"margin must be a distance of at least 0, but is {margin!r}.")
 
 
