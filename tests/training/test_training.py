@@ -213,7 +213,7 @@ def test_pair_losses_end_with_class_means(digits) -> None:
 
 
 def test_schedules() -> None:
-    settings = TrainingSettings(warmup=0.2)
+    settings = TrainingSettings(warmup=0.2, auxiliary_until=0.6)
     factors = [rate_factor(settings, progress) for progress in np.linspace(0, 1, 101)]
     assert factors[0] == pytest.approx(0.04) and max(factors) == pytest.approx(1.0) and factors[-1] == 0.0
     assert np.argmax(factors) == 20
