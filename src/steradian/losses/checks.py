@@ -40,9 +40,9 @@ def check_batch(embeddings: Tensor, labels: Tensor, num_classes: int | None, emb
     if len(labels) == 0:
         raise InputError("the batch is empty: a loss needs at least one row.")
     if num_classes is not None and labels.device.type == "cpu":
-        wrong = torch.nonzero((labels < 0) | (labels >= num_classes))
-        if len(wrong):
-            row = int(wrong[0])
+        lowest, highest = torch.aminmax(labels)
+        if int(lowest) < 0 or int(highest) >= num_classes:
+            row = int(torch.nonzero((labels < 0) | (labels >= num_classes))[0])
             raise InputError(
                 f"label {int(labels[row])} in row {row} is outside 0..{num_classes - 1} "
                 f"(num_classes={num_classes}). Count the classes again or mend the label."

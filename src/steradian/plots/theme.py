@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from PIL import Image
 
 if TYPE_CHECKING:
     from matplotlib.typing import ColorType
@@ -107,12 +108,15 @@ def edge(theme: Theme) -> ColorType:
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as PNG."""
-    buffer = io.BytesIO()
+    """The figure as PNG of 256 colors: a third of the size of full color, and no eye tells them apart here."""
+    full = io.BytesIO()
     with warnings.catch_warnings():
         # A class name in a script that the font lacks is drawn as boxes; the table has it in letters.
         warnings.filterwarnings("ignore", message="Glyph")
-        figure.savefig(buffer, format="png", facecolor=figure.get_facecolor())
+        figure.savefig(full, format="png", facecolor=figure.get_facecolor())
+    drawn = Image.open(full).convert("RGB")
+    buffer = io.BytesIO()
+    drawn.quantize(256, dither=Image.Dither.NONE).save(buffer, format="PNG")
     return buffer.getvalue()
 
 

@@ -120,9 +120,8 @@ def train_step(
     objective.backward()
     if state.silent:
         _listen(state)
-    parameters = [p for group in state.optimizer.param_groups for p in group["params"] if p.grad is not None]
     limit = settings.clip if settings.clip is not None else float("inf")
-    norm = nn.utils.clip_grad_norm_(parameters, limit, foreach=True)
+    norm = nn.utils.clip_grad_norm_(state.parameters, limit, foreach=True)
     _demand_finite(float(norm), "gradient's norm", state, train, batch, embeddings)
     state.optimizer.step()
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +43,11 @@ class TrainingState:
     best: dict[str, Tensor] | None = None
     silent: set[str] = field(default_factory=set)
     seconds: list[float] = field(default_factory=list)
+
+    @functools.cached_property
+    def parameters(self) -> list[nn.Parameter]:
+        """Every parameter that the optimizer moves."""
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
     def modules(self) -> dict[str, nn.Module]:
         """The trained modules by the names that checkpoints use."""
