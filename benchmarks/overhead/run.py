@@ -2,9 +2,10 @@
 
     python benchmarks/overhead/run.py [--processes 6] [--rounds 30]
 
-One process may favor one of the two by some percent, for as long as it lives, by where its memory happens to lie; so the
-ratio is the median over several processes, and in every second one the two models change places in memory. Both train the small encoder with ArcFace in 3-D on the digits at 28 pixels, from the same weights, on the same batches,
-with the same views, auxiliary head, gradient clipping and schedule. A round is one epoch of each, in alternating order.
+One process may favor one of the two by some percent, for as long as it lives, by where its memory happens to lie; so
+the ratio is the median over several processes, and in every second one the two models change places in memory. Both
+train the small encoder with ArcFace in 3-D on the digits at 28 pixels, from the same weights, on the same batches, with
+the same views, auxiliary head, gradient clipping and schedule. A round is one epoch of each, in alternating order.
 """
 
 from __future__ import annotations
