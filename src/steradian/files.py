@@ -191,15 +191,6 @@ def sha256_of(*parts: bytes | memoryview) -> str:
     return digest.hexdigest()
 
 
-def file_digest(path: Path, algorithm: str = "sha256") -> str:
-    """Hex digest of a file, read in blocks."""
-    digest = hashlib.new(algorithm, usedforsecurity=False)
-    with explained("read", path), Path(path).open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def check_folder(path: Path, *, exist_ok: bool = False) -> None:
     """Raise `UsageError` when ``path`` is a file, or a folder that is not empty and ``exist_ok`` is false."""
     path = Path(path)
