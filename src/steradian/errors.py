@@ -38,6 +38,10 @@ class InputError(SteradianError, ValueError):
     """A tensor, array or number handed to a function does not fit it."""
 
 
+class UnwiseOption(UserWarning):
+    """An option is possible, but a bound says that it will not do what it is meant to."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A sentence that suggests the closest known name, or lists them all when none is close.
 

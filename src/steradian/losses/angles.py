@@ -46,3 +46,21 @@ def extended_cosine(phi: Tensor) -> Tensor:
 def extended_sine(phi: Tensor) -> Tensor:
     """|sin(phi)|, the negated derivative of `extended_cosine`."""
     return torch.sin(phi).abs()
+
+
+def continued_cosine(phi: Tensor, rule: str) -> Tensor:
+    """cos(phi) within [0, pi], and outside of it what ``rule`` says.
+
+    "extend": `extended_cosine`; "plain": cos(phi), which turns around; "clamp": phi kept in [0, pi].
+    """
+    if rule == "extend":
+        return extended_cosine(phi)
+    return torch.cos(phi if rule == "plain" else phi.clamp(0.0, torch.pi))
+
+
+def continued_sine(phi: Tensor, rule: str) -> Tensor:
+    """The negated derivative of `continued_cosine`."""
+    if rule == "extend":
+        return extended_sine(phi)
+    sine = torch.sin(phi)
+    return sine if rule == "plain" else torch.where((phi >= 0.0) & (phi <= torch.pi), sine, 0.0)

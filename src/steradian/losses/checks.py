@@ -16,11 +16,31 @@ def check_sizes(num_classes: int, embedding_size: int) -> None:
 
 
 def check_batch(embeddings: Tensor, labels: Tensor, num_classes: int | None, embedding_size: int | None) -> None:
-    """Raise `InputError` unless embeddings are float [N, D], labels int64 [N] in 0..C-1, and N > 0.
+    """Raise `InputError` unless embeddings are finite float [N, D], labels int64 [N] in 0..C-1, and N > 0.
 
-    The label range is read only on the CPU: elsewhere it would stall the device at every step, and the
-    data room has checked every label before.
+    Values are read only on the CPU: elsewhere it would stall the device at every step, and the data room
+    has checked every label before.
     """
+    check_embeddings(embeddings, embedding_size)
+    if labels.ndim != 1 or labels.dtype != torch.int64:
+        raise InputError(
+            f"labels must be an int64 tensor [N], but came as {labels.dtype} {list(labels.shape)}. "
+            "Use labels.long(), one class index per row."
+        )
+    if len(labels) != len(embeddings):
+        raise InputError(f"{len(embeddings)} embeddings came with {len(labels)} labels; one label per row is needed.")
+    if num_classes is not None and labels.device.type == "cpu":
+        lowest, highest = torch.aminmax(labels)
+        if int(lowest) < 0 or int(highest) >= num_classes:
+            row = int(torch.nonzero((labels < 0) | (labels >= num_classes))[0])
+            raise InputError(
+                f"label {int(labels[row])} in row {row} is outside 0..{num_classes - 1} "
+                f"(num_classes={num_classes}). Count the classes again or mend the label."
+            )
+
+
+def check_embeddings(embeddings: Tensor, embedding_size: int | None) -> None:
+    """Raise `InputError` unless embeddings are float [N, D], N > 0, and (on the CPU) finite."""
     if embeddings.ndim != 2 or not embeddings.is_floating_point():
         raise InputError(
             f"embeddings must be a float tensor [N, D], but came as {embeddings.dtype} {list(embeddings.shape)}."
@@ -30,20 +50,11 @@ def check_batch(embeddings: Tensor, labels: Tensor, num_classes: int | None, emb
             f"embeddings have {embeddings.shape[1]} dimensions, but the loss was made with "
             f"embedding_size={embedding_size}. Make the loss with the size that the neck puts out."
         )
-    if labels.ndim != 1 or labels.dtype != torch.int64:
-        raise InputError(
-            f"labels must be an int64 tensor [N], but came as {labels.dtype} {list(labels.shape)}. "
-            "Use labels.long(), one class index per row."
-        )
-    if len(labels) != len(embeddings):
-        raise InputError(f"{len(embeddings)} embeddings came with {len(labels)} labels; one label per row is needed.")
-    if len(labels) == 0:
+    if len(embeddings) == 0:
         raise InputError("the batch is empty: a loss needs at least one row.")
-    if num_classes is not None and labels.device.type == "cpu":
-        lowest, highest = torch.aminmax(labels)
-        if int(lowest) < 0 or int(highest) >= num_classes:
-            row = int(torch.nonzero((labels < 0) | (labels >= num_classes))[0])
-            raise InputError(
-                f"label {int(labels[row])} in row {row} is outside 0..{num_classes - 1} "
-                f"(num_classes={num_classes}). Count the classes again or mend the label."
-            )
+    if embeddings.device.type == "cpu" and not torch.isfinite(embeddings).all():
+        row = int(torch.nonzero(~torch.isfinite(embeddings).all(dim=1))[0])
+        raise InputError(
+            f"the embedding in row {row} is not finite. Training has diverged (lower the learning rate or the "
+            "scale), or the input held NaN or infinity."
+        )

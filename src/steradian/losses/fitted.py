@@ -12,27 +12,90 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from steradian.errors import UsageError
 from steradian.losses.directions import typical_spacing
 from steradian.losses.registry import preset
 
 Fit = Callable[[float, float], dict[str, Any]]
 """(spacing in radians, scale) -> options."""
 
+
+def _cosine(spacing: float, share: float = 0.5) -> float:
+    """A share of the most that an additive cosine margin can be."""
+    return share * (1.0 - math.cos(spacing))
+
+
+SPHERE = {"margin": 1.5, "lambda_base": 0.0, "lambda_min": 0.0}
+
 FITS: dict[str, Fit] = {
     "softmax": lambda spacing, scale: {"bias": False},
+    "center": lambda spacing, scale: {"bias": False, "center_weight": 0.01},
     "normface": lambda spacing, scale: {"scale": scale},
+    "cocoloss": lambda spacing, scale: {"scale": scale},
+    "adacos": lambda spacing, scale: {},
+    "hyperspherical": lambda spacing, scale: {"slope": scale},
+    "l-softmax": lambda spacing, scale: SPHERE,
+    "sphereface": lambda spacing, scale: {"scale": scale, **SPHERE},
+    "sphereface-r": lambda spacing, scale: {"scale": scale, "margin": 1.5},
+    "cosface": lambda spacing, scale: {"scale": scale, "margin": _cosine(spacing)},
+    "arcface": lambda spacing, scale: {"scale": scale, "margin": spacing / 3.0},
+    "combined": lambda spacing, scale: {"scale": scale, "m2": spacing / 6.0, "m3": _cosine(spacing, 0.25)},
+    "sphere-arc": lambda spacing, scale: {"scale": scale, "m_s": 2.0, "m_a": spacing / 3.0},
+    "subcenter-arcface": lambda spacing, scale: {"scale": scale, "margin": spacing / 3.0},
+    "dynamic-arcface": lambda spacing, scale: {
+        "scale": scale,
+        "m_min": spacing / 30.0,
+        "m_max": spacing / 3.0,
+        "subcenters": 1,
+    },
+    "curricularface": lambda spacing, scale: {"scale": scale, "margin": spacing / 3.0},
+    "magface": lambda spacing, scale: {
+        "scale": scale,
+        "l_a": 1.0,
+        "u_a": 51.0,
+        "l_m": spacing / 4.0,
+        "u_m": spacing / 2.0,
+        "lambda_g": 5.0,
+    },
+    "adaface": lambda spacing, scale: {"scale": scale, "margin": _cosine(spacing, 0.4), "t_alpha": 0.1},
+    "elastic-arcface": lambda spacing, scale: {"scale": scale, "margin": spacing / 3.0, "std": spacing / 30.0},
+    "elastic-cosface": lambda spacing, scale: {
+        "scale": scale,
+        "margin": _cosine(spacing),
+        "std": _cosine(spacing, 0.05),
+    },
+    "focal": lambda spacing, scale: {"scale": scale},
+    "hm-softmax": lambda spacing, scale: {"scale": scale},
+    "sv-softmax": lambda spacing, scale: {"scale": scale},
+    "sphereface2": lambda spacing, scale: {"scale": scale, "margin": _cosine(spacing, 0.25), "loss_weight": scale},
+    # At its goals c_y = 1 - m and c_k = m, the slope of a circle logit is 2 m gamma: half the scale over m.
+    "circle": lambda spacing, scale: {"gamma": 2.0 * scale},
+    "uniface": lambda spacing, scale: {"scale": scale, "margin": _cosine(spacing, 0.25)},
+    "unpg": lambda spacing, scale: {"scale": scale, "margin": _cosine(spacing)},
+    "sigmoid": lambda spacing, scale: {},
+    "prototypes": lambda spacing, scale: {"scale": scale},
+    # Squared distances of unit vectors are twice the cosines.
+    "proxy-nca": lambda spacing, scale: {"scale": scale / 2.0},
+    "proxy-anchor": lambda spacing, scale: {"scale": scale},
     "triplet": lambda spacing, scale: {"margin": 0.5 * spacing},
     "contrastive": lambda spacing, scale: {"margin": 2.0 * math.sin(spacing / 2.0)},
-    "sphereface": lambda spacing, scale: {"scale": scale, "margin": 1.5, "lambda_base": 0.0, "lambda_min": 0.0},
-    "cosface": lambda spacing, scale: {"scale": scale, "margin": 0.5 * (1.0 - math.cos(spacing))},
-    "arcface": lambda spacing, scale: {"scale": scale, "margin": spacing / 3.0},
-    "sphere-arc": lambda spacing, scale: {"scale": scale, "m_s": 2.0, "m_a": spacing / 3.0},
+    "n-pair": lambda spacing, scale: {},
+    "supcon": lambda spacing, scale: {"temperature": 1.0 / scale, "base_temperature": 1.0 / scale},
+    "multi-similarity": lambda spacing, scale: {},
+    "circle-pair": lambda spacing, scale: {"gamma": 2.0 * scale},
 }
+for _prefix in ("focal", "hm", "sv", "mv"):
+    for _base in ("sphereface", "cosface", "arcface"):
+        FITS[f"{_prefix}-{_base}"] = FITS[_base]
+del FITS["mv-sphereface"]
 
+FIXED_SCALE = "with the fixed scale of the others in place of the norm and of lambda annealing"
 DEPARTURES = {
     "softmax": "without bias, so that every technique is angles and lengths to centers alone",
-    "sphereface": "with the fixed scale of the others in place of the norm and of lambda annealing",
+    "center": "without bias, so that every technique is angles and lengths to centers alone",
+    "l-softmax": "without lambda annealing",
+    "normface": "with the fixed scale of the others in place of a learned one",
+    "dynamic-arcface": "with one center a class",
+    **dict.fromkeys(("sphereface", "focal-sphereface", "hm-sphereface", "sv-sphereface"), FIXED_SCALE),
 }
 """Where the fit is more than a number: the published loss and what differs."""
 
@@ -47,14 +110,20 @@ def fitting_scale(num_classes: int, spacing: float, probability: float = 0.99) -
     return min(64.0, odds / (1.0 - math.cos(spacing)))
 
 
-def fitted_options(name: str, num_classes: int, embedding_size: int) -> dict[str, Any]:
+def fitted_options(name: str, num_classes: int, embedding_size: int, **chosen: Any) -> dict[str, Any]:
     """Options for the loss ``name`` that fit C classes in D dimensions.
+
+    Args:
+        name: a loss or alias.
+        num_classes, embedding_size: C, D.
+        chosen: options that are settled; they override the fit, and may choose a variant.
 
     Raises:
         UsageError: unknown name.
+        InputError: unknown variant.
     """
-    preset(name)
-    if name not in FITS:
-        raise UsageError(f"The loss {name!r} has no fit yet; give its options. Those that do: {', '.join(FITS)}.")
+    row = preset(name)
     spacing = typical_spacing(num_classes, embedding_size)
-    return FITS[name](spacing, fitting_scale(num_classes, spacing))
+    fit = FITS[row.name](spacing, fitting_scale(num_classes, spacing))
+    used = row.used(chosen)
+    return {**{key: value for key, value in fit.items() if key in used}, **chosen}

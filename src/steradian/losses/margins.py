@@ -1,8 +1,10 @@
 """The margin dial f(m, theta): target angle -> target logit (as a cosine, before the scale).
 
 A margin is one function of the angle with its derivative. Both are pure; `apply` joins them to
-autograd. Angular margins differ only in the target angle phi(theta); `extended_cosine` makes each
-of them non-increasing on all of [0, pi].
+autograd. Angular margins differ only in the target angle phi(theta); ``past_pi`` says how the cosine
+goes on where phi leaves [0, pi]: "extend" (the default) makes each of them fall on all of [0, pi].
+
+The number of a margin may also be a tensor [N, 1], one margin a row: what `adaptive` margins put in.
 """
 
 from __future__ import annotations
@@ -16,10 +18,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from steradian.errors import InputError
-from steradian.losses.angles import angle, extended_cosine, extended_sine, regular
+from steradian.losses.angles import angle, continued_cosine, continued_sine, regular
+from steradian.losses.ranges import in_range, one_of
 
 Gradient = Literal["exact", "detached"]
+PastPi = Literal["extend", "plain", "clamp"]
+PastPiAdditive = Literal["extend", "linear", "base", "plain", "clamp"]
 
 
 @runtime_checkable
@@ -36,7 +40,9 @@ class Margin(Protocol):
 
 
 class _Angular(abc.ABC):
-    """f = extended_cosine(phi(theta)) for a target angle phi that does not decrease."""
+    """f = cos(phi(theta)) for a target angle phi that does not decrease, continued outside of [0, pi]."""
+
+    past_pi: str
 
     @abc.abstractmethod
     def phi(self, theta: Tensor) -> Tensor:
@@ -47,25 +53,37 @@ class _Angular(abc.ABC):
         """dphi/dtheta, at least 0."""
 
     def logit(self, theta: Tensor) -> Tensor:
-        return extended_cosine(self.phi(theta))
+        return continued_cosine(self.phi(theta), self.past_pi)
 
     def derivative(self, theta: Tensor) -> Tensor:
-        return -extended_sine(self.phi(theta)) * self.phi_slope(theta)
+        return -continued_sine(self.phi(theta), self.past_pi) * self.phi_slope(theta)
 
 
-def _in_range(name: str, value: float, low: float, high: float, unit: str) -> None:
-    if not (isinstance(value, int | float) and math.isfinite(value) and low <= value <= high):
-        raise InputError(f"{name} must lie in [{low:g}, {high:g}] ({unit}), but is {value!r}.")
+def _given(margin: float | Tensor, high: float, unit: str) -> None:
+    if not isinstance(margin, Tensor):
+        in_range("margin", margin, 0.0, high, unit)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AdditiveAngle(_Angular):
-    """phi = theta + margin (ArcFace, Deng et al. 2019). ``margin`` in radians, [0, pi]."""
+    """phi = theta + margin (ArcFace, Deng et al. 2019).
 
-    margin: float = 0.5
+    Args:
+        margin: radians, [0, pi]; or a tensor [N, 1].
+        past_pi: beyond theta + margin = pi, "extend": the monotone continuation; "linear":
+            cos(theta) - margin sin(margin), which falls too but jumps down (the ArcFace release);
+            "base": cos(theta), which jumps up; "plain": cos(theta + margin), which turns up again;
+            "clamp": -1.
+        easy_margin: the margin only where cos(theta) > 0, else cos(theta): jumps up at 90 degrees.
+    """
+
+    margin: float | Tensor = 0.5
+    past_pi: PastPiAdditive = "extend"
+    easy_margin: bool = False
 
     def __post_init__(self) -> None:
-        _in_range("margin", self.margin, 0.0, math.pi, "radians")
+        _given(self.margin, math.pi, "radians")
+        one_of("past_pi", self.past_pi, ("extend", "linear", "base", "plain", "clamp"))
 
     def phi(self, theta: Tensor) -> Tensor:
         return theta + self.margin
@@ -73,15 +91,38 @@ class AdditiveAngle(_Angular):
     def phi_slope(self, theta: Tensor) -> Tensor:
         return torch.ones_like(theta)
 
+    def logit(self, theta: Tensor) -> Tensor:
+        inside = super().logit(theta)
+        if self.past_pi in ("linear", "base"):
+            drop = self.margin * _sine(self.margin) if self.past_pi == "linear" else 0.0
+            inside = torch.where(theta + self.margin > torch.pi, torch.cos(theta) - drop, inside)
+        return torch.where(theta < torch.pi / 2, inside, torch.cos(theta)) if self.easy_margin else inside
+
+    def derivative(self, theta: Tensor) -> Tensor:
+        inside = super().derivative(theta)
+        if self.past_pi in ("linear", "base"):
+            inside = torch.where(theta + self.margin > torch.pi, -torch.sin(theta), inside)
+        return torch.where(theta < torch.pi / 2, inside, -torch.sin(theta)) if self.easy_margin else inside
+
+
+def _sine(margin: float | Tensor) -> float | Tensor:
+    return torch.sin(margin) if isinstance(margin, Tensor) else math.sin(margin)
+
 
 @dataclass(frozen=True)
 class Multiplicative(_Angular):
-    """phi = margin * theta (A-Softmax / SphereFace, Liu et al. 2017). ``margin`` is a factor in [1, 16]."""
+    """phi = margin * theta (A-Softmax / SphereFace, Liu et al. 2017). ``margin`` is a factor in [1, 16].
+
+    With "extend" this is psi(theta) = (-1)^k cos(margin theta) - 2k for any real margin; "clamp" is
+    SphereFace-R v1, cos(min(margin theta, pi)); "plain" turns up beyond theta = pi / margin.
+    """
 
     margin: float = 4.0
+    past_pi: PastPi = "extend"
 
     def __post_init__(self) -> None:
-        _in_range("margin", self.margin, 1.0, 16.0, "a factor on the angle")
+        in_range("margin", self.margin, 1.0, 16.0, "a factor on the angle")
+        one_of("past_pi", self.past_pi, ("extend", "plain", "clamp"))
 
     def phi(self, theta: Tensor) -> Tensor:
         return self.margin * theta
@@ -102,10 +143,12 @@ class SphereThenArc(_Angular):
 
     m_s: float = 2.0
     m_a: float = 0.4
+    past_pi: PastPi = "extend"
 
     def __post_init__(self) -> None:
-        _in_range("m_s", self.m_s, 1.0, 1e6, "a factor on the angle")
-        _in_range("m_a", self.m_a, 0.0, 1e6, "radians")
+        in_range("m_s", self.m_s, 1.0, 1e6, "a factor on the angle")
+        in_range("m_a", self.m_a, 0.0, 1e6, "radians")
+        one_of("past_pi", self.past_pi, ("extend", "plain", "clamp"))
 
     def phi(self, theta: Tensor) -> Tensor:
         return theta + ((self.m_s - 1.0) * theta).clamp(max=self.m_a)
@@ -116,16 +159,51 @@ class SphereThenArc(_Angular):
 
 
 @dataclass(frozen=True)
-class AdditiveCosine:
-    """f = cos(theta) - margin (AM-Softmax, Wang et al. 2018; CosFace, Wang et al. 2018). [0, 2]."""
+class Combined(_Angular):
+    """f = cos(m1 theta + m2) - m3 (the combined margin of ArcFace, Deng et al. 2019).
 
-    margin: float = 0.35
+    ``m1`` is a factor in [0.1, 16], ``m2`` an angle in radians, [0, pi], ``m3`` a cosine, [0, 2].
+    """
+
+    m1: float = 1.0
+    m2: float = 0.3
+    m3: float = 0.2
+    past_pi: PastPi = "extend"
 
     def __post_init__(self) -> None:
-        _in_range("margin", self.margin, 0.0, 2.0, "of a cosine")
+        in_range("m1", self.m1, 0.1, 16.0, "a factor on the angle")
+        in_range("m2", self.m2, 0.0, math.pi, "radians")
+        in_range("m3", self.m3, 0.0, 2.0, "of a cosine")
+        one_of("past_pi", self.past_pi, ("extend", "plain", "clamp"))
+
+    def phi(self, theta: Tensor) -> Tensor:
+        return self.m1 * theta + self.m2
+
+    def phi_slope(self, theta: Tensor) -> Tensor:
+        return torch.full_like(theta, self.m1)
 
     def logit(self, theta: Tensor) -> Tensor:
-        return torch.cos(theta) - self.margin
+        return super().logit(theta) - self.m3
+
+
+@dataclass(frozen=True, eq=False)
+class AdditiveCosine:
+    """f = cos(theta) - margin (AM-Softmax, Wang et al. 2018; CosFace, Wang et al. 2018).
+
+    Args:
+        margin: of a cosine, [0, 2]; or a tensor [N, 1].
+        easy_margin: the margin only where cos(theta) > 0, else cos(theta): jumps up at 90 degrees.
+    """
+
+    margin: float | Tensor = 0.35
+    easy_margin: bool = False
+
+    def __post_init__(self) -> None:
+        _given(self.margin, 2.0, "of a cosine")
+
+    def logit(self, theta: Tensor) -> Tensor:
+        cosine = torch.cos(theta)
+        return torch.where(cosine > 0.0, cosine - self.margin, cosine) if self.easy_margin else cosine - self.margin
 
     def derivative(self, theta: Tensor) -> Tensor:
         return -torch.sin(theta)
@@ -148,7 +226,9 @@ class _MarginFunction(torch.autograd.Function):
         return grad_outputs[0] * slope, None
 
 
-def apply(margin: Margin, cosine: Tensor, *, gradient: Gradient = "exact", strength: float = 1.0) -> Tensor:
+def apply(
+    margin: Margin, cosine: Tensor, *, gradient: Gradient = "exact", strength: float = 1.0, learned: bool = False
+) -> Tensor:
     """The target logit of ``cosine`` under ``margin``, differentiable.
 
     Args:
@@ -158,10 +238,15 @@ def apply(margin: Margin, cosine: Tensor, *, gradient: Gradient = "exact", stren
             called characteristic gradient detachment).
         strength: r in [0, 1] blends cos + r (f - cos). It ramps any margin in, and it is A-Softmax's
             annealing (lambda cos + f) / (1 + lambda) with r = 1 / (1 + lambda).
+        learned: the margin's own numbers need a gradient too (MagFace's depend on the norm).
     """
     if gradient == "detached":
         with torch.no_grad():
             shift = strength * (margin.logit(angle(cosine)) - cosine)
         return cosine + shift
     target: Tensor = _MarginFunction.apply(cosine, margin)
+    if learned:
+        # df/dm at a fixed angle; _MarginFunction has seen the cosine only.
+        own = margin.logit(angle(cosine.detach()))
+        target = target + (own - own.detach())
     return target if strength == 1.0 else cosine + strength * (target - cosine)

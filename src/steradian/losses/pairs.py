@@ -1,4 +1,4 @@
-"""Losses of pairs and triplets, by B x B matrix and reductions: triplets are never enumerated.
+"""Losses of pairs and triplets by distance, by B x B matrix and reductions: triplets are never enumerated.
 
 Distances are Euclidean between unit vectors, in [0, 2], unless ``normalize`` is turned off
 (system B compares raw embeddings). These losses have no class centers.
@@ -10,61 +10,24 @@ import math
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional
 
 from steradian.errors import InputError
-from steradian.losses.checks import check_batch
-from steradian.losses.head.dense import unit_rows
+from steradian.losses.pair_table import PairLoss, distances, sums_and_counts
+from steradian.losses.ranges import in_range, one_of
+from steradian.losses.softplus import softplus
 
-Mining = Literal["batch-hard", "semi-hard", "semi-hard-drop"]
+Mining = Literal["batch-all", "batch-hard", "semi-hard", "semi-hard-drop"]
 Variant = Literal["hadsell", "linear"]
 
 
-def pairwise_distances(vectors: Tensor) -> Tensor:
-    """Euclidean distances [B, B] between the rows of ``vectors`` [B, D].
-
-    Squares below 0 from rounding are 0, and where a distance is 0 its gradient is 0, not infinite.
-    """
-    squares = vectors.square().sum(dim=1)
-    squared = squares[:, None] + squares[None, :] - 2.0 * vectors @ vectors.T
-    rounding = torch.finfo(squared.dtype).eps * (squares[:, None] + squares[None, :])
-    positive = squared.detach() > rounding.detach()
-    return torch.where(positive, squared, torch.ones_like(squared)).sqrt() * positive
-
-
-def _check_margin(margin: float) -> None:
-    if not (isinstance(margin, int | float) and math.isfinite(margin) and margin >= 0.0):
-        raise InputError(f"margin must be a distance of at least 0, but is {margin!r}.")
-
-
-class _PairLoss(nn.Module):
-    """What the losses of pairs share: prepared distances and the masks of same and different classes."""
-
-    def __init__(self, *, margin: float, normalize: bool) -> None:
-        super().__init__()
-        _check_margin(margin)
-        self.margin = margin
-        self.normalize = normalize
-
-    def _distances(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Distances [B, B], and the masks [B, B] of positive pairs (self excluded) and negative pairs."""
-        check_batch(embeddings, labels, None, None)
-        if embeddings.dtype in (torch.float16, torch.bfloat16):
-            embeddings = embeddings.float()
-        vectors = unit_rows(embeddings) if self.normalize else embeddings
-        same = labels[:, None] == labels[None, :]
-        own = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-        return pairwise_distances(vectors), same & ~own, ~same
-
-    def extra_repr(self) -> str:
-        return f"margin={self.margin}, normalize={self.normalize}"
-
-
-class TripletLoss(_PairLoss):
+class TripletLoss(PairLoss):
     """[d(a, p) - d(a, n) + margin]_+ with the triplets chosen inside the batch.
 
     ``mining`` chooses them:
 
+    * "batch-all": every triplet; mean over those with a loss above 0 (Hermans et al. 2017).
     * "batch-hard": per anchor the farthest positive and the nearest negative (Hermans et al. 2017);
       mean over the anchors that have both.
     * "semi-hard": per positive pair the nearest negative farther than the positive and, if there is
@@ -74,70 +37,93 @@ class TripletLoss(_PairLoss):
       those (the rule of pytorch-metric-learning's semi-hard miner, with the nearest negative).
 
     A batch without a usable triplet has loss 0 and gradient 0.
+
+    Args:
+        margin: a distance, at least 0; or "soft" for softplus(d(a, p) - d(a, n)), which never quite ends.
+        mining: see above; "soft" with "batch-all" is the mean over all triplets, "semi-hard-drop" needs a number.
+        normalize: compare unit vectors.
     """
 
-    def __init__(self, *, margin: float = 0.2, mining: Mining = "semi-hard", normalize: bool = True) -> None:
-        super().__init__(margin=margin, normalize=normalize)
-        rules = {
-            "batch-hard": _batch_hard,
-            "semi-hard": _semi_hard,
-            "semi-hard-drop": _semi_hard_drop,
-        }
-        if mining not in rules:
-            raise InputError(f"mining must be one of {', '.join(rules)}, but is {mining!r}.")
-        self.mining = mining
-        self._rule = rules[mining]
+    def __init__(
+        self, *, margin: float | Literal["soft"] = 0.2, mining: Mining = "semi-hard", normalize: bool = True
+    ) -> None:
+        super().__init__(normalize=normalize)
+        one_of("mining", mining, ("batch-all", "batch-hard", "semi-hard", "semi-hard-drop"))
+        if margin == "soft":
+            if mining == "semi-hard-drop":
+                raise InputError("mining='semi-hard-drop' compares with the margin: give a number, not 'soft'.")
+        else:
+            in_range("margin", margin, 0.0, math.inf, "a distance, or 'soft'")
+        self.margin, self.mining = margin, mining
+        self.soft, self.width = margin == "soft", 0.0 if margin == "soft" else margin
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Scalar loss from embeddings [B, D] and int64 labels [B]."""
-        with torch.autocast(embeddings.device.type, enabled=False):
-            distance, positive, negative = self._distances(embeddings, labels)
-            return self._rule(distance, positive, negative, self.margin)
+    def compare(self, anchors: Tensor, vectors: Tensor) -> Tensor:
+        return distances(anchors, vectors)
+
+    def entries_per_row(self, count: int) -> int:
+        return count**2 if self.soft and self.mining == "batch-all" else count
+
+    def statistics(self, values: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        if self.mining == "batch-all":
+            return self._batch_all(values, positive, negative)
+        if self.mining == "batch-hard":
+            return self._batch_hard(values, positive, negative)
+        nearest, found = _semi_hard_negatives(values, negative)
+        if self.mining == "semi-hard":
+            usable = positive & negative.any(dim=1, keepdim=True)
+            gap = values - torch.where(usable, nearest, torch.zeros_like(nearest))
+            return sums_and_counts(self._hinge(gap), usable)
+        gap = values - torch.where(found, nearest, torch.zeros_like(nearest))
+        return sums_and_counts(gap + self.width, positive & found & (gap >= -self.width))
+
+    def active_share(self, embeddings: Tensor, labels: Tensor) -> float:
+        """Share of all triplets of the batch with a loss above 0, for a numeric margin; NaN without triplets."""
+        whole = TripletLoss(margin=self.margin, mining="batch-all", normalize=self.normalize)
+        same = labels[:, None] == labels[None, :]
+        triplets = ((same.sum(dim=1) - 1) * (~same).sum(dim=1)).sum()
+        return float(whole.table(embeddings, labels)[:, 1].sum() / triplets)
+
+    def _hinge(self, gap: Tensor) -> Tensor:
+        return softplus(gap) if self.soft else (gap + self.width).clamp(min=0.0)
+
+    def _batch_hard(self, values: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        farthest = torch.where(positive, values, -math.inf).amax(dim=1)
+        nearest = torch.where(negative, values, math.inf).amin(dim=1)
+        usable = positive.any(dim=1) & negative.any(dim=1)
+        gap = torch.where(usable, farthest, 0.0) - torch.where(usable, nearest, 0.0)
+        return sums_and_counts(self._hinge(gap)[:, None], usable[:, None])
+
+    def _batch_all(self, values: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        if self.soft:
+            gap = values[:, :, None] - values[:, None, :]
+            valid = positive[:, :, None] & negative[:, None, :]
+            return sums_and_counts(softplus(gap).flatten(1), valid.flatten(1))
+        # Negatives in order of distance: those nearer than d(a, p) + margin are a prefix; its sum is a cumulative sum.
+        ordered = torch.where(negative, values, math.inf).sort(dim=1).values
+        reach = values + self.width
+        below = torch.searchsorted(ordered.detach(), reach.detach()) * positive
+        finite = torch.where(ordered.isfinite(), ordered, torch.zeros_like(ordered))
+        prefix = functional.pad(finite.cumsum(dim=1), (1, 0)).gather(1, below)
+        return torch.stack([(below * reach - prefix).sum(dim=1), below.sum(dim=1).to(values.dtype)], dim=1)
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, mining={self.mining}"
+        return f"margin={self.margin}, mining={self.mining}, {super().extra_repr()}"
 
 
-def _mean_where(values: Tensor, chosen: Tensor) -> Tensor:
-    """The mean of ``values`` where ``chosen``, and 0 (with zero gradient) where nothing is."""
-    return torch.where(chosen, values, torch.zeros_like(values)).sum() / chosen.sum().clamp(min=1)
-
-
-def _batch_hard(distance: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
-    farthest = torch.where(positive, distance, -math.inf).amax(dim=1)
-    nearest = torch.where(negative, distance, math.inf).amin(dim=1)
-    usable = positive.any(dim=1) & negative.any(dim=1)
-    gap = torch.where(usable, farthest, 0.0) - torch.where(usable, nearest, 0.0)
-    return _mean_where((gap + margin).clamp(min=0.0), usable)
-
-
-def _semi_hard_negatives(distance: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
-    """For each pair (a, p), [B, B]: the smallest d(a, n) above d(a, p), and whether there is one.
+def _semi_hard_negatives(values: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
+    """For each pair (a, p), [b, B]: the smallest d(a, n) above d(a, p), and whether there is one.
 
     Where there is none the distance is that of the farthest negative. Rows without negatives hold
     +inf and False.
     """
-    ordered = torch.where(negative, distance, math.inf).sort(dim=1).values
+    ordered = torch.where(negative, values, math.inf).sort(dim=1).values
     count = negative.sum(dim=1, keepdim=True)
-    place = torch.searchsorted(ordered.detach(), distance.detach(), right=True)
+    place = torch.searchsorted(ordered.detach(), values.detach(), right=True)
     found = place < count
     return ordered.gather(1, torch.where(found, place, (count - 1).clamp(min=0))), found
 
 
-def _semi_hard(distance: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
-    nearest, _ = _semi_hard_negatives(distance, negative)
-    usable = positive & negative.any(dim=1, keepdim=True)
-    gap = distance - torch.where(usable, nearest, torch.zeros_like(nearest))
-    return _mean_where((gap + margin).clamp(min=0.0), usable)
-
-
-def _semi_hard_drop(distance: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
-    nearest, found = _semi_hard_negatives(distance, negative)
-    gap = distance - torch.where(found, nearest, torch.zeros_like(nearest))
-    return _mean_where(gap + margin, positive & found & (gap >= -margin))
-
-
-class ContrastiveLoss(_PairLoss):
+class ContrastiveLoss(PairLoss):
     """Pulls pairs of one class together and pushes other pairs beyond ``margin``.
 
     ``variant`` is the definition:
@@ -146,23 +132,34 @@ class ContrastiveLoss(_PairLoss):
       (Hadsell et al. 2006).
     * "linear": d for positives, [margin - d]_+ for negatives, each averaged over its pairs that are
       not 0, then added (pytorch-metric-learning's definition).
+
+    Args:
+        margin: a distance, at least 0.
+        variant: see above.
+        normalize: compare unit vectors.
     """
 
     def __init__(self, *, margin: float = 1.0, variant: Variant = "hadsell", normalize: bool = True) -> None:
-        super().__init__(margin=margin, normalize=normalize)
-        if variant not in ("hadsell", "linear"):
-            raise InputError(f"variant must be 'hadsell' or 'linear', but is {variant!r}.")
-        self.variant = variant
+        super().__init__(normalize=normalize)
+        in_range("margin", margin, 0.0, math.inf, "a distance")
+        one_of("variant", variant, ("hadsell", "linear"))
+        self.margin, self.variant = margin, variant
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Scalar loss from embeddings [B, D] and int64 labels [B]."""
-        with torch.autocast(embeddings.device.type, enabled=False):
-            distance, positive, negative = self._distances(embeddings, labels)
-            short = (self.margin - distance).clamp(min=0.0)
-            if self.variant == "linear":
-                return _mean_where(distance, positive & (distance > 0)) + _mean_where(short, negative & (short > 0))
-            pairs = torch.where(positive, distance.square(), torch.where(negative, short.square(), 0.0))
-            return 0.5 * _mean_where(pairs, positive | negative)
+    def compare(self, anchors: Tensor, vectors: Tensor) -> Tensor:
+        return distances(anchors, vectors)
+
+    def statistics(self, values: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        short = (self.margin - values).clamp(min=0.0)
+        if self.variant == "linear":
+            near, far = positive & (values > 0), negative & (short > 0)
+            return torch.cat([sums_and_counts(values, near), sums_and_counts(short, far)], dim=1)
+        terms = 0.5 * torch.where(positive, values, short).square()
+        return sums_and_counts(terms, positive | negative)
+
+    def reduce(self, table: Tensor) -> Tensor:
+        if self.variant == "linear":
+            return super().reduce(table[:, :2]) + super().reduce(table[:, 2:])
+        return super().reduce(table)
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, variant={self.variant}"
+        return f"margin={self.margin}, variant={self.variant}, {super().extra_repr()}"

@@ -68,6 +68,14 @@ def build_head(name: str, num_classes: int, embedding_size: int, options: Mappin
     return loss if hasattr(loss, "logits") else ClassMeanHead(loss, num_classes, embedding_size)
 
 
+def class_centers(head: nn.Module) -> Tensor:
+    """One center a class, [C, D], detached: the mean direction of the sub-centers where there are several."""
+    weight = as_head(head).weight.detach()
+    if isinstance(head, losses.ClassCenters) and head.subcenters > 1:
+        return unit_rows(weight).view(head.num_classes, head.subcenters, -1).mean(dim=1)
+    return weight
+
+
 def as_head(module: nn.Module) -> Head:
     """The module seen as a `Head`, for type checkers."""
     return cast("Head", module)

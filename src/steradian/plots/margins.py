@@ -9,10 +9,19 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from steradian.losses import MarginSoftmaxLoss
+from steradian.losses import AdaptiveMargin, MarginSoftmaxLoss
 from steradian.plots.theme import LIGHT, Theme, legend, own_axes
+
+
+def target_logit(loss: MarginSoftmaxLoss, theta: Tensor) -> Tensor:
+    """f(m, theta) of a typical row at ``theta`` [T] radians, in units of a cosine."""
+    if loss.margin is None:
+        return torch.cos(theta)
+    margin = loss.margin.typical() if isinstance(loss.margin, AdaptiveMargin) else loss.margin
+    return margin.logit(theta)
+
 
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 
@@ -38,8 +47,7 @@ class TargetLogitDisplay:
         curves = {}
         for name, loss in losses.items():
             if isinstance(loss, MarginSoftmaxLoss):
-                curve = torch.cos(theta) if loss.margin is None else loss.margin.logit(theta)
-                curves[name] = curve.numpy()
+                curves[name] = target_logit(loss, theta).numpy()
         return cls(theta.numpy(), curves, tuple(losses))
 
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> TargetLogitDisplay:

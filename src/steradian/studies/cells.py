@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from steradian.errors import StorageError
 from steradian.files import atomic_file, explained, read_json, write_json
+from steradian.models.heads import class_centers
 from steradian.studies.measurement import Measured, embed_pixels, measure
 from steradian.training.checkpoint import FOLDER as CHECKPOINTS
 from steradian.training.recipe import Recipe
@@ -103,7 +104,7 @@ def _save_embeddings(
     trained: Trained,
     measured: Measured,
 ) -> None:
-    centers = trained.model.as_head.weight.detach().cpu().numpy()
+    centers = class_centers(trained.model.head).cpu().numpy()
     arrays: dict[str, Any] = {"raw": raw, "labels": labels, "predictions": predictions, "centers": centers}
     arrays |= {f"right.{key}": value for key, value in measured.right.items()}
     with atomic_file(folder / EMBEDDINGS) as temporary, temporary.open("wb") as file:

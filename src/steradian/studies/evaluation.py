@@ -17,6 +17,7 @@ from steradian.data.pixels import PixelSet, load_pixels, no_progress, with_label
 from steradian.data.pixels import Progress as DataProgress
 from steradian.errors import DataError, UsageError
 from steradian.files import write_json, write_text
+from steradian.models.heads import class_centers
 from steradian.models.recognizer import Recognizer
 from steradian.plots import AnglesDisplay, ConfusionDisplay, EmbeddingDisplay, HistoryDisplay, SphereDisplay
 from steradian.plots.report import Block, Cell, Figure, Report, Section, Spheres, Table, facts
@@ -195,7 +196,7 @@ def _numbers(evaluated: Evaluated) -> Table:
 
 def _pictures(evaluated: Evaluated) -> list[Block]:
     test, spec = evaluated.test, evaluated.model.spec
-    centers = evaluated.model.as_head.weight.detach().cpu().numpy()
+    centers = class_centers(evaluated.model.head).cpu().numpy()
     blocks: list[Block] = []
     if spec.embedding_size == 2:
         flat_display = EmbeddingDisplay.from_embeddings(test.raw, test.labels, spec.classes, centers)

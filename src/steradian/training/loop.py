@@ -109,6 +109,7 @@ def train_step(
     with _autocast(settings, images.device):
         features = model.encoder(images)
         embeddings = model.neck(features)
+    _demand_finite(float(embeddings.detach().sum()), "embedding", state, train, batch, embeddings)
     loss = head(embeddings, labels)
     value = float(loss.detach())
     objective = loss

@@ -22,7 +22,7 @@ from steradian.data.sampling import steps_per_epoch
 from steradian.data.splits import Splits, make_splits
 from steradian.data.views import RandomView
 from steradian.errors import DataError, InputError, UsageError
-from steradian.losses import fitted_options
+from steradian.losses import fitted_options, preset
 from steradian.models import artifact
 from steradian.models.encoders import SMALL_UP_TO, check_encoder, default_encoder
 from steradian.models.recognizer import ModelSpec, Recognizer
@@ -117,12 +117,15 @@ def model_spec(recipe: Recipe, prepared: Prepared) -> ModelSpec:
     pixels = prepared.pixels
     encoder = recipe.encoder if recipe.encoder is not None else default_encoder(pixels.size)
     check_encoder(encoder)
-    fitted = fitted_options(recipe.loss.name, len(pixels.classes), recipe.embedding_size)
+    options = fitted_options(recipe.loss.name, len(pixels.classes), recipe.embedding_size, **recipe.loss.options)
+    if "class_counts" in preset(recipe.loss.name).options() and options.get("class_counts") is None:
+        trained = pixels.labels[prepared.splits.train]
+        options["class_counts"] = np.bincount(trained, minlength=len(pixels.classes)).tolist()
     return ModelSpec(
         encoder=encoder,
         embedding_size=recipe.embedding_size,
         loss=recipe.loss.name,
-        loss_options={**fitted, **recipe.loss.options},
+        loss_options=options,
         classes=pixels.classes,
         preprocessing=prepared.preprocessing,
     )

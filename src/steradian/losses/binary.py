@@ -1,0 +1,204 @@
+"""Losses with one yes-or-no question a class: sigmoid cross-entropy, SphereFace2, UniFace."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from steradian.errors import InputError
+from steradian.losses.centers import ClassCenters
+from steradian.losses.checks import check_embeddings
+from steradian.losses.ranges import in_range, one_of
+from steradian.losses.softplus import softplus
+
+
+class _OneVersusRest(ClassCenters):
+    """Logits whose sigmoid is the probability that the class is there, each on its own.
+
+    Attributes:
+        thresholds: [C] buffer of probabilities, 0.5 at first, that `predict` compares with.
+    """
+
+    thresholds: Tensor
+
+    def __init__(self, num_classes: int, embedding_size: int) -> None:
+        super().__init__(num_classes, embedding_size)
+        self.register_buffer("thresholds", torch.full((num_classes,), 0.5))
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Margin-free logits [N, C]."""
+        raise NotImplementedError
+
+    def probabilities(self, embeddings: Tensor) -> Tensor:
+        """sigmoid(logits), [N, C]: they need not add up to 1."""
+        return torch.sigmoid(self.logits(embeddings))
+
+    def predict(self, embeddings: Tensor) -> Tensor:
+        """Which classes are there: bool [N, C], probabilities at or above ``thresholds``."""
+        return self.probabilities(embeddings) >= self.thresholds
+
+
+class SigmoidLoss(_OneVersusRest):
+    """mean over rows and classes of -[y log p + (1 - y) log(1 - p)], p = sigmoid(W_j x + b_j).
+
+    For several labels an image, or none; labels are int64 [N] (one class a row) or multi-hot [N, C].
+
+    Args:
+        num_classes, embedding_size: C, D.
+        label_smoothing: e in [0, 1): targets 1 and 0 become 1 - e / 2 and e / 2.
+    """
+
+    def __init__(self, num_classes: int, embedding_size: int, label_smoothing: float = 0.0) -> None:
+        super().__init__(num_classes, embedding_size)
+        in_range("label_smoothing", label_smoothing, 0.0, 0.999, "a share")
+        self.label_smoothing = label_smoothing
+        self.bias = nn.Parameter(torch.zeros(num_classes))
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Scalar loss from raw embeddings [N, D] and labels [N] or [N, C] of zeros and ones."""
+        with torch.autocast(embeddings.device.type, enabled=False):
+            embeddings = self.full_precision(embeddings)
+            targets = self._multi_hot(embeddings, labels)
+            if self.training:
+                targets = targets * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
+            return functional.binary_cross_entropy_with_logits(self.logits(embeddings), targets)
+
+    def _multi_hot(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        if labels.ndim == 1:
+            self.check(embeddings, labels)
+            return functional.one_hot(labels, self.num_classes).to(embeddings.dtype)
+        check_embeddings(embeddings, self.embedding_size)
+        wanted = (len(embeddings), self.num_classes)
+        if labels.shape != wanted:
+            raise InputError(f"multi-hot labels must be {list(wanted)}, but came as {list(labels.shape)}.")
+        targets = labels.to(embeddings.dtype)
+        if targets.device.type == "cpu" and not bool(((targets == 0) | (targets == 1)).all()):
+            row = int(torch.nonzero(((targets != 0) & (targets != 1)).any(dim=1))[0])
+            raise InputError(f"multi-hot labels must be zeros and ones, but row {row} holds something else.")
+        return targets
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return functional.linear(self.full_precision(embeddings), self.weight, self.bias)
+
+
+class SphereFace2Loss(_OneVersusRest):
+    """C binary classifiers on the sphere (SphereFace2, type C; Wen et al. 2022).
+
+    With g(c) = 2 ((c + 1) / 2)^t - 1, target logit s (g(c_y) - margin) + b, others s (g(c_j) + margin) + b, and
+
+        L = loss_weight / s * mean_i [ alpha softplus(-z_iy) + (1 - alpha) sum_{j != y} softplus(z_ij) ].
+
+    Args:
+        num_classes, embedding_size: C, D.
+        margin: [0, 2], of g. scale: s (the paper's r). t: exponent, [1, 10]. alpha: weight of the target, (0, 1).
+        loss_weight: the paper's lambda, a factor on the whole.
+
+    Attributes:
+        bias: the shared b, started at the value that minimizes the loss at cosine 0.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        embedding_size: int,
+        margin: float = 0.4,
+        scale: float = 40.0,
+        t: float = 3.0,
+        alpha: float = 0.7,
+        loss_weight: float = 50.0,
+    ) -> None:
+        super().__init__(num_classes, embedding_size)
+        in_range("margin", margin, 0.0, 2.0, "of the score")
+        in_range("scale", scale, 1e-6, 1e6, "of the logits")
+        in_range("t", t, 1.0, 10.0, "an exponent")
+        in_range("alpha", alpha, 1e-6, 1.0 - 1e-6, "a share")
+        in_range("loss_weight", loss_weight, 1e-6, 1e6, "a factor")
+        self.margin, self.scale, self.t, self.alpha, self.loss_weight = margin, scale, t, alpha, loss_weight
+        self.bias = nn.Parameter(torch.tensor(_least_bias(num_classes, margin, scale, t, alpha)))
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Scalar loss from raw embeddings [N, D] and labels [N]; without margin in eval mode."""
+        self.check(embeddings, labels)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            logits = self.logits(embeddings)
+            own = labels[:, None]
+            target = logits.gather(1, own)
+            shift = self.scale * self.margin if self.training else 0.0
+            others = softplus(logits + shift).scatter(1, own, 0.0).sum(dim=1)
+            rows = self.alpha * softplus(shift - target).squeeze(1) + (1.0 - self.alpha) * others
+            return self.loss_weight / self.scale * rows.mean()
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        with torch.autocast(embeddings.device.type, enabled=False):
+            cosine = self.cosines(embeddings).clamp(-1.0, 1.0)
+            return self.scale * (2.0 * ((cosine + 1.0) / 2.0) ** self.t - 1.0) + self.bias
+
+
+def _least_bias(num_classes: int, margin: float, scale: float, t: float, alpha: float) -> float:
+    """The b at which the loss of cosine 0 everywhere has slope 0 (the release's closed form)."""
+    if num_classes < 2:
+        return 0.0
+    z = alpha / ((1.0 - alpha) * (num_classes - 1))
+    score = 2.0 * math.pow(0.5, t) - 1.0
+    own, other = scale * (score - margin), scale * (score + margin)
+    gap = own - other
+    root = math.sqrt((1.0 - z) ** 2 + 4.0 * z * math.exp(gap))
+    if z <= 1.0:
+        return math.log(2.0 * z) - other - math.log(1.0 - z + root)
+    # 1 - z + root, without the cancellation: (root^2 - (1 - z)^2) / (root - (1 - z)).
+    return math.log(0.5 * (root - (1.0 - z))) - other - gap
+
+
+class UniFaceLoss(_OneVersusRest):
+    """One threshold b for all classes and all images (UniFace, Zhou et al. 2023).
+
+    L = mean_i [ softplus(b - s (c_y - margin)) + negative_weight sum_{j != y} softplus(s c_j - b) ].
+
+    The release clamps exponents to [-s, s]; softplus needs no such guard, and the loss does not saturate.
+
+    Args:
+        num_classes, embedding_size: C, D.
+        margin: [0, 2], of a cosine. scale: s. negative_weight: the paper's l.
+        sampling_rate: the paper's r, share of classes per step; it sets the first b = ln(10 r C).
+        variant: "shared" (USS / UCE) learns one b, "per-class" (the BCE baseline) one for each class.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        embedding_size: int,
+        margin: float = 0.4,
+        scale: float = 64.0,
+        negative_weight: float = 1.0,
+        sampling_rate: float = 1.0,
+        variant: Literal["shared", "per-class"] = "shared",
+    ) -> None:
+        super().__init__(num_classes, embedding_size)
+        in_range("margin", margin, 0.0, 2.0, "of a cosine")
+        in_range("scale", scale, 1e-6, 1e6, "of the logits")
+        in_range("negative_weight", negative_weight, 0.0, 1e6, "a weight")
+        in_range("sampling_rate", sampling_rate, 1e-9, 1.0, "a share")
+        one_of("variant", variant, ("shared", "per-class"))
+        self.margin, self.scale, self.negative_weight = margin, scale, negative_weight
+        start = math.log(10.0 * sampling_rate * num_classes)
+        self.bias = nn.Parameter(torch.full((1 if variant == "shared" else num_classes,), start))
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Scalar loss from raw embeddings [N, D] and labels [N]; without margin in eval mode."""
+        self.check(embeddings, labels)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            logits = self.logits(embeddings)
+            own = labels[:, None]
+            shift = self.scale * self.margin if self.training else 0.0
+            target = logits.gather(1, own).squeeze(1) - shift
+            others = softplus(logits).scatter(1, own, 0.0).sum(dim=1)
+            return (softplus(-target) + self.negative_weight * others).mean()
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return self.scale * self.cosines(embeddings) - self.bias

@@ -1,0 +1,54 @@
+"""Circle loss with class centers: each similarity has a weight of its own, by how far it is from its goal."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from steradian.losses.centers import ClassCenters
+from steradian.losses.ranges import in_range
+
+
+def circle_logits(cosine: Tensor, margin: float, gamma: float) -> tuple[Tensor, Tensor]:
+    """gamma a (c - delta) of cosines taken as positives, and taken as negatives (Sun et al. 2020).
+
+    Positives: a = [1 + margin - c]_+, delta = 1 - margin. Negatives: a = [c + margin]_+, delta = margin. The weights a
+    carry no gradient.
+    """
+    still = cosine.detach()
+    positive = gamma * (1.0 + margin - still).clamp(min=0.0) * (cosine - 1.0 + margin)
+    negative = gamma * (still + margin).clamp(min=0.0) * (cosine - margin)
+    return positive, negative
+
+
+class CircleLoss(ClassCenters):
+    """Softmax cross-entropy over z_y = gamma a_p (c_y - 1 + margin) and z_j = gamma a_n (c_j - margin).
+
+    Args:
+        num_classes, embedding_size: C, D.
+        margin: relaxation, [0, 1]. The paper has 0.25 for faces and re-identification, 0.4 for fine-grained.
+        gamma: scale; 256 for faces, 128 for re-identification, 80 for fine-grained.
+    """
+
+    def __init__(self, num_classes: int, embedding_size: int, margin: float = 0.25, gamma: float = 256.0) -> None:
+        super().__init__(num_classes, embedding_size)
+        in_range("margin", margin, 0.0, 1.0, "of a cosine")
+        in_range("gamma", gamma, 1e-6, 1e6, "a scale")
+        self.margin, self.gamma = margin, gamma
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Scalar loss from raw embeddings [N, D] and labels [N]; plain cross-entropy in eval mode."""
+        self.check(embeddings, labels)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            if not self.training:
+                return functional.cross_entropy(self.logits(embeddings), labels)
+            cosine, own = self.cosines(embeddings), labels[:, None]
+            positive, _ = circle_logits(cosine.gather(1, own), self.margin, self.gamma)
+            _, negative = circle_logits(cosine, self.margin, self.gamma)
+            return functional.cross_entropy(negative.scatter(1, own, positive), labels)
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """gamma * cos(theta), [N, C]."""
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return self.gamma * self.cosines(embeddings)

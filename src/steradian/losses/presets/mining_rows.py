@@ -1,0 +1,114 @@
+"""Softmax that looks at hard images (weighting) or at wrong classes that win (emphasis), with any margin."""
+
+from __future__ import annotations
+
+from steradian.losses.emphasis import MisclassifiedVectors, SupportVectors
+from steradian.losses.margins import AdditiveAngle, AdditiveCosine
+from steradian.losses.presets.margin_rows import COMMON, MARGIN_ROWS
+from steradian.losses.presets.rows import MarginSoftmaxPreset
+from steradian.losses.weighting import Focal, HardMining
+
+_BASES = {row.name: row for row in MARGIN_ROWS if row.name in ("sphereface", "cosface", "arcface")}
+_WANG = "Wang et al., SV-Softmax (naive mining + margin)"
+
+
+def _mined(prefix: str, weighting: type, words: str, sensible: str, base: MarginSoftmaxPreset) -> MarginSoftmaxPreset:
+    """A weighting on top of the row ``base``: same dials, same settings."""
+    return MarginSoftmaxPreset(
+        name=f"{prefix}-{base.name}",
+        formula=f"{words} of -log p_y, with {base.formula}",
+        paper=_WANG,
+        year=2018,
+        sensible=f"{sensible}; else as {base.name}",
+        advice="Mining and margin side by side, each unaware of the other: the baseline that SV-X improves on.",
+        dials={**base.dials, "weighting": weighting},
+        settings={**base.settings, **({} if base.name == "sphereface" else {"scale": 30.0})},
+    )
+
+
+MINING_ROWS = (
+    MarginSoftmaxPreset(
+        name="focal",
+        formula="mean (1 - p_y)^γ·(-log p_y), with s·cos(θ_j)",
+        paper="Lin et al., Focal Loss",
+        year=2017,
+        sensible="gamma 0.5..3",
+        advice="Easy images count less. No alpha; divides by N; the gradient flows through the weight too.",
+        dials={"weighting": Focal},
+        settings={"scale": 30.0, "subcenters": 1, "label_smoothing": 0.0},
+    ),
+    MarginSoftmaxPreset(
+        name="hm-softmax",
+        formula="mean of the max(1, int(keep·N)) highest -log p_y, with s·cos(θ_j)",
+        paper="Shrivastava et al., Online Hard Example Mining",
+        year=2016,
+        sensible="keep 0.5..0.95",
+        advice="The easiest images of each batch are left out.",
+        dials={"weighting": HardMining},
+        settings={"scale": 30.0, "subcenters": 1, "label_smoothing": 0.0},
+    ),
+    *(_mined("focal", Focal, "focal", "gamma 0.5..3", base) for base in _BASES.values()),
+    *(_mined("hm", HardMining, "hardest", "keep 0.5..0.95", base) for base in _BASES.values()),
+    MarginSoftmaxPreset(
+        name="sv-softmax",
+        formula="s·cos(θ_y), wrong classes with c_k > c_y: s·(t·c_k + t - 1)",
+        paper="Wang et al., Support Vector Guided Softmax Loss (arXiv 1812.11317)",
+        year=2018,
+        sensible="t 1.05..1.4; 1 is softmax",
+        advice="Only wrong classes that win are pushed harder. The loss jumps by s·(t-1)·(c_k+1) where c_k = c_y.",
+        dials={"emphasis": SupportVectors},
+        settings={"scale": 30.0, "subcenters": 1, "label_smoothing": 0.0},
+    ),
+    MarginSoftmaxPreset(
+        name="sv-cosface",
+        formula="s·(cos(θ_y) - m), wrong classes that beat it: s·(t·c_k + t - 1)",
+        paper="Wang et al., Support Vector Guided Softmax Loss (SV-X-AM)",
+        year=2018,
+        sensible="t 1.05..1.4, margin as cosface",
+        advice="Margin and mining in one: the margin decides which wrong classes are support vectors.",
+        aliases=("sv-x-am",),
+        dials={"margin": AdditiveCosine, "emphasis": SupportVectors},
+        settings={"scale": 30.0, **COMMON},
+    ),
+    MarginSoftmaxPreset(
+        name="sv-arcface",
+        formula="s·cos(θ_y + m), wrong classes that beat it: s·(t·c_k + t - 1)",
+        paper="Wang et al., Support Vector Guided Softmax Loss (SV-X-Arc)",
+        year=2018,
+        sensible="t 1.05..1.4, margin as arcface",
+        advice="Margin and mining in one: the margin decides which wrong classes are support vectors.",
+        aliases=("sv-x-arc",),
+        dials={"margin": AdditiveAngle, "emphasis": SupportVectors},
+        settings={"scale": 30.0, **COMMON},
+    ),
+    MarginSoftmaxPreset(
+        name="sv-sphereface",
+        formula="|x|·(λ·cos(θ_y) + ψ(m·θ_y))/(1 + λ), wrong classes that beat it: |x|·(t·c_k + t - 1)",
+        paper="Wang et al., Support Vector Guided Softmax Loss (SV-X-A)",
+        year=2018,
+        sensible="t 1.05..1.4, margin as sphereface",
+        advice="Margin and mining in one, on SphereFace as published: norm as scale, λ annealing.",
+        dials={**_BASES["sphereface"].dials, "emphasis": SupportVectors},
+        settings=_BASES["sphereface"].settings,
+    ),
+    MarginSoftmaxPreset(
+        name="mv-cosface",
+        formula="s·(cos(θ_y) - m), wrong classes that beat it: s·((t + 1)·c_k + t), or s·(c_k + t)",
+        paper="Wang et al., Mis-classified Vector Guided Softmax Loss",
+        year=2020,
+        sensible="t 0.05..0.4; 0 is cosface",
+        advice="SV-X with t counted from 0. variant: adaptive, fixed.",
+        dials={"margin": AdditiveCosine, "emphasis": MisclassifiedVectors},
+        settings={"scale": 32.0, **COMMON},
+    ),
+    MarginSoftmaxPreset(
+        name="mv-arcface",
+        formula="s·cos(θ_y + m), wrong classes that beat it: s·((t + 1)·c_k + t), or s·(c_k + t)",
+        paper="Wang et al., Mis-classified Vector Guided Softmax Loss",
+        year=2020,
+        sensible="t 0.05..0.4; 0 is arcface",
+        advice="SV-X with t counted from 0. variant: adaptive, fixed.",
+        dials={"margin": AdditiveAngle, "emphasis": MisclassifiedVectors},
+        settings={"scale": 32.0, **COMMON},
+    ),
+)
