@@ -10,6 +10,7 @@ One small CNN, the same for all; each run is one thread. A second call goes on w
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import time
 from collections import defaultdict
@@ -62,7 +63,7 @@ def encoder(channels: int, pixels: int) -> nn.Sequential:
     """Three convolutions and a linear layer: 64 dimensions."""
     layers: list[nn.Module] = []
     widths = (channels, 16, 32, 64)
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in itertools.pairwise(widths):
         layers += [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
         layers += [nn.MaxPool2d(2)]
     side = pixels // 8
@@ -160,9 +161,8 @@ def table(results: list[dict[str, Any]], task: str, key: str, higher: bool) -> s
         if len(values[technique]) > 1:
             found = t_interval(list(values[technique].values()))
             seeds = " ".join(f"{v:.4f}" for v in values[technique].values())
-            lines.append(
-                f"| {technique} | {found.mean:.4f} ± {found.half_width:.4f} | {seeds} | {standing[technique].standing} |"
-            )
+            place = standing[technique].standing
+            lines.append(f"| {technique} | {found.mean:.4f} ± {found.half_width:.4f} | {seeds} | {place} |")
     return "\n".join(lines)
 
 

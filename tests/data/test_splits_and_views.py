@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from steradian.data import Preprocessing, RandomView, make_splits
 from steradian.data.preprocessing import square, statistics
-from steradian.data.sampling import epoch_batches, step_seed, steps_per_epoch
+from steradian.data.sampling import balanced_batches, epoch_batches, step_seed, steps_per_epoch
 from steradian.errors import DataError, InputError
 
 
@@ -119,3 +119,35 @@ def test_preprocessing_refuses_nonsense() -> None:
     for wrong in ({"channels": 2}, {"size": 0}, {"std": (0.0,)}, {"mean": (0.0, 0.0)}):
         with pytest.raises(InputError):
             Preprocessing(**{"size": 8, "channels": 1, "mean": (0.0,), "std": (1.0,), **wrong})
+
+
+@given(
+    sizes=st.lists(st.integers(1, 30), min_size=1, max_size=12),
+    per_class=st.integers(1, 5),
+    room=st.integers(0, 20),
+    seed=st.integers(0, 99),
+)
+def test_balanced_batches_hold_p_classes_by_k_images(sizes: list[int], per_class: int, room: int, seed: int) -> None:
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    size = per_class + room
+    batches = balanced_batches(labels, size, per_class, seed, 1)
+    assert len(batches) == steps_per_epoch(len(labels), size)
+    expected = min(len(sizes), size // per_class)
+    for batch in batches:
+        classes, counts = np.unique(labels[batch], return_counts=True)
+        assert len(classes) == expected and (counts == per_class).all()
+        for name in classes:
+            own = batch[labels[batch] == name]
+            assert len(np.unique(own)) == min(per_class, sizes[name])
+    again = balanced_batches(labels, size, per_class, seed, 1)
+    assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
+
+
+def test_classes_and_images_take_turns() -> None:
+    labels = np.repeat(np.arange(6), [4, 4, 4, 4, 4, 400])
+    seen = np.concatenate(balanced_batches(labels, 8, 4, 0, 0))
+    counts = np.bincount(labels[seen], minlength=6)
+    assert counts.max() - counts.min() <= 8
+    assert set(np.flatnonzero(labels < 5)) <= set(seen.tolist())
+    with pytest.raises(InputError, match="room for one class"):
+        balanced_batches(labels, 3, 4, 0, 0)

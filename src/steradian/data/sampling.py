@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,56 @@ def epoch_batches(count: int, batch_size: int, seed: int, epoch: int) -> list[In
         raise InputError(f"{count} images in batches of {batch_size}: both must be at least 1.")
     order = np.random.default_rng([seed, epoch]).permutation(count)
     return np.array_split(order, steps_per_epoch(count, batch_size))
+
+
+def balanced_batches(
+    labels: NDArray[np.int64], batch_size: int, images_per_class: int, seed: int, epoch: int
+) -> list[Indices]:
+    """Batches of P classes by K images each, for losses of pairs; a function of (seed, epoch).
+
+    P = batch_size // K, at most the number of classes. Classes take turns, each once before any comes again, and so do
+    the images of a class: a class with fewer than K images repeats them, and large classes are seen in part. There are
+    as many batches as `epoch_batches` has.
+
+    Args:
+        labels: [N] of all images.
+        batch_size: images per batch, at least ``images_per_class``.
+        images_per_class: K, at least 1.
+
+    Returns:
+        Positions [P * K] into ``labels`` for each batch, the images of a class next to each other.
+    """
+    if len(labels) < 1 or images_per_class < 1 or batch_size < images_per_class:
+        raise InputError(
+            f"{len(labels)} images in batches of {batch_size} with {images_per_class} of a class: there must be "
+            "images, and room for one class in a batch."
+        )
+    rng = np.random.default_rng([seed, epoch])
+    order = np.argsort(labels, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
+    images = [_turns(rng, group) for group in members]
+    classes = _turns(rng, np.arange(len(members)))
+    count = min(len(members), batch_size // images_per_class)
+    batches = []
+    for _ in range(steps_per_epoch(len(labels), batch_size)):
+        chosen = _distinct(classes, count)
+        groups = [_distinct(images[index], min(images_per_class, len(members[index]))) for index in chosen]
+        batches.append(np.concatenate([np.resize(group, images_per_class) for group in groups]).astype(np.intp))
+    return batches
+
+
+def _turns(rng: np.random.Generator, items: NDArray[np.intp]) -> Iterator[int]:
+    """Items one after another, in a new order each time round."""
+    while True:
+        yield from rng.permutation(items).tolist()
+
+
+def _distinct(turns: Iterator[int], count: int) -> list[int]:
+    """The next ``count`` different items; those that come twice are skipped."""
+    found: dict[int, None] = {}
+    while len(found) < count:
+        found[next(turns)] = None
+    return list(found)
 
 
 def step_seed(seed: int, step: int) -> int:

@@ -1,11 +1,13 @@
 """Every picture, each a Display: ``X.from_…(…)`` computes, ``.plot(ax=None)`` draws and returns self."""
 
 from steradian.plots.angles import AnglesDisplay
+from steradian.plots.boundaries import DecisionBoundaryDisplay
 from steradian.plots.confusion import ConfusionDisplay
 from steradian.plots.embedding import EmbeddingDisplay
 from steradian.plots.history import HistoryDisplay
 from steradian.plots.intervals import IntervalsDisplay
 from steradian.plots.margins import TargetLogitDisplay
+from steradian.plots.relations import ClassRelationsDisplay
 from steradian.plots.sphere import SphereDisplay
 from steradian.plots.theme import DARK, LIGHT, Theme
 
@@ -13,7 +15,9 @@ __all__ = [
     "DARK",
     "LIGHT",
     "AnglesDisplay",
+    "ClassRelationsDisplay",
     "ConfusionDisplay",
+    "DecisionBoundaryDisplay",
     "EmbeddingDisplay",
     "HistoryDisplay",
     "IntervalsDisplay",

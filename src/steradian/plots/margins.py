@@ -1,4 +1,4 @@
-"""What a margin does: the target logit as a function of the angle to the own center."""
+"""What a margin does: the target logit over the angle to the own center, and how hard it pulls there."""
 
 from __future__ import annotations
 
@@ -11,19 +11,29 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from steradian.losses import AdaptiveMargin, MarginSoftmaxLoss
+from steradian.losses import AdaptiveMargin, MarginSoftmaxLoss, margins
 from steradian.plots.theme import LIGHT, Theme, legend, own_axes
 
-
-def target_logit(loss: MarginSoftmaxLoss, theta: Tensor) -> Tensor:
-    """f(m, theta) of a typical row at ``theta`` [T] radians, in units of a cosine."""
-    if loss.margin is None:
-        return torch.cos(theta)
-    margin = loss.margin.typical() if isinstance(loss.margin, AdaptiveMargin) else loss.margin
-    return margin.logit(theta)
-
-
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+
+
+def target_logit(loss: MarginSoftmaxLoss, cosine: Tensor) -> Tensor:
+    """f(m, theta) of a typical row, in units of a cosine (of the score where there is one), differentiable.
+
+    Args:
+        cosine: [T] target cosines, float64.
+    """
+    if loss.margin is not None:
+        margin = loss.margin.typical() if isinstance(loss.margin, AdaptiveMargin) else loss.margin
+        cosine = margins.apply(margin, cosine, gradient=loss.gradient)
+    return cosine if loss.score is None else loss.score.double()(cosine)
+
+
+def gradient_factor(loss: MarginSoftmaxLoss, cosine: Tensor) -> Tensor:
+    """d target logit / d cos(theta) at ``cosine`` [T], measured by automatic differentiation: 1 without a margin."""
+    point = cosine.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(target_logit(loss, point).sum(), point)
+    return slope
 
 
 @dataclass
@@ -33,27 +43,45 @@ class TargetLogitDisplay:
     Attributes:
         theta: [201] radians.
         logits: name -> [201].
+        factors: name -> [201], the slope of the logit in cos(theta).
         names: all losses that were given; their order is that of the colors.
     """
 
     theta: NDArray[np.float64]
     logits: dict[str, NDArray[np.float64]]
+    factors: dict[str, NDArray[np.float64]]
     names: tuple[str, ...]
 
     @classmethod
     def from_losses(cls, losses: Mapping[str, nn.Module]) -> TargetLogitDisplay:
         """From losses of the softmax family by name; others have no such curve and are left out."""
         theta = torch.linspace(0.0, torch.pi, 201, dtype=torch.float64)
-        curves = {}
-        for name, loss in losses.items():
-            if isinstance(loss, MarginSoftmaxLoss):
-                curves[name] = target_logit(loss, theta).numpy()
-        return cls(theta.numpy(), curves, tuple(losses))
+        family = {name: loss for name, loss in losses.items() if isinstance(loss, MarginSoftmaxLoss)}
+        logits = {name: target_logit(loss, torch.cos(theta)).detach().numpy() for name, loss in family.items()}
+        factors = {name: gradient_factor(loss, torch.cos(theta)).numpy() for name, loss in family.items()}
+        return cls(theta.numpy(), logits, factors, tuple(losses))
 
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> TargetLogitDisplay:
         """One curve per technique, over degrees."""
         axes = own_axes(ax, theme, 5.6, 3.8)
-        for name, curve in self.logits.items():
+        self._curves(axes, self.logits, theme)
+        axes.axhline(0, color=theme.faint, lw=0.6, zorder=0)
+        axes.set_ylabel("target logit f(θ) / s")
+        return self
+
+    def plot_factors(self, ax: Axes | None = None, theme: Theme = LIGHT) -> TargetLogitDisplay:
+        """How many times as hard as plain softmax each technique pulls towards the own center, on a log scale."""
+        axes = own_axes(ax, theme, 5.6, 3.8)
+        positive = {name: np.where(factor > 1e-3, factor, np.nan) for name, factor in self.factors.items()}
+        self._curves(axes, positive, theme)
+        axes.axhline(1, color=theme.faint, lw=0.6, zorder=0)
+        axes.set_yscale("log")
+        axes.set_ylim(0.05, 100)
+        axes.set_ylabel("gradient factor")
+        return self
+
+    def _curves(self, axes: Axes, curves: Mapping[str, NDArray[np.float64]], theme: Theme) -> None:
+        for name, curve in curves.items():
             index = self.names.index(name)
             axes.plot(
                 np.rad2deg(self.theta),
@@ -63,13 +91,10 @@ class TargetLogitDisplay:
                 lw=1.8,
                 label=name,
             )
-        axes.axhline(0, color=theme.faint, lw=0.6, zorder=0)
         axes.set_xlabel("angle to own center θ (degrees)")
-        axes.set_ylabel("target logit f(θ) / s")
         axes.set_xlim(0, 180)
-        if self.logits:
+        if curves:
             legend(axes, theme)
         else:
             axes.text(0.5, 0.5, "no margins", color=theme.ink, ha="center", transform=axes.transAxes)
         self.ax_, self.figure_ = axes, axes.figure
-        return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -135,7 +135,7 @@ def picture(draw: Callable[[Theme], Figure], words: str) -> Picture:
 
 
 def small_multiples(
-    panels: dict[str, Callable[[Axes, Theme], object]],
+    panels: Mapping[str, Callable[[Axes, Theme], object]],
     words: str,
     *,
     columns: int = 3,

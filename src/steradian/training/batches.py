@@ -12,7 +12,7 @@ from torch import Tensor
 
 from steradian.data.pixels import PixelSet
 from steradian.data.preprocessing import Preprocessing
-from steradian.data.sampling import epoch_batches, step_seed, steps_per_epoch
+from steradian.data.sampling import balanced_batches, epoch_batches, step_seed, steps_per_epoch
 from steradian.data.views import RandomView
 
 Indices = NDArray[np.intp]
@@ -26,6 +26,7 @@ class Batches:
         view: random views of training batches, or None.
         views_until: share of all steps that use them.
         memory_format: of the images handed out.
+        images_per_class: K for batches of P classes by K images; None for shuffled ones.
     """
 
     pixels: PixelSet
@@ -37,14 +38,20 @@ class Batches:
     views_until: float
     memory_format: torch.memory_format
     device: torch.device
+    images_per_class: int | None = None
 
     def __len__(self) -> int:
         """Batches per epoch."""
         return steps_per_epoch(len(self.indices), self.batch_size)
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[Indices]:
-        """Indices of the batches of a shuffled epoch, from batch ``skip`` on."""
-        for batch in epoch_batches(len(self.indices), self.batch_size, self.seed, epoch)[skip:]:
+        """Indices of the batches of a shuffled or class-balanced epoch, from batch ``skip`` on."""
+        if self.images_per_class is None:
+            batches = epoch_batches(len(self.indices), self.batch_size, self.seed, epoch)
+        else:
+            labels = self.pixels.labels[self.indices]
+            batches = balanced_batches(labels, self.batch_size, self.images_per_class, self.seed, epoch)
+        for batch in batches[skip:]:
             yield self.indices[batch]
 
     def in_order(self) -> Iterator[Indices]:

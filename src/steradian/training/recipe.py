@@ -55,6 +55,12 @@ class TrainingSettings(_Settings):
 
     epochs: int = Field(40, ge=1, le=100_000, description="Passes over the training images.")
     batch_size: int = Field(128, ge=2, le=1_000_000, description="Images per step.")
+    images_per_class: int | None = Field(
+        None,
+        ge=2,
+        le=100_000,
+        description="Batches of batch_size // this classes with this many images each; none: shuffled.",
+    )
     optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="adamw, adam or sgd.")
     learning_rate: float = Field(4e-3, gt=0, description="The highest of the schedule.")
     weight_decay: float = Field(0.05, ge=0, description="On matrices and convolutions of encoder and neck only.")

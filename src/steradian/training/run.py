@@ -172,6 +172,7 @@ def make_batches(recipe: Recipe, prepared: Prepared, indices: Indices) -> Batche
         views_until=recipe.views.until if recipe.views is not None else 0.0,
         memory_format=torch.channels_last if settings.channels_last else torch.contiguous_format,
         device=pick_device(),
+        images_per_class=settings.images_per_class,
     )
 
 

@@ -1,0 +1,66 @@
+"""Where a loss draws the line between two classes, and how sure it is on either side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from numpy.typing import NDArray
+
+from steradian.errors import InputError
+from steradian.losses import MarginSoftmaxLoss
+from steradian.plots.margins import target_logit
+from steradian.plots.theme import LIGHT, Theme, own_axes
+
+
+@dataclass
+class DecisionBoundaryDisplay:
+    """Two classes: what training demands of an image of class 1 and of class 2, over its angles to both centers.
+
+    Attributes:
+        theta: [181] radians, of both axes.
+        lead: [181, 181] target logit minus wrong logit for an image of class 1, in units of a cosine;
+            row: angle to center 2, column: angle to center 1. For class 2 it is the transpose.
+        scale: turns leads into logits.
+    """
+
+    theta: NDArray[np.float64]
+    lead: NDArray[np.float64]
+    scale: float
+
+    @classmethod
+    def from_loss(cls, loss: MarginSoftmaxLoss, scale: float = 8.0) -> DecisionBoundaryDisplay:
+        """From a loss of the softmax family, by its margin, emphasis and score.
+
+        Raises:
+            InputError: another kind of loss.
+        """
+        if not isinstance(loss, MarginSoftmaxLoss):
+            raise InputError(f"a decision boundary needs a loss of the softmax family, not {type(loss).__name__}.")
+        theta = torch.linspace(0.0, torch.pi, 181, dtype=torch.float64)
+        with torch.no_grad():
+            wrong = torch.cos(theta)[None, :].expand(181, 181)
+            target = target_logit(loss, torch.cos(theta))[:, None]
+            lead = target - (loss.emphasis(wrong, target) if loss.emphasis is not None else wrong)
+        return cls(theta.numpy(), lead.T.numpy(), scale)
+
+    def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> DecisionBoundaryDisplay:
+        """Probability of class 1 for its images as shade; the line where it is 1/2, and the same line for class 2."""
+        axes = own_axes(ax, theme, 3.6, 3.4)
+        degrees = np.rad2deg(self.theta)
+        shade = LinearSegmentedColormap.from_list("shade", [to_rgb(theme.paper), theme.color(0)])
+        probability = 1.0 / (1.0 + np.exp(-self.scale * self.lead))
+        axes.pcolormesh(
+            degrees, degrees, probability, cmap=shade, vmin=0, vmax=1.15, shading="nearest", rasterized=True
+        )
+        for lead, index, line in ((self.lead, 0, "-"), (self.lead.T, 2, "--")):
+            axes.contour(degrees, degrees, lead, levels=[0.0], colors=[theme.color(index)], linestyles=[line])
+        axes.plot([0, 180], [0, 180], color=theme.ink, lw=0.7, ls=":")
+        axes.set(xlim=(0, 180), ylim=(0, 180), xticks=(0, 90, 180), yticks=(0, 90, 180), aspect="equal")
+        axes.set_xlabel("angle to center 1 (degrees)")
+        axes.set_ylabel("angle to center 2 (degrees)")
+        self.ax_, self.figure_ = axes, axes.figure
+        return self

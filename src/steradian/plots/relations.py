@@ -1,0 +1,103 @@
+"""Which classes a model finds alike: similarities of their centers, as a table of shades and as a map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from numpy.typing import ArrayLike, NDArray
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
+from torch import nn
+
+from steradian.errors import InputError
+from steradian.plots.theme import LIGHT, Theme, own_axes, short_name
+
+
+@dataclass
+class ClassRelationsDisplay:
+    """Similarity of every two class centers.
+
+    Attributes:
+        similarity: [C, C], cosines or the scores that they have.
+        places: [C, 2], the two principal directions of the unit centers.
+        classes: C names.
+        order: [C], classes such that alike ones stand together.
+    """
+
+    similarity: NDArray[np.float64]
+    places: NDArray[np.float64]
+    classes: tuple[str, ...]
+    order: NDArray[np.intp]
+
+    @classmethod
+    def from_centers(
+        cls, centers: ArrayLike, classes: Sequence[str], score: nn.Module | None = None
+    ) -> ClassRelationsDisplay:
+        """From centers [C, D], C names, and the monotone score of the loss (``loss.score``) if it has one.
+
+        Raises:
+            InputError: fewer than two classes, or another number of names.
+        """
+        found = np.asarray(centers, np.float64)
+        if found.ndim != 2 or len(found) != len(classes) or len(found) < 2:
+            raise InputError(
+                f"centers must be [C, D] with C names and C at least 2, but came as {list(found.shape)} "
+                f"with {len(classes)} names."
+            )
+        unit = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+        cosine = np.clip(unit @ unit.T, -1.0, 1.0)
+        apart = 1.0 - cosine
+        np.fill_diagonal(apart, 0.0)
+        order = leaves_list(linkage(squareform(apart, checks=False), "average", optimal_ordering=len(found) <= 500))
+        similarity = cosine
+        if score is not None:
+            with torch.no_grad():
+                similarity = score(torch.from_numpy(cosine).float()).double().numpy()
+        centered = unit - unit.mean(axis=0)
+        _, _, axes = np.linalg.svd(centered, full_matrices=False)
+        places = np.zeros((len(unit), 2))
+        count = min(2, len(axes))
+        places[:, :count] = centered @ axes[:count].T
+        return cls(similarity, places, tuple(classes), order.astype(np.intp))
+
+    def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> ClassRelationsDisplay:
+        """Shades of similarity, alike classes together; the diagonal is left out of the range of shades."""
+        axes = own_axes(ax, theme)
+        shown = self.similarity[np.ix_(self.order, self.order)]
+        others = shown[~np.eye(len(shown), dtype=bool)]
+        shade = LinearSegmentedColormap.from_list("shade", [to_rgb(theme.paper), theme.color(0)])
+        axes.imshow(shown, cmap=shade, vmin=others.min(), vmax=max(others.max(), others.min() + 1e-9))
+        if len(self.classes) <= 40:
+            short = [short_name(self.classes[index]) for index in self.order]
+            axes.set_xticks(range(len(short)), short, rotation=90, fontsize=7)
+            axes.set_yticks(range(len(short)), short, fontsize=7)
+        else:
+            axes.set_xticks([])
+            axes.set_yticks([])
+        self.ax_, self.figure_ = axes, axes.figure
+        return self
+
+    def plot_map(self, ax: Axes | None = None, theme: Theme = LIGHT) -> ClassRelationsDisplay:
+        """Classes as named points; near points are alike, as far as two dimensions can tell."""
+        axes = own_axes(ax, theme)
+        axes.scatter(self.places[:, 0], self.places[:, 1], s=14, color=theme.color(0), linewidths=0)
+        if len(self.classes) <= 120:
+            for (x, y), name in zip(self.places, self.classes, strict=True):
+                axes.annotate(
+                    short_name(name),
+                    (float(x), float(y)),
+                    (3, 3),
+                    textcoords="offset points",
+                    fontsize=7,
+                    color=theme.ink,
+                )
+        axes.margins(0.12)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        self.ax_, self.figure_ = axes, axes.figure
+        return self
