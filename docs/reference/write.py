@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from pydantic import BaseModel
 
 from steradian import losses
 from steradian.losses.fitted import DEPARTURES
+from steradian.plots.margins import gradient_factor
 from steradian.training.recipe import Recipe
+
+
+def factors(loss: losses.MarginSoftmaxLoss) -> str:
+    """One line: the measured slope of the target logit in cos(theta), 1 without a margin."""
+    angles = (0.1, 0.5, 1.0, 1.5, 2.5)
+    cosine = torch.cos(torch.tensor(angles, dtype=torch.float64))
+    measured = zip(angles, gradient_factor(loss, cosine).tolist(), strict=True)
+    return "Gradient factor at θ: " + ", ".join(f"{value:.3g} at {angle} rad" for angle, value in measured) + "."
 
 
 def losses_page() -> str:
@@ -19,14 +29,24 @@ def losses_page() -> str:
         "Angles are radians. Options have the defaults of the papers; `train` and `compare` start from",
         "`steradian.losses.fitted_options`, which fits margins and scales to the number of classes and dimensions.",
         "",
+        "Pictures: the target logit over the angle to the own center; the gradient factor, how many times as hard as",
+        "plain softmax a loss pulls there; and two classes, the probability that training sees for an image of class 1",
+        "as shade, the line where it is 1/2 (solid) and the same line for class 2 (dashed).",
+        "`docs/pictures/losses.py` draws them.",
+        "",
     ]
     for name in losses.names():
         row = losses.preset(name)
         options = ", ".join(f"`{key}={value!r}`" for key, value in row.options().items()) or "none"
-        lines += [f"## {name}", "", f"    {row.formula}", "", f"{row.paper}, {row.year}. {row.advice}", ""]
-        lines += [f"Options: {options}.", ""]
+        also = f" Also called {', '.join(f'`{alias}`' for alias in row.aliases)}." if row.aliases else ""
+        lines += [f"## {name}", "", f"    {row.formula}", "", f"{row.paper}, {row.year}. {row.advice}{also}", ""]
+        lines += [f"Options: {options}.", "", f"Sensible: {row.sensible}.", ""]
         if name in DEPARTURES:
             lines += [f"Fitted: {DEPARTURES[name]}.", ""]
+        loss = row.build(3, 4, {})
+        if isinstance(loss, losses.MarginSoftmaxLoss) and (loss.margin is not None or loss.emphasis is not None):
+            lines += [f"![{name}: target logit, gradient factor, boundary](../pictures/losses/{name}.png)", ""]
+            lines += [factors(loss), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
