@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from steradian.data import Preprocessing, RandomView, make_splits
 from steradian.data.preprocessing import square, statistics
-from steradian.data.sampling import balanced_batches, epoch_batches, step_seed, steps_per_epoch
+from steradian.data.sampling import balanced_batches, balanced_steps, epoch_batches, step_seed, steps_per_epoch
 from steradian.errors import DataError, InputError
 
 
@@ -129,10 +129,11 @@ def test_preprocessing_refuses_nonsense() -> None:
 )
 def test_balanced_batches_hold_p_classes_by_k_images(sizes: list[int], per_class: int, room: int, seed: int) -> None:
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes))
-    size = per_class + room
+    size = 2 * per_class + room
     batches = balanced_batches(labels, size, per_class, seed, 1)
-    assert len(batches) == steps_per_epoch(len(labels), size)
     expected = min(len(sizes), size // per_class)
+    assert len(batches) == balanced_steps(labels, size, per_class)
+    assert (len(batches) - 1) * expected * per_class < len(labels) <= len(batches) * expected * per_class
     for batch in batches:
         classes, counts = np.unique(labels[batch], return_counts=True)
         assert len(classes) == expected and (counts == per_class).all()
@@ -149,5 +150,5 @@ def test_classes_and_images_take_turns() -> None:
     counts = np.bincount(labels[seen], minlength=6)
     assert counts.max() - counts.min() <= 8
     assert set(np.flatnonzero(labels < 5)) <= set(seen.tolist())
-    with pytest.raises(InputError, match="room for one class"):
-        balanced_batches(labels, 3, 4, 0, 0)
+    with pytest.raises(InputError, match="room for two classes.*at least 8"):
+        balanced_batches(labels, 7, 4, 0, 0)

@@ -352,7 +352,7 @@ def bound(loss, x, w, y):
 
 def dynamic(loss, x, w, y):
     # No counts: all classes get the largest margin.
-    return family(arc(0.5), 45.0, subcenters=3)(loss, x, w, y)
+    return family(arc(0.5), 80.0, subcenters=3)(loss, x, w, y)
 
 
 ORACLES: dict[str, Oracle] = {
@@ -535,7 +535,7 @@ COUNTS = [1, 2, 5, 10, 100, 1000, 3]
 def dynamic_counts(loss, x, w, y):
     rare = [n**-0.25 for n in COUNTS]
     margins = [(t - min(rare)) / (max(rare) - min(rare)) * 0.45 + 0.05 for t in rare]
-    return family(lambda theta, i: psi(theta + margins[y[i]]), 45.0, subcenters=3)(loss, x, w, y)
+    return family(lambda theta, i: psi(theta + margins[y[i]]), 80.0, subcenters=3)(loss, x, w, y)
 
 
 VARIANTS: dict[str, tuple[str, dict[str, object], Oracle]] = {

@@ -279,11 +279,11 @@ def test_wrong_names_and_options() -> None:
 
 @pytest.mark.filterwarnings("error::steradian.errors.UnwiseOption")
 def test_unwise_options_are_warned_about() -> None:
-    with pytest.warns(UnwiseOption, match=r"margin=0\.35 is more than 10 classes in 2 dimensions.*0\.191"):
+    with pytest.warns(UnwiseOption, match=r"margin=0\.35.* is more than 10 classes in 2 dimensions.*0\.191"):
         losses.create("cosface", 10, 2)
-    with pytest.warns(UnwiseOption, match=r"margin=0\.7 .*0\.628 rad"):
+    with pytest.warns(UnwiseOption, match=r"margin=0\.7.*0\.628 rad"):
         losses.create("arcface", 10, 2, margin=0.7)
-    with pytest.warns(UnwiseOption, match=r"scale=1 cannot bring.*2\.77.*8\.02|scale=1 cannot bring"):
+    with pytest.warns(UnwiseOption, match=r"scale=1 cannot bring.*1000 classes.*6\.9.*0\.99 takes 11\.5"):
         losses.create("normface", 1000, 64, scale=1.0)
     losses.create("cosface", 10, 2, margin=0.19)
     losses.create("arcface", 10, 3)

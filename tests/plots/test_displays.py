@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -106,3 +107,32 @@ def test_report_is_one_safe_offline_page() -> None:
     start = page.index('id="one-data">') + len('id="one-data">')
     assert "<" not in page[start : page.index("</script>", start)]
     assert "plotly" not in Report("t", "s", [Section("S")]).html().lower()
+
+
+@pytest.mark.parametrize("name", ["cocoloss", "hyperspherical", "sv-softmax"])
+def test_without_a_margin_the_boundary_is_the_diagonal(name: str) -> None:
+    lead = plots.DecisionBoundaryDisplay.from_loss(losses.create(name, 2, 4)).lead
+    np.testing.assert_allclose(np.diag(lead), 0.0, atol=1e-9)
+    assert lead[120, 30] > 0 > lead[30, 120], "an image near center 1 and far from center 2 leads"
+
+
+def test_a_margin_demands_more_than_the_diagonal() -> None:
+    lead = plots.DecisionBoundaryDisplay.from_loss(losses.create("arcface", 2, 4, margin=0.3)).lead
+    assert (np.diag(lead)[1:-1] < 0).all()
+
+
+def test_drawing_leaves_the_loss_as_it_is() -> None:
+    loss = losses.create("hyperspherical", 5, 4)
+    plots.TargetLogitDisplay.from_losses({"h": loss})
+    plots.DecisionBoundaryDisplay.from_loss(loss)
+    for one in (loss, losses.create("hyperspherical", 5, 4).double()):
+        plots.ClassRelationsDisplay.from_centers(np.eye(5, 4) + 0.1, list("abcde"), one.score)
+    assert all(value.dtype == torch.float32 for value in loss.parameters())
+    loss(torch.randn(3, 4), torch.tensor([0, 1, 2]))
+
+
+def test_annealed_margins_are_drawn_as_they_end() -> None:
+    """lambda = 5 leaves a sixth of psi: (5 cos + psi) / 6 at 60 degrees is (2.5 - 1.5) / 6."""
+    display = plots.TargetLogitDisplay.from_losses({"sphereface": losses.create("sphereface", 3, 4)})
+    sixty = int(np.argmin(np.abs(display.theta - np.pi / 3)))
+    assert display.logits["sphereface"][sixty] == pytest.approx(1 / 6, abs=0.02)

@@ -31,6 +31,13 @@ def epoch_batches(count: int, batch_size: int, seed: int, epoch: int) -> list[In
     return np.array_split(order, steps_per_epoch(count, batch_size))
 
 
+def epoch_length(labels: NDArray[np.int64], batch_size: int, images_per_class: int | None) -> int:
+    """Number of batches that an epoch of the images with ``labels`` has; None: shuffled, else class-balanced."""
+    if images_per_class is None:
+        return steps_per_epoch(len(labels), batch_size)
+    return balanced_steps(labels, batch_size, images_per_class)
+
+
 def balanced_batches(
     labels: NDArray[np.int64], batch_size: int, images_per_class: int, seed: int, epoch: int
 ) -> list[Indices]:
@@ -38,21 +45,17 @@ def balanced_batches(
 
     P = batch_size // K, at most the number of classes. Classes take turns, each once before any comes again, and so do
     the images of a class: a class with fewer than K images repeats them, and large classes are seen in part. There are
-    as many batches as `epoch_batches` has.
+    `balanced_steps` batches, which together hold about as many images as there are.
 
     Args:
         labels: [N] of all images.
-        batch_size: images per batch, at least ``images_per_class``.
+        batch_size: room for images in a batch, at least 2 K.
         images_per_class: K, at least 1.
 
     Returns:
         Positions [P * K] into ``labels`` for each batch, the images of a class next to each other.
     """
-    if len(labels) < 1 or images_per_class < 1 or batch_size < images_per_class:
-        raise InputError(
-            f"{len(labels)} images in batches of {batch_size} with {images_per_class} of a class: there must be "
-            "images, and room for one class in a batch."
-        )
+    steps = balanced_steps(labels, batch_size, images_per_class)
     rng = np.random.default_rng([seed, epoch])
     order = np.argsort(labels, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
@@ -60,11 +63,22 @@ def balanced_batches(
     classes = _turns(rng, np.arange(len(members)))
     count = min(len(members), batch_size // images_per_class)
     batches = []
-    for _ in range(steps_per_epoch(len(labels), batch_size)):
+    for _ in range(steps):
         chosen = _distinct(classes, count)
         groups = [_distinct(images[index], min(images_per_class, len(members[index]))) for index in chosen]
         batches.append(np.concatenate([np.resize(group, images_per_class) for group in groups]).astype(np.intp))
     return batches
+
+
+def balanced_steps(labels: NDArray[np.int64], batch_size: int, images_per_class: int) -> int:
+    """Number of `balanced_batches` of an epoch: N / (P K), rounded up."""
+    if len(labels) < 1 or images_per_class < 1 or batch_size < 2 * images_per_class:
+        raise InputError(
+            f"{len(labels)} images in batches of {batch_size} with {images_per_class} of a class: there must be "
+            f"images, and room for two classes in a batch. Use a batch size of at least {2 * images_per_class}."
+        )
+    classes = min(len(np.unique(labels)), batch_size // images_per_class)
+    return math.ceil(len(labels) / (classes * images_per_class))
 
 
 def _turns(rng: np.random.Generator, items: NDArray[np.intp]) -> Iterator[int]:

@@ -15,8 +15,16 @@ from torch import Tensor, nn
 
 from steradian.errors import InputError
 from steradian.losses.angles import continued_cosine, continued_sine
-from steradian.losses.margins import AdditiveAngle, AdditiveCosine, Margin, PastPi, PastPiAdditive
-from steradian.losses.ranges import in_range, one_of
+from steradian.losses.margins import (
+    PAST_PI,
+    PAST_PI_ADDITIVE,
+    AdditiveAngle,
+    AdditiveCosine,
+    Margin,
+    PastPi,
+    PastPiAdditive,
+)
+from steradian.losses.ranges import flag, in_range, one_of
 
 ElasticVariant = Literal["plain", "plus"]
 
@@ -73,6 +81,8 @@ class MagneticAngle:
             raise InputError(f"u_a must be above l_a, but they are {self.u_a!r} and {self.l_a!r}.")
         in_range("l_m", self.l_m, 0.0, math.pi, "radians")
         in_range("u_m", self.u_m, 0.0, math.pi, "radians")
+        one_of("past_pi", self.past_pi, PAST_PI_ADDITIVE)
+        flag("easy_margin", self.easy_margin)
 
     def typical(self) -> Margin:
         return AdditiveAngle((self.l_m + self.u_m) / 2, self.past_pi, self.easy_margin)
@@ -109,7 +119,7 @@ class QualityMargin(nn.Module):
 
     Args:
         margin: [0, pi / 2].
-        h: how far one standard deviation moves z, (0, 10].
+        h: how far one standard deviation moves z, [0, 10]; 0 is CosFace.
         t_alpha: weight of a batch in the running mean and std; 1 keeps no memory.
         past_pi: "clamp" as published, "extend" or "plain".
 
@@ -126,7 +136,7 @@ class QualityMargin(nn.Module):
         in_range("margin", margin, 0.0, math.pi / 2, "radians and of a cosine")
         in_range("h", h, 0.0, 10.0, "a factor")
         in_range("t_alpha", t_alpha, 0.0, 1.0, "a share")
-        one_of("past_pi", past_pi, ("extend", "plain", "clamp"))
+        one_of("past_pi", past_pi, PAST_PI)
         self.margin, self.h, self.t_alpha, self.past_pi = margin, h, t_alpha, past_pi
         self.register_buffer("norm_mean", torch.tensor(20.0))
         self.register_buffer("norm_std", torch.tensor(100.0))
@@ -137,8 +147,9 @@ class QualityMargin(nn.Module):
     @torch.no_grad()
     def for_batch(self, norms: Tensor, labels: Tensor, cosine: Tensor) -> Margin:
         sizes = norms.clamp(1e-3, 100.0)
-        self.norm_mean.lerp_(sizes.mean().to(self.norm_mean.dtype), self.t_alpha)
-        if len(sizes) > 1:
+        if self.training:
+            self.norm_mean.lerp_(sizes.mean().to(self.norm_mean.dtype), self.t_alpha)
+        if self.training and len(sizes) > 1:
             # One row has no spread; the running value stays.
             self.norm_std.lerp_(sizes.std().to(self.norm_std.dtype), self.t_alpha)
         quality = ((sizes - self.norm_mean) / (self.norm_std + 1e-3) * self.h).clamp(-1.0, 1.0)
@@ -178,6 +189,7 @@ class ElasticAngle:
 
     def __post_init__(self) -> None:
         _elastic_check(self.margin, math.pi, self.std, self.variant)
+        one_of("past_pi", self.past_pi, PAST_PI_ADDITIVE)
 
     def typical(self) -> Margin:
         return AdditiveAngle(self.margin, self.past_pi)
@@ -235,14 +247,9 @@ class ClassSizeAngle(nn.Module):
         super().__init__()
         in_range("m_min", m_min, 0.0, math.pi, "radians")
         in_range("m_max", m_max, m_min, math.pi, "radians, at least m_min")
-        one_of("past_pi", past_pi, ("extend", "linear", "base", "plain", "clamp"))
+        one_of("past_pi", past_pi, PAST_PI_ADDITIVE)
         self.past_pi: PastPiAdditive = past_pi
-        counts = torch.ones(num_classes) if class_counts is None else torch.as_tensor(class_counts).float()
-        if counts.shape != (num_classes,) or not bool((counts >= 1).all()):
-            raise InputError(
-                f"class_counts must hold the number of images, at least 1, of each of the {num_classes} classes, "
-                f"but has shape {list(counts.shape)}{f' and least {counts.min():g}' if counts.numel() else ''}."
-            )
+        counts = _counts(class_counts, num_classes)
         rarity = counts.double().pow(-0.25)
         span = rarity.max() - rarity.min()
         share = (rarity - rarity.min()) / span if span > 0 else torch.ones_like(rarity)
@@ -253,3 +260,20 @@ class ClassSizeAngle(nn.Module):
 
     def for_batch(self, norms: Tensor, labels: Tensor, cosine: Tensor) -> Margin:
         return AdditiveAngle(self.margins[labels][:, None].to(cosine.dtype), self.past_pi)
+
+
+def _counts(class_counts: Sequence[int] | None, num_classes: int) -> Tensor:
+    """The counts as [C] floats; ones for None."""
+    if class_counts is None:
+        return torch.ones(num_classes)
+    wanted = f"class_counts must hold the number of images, at least 1, of each of the {num_classes} classes"
+    try:
+        counts = torch.as_tensor(class_counts).double()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{wanted}, but is {repr(class_counts)[:80]}.") from error
+    if counts.shape != (num_classes,):
+        raise InputError(f"{wanted}, but has shape {list(counts.shape)}.")
+    wrong = torch.nonzero(~((counts >= 1) & torch.isfinite(counts)))
+    if len(wrong):
+        raise InputError(f"{wanted}, but class {int(wrong[0])} has {counts[wrong[0]].item():g}.")
+    return counts

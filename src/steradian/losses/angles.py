@@ -37,7 +37,7 @@ def extended_cosine(phi: Tensor) -> Tensor:
     It equals cos on [0, pi], is continuous, and never increases (SphereFace, Liu et al. 2017).
 
     Args:
-        phi: target angles in radians, >= 0, any shape.
+        phi: target angles in radians, any shape; below 0, which elastic margins may reach, it goes on above 1.
     """
     k = torch.floor(phi / torch.pi)
     return torch.cos(phi - k * torch.pi) - 2.0 * k

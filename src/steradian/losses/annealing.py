@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from steradian.errors import InputError
+from torch import Tensor
+
+from steradian.losses.ranges import in_range
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,14 @@ class LambdaAnnealing:
 
     def __post_init__(self) -> None:
         for name in ("lambda_base", "lambda_gamma", "lambda_power", "lambda_min"):
-            if not getattr(self, name) >= 0.0:
-                raise InputError(f"{name} must be at least 0, but is {getattr(self, name)!r}.")
+            in_range(name, getattr(self, name), 0.0, 1e15, "of the schedule of lambda")
 
-    def strength(self, iteration: int) -> float:
-        """The margin's share 1 / (1 + lambda) at ``iteration``."""
+    def strength(self, iteration: Tensor) -> Tensor:
+        """The margin's share 1 / (1 + lambda) after ``iteration`` steps, a scalar; no device waits for it."""
         weight = self.lambda_base * (1.0 + self.lambda_gamma * iteration) ** -self.lambda_power
-        return float(1.0 / (1.0 + max(self.lambda_min, weight)))
+        return 1.0 / (1.0 + weight.clamp(min=self.lambda_min))
+
+    @property
+    def last_strength(self) -> float:
+        """The share that the schedule ends at, 1 / (1 + lambda_min)."""
+        return 1.0 / (1.0 + self.lambda_min)

@@ -29,10 +29,6 @@ class _OneVersusRest(ClassCenters):
         super().__init__(num_classes, embedding_size)
         self.register_buffer("thresholds", torch.full((num_classes,), 0.5))
 
-    def logits(self, embeddings: Tensor) -> Tensor:
-        """Margin-free logits [N, C]."""
-        raise NotImplementedError
-
     def probabilities(self, embeddings: Tensor) -> Tensor:
         """sigmoid(logits), [N, C]: they need not add up to 1."""
         return torch.sigmoid(self.logits(embeddings))
@@ -58,28 +54,30 @@ class SigmoidLoss(_OneVersusRest):
         self.label_smoothing = label_smoothing
         self.bias = nn.Parameter(torch.zeros(num_classes))
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Scalar loss from raw embeddings [N, D] and labels [N] or [N, C] of zeros and ones."""
-        with torch.autocast(embeddings.device.type, enabled=False):
-            embeddings = self.full_precision(embeddings)
-            targets = self._multi_hot(embeddings, labels)
-            if self.training:
-                targets = targets * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
-            return functional.binary_cross_entropy_with_logits(self.logits(embeddings), targets)
-
-    def _multi_hot(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        if labels.ndim == 1:
-            self.check(embeddings, labels)
-            return functional.one_hot(labels, self.num_classes).to(embeddings.dtype)
+    def check(self, embeddings: Tensor, labels: Tensor) -> None:
+        """As for every loss, or multi-hot labels: [N, C] of zeros and ones, any dtype."""
+        if not isinstance(labels, Tensor) or labels.ndim != 2:
+            super().check(embeddings, labels)
+            return
         check_embeddings(embeddings, self.embedding_size)
         wanted = (len(embeddings), self.num_classes)
         if labels.shape != wanted:
             raise InputError(f"multi-hot labels must be {list(wanted)}, but came as {list(labels.shape)}.")
-        targets = labels.to(embeddings.dtype)
-        if targets.device.type == "cpu" and not bool(((targets == 0) | (targets == 1)).all()):
-            row = int(torch.nonzero(((targets != 0) & (targets != 1)).any(dim=1))[0])
+        wrong = (labels != 0) & (labels != 1)
+        if labels.device.type == "cpu" and bool(wrong.any()):
+            row = int(torch.nonzero(wrong.any(dim=1))[0])
             raise InputError(f"multi-hot labels must be zeros and ones, but row {row} holds something else.")
-        return targets
+
+    def training_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        targets = self._multi_hot(labels) * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
+        return functional.binary_cross_entropy_with_logits(self.logits(embeddings), targets)
+
+    def evaluation_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        return functional.binary_cross_entropy_with_logits(self.logits(embeddings), self._multi_hot(labels))
+
+    def _multi_hot(self, labels: Tensor) -> Tensor:
+        hot = functional.one_hot(labels, self.num_classes) if labels.ndim == 1 else labels
+        return hot.to(self.weight.dtype)
 
     def logits(self, embeddings: Tensor) -> Tensor:
         with torch.autocast(embeddings.device.type, enabled=False):
@@ -121,22 +119,22 @@ class SphereFace2Loss(_OneVersusRest):
         self.margin, self.scale, self.t, self.alpha, self.loss_weight = margin, scale, t, alpha, loss_weight
         self.bias = nn.Parameter(torch.tensor(_least_bias(num_classes, margin, scale, t, alpha)))
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Scalar loss from raw embeddings [N, D] and labels [N]; without margin in eval mode."""
-        self.check(embeddings, labels)
-        with torch.autocast(embeddings.device.type, enabled=False):
-            logits = self.logits(embeddings)
-            own = labels[:, None]
-            target = logits.gather(1, own)
-            shift = self.scale * self.margin if self.training else 0.0
-            others = softplus(logits + shift).scatter(1, own, 0.0).sum(dim=1)
-            rows = self.alpha * softplus(shift - target).squeeze(1) + (1.0 - self.alpha) * others
-            return self.loss_weight / self.scale * rows.mean()
+    def training_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        return self._shifted_loss(embeddings, labels, self.scale * self.margin)
+
+    def evaluation_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        return self._shifted_loss(embeddings, labels, 0.0)
+
+    def _shifted_loss(self, embeddings: Tensor, labels: Tensor, shift: float) -> Tensor:
+        logits, own = self.logits(embeddings), labels[:, None]
+        target = logits.gather(1, own)
+        others = softplus(logits + shift).scatter(1, own, 0.0).sum(dim=1)
+        rows = self.alpha * softplus(shift - target).squeeze(1) + (1.0 - self.alpha) * others
+        return self.loss_weight / self.scale * rows.mean()
 
     def logits(self, embeddings: Tensor) -> Tensor:
-        with torch.autocast(embeddings.device.type, enabled=False):
-            cosine = self.cosines(embeddings).clamp(-1.0, 1.0)
-            return self.scale * (2.0 * ((cosine + 1.0) / 2.0) ** self.t - 1.0) + self.bias
+        cosine = self.cosines(embeddings).clamp(-1.0, 1.0)
+        return self.scale * (2.0 * ((cosine + 1.0) / 2.0) ** self.t - 1.0) + self.bias
 
 
 def _least_bias(num_classes: int, margin: float, scale: float, t: float, alpha: float) -> float:
@@ -148,10 +146,11 @@ def _least_bias(num_classes: int, margin: float, scale: float, t: float, alpha: 
     own, other = scale * (score - margin), scale * (score + margin)
     gap = own - other
     root = math.sqrt((1.0 - z) ** 2 + 4.0 * z * math.exp(gap))
-    if z <= 1.0:
+    if z < 1.0:
         return math.log(2.0 * z) - other - math.log(1.0 - z + root)
     # 1 - z + root, without the cancellation: (root^2 - (1 - z)^2) / (root - (1 - z)).
-    return math.log(0.5 * (root - (1.0 - z))) - other - gap
+    amount = 0.5 * (root - (1.0 - z))
+    return (math.log(amount) if amount > 0.0 else gap / 2.0) - other - gap
 
 
 class UniFaceLoss(_OneVersusRest):
@@ -188,17 +187,17 @@ class UniFaceLoss(_OneVersusRest):
         start = math.log(10.0 * sampling_rate * num_classes)
         self.bias = nn.Parameter(torch.full((1 if variant == "shared" else num_classes,), start))
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Scalar loss from raw embeddings [N, D] and labels [N]; without margin in eval mode."""
-        self.check(embeddings, labels)
-        with torch.autocast(embeddings.device.type, enabled=False):
-            logits = self.logits(embeddings)
-            own = labels[:, None]
-            shift = self.scale * self.margin if self.training else 0.0
-            target = logits.gather(1, own).squeeze(1) - shift
-            others = softplus(logits).scatter(1, own, 0.0).sum(dim=1)
-            return (softplus(-target) + self.negative_weight * others).mean()
+    def training_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        return self._shifted_loss(embeddings, labels, self.scale * self.margin)
+
+    def evaluation_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        return self._shifted_loss(embeddings, labels, 0.0)
+
+    def _shifted_loss(self, embeddings: Tensor, labels: Tensor, shift: float) -> Tensor:
+        logits, own = self.logits(embeddings), labels[:, None]
+        target = logits.gather(1, own).squeeze(1) - shift
+        others = softplus(logits).scatter(1, own, 0.0).sum(dim=1)
+        return (softplus(-target) + self.negative_weight * others).mean()
 
     def logits(self, embeddings: Tensor) -> Tensor:
-        with torch.autocast(embeddings.device.type, enabled=False):
-            return self.scale * self.cosines(embeddings) - self.bias
+        return self.scale * self.cosines(embeddings) - self.bias

@@ -1,13 +1,15 @@
-"""What every loss with one center (or several) a class shares: the weight, the cosines, the checks."""
+"""What every loss with one center (or several) a class shares: the weight, the cosines, the way through forward."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from steradian.errors import InputError
 from steradian.losses.checks import check_batch, check_sizes
 from steradian.losses.head.dense import cosines, unit_rows
+from steradian.losses.ranges import whole_number
 
 
 class ClassCenters(nn.Module):
@@ -24,23 +26,57 @@ class ClassCenters(nn.Module):
     ) -> None:
         super().__init__()
         check_sizes(num_classes, embedding_size)
-        if not isinstance(subcenters, int) or isinstance(subcenters, bool) or subcenters < 1:
-            raise InputError(f"subcenters must be a whole number of at least 1, but is {subcenters!r}.")
+        whole_number("subcenters", subcenters)
         self.num_classes = num_classes
         self.embedding_size = embedding_size
         self.subcenters = subcenters
-        if centers is not None:
-            self.register_buffer("weight", centers)
+        rows = num_classes * subcenters
+        if centers is None:
+            self.weight = nn.Parameter(unit_rows(torch.randn(rows, embedding_size)))
+        elif not centers.is_floating_point() or centers.shape != (rows, embedding_size):
+            raise InputError(
+                f"centers must be a float tensor [{rows}, {embedding_size}], but came as {centers.dtype} "
+                f"{list(centers.shape)}."
+            )
         else:
-            self.weight = nn.Parameter(unit_rows(torch.randn(num_classes * subcenters, embedding_size)))
+            self.register_buffer("weight", centers.detach().clone())
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """The loss, a scalar in the dtype of ``weight`` (float32 unless changed), whatever autocast says.
+
+        In training mode what the paper says; in eval mode the same for all: the margin-free loss at full scale.
+
+        Args:
+            embeddings: [N, D] raw neck output, any float dtype.
+            labels: [N] int64 in 0..C-1.
+
+        Raises:
+            InputError: wrong shapes, dtypes or labels; embeddings that are not finite (seen on the CPU only).
+        """
+        self.check(embeddings, labels)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            embeddings = self.full_precision(embeddings)
+            return (self.training_loss if self.training else self.evaluation_loss)(embeddings, labels)
+
+    def training_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """What is optimized, from checked embeddings in full precision."""
+        raise NotImplementedError
+
+    def evaluation_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of the margin-free logits; moves nothing."""
+        return functional.cross_entropy(self.logits(embeddings), labels)
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Margin-free logits [N, C] from raw embeddings [N, D], for prediction."""
+        raise NotImplementedError
 
     def cosines(self, embeddings: Tensor) -> Tensor:
         """cos(theta), [N, C], from raw embeddings [N, D]; with sub-centers the largest of each class.
 
         Only the winning center of a class receives a gradient.
         """
-        cosine = cosines(self.full_precision(embeddings), self.weight)
-        return self.nearest(cosine)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return self.nearest(cosines(self.full_precision(embeddings), self.weight))
 
     def nearest(self, products: Tensor) -> Tensor:
         """The largest of the K products of each class: [N, C * K] -> [N, C]."""

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from steradian.errors import InputError
+from steradian.losses.ranges import whole_number
 
 
 def check_sizes(num_classes: int, embedding_size: int) -> None:
     """Raise `InputError` unless both are positive whole numbers."""
-    for name, value in (("num_classes", num_classes), ("embedding_size", embedding_size)):
-        if not isinstance(value, int) or value < 1:
-            raise InputError(f"{name} must be a whole number of at least 1, but is {value!r}.")
+    whole_number("num_classes", num_classes)
+    whole_number("embedding_size", embedding_size)
 
 
 def check_batch(embeddings: Tensor, labels: Tensor, num_classes: int | None, embedding_size: int | None) -> None:
@@ -22,6 +22,7 @@ def check_batch(embeddings: Tensor, labels: Tensor, num_classes: int | None, emb
     has checked every label before.
     """
     check_embeddings(embeddings, embedding_size)
+    _tensor("labels", labels)
     if labels.ndim != 1 or labels.dtype != torch.int64:
         raise InputError(
             f"labels must be an int64 tensor [N], but came as {labels.dtype} {list(labels.shape)}. "
@@ -41,6 +42,7 @@ def check_batch(embeddings: Tensor, labels: Tensor, num_classes: int | None, emb
 
 def check_embeddings(embeddings: Tensor, embedding_size: int | None) -> None:
     """Raise `InputError` unless embeddings are float [N, D], N > 0, and (on the CPU) finite."""
+    _tensor("embeddings", embeddings)
     if embeddings.ndim != 2 or not embeddings.is_floating_point():
         raise InputError(
             f"embeddings must be a float tensor [N, D], but came as {embeddings.dtype} {list(embeddings.shape)}."
@@ -58,3 +60,8 @@ def check_embeddings(embeddings: Tensor, embedding_size: int | None) -> None:
             f"the embedding in row {row} is not finite. Training has diverged (lower the learning rate or the "
             "scale), or the input held NaN or infinity."
         )
+
+
+def _tensor(name: str, value: object) -> None:
+    if not isinstance(value, Tensor):
+        raise InputError(f"{name} must be a torch tensor, but came as {type(value).__name__}. Use torch.as_tensor.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -37,18 +36,12 @@ class CircleLoss(ClassCenters):
         in_range("gamma", gamma, 1e-6, 1e6, "a scale")
         self.margin, self.gamma = margin, gamma
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Scalar loss from raw embeddings [N, D] and labels [N]; plain cross-entropy in eval mode."""
-        self.check(embeddings, labels)
-        with torch.autocast(embeddings.device.type, enabled=False):
-            if not self.training:
-                return functional.cross_entropy(self.logits(embeddings), labels)
-            cosine, own = self.cosines(embeddings), labels[:, None]
-            positive, _ = circle_logits(cosine.gather(1, own), self.margin, self.gamma)
-            _, negative = circle_logits(cosine, self.margin, self.gamma)
-            return functional.cross_entropy(negative.scatter(1, own, positive), labels)
+    def training_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        cosine, own = self.cosines(embeddings), labels[:, None]
+        positive, _ = circle_logits(cosine.gather(1, own), self.margin, self.gamma)
+        _, negative = circle_logits(cosine, self.margin, self.gamma)
+        return functional.cross_entropy(negative.scatter(1, own, positive), labels)
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """gamma * cos(theta), [N, C]."""
-        with torch.autocast(embeddings.device.type, enabled=False):
-            return self.gamma * self.cosines(embeddings)
+        return self.gamma * self.cosines(embeddings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -57,7 +58,7 @@ def typical_spacing(num_classes: int, embedding_size: int) -> float:
 
     2 pi / C on the circle; the hexagonal packing's sqrt(8 pi / (sqrt(3) C)) on the sphere in 3-D (69
     degrees for C = 10, where the best packing known has 66); the simplex angle acos(-1/(C-1)) once D >= C - 1;
-    its limit of a right angle between those.
+    between those the median of what `spread_directions` reaches, and a right angle beyond `REPELLED` classes.
     """
     if num_classes < 2:
         return math.pi
@@ -68,4 +69,12 @@ def typical_spacing(num_classes: int, embedding_size: int) -> float:
         return 2.0 * math.pi / num_classes
     if embedding_size == 3:
         return min(simplex, math.sqrt(8.0 * math.pi / (math.sqrt(3.0) * num_classes)))
-    return math.pi / 2.0
+    return math.pi / 2.0 if num_classes > REPELLED else _reached_spacing(num_classes, embedding_size)
+
+
+@functools.lru_cache
+def _reached_spacing(num_classes: int, embedding_size: int) -> float:
+    """The median angle between each of `spread_directions` and its nearest neighbor."""
+    points = spread_directions(num_classes, embedding_size).double()
+    nearest = (points @ points.T).fill_diagonal_(-1.0).amax(dim=1)
+    return float(torch.acos(nearest.clamp(-1.0, 1.0)).median())

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from steradian.losses import margins
 from steradian.losses.angles import continued_cosine, continued_sine
+from steradian.losses.margins import Gradient
 from steradian.losses.ranges import in_range, one_of
 
 EmphasisVariant = Literal["adaptive", "fixed"]
@@ -44,7 +45,7 @@ class Observer(Protocol):
 
 def _boosted(cosine: Tensor, target: Tensor, boost: float, variant: str) -> Tensor:
     """Where a wrong class beats the target, c + boost (c + 1) ("adaptive") or c + boost ("fixed")."""
-    raised = cosine + boost * (cosine + 1.0) if variant == "adaptive" else cosine + boost
+    raised = (1.0 + boost) * cosine + boost if variant == "adaptive" else cosine + boost
     return torch.where(cosine > target, raised, cosine)
 
 
@@ -90,7 +91,8 @@ class Curriculum(nn.Module):
 
     Huang et al. 2020. t is the running mean of the target cosines: t <- 0.01 mean(c_y) + 0.99 t, before use;
     it starts at 0, where hard wrong classes count less than easy ones, and emphasizes them once t > 1 - c_k.
-    The mask is strict and uses the target logit of the formula, also beyond theta + m = pi.
+    The mask is strict and compares with the target logit that the loss uses. The release compares with cos(theta + m)
+    itself, which differs only beyond theta + m = pi, where it turns up again.
 
     Attributes:
         t: scalar buffer, moved in training mode only.
@@ -105,7 +107,8 @@ class Curriculum(nn.Module):
 
     @torch.no_grad()
     def observe(self, cosine: Tensor) -> None:
-        self.t.lerp_(cosine.mean().to(self.t.dtype), self.MOMENTUM)
+        if self.training:
+            self.t.lerp_(cosine.mean().to(self.t.dtype), self.MOMENTUM)
 
     def forward(self, cosine: Tensor, target: Tensor) -> Tensor:
         # A copy: the buffer moves before the backward pass of an earlier batch may run.
@@ -132,13 +135,16 @@ class InterClassFilter:
 class NarrowedAngles:
     """All wrong classes come nearer: cos(theta_k / margin) (SphereFace-R v2, Liu et al. 2021).
 
-    ``margin`` is a factor in [1, 16]. The margin sits on the wrong classes; the target keeps its cosine.
+    ``margin`` is a factor in [1, 16]. The margin sits on the wrong classes; the target keeps its cosine. ``gradient``
+    is that of `margins.apply`. A trainer's margin ramp does not reach it.
     """
 
     margin: float = 1.5
+    gradient: Gradient = "exact"
 
     def __post_init__(self) -> None:
         in_range("margin", self.margin, 1.0, 16.0, "a factor on the angle")
+        one_of("gradient", self.gradient, ("exact", "detached"))
 
     def logit(self, theta: Tensor) -> Tensor:
         """cos(theta / margin)."""
@@ -149,4 +155,4 @@ class NarrowedAngles:
         return -continued_sine(theta / self.margin, "extend") / self.margin
 
     def __call__(self, cosine: Tensor, target: Tensor) -> Tensor:
-        return margins.apply(self, cosine)
+        return margins.apply(self, cosine, gradient=self.gradient)

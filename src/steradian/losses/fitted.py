@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from steradian.losses.checks import check_sizes
 from steradian.losses.directions import typical_spacing
 from steradian.losses.registry import preset
 
@@ -123,6 +124,7 @@ def fitted_options(name: str, num_classes: int, embedding_size: int, **chosen: A
         InputError: unknown variant.
     """
     row = preset(name)
+    check_sizes(num_classes, embedding_size)
     spacing = typical_spacing(num_classes, embedding_size)
     fit = FITS[row.name](spacing, fitting_scale(num_classes, spacing))
     used = row.used(chosen)

@@ -18,7 +18,7 @@ from steradian.losses.emphasis import Emphasis, Observer
 from steradian.losses.head.dense import safe_norm
 from steradian.losses.margins import Gradient, Margin
 from steradian.losses.penalties import Penalty
-from steradian.losses.ranges import in_range, one_of
+from steradian.losses.ranges import flag, in_range, one_of
 from steradian.losses.scales import NormScale, RowScale, Scale, make_scale
 from steradian.losses.weighting import Mean, Weighting
 from steradian.losses.wisdom import warn_if_unwise
@@ -79,8 +79,12 @@ class MarginSoftmaxLoss(ClassCenters):
         one_of("gradient", gradient, ("exact", "detached"))
         in_range("label_smoothing", label_smoothing, 0.0, 0.999, "a share")
         self.row_scale: RowScale = make_scale(scale, num_classes)
-        if not isinstance(self.row_scale, NormScale) and not normalize_weight:
-            raise InputError("a fixed scale needs normalized weights: leave normalize_weight=True.")
+        flag("normalize_weight", normalize_weight)
+        flag("bias", bias)
+        if margin is not None and not isinstance(margin, Margin | AdaptiveMargin):
+            raise InputError(f"margin must be a margin such as AdditiveAngle(0.5), but is {margin!r}.")
+        if not normalize_weight and (score is not None or not isinstance(self.row_scale, NormScale)):
+            raise InputError("a fixed scale or a score needs normalized weights: leave normalize_weight=True.")
         if subcenters > 1 and not normalize_weight:
             raise InputError("sub-centers compete by their cosines: leave normalize_weight=True.")
         warn_if_unwise(margin, None if score is not None else self.row_scale, num_classes, embedding_size)
@@ -104,21 +108,11 @@ class MarginSoftmaxLoss(ClassCenters):
         """The scale in use now, or "norm"."""
         return self.row_scale.reported
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """The loss, a scalar in the dtype of ``weight`` (float32 unless changed), whatever autocast says.
-
-        Args:
-            embeddings: [N, D] raw neck output, any float dtype.
-            labels: [N] int64 in 0..C-1.
-        """
-        self.check(embeddings, labels)
-        with torch.autocast(embeddings.device.type, enabled=False):
-            embeddings = self.full_precision(embeddings)
-            if not self.training:
-                return functional.cross_entropy(self.logits(embeddings), labels)
-            losses, probabilities = self.row_losses(embeddings, labels)
-            value = self.weighting(losses, probabilities)
-            return value if self.penalty is None else value + self.penalty(embeddings, labels)
+    def training_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """With all dials; a training step of the stateful ones."""
+        losses, probabilities = self.row_losses(embeddings, labels)
+        value = self.weighting(losses, probabilities)
+        return value if self.penalty is None else value + self.penalty(embeddings, labels)
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """Margin-free logits [N, C] for prediction, at full scale."""
@@ -140,7 +134,10 @@ class MarginSoftmaxLoss(ClassCenters):
         return -((1.0 - self.label_smoothing) * own + self.label_smoothing * smooth), own.exp()
 
     def margin_logits(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Logits [N, C] with margin, emphasis, score and scale: what training optimizes. Moves the stateful dials."""
+        """Logits [N, C] with margin, emphasis, score and scale: what training optimizes.
+
+        In training mode the stateful dials move, in eval mode they stay.
+        """
         strength = self._advance()
         if self._is_linear and self.margin is None and self.emphasis is None:
             return self._linear(embeddings)
@@ -154,7 +151,7 @@ class MarginSoftmaxLoss(ClassCenters):
             logits = logits * torch.linalg.vector_norm(self.weight, dim=1)
         return logits if self.bias is None else logits + self.bias
 
-    def _dialed(self, cosine: Tensor, embeddings: Tensor, labels: Tensor, strength: float) -> Tensor:
+    def _dialed(self, cosine: Tensor, embeddings: Tensor, labels: Tensor, strength: float | Tensor) -> Tensor:
         if self.margin is None and self.emphasis is None:
             return cosine
         own = labels[:, None]
@@ -168,7 +165,12 @@ class MarginSoftmaxLoss(ClassCenters):
         return cosine.scatter(1, own, target)
 
     def _margined(
-        self, margin: Margin | AdaptiveMargin, target: Tensor, embeddings: Tensor, labels: Tensor, strength: float
+        self,
+        margin: Margin | AdaptiveMargin,
+        target: Tensor,
+        embeddings: Tensor,
+        labels: Tensor,
+        strength: float | Tensor,
     ) -> Tensor:
         learned = False
         if isinstance(margin, AdaptiveMargin):
@@ -177,12 +179,13 @@ class MarginSoftmaxLoss(ClassCenters):
             margin = margin.for_batch(norms, labels, target)
         return margins.apply(margin, target, gradient=self.gradient, strength=strength, learned=learned)
 
-    def _advance(self) -> float:
-        """Count a step and return the margin's strength."""
+    def _advance(self) -> float | Tensor:
+        """Count a step, in training mode, and return the margin's strength."""
         if self.annealing is None:
             return self.margin_strength
-        self.iteration += 1
-        return self.margin_strength * self.annealing.strength(int(self.iteration))
+        if self.training:
+            self.iteration += 1
+        return self.margin_strength * self.annealing.strength(self.iteration).to(self.weight.dtype)
 
     @property
     def _is_linear(self) -> bool:

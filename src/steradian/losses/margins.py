@@ -19,11 +19,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from steradian.losses.angles import angle, continued_cosine, continued_sine, regular
-from steradian.losses.ranges import in_range, one_of
+from steradian.losses.ranges import flag, in_range, one_of
 
 Gradient = Literal["exact", "detached"]
 PastPi = Literal["extend", "plain", "clamp"]
 PastPiAdditive = Literal["extend", "linear", "base", "plain", "clamp"]
+PAST_PI = ("extend", "plain", "clamp")
+PAST_PI_ADDITIVE = ("extend", "linear", "base", "plain", "clamp")
 
 
 @runtime_checkable
@@ -83,7 +85,8 @@ class AdditiveAngle(_Angular):
 
     def __post_init__(self) -> None:
         _given(self.margin, math.pi, "radians")
-        one_of("past_pi", self.past_pi, ("extend", "linear", "base", "plain", "clamp"))
+        one_of("past_pi", self.past_pi, PAST_PI_ADDITIVE)
+        flag("easy_margin", self.easy_margin)
 
     def phi(self, theta: Tensor) -> Tensor:
         return theta + self.margin
@@ -122,7 +125,7 @@ class Multiplicative(_Angular):
 
     def __post_init__(self) -> None:
         in_range("margin", self.margin, 1.0, 16.0, "a factor on the angle")
-        one_of("past_pi", self.past_pi, ("extend", "plain", "clamp"))
+        one_of("past_pi", self.past_pi, PAST_PI)
 
     def phi(self, theta: Tensor) -> Tensor:
         return self.margin * theta
@@ -148,7 +151,7 @@ class SphereThenArc(_Angular):
     def __post_init__(self) -> None:
         in_range("m_s", self.m_s, 1.0, 1e6, "a factor on the angle")
         in_range("m_a", self.m_a, 0.0, 1e6, "radians")
-        one_of("past_pi", self.past_pi, ("extend", "plain", "clamp"))
+        one_of("past_pi", self.past_pi, PAST_PI)
 
     def phi(self, theta: Tensor) -> Tensor:
         return theta + ((self.m_s - 1.0) * theta).clamp(max=self.m_a)
@@ -174,7 +177,7 @@ class Combined(_Angular):
         in_range("m1", self.m1, 0.1, 16.0, "a factor on the angle")
         in_range("m2", self.m2, 0.0, math.pi, "radians")
         in_range("m3", self.m3, 0.0, 2.0, "of a cosine")
-        one_of("past_pi", self.past_pi, ("extend", "plain", "clamp"))
+        one_of("past_pi", self.past_pi, PAST_PI)
 
     def phi(self, theta: Tensor) -> Tensor:
         return self.m1 * theta + self.m2
@@ -200,6 +203,7 @@ class AdditiveCosine:
 
     def __post_init__(self) -> None:
         _given(self.margin, 2.0, "of a cosine")
+        flag("easy_margin", self.easy_margin)
 
     def logit(self, theta: Tensor) -> Tensor:
         cosine = torch.cos(theta)
@@ -227,7 +231,12 @@ class _MarginFunction(torch.autograd.Function):
 
 
 def apply(
-    margin: Margin, cosine: Tensor, *, gradient: Gradient = "exact", strength: float = 1.0, learned: bool = False
+    margin: Margin,
+    cosine: Tensor,
+    *,
+    gradient: Gradient = "exact",
+    strength: float | Tensor = 1.0,
+    learned: bool = False,
 ) -> Tensor:
     """The target logit of ``cosine`` under ``margin``, differentiable.
 
@@ -238,15 +247,20 @@ def apply(
             called characteristic gradient detachment).
         strength: r in [0, 1] blends cos + r (f - cos). It ramps any margin in, and it is A-Softmax's
             annealing (lambda cos + f) / (1 + lambda) with r = 1 / (1 + lambda).
-        learned: the margin's own numbers need a gradient too (MagFace's depend on the norm).
+        learned: the margin's own numbers need a gradient too (MagFace's depend on the norm), detached or not.
+
+    Gradients are of first order: a second derivative through "exact" is refused by PyTorch.
     """
     if gradient == "detached":
         with torch.no_grad():
-            shift = strength * (margin.logit(angle(cosine)) - cosine)
-        return cosine + shift
-    target: Tensor = _MarginFunction.apply(cosine, margin)
+            shift = margin.logit(angle(cosine)) - cosine
+        target = cosine + shift
+    else:
+        target = _MarginFunction.apply(cosine, margin)
     if learned:
-        # df/dm at a fixed angle; _MarginFunction has seen the cosine only.
+        # df/dm at a fixed angle, which neither of the two above has seen.
         own = margin.logit(angle(cosine.detach()))
         target = target + (own - own.detach())
-    return target if strength == 1.0 else cosine + strength * (target - cosine)
+    if isinstance(strength, float) and strength == 1.0:
+        return target
+    return cosine + strength * (target - cosine)

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from steradian.losses.checks import check_batch
 from steradian.losses.head.dense import unit_rows
+from steradian.losses.ranges import flag
 
 TILE = 2**22
 """Entries of the matrix at once: 16 MiB in float32."""
@@ -29,6 +30,7 @@ class PairLoss(nn.Module):
 
     def __init__(self, *, normalize: bool = True) -> None:
         super().__init__()
+        flag("normalize", normalize)
         self.normalize = normalize
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
@@ -85,8 +87,11 @@ def prepared(embeddings: Tensor, normalize: bool) -> Tensor:
 def distances(anchors: Tensor, vectors: Tensor) -> Tensor:
     """Euclidean distances [b, B] between the rows of [b, D] and [B, D].
 
-    Squares below 0 from rounding are 0, and where a distance is 0 its gradient is 0, not infinite.
+    Squares below 0 from rounding are 0, and where a distance is 0 its gradient is 0, not infinite. The mean is taken
+    out first, which changes no distance, so that a common offset costs no precision.
     """
+    middle = vectors.detach().mean(dim=0)
+    anchors, vectors = anchors - middle, vectors - middle
     left, right = anchors.square().sum(dim=1)[:, None], vectors.square().sum(dim=1)[None, :]
     squared = left + right - 2.0 * anchors @ vectors.T
     rounding = torch.finfo(squared.dtype).eps * (left + right)

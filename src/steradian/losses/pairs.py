@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from steradian.errors import InputError
 from steradian.losses.pair_table import PairLoss, distances, sums_and_counts
-from steradian.losses.ranges import in_range, one_of
+from steradian.losses.ranges import flag, in_range, one_of
 from steradian.losses.softplus import softplus
 
 Mining = Literal["batch-all", "batch-hard", "semi-hard", "semi-hard-drop"]
@@ -42,23 +42,33 @@ class TripletLoss(PairLoss):
         margin: a distance, at least 0; or "soft" for softplus(d(a, p) - d(a, n)), which never quite ends.
         mining: see above; "soft" with "batch-all" is the mean over all triplets, "semi-hard-drop" needs a number.
         normalize: compare unit vectors.
+        squared: compare squared distances, as FaceNet does.
     """
 
     def __init__(
-        self, *, margin: float | Literal["soft"] = 0.2, mining: Mining = "semi-hard", normalize: bool = True
+        self,
+        *,
+        margin: float | Literal["soft"] = 0.2,
+        mining: Mining = "semi-hard",
+        normalize: bool = True,
+        squared: bool = False,
     ) -> None:
         super().__init__(normalize=normalize)
+        flag("squared", squared)
+        self.squared = squared
         one_of("mining", mining, ("batch-all", "batch-hard", "semi-hard", "semi-hard-drop"))
-        if margin == "soft":
+        if isinstance(margin, str) and margin == "soft":
             if mining == "semi-hard-drop":
                 raise InputError("mining='semi-hard-drop' compares with the margin: give a number, not 'soft'.")
         else:
-            in_range("margin", margin, 0.0, math.inf, "a distance, or 'soft'")
+            in_range("margin", margin, 0.0, 1e6, "a distance, or 'soft'")
         self.margin, self.mining = margin, mining
-        self.soft, self.width = margin == "soft", 0.0 if margin == "soft" else margin
+        self.soft = isinstance(margin, str)
+        self.width = 0.0 if isinstance(margin, str) else margin
 
     def compare(self, anchors: Tensor, vectors: Tensor) -> Tensor:
-        return distances(anchors, vectors)
+        found = distances(anchors, vectors)
+        return found.square() if self.squared else found
 
     def entries_per_row(self, count: int) -> int:
         return count**2 if self.soft and self.mining == "batch-all" else count
@@ -78,7 +88,7 @@ class TripletLoss(PairLoss):
 
     def active_share(self, embeddings: Tensor, labels: Tensor) -> float:
         """Share of all triplets of the batch with a loss above 0, for a numeric margin; NaN without triplets."""
-        whole = TripletLoss(margin=self.margin, mining="batch-all", normalize=self.normalize)
+        whole = TripletLoss(margin=self.margin, mining="batch-all", normalize=self.normalize, squared=self.squared)
         same = labels[:, None] == labels[None, :]
         triplets = ((same.sum(dim=1) - 1) * (~same).sum(dim=1)).sum()
         return float(whole.table(embeddings, labels)[:, 1].sum() / triplets)
@@ -141,7 +151,7 @@ class ContrastiveLoss(PairLoss):
 
     def __init__(self, *, margin: float = 1.0, variant: Variant = "hadsell", normalize: bool = True) -> None:
         super().__init__(normalize=normalize)
-        in_range("margin", margin, 0.0, math.inf, "a distance")
+        in_range("margin", margin, 0.0, 1e6, "a distance")
         one_of("variant", variant, ("hadsell", "linear"))
         self.margin, self.variant = margin, variant
 

@@ -32,6 +32,8 @@ class NormReward:
     lambda_g: float = 35.0
 
     def __post_init__(self) -> None:
+        in_range("l_a", self.l_a, 1e-6, 1e6, "a norm")
+        in_range("u_a", self.u_a, 1e-6, 1e6, "a norm")
         in_range("lambda_g", self.lambda_g, 0.0, 1e6, "a weight")
 
     def __call__(self, embeddings: Tensor, labels: Tensor) -> Tensor:
@@ -66,7 +68,8 @@ class CenterPull(nn.Module):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         away = embeddings - self.centers[labels]
-        self._follow(away.detach(), labels)
+        if self.training:
+            self._follow(away.detach(), labels)
         distance: Tensor = away.square().sum(dim=1).mean()
         return 0.5 * self.center_weight * distance
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
-from torch.nn import functional
 
 from steradian.losses.centers import ClassCenters
 from steradian.losses.directions import spread_directions
@@ -29,16 +27,10 @@ class PrototypeLoss(ClassCenters):
         in_range("scale", scale, 1e-6, 1e6, "of the logits")
         self.scale = scale
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Scalar loss from raw embeddings [N, D] and labels [N]; in eval mode the cross-entropy of the logits."""
-        self.check(embeddings, labels)
-        with torch.autocast(embeddings.device.type, enabled=False):
-            if not self.training:
-                return functional.cross_entropy(self.logits(embeddings), labels)
-            own = self.cosines(embeddings).gather(1, labels[:, None])
-            return (1.0 - own).square().mean()
+    def training_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        own = self.cosines(embeddings).gather(1, labels[:, None])
+        return (1.0 - own).square().mean()
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """scale * cos(theta), [N, C]."""
-        with torch.autocast(embeddings.device.type, enabled=False):
-            return self.scale * self.cosines(embeddings)
+        return self.scale * self.cosines(embeddings)

@@ -21,21 +21,9 @@ class _ProxyLoss(ClassCenters):
         in_range("scale", scale, 1e-6, 1e6, "of the similarities")
         self.scale = scale
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Scalar loss from raw embeddings [N, D] and labels [N]; the cross-entropy of the logits in eval mode."""
-        self.check(embeddings, labels)
-        with torch.autocast(embeddings.device.type, enabled=False):
-            if not self.training:
-                return functional.cross_entropy(self.logits(embeddings), labels)
-            return self._loss(self.cosines(embeddings), labels)
-
-    def _loss(self, cosine: Tensor, labels: Tensor) -> Tensor:
-        raise NotImplementedError
-
     def logits(self, embeddings: Tensor) -> Tensor:
         """scale * cos(theta), [N, C]."""
-        with torch.autocast(embeddings.device.type, enabled=False):
-            return self.scale * self.cosines(embeddings)
+        return self.scale * self.cosines(embeddings)
 
 
 class ProxyNCALoss(_ProxyLoss):
@@ -59,7 +47,8 @@ class ProxyNCALoss(_ProxyLoss):
         one_of("variant", variant, ("published", "softmax"))
         self.variant = variant
 
-    def _loss(self, cosine: Tensor, labels: Tensor) -> Tensor:
+    def training_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        cosine = self.cosines(embeddings)
         # |x - p|^2 = 2 - 2 cos between unit vectors, and the 2 cancels.
         logits, own = 2.0 * self.scale * cosine, labels[:, None]
         if self.variant == "softmax":
@@ -87,7 +76,8 @@ class ProxyAnchorLoss(_ProxyLoss):
         in_range("margin", margin, 0.0, 1.0, "of a cosine")
         self.margin = margin
 
-    def _loss(self, cosine: Tensor, labels: Tensor) -> Tensor:
+    def training_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        cosine = self.cosines(embeddings)
         mine = functional.one_hot(labels, self.num_classes).bool()
         pull = torch.where(mine, -self.scale * (cosine - self.margin), -math.inf)
         push = torch.where(mine, -math.inf, self.scale * (cosine + self.margin))

@@ -1,22 +1,49 @@
-"""Checks of the numbers that a dial is given: impossible ones are refused, by name."""
+"""Checks of what a dial is given: impossible values are refused, by name."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from numbers import Integral, Real
 
 from steradian.errors import InputError, did_you_mean
 
 
+def is_finite_number(value: object) -> bool:
+    """Whether ``value`` is a real number, no bool, NaN or infinity, and fits a float."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def in_range(name: str, value: object, low: float, high: float, unit: str) -> None:
     """Raise `InputError` unless ``value`` is a number in [low, high]."""
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not (number and low <= float(value) <= high):  # type: ignore[arg-type]
+    if not (is_finite_number(value) and low <= float(value) <= high):  # type: ignore[arg-type]
         raise InputError(f"{name} must lie in [{low:g}, {high:g}] ({unit}), but is {value!r}.")
 
 
 def one_of(name: str, value: object, choices: Collection[str]) -> None:
     """Raise `InputError` unless ``value`` is one of the words ``choices``."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         hint = did_you_mean(value, choices) if isinstance(value, str) else ""
         raise InputError(f"{name} must be one of {', '.join(choices)}, but is {value!r}. {hint}".rstrip())
+
+
+def flag(name: str, value: object) -> None:
+    """Raise `InputError` unless ``value`` is True or False."""
+    if not isinstance(value, bool):
+        raise InputError(f"{name} must be True or False, but is {value!r}.")
+
+
+def _short(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 40 else shown[:39] + "…"
+
+
+def whole_number(name: str, value: object) -> None:
+    """Raise `InputError` unless ``value`` is a whole number of at least 1 (and below 2^31)."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= int(value) < 2**31:
+        raise InputError(f"{name} must be a whole number of at least 1, but is {_short(value)}.")

@@ -22,6 +22,8 @@ def names() -> list[str]:
 
 def preset(name: str) -> Preset:
     """The row of the table for ``name`` or alias. Raises `UsageError`, with the closest name, when there is none."""
+    if not isinstance(name, str):
+        raise UsageError(f"A loss goes by a name such as 'arcface', but {name!r} was given.")
     if name not in _BY_ANY_NAME:
         raise UsageError(f"There is no loss called {name!r}. {did_you_mean(name, _BY_ANY_NAME)}")
     return _BY_ANY_NAME[name]

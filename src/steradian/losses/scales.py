@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from steradian.errors import InputError, did_you_mean
 from steradian.losses.angles import angle
+from steradian.losses.ranges import in_range, is_finite_number
 
 Scale = float | Literal["norm", "learnable", "adacos", "adacos-fixed", "bound", "clipped-norm"]
 
@@ -21,11 +22,20 @@ def scale_bound(num_classes: int, probability: float = 0.99) -> float:
     """The least s at which a perfect embedding reaches ``probability``: (C-1)/C ln((C-1)P/(1-P)) (CosFace, 2018).
 
     Centers stand at the simplex angle. At least `LEAST`.
+
+    Raises:
+        InputError: ``probability`` is not inside (0, 1).
     """
+    return max(LEAST, scale_for(num_classes, probability))
+
+
+def scale_for(num_classes: int, probability: float) -> float:
+    """`scale_bound` without its floor: 0 and less where any scale will do."""
+    in_range("probability", probability, 1e-12, 1.0 - 1e-12, "inside (0, 1)")
     if num_classes < 2:
-        return LEAST
+        return 0.0
     odds = math.log((num_classes - 1) * probability / (1.0 - probability))
-    return max(LEAST, (num_classes - 1) / num_classes * odds)
+    return (num_classes - 1) / num_classes * odds
 
 
 def adacos_scale(num_classes: int) -> float:
@@ -130,6 +140,8 @@ class AdaCosScale(RowScale):
 
     @torch.no_grad()
     def observe(self, cosine: Tensor, labels: Tensor) -> None:
+        if not self.training:
+            return
         own = labels[:, None]
         median = angle(cosine.gather(1, own)).median().clamp(max=math.pi / 4)
         others = (self.current * cosine).scatter(1, own, -math.inf)
@@ -165,6 +177,8 @@ def make_scale(scale: object, num_classes: int) -> RowScale:
         if scale == "adacos":
             return AdaCosScale(num_classes)
         return FixedScale(adacos_scale(num_classes) if scale == "adacos-fixed" else scale_bound(num_classes))
-    if isinstance(scale, bool) or not isinstance(scale, int | float) or not math.isfinite(scale) or scale <= 0:
-        raise InputError(f"scale must be a positive number or one of {', '.join(map(repr, WORDS))}, but is {scale!r}.")
-    return FixedScale(scale)
+    if not is_finite_number(scale) or not 0.0 < float(scale) <= 1e6:  # type: ignore[arg-type]
+        raise InputError(
+            f"scale must be a positive number up to 1e6 or one of {', '.join(map(repr, WORDS))}, but is {scale!r}."
+        )
+    return FixedScale(float(scale))  # type: ignore[arg-type]

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from steradian.losses.ranges import in_range
+
 HIDDEN = 16
 
 
@@ -27,10 +29,11 @@ class StrictScore(nn.Module):
     """
 
     LEAST_SLOPE = 1e-2
-    """Keeps neighboring cosines apart in float32, where f may reach 60."""
+    """Cosines 1e-3 apart stay apart in float32, where f may reach 60; closer ones may tie, but never change places."""
 
     def __init__(self, slope: float = 16.0) -> None:
         super().__init__()
+        in_range("slope", slope, 1e-3, 1e6, "of the score, a scale")
         self.raw_slope = nn.Parameter(torch.tensor(_inverse_softplus(slope)))
         start = _inverse_softplus(1.0 / HIDDEN)
         self.raw_first = nn.Parameter(torch.full((HIDDEN, 1), _inverse_softplus(2.0)) + 0.2 * torch.randn(HIDDEN, 1))
@@ -68,7 +71,7 @@ class ProjectedScore(nn.Module):
     """System A's third score as published: 1-16-16-1 with ReLU6, ReLU6, ReLU and weights projected to >= 0.
 
     It does not decrease, but it has flat stretches where the gradient is exactly 0 and cosines tie. Negative weights
-    are set to 0 before each use; the release does it after each update, which comes to the same.
+    are set to 0 before each training step (the release does it after each, so only the first step differs).
     """
 
     def __init__(self) -> None:
@@ -80,14 +83,24 @@ class ProjectedScore(nn.Module):
 
     def forward(self, cosine: Tensor) -> Tensor:
         """f of cosines, any shape."""
-        layers = (self.first, self.second, self.third)
-        with torch.no_grad():
-            for layer in layers:
-                # Left alone where nothing is negative: a graph of an earlier pass may still need these very weights.
-                if bool((layer.weight < 0.0).any()):
-                    layer.weight.clamp_(min=0.0)
-        hidden = functional.relu6(self.first(cosine[..., None]))
-        return functional.relu(self.third(functional.relu6(self.second(hidden)))).squeeze(-1)
+        if self.training:
+            self._project()
+        hidden = functional.relu6(_non_negative(self.first, cosine[..., None]))
+        hidden = functional.relu6(_non_negative(self.second, hidden))
+        return functional.relu(_non_negative(self.third, hidden)).squeeze(-1)
+
+    @torch.no_grad()
+    def _project(self) -> None:
+        for layer in (self.first, self.second, self.third):
+            # Left alone where nothing is negative: a graph of an earlier pass may still need these very weights.
+            if bool((layer.weight < 0.0).any()):
+                layer.weight.clamp_(min=0.0)
+
+
+def _non_negative(layer: nn.Linear, values: Tensor) -> Tensor:
+    """``layer`` with its negative weights taken as 0, without moving them: an eval pass changes nothing."""
+    still = layer.weight.detach()
+    return functional.linear(values, layer.weight + (still.clamp(min=0.0) - still), layer.bias)
 
 
 class PowerScore(nn.Module):

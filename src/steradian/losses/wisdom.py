@@ -5,48 +5,58 @@ from __future__ import annotations
 import math
 import warnings
 
-from torch import Tensor
+import torch
 
 from steradian.errors import UnwiseOption
-from steradian.losses.margins import AdditiveAngle, AdditiveCosine
-from steradian.losses.scales import FixedScale, RowScale, scale_bound
+from steradian.losses.adaptive import AdaptiveMargin
+from steradian.losses.margins import Margin
+from steradian.losses.scales import FixedScale, RowScale, scale_bound, scale_for
+
+
+def angle_margin_bound(num_classes: int, embedding_size: int) -> float:
+    """The widest angle, in radians, that C centers can all keep from their nearest neighbor.
+
+    2 pi / C in 2-D; in 3-D Fejes Toth's bound acos((cot^2 w - 1) / 2), w = pi C / (6 (C - 2)); elsewhere the simplex
+    angle acos(-1 / (C - 1)), which is reached only if C <= D + 1. No larger additive angle can be satisfied.
+    """
+    if num_classes < 2:
+        return math.pi
+    if embedding_size == 2:
+        return 2.0 * math.pi / num_classes
+    simplex = math.acos(-1.0 / (num_classes - 1))
+    if embedding_size == 3 and num_classes > 3:
+        wedge = math.pi * num_classes / (6.0 * (num_classes - 2))
+        return min(simplex, math.acos((math.tan(wedge) ** -2 - 1.0) / 2.0))
+    return simplex
 
 
 def cosine_margin_bound(num_classes: int, embedding_size: int) -> float:
     """The largest additive cosine margin that C centers in D dimensions can satisfy (CosFace, Wang et al. 2018).
 
-    1 - cos(2 pi / C) in 2-D; elsewhere C / (C - 1), which is reached only if C <= D + 1.
+    1 - cos of `angle_margin_bound`: 1 - cos(2 pi / C) in 2-D, C / (C - 1) where the simplex fits.
     """
     return 1.0 - math.cos(angle_margin_bound(num_classes, embedding_size))
 
 
-def angle_margin_bound(num_classes: int, embedding_size: int) -> float:
-    """The largest additive angle, in radians: the angle between neighboring centers, at best.
-
-    2 pi / C in 2-D; elsewhere the simplex angle acos(-1 / (C - 1)), which is reached only if C <= D + 1.
-    """
-    if num_classes < 2:
-        return math.pi
-    return 2.0 * math.pi / num_classes if embedding_size == 2 else math.acos(-1.0 / (num_classes - 1))
-
-
-def warn_if_unwise(margin: object, scale: RowScale | None, num_classes: int, embedding_size: int) -> None:
+def warn_if_unwise(
+    margin: Margin | AdaptiveMargin | None, scale: RowScale | None, num_classes: int, embedding_size: int
+) -> None:
     """Warn of a margin that no arrangement of the centers can satisfy, and of a scale that cannot reach p = 1/2."""
     where = f"{num_classes} classes in {embedding_size} dimensions"
-    for kind, bound, unit in (
-        (AdditiveCosine, cosine_margin_bound(num_classes, embedding_size), ""),
-        (AdditiveAngle, angle_margin_bound(num_classes, embedding_size), " rad"),
-    ):
-        if isinstance(margin, kind) and not isinstance(margin.margin, Tensor) and margin.margin > bound + 1e-9:
+    if margin is not None:
+        typical = margin.typical() if isinstance(margin, AdaptiveMargin) else margin
+        at_home = float(typical.logit(torch.zeros(1, dtype=torch.float64)))
+        bound = angle_margin_bound(num_classes, embedding_size)
+        if at_home < math.cos(bound) - 1e-9:
             _warn(
-                f"margin={margin.margin:g} is more than {where} can satisfy: at best {bound:.3g}{unit}. "
-                "Embeddings will not settle; use a smaller margin or more dimensions."
+                f"{margin} is more than {where} can satisfy: on top of its own center an image still loses to the "
+                f"nearest other one. At best {bound:.3g} rad, or {1.0 - math.cos(bound):.3g} of a cosine, can be met; "
+                "use a smaller margin or more dimensions."
             )
-    least = scale_bound(num_classes, 0.5)
-    if isinstance(scale, FixedScale) and num_classes > 2 and scale.value < least:
+    if isinstance(scale, FixedScale) and scale.value < scale_for(num_classes, 0.5):
         _warn(
             f"scale={scale.value:g} cannot bring the probability of the true class above 1/2 with {num_classes} "
-            f"classes: that takes {least:.3g}, and 0.99 takes {scale_bound(num_classes):.3g}."
+            f"classes: that takes {scale_for(num_classes, 0.5):.3g}, and 0.99 takes {scale_bound(num_classes):.3g}."
         )
 
 

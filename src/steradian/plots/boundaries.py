@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from steradian.errors import InputError
 from steradian.losses import MarginSoftmaxLoss
-from steradian.plots.margins import target_logit
+from steradian.plots.margins import margined_cosine, scored
 from steradian.plots.theme import LIGHT, Theme, own_axes
 
 
@@ -43,8 +43,9 @@ class DecisionBoundaryDisplay:
         theta = torch.linspace(0.0, torch.pi, 181, dtype=torch.float64)
         with torch.no_grad():
             wrong = torch.cos(theta)[None, :].expand(181, 181)
-            target = target_logit(loss, torch.cos(theta))[:, None]
-            lead = target - (loss.emphasis(wrong, target) if loss.emphasis is not None else wrong)
+            target = margined_cosine(loss, torch.cos(theta))[:, None]
+            rewritten = loss.emphasis(wrong, target) if loss.emphasis is not None else wrong
+            lead = scored(loss, target) - scored(loss, rewritten)
         return cls(theta.numpy(), lead.T.numpy(), scale)
 
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> DecisionBoundaryDisplay:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,16 +18,27 @@ from steradian.plots.theme import LIGHT, Theme, legend, own_axes
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 
 
-def target_logit(loss: MarginSoftmaxLoss, cosine: Tensor) -> Tensor:
-    """f(m, theta) of a typical row, in units of a cosine (of the score where there is one), differentiable.
+def margined_cosine(loss: MarginSoftmaxLoss, cosine: Tensor) -> Tensor:
+    """f(m, theta) of a typical row at the end of annealing, in units of a cosine, differentiable.
 
     Args:
         cosine: [T] target cosines, float64.
     """
-    if loss.margin is not None:
-        margin = loss.margin.typical() if isinstance(loss.margin, AdaptiveMargin) else loss.margin
-        cosine = margins.apply(margin, cosine, gradient=loss.gradient)
-    return cosine if loss.score is None else loss.score.double()(cosine)
+    if loss.margin is None:
+        return cosine
+    margin = loss.margin.typical() if isinstance(loss.margin, AdaptiveMargin) else loss.margin
+    strength = 1.0 if loss.annealing is None else loss.annealing.last_strength
+    return margins.apply(margin, cosine, gradient=loss.gradient, strength=strength)
+
+
+def scored(loss: MarginSoftmaxLoss, cosine: Tensor) -> Tensor:
+    """The logit of ``cosine`` (any shape, float64) through the score of the loss, if it has one."""
+    return cosine if loss.score is None else copy.deepcopy(loss.score).to(cosine)(cosine)
+
+
+def target_logit(loss: MarginSoftmaxLoss, cosine: Tensor) -> Tensor:
+    """`margined_cosine`, through the score where there is one."""
+    return scored(loss, margined_cosine(loss, cosine))
 
 
 def gradient_factor(loss: MarginSoftmaxLoss, cosine: Tensor) -> Tensor:

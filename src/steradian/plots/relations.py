@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -57,7 +58,7 @@ class ClassRelationsDisplay:
         similarity = cosine
         if score is not None:
             with torch.no_grad():
-                similarity = score(torch.from_numpy(cosine).float()).double().numpy()
+                similarity = copy.deepcopy(score).cpu().double()(torch.from_numpy(cosine)).numpy()
         centered = unit - unit.mean(axis=0)
         _, _, axes = np.linalg.svd(centered, full_matrices=False)
         places = np.zeros((len(unit), 2))

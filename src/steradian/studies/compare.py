@@ -13,7 +13,6 @@ import torch
 
 from steradian.data.pixels import Progress as DataProgress
 from steradian.data.pixels import available_cores, no_progress
-from steradian.data.sampling import steps_per_epoch
 from steradian.errors import DataError, SteradianError, TrainingError, UsageError
 from steradian.files import check_folder, locked, new_folder, read_json, write_json, write_text
 from steradian.losses import preset
@@ -23,7 +22,7 @@ from steradian.studies.measurement import flat
 from steradian.studies.workers import Work, run_here, run_in_workers
 from steradian.training.progress import Progress
 from steradian.training.recipe import Recipe
-from steradian.training.run import Prepared, one_batch, prepare, provenance, rehearse, short_training
+from steradian.training.run import Prepared, one_batch, prepare, provenance, rehearse, short_training, training_steps
 from steradian.training.tracking import table
 
 IDENTITY = "compare.json"
@@ -194,7 +193,7 @@ def _run(
     side_by_side = encoder == SMALL and not torch.cuda.is_available()
     jobs = min(len(specs), jobs if jobs is not None else (available_cores() if side_by_side else 1))
     work = Work(prepared, folder, command, threads=1 if side_by_side else torch.get_num_threads())
-    steps = steps_per_epoch(len(prepared.splits.train), recipe.training.batch_size) * recipe.training.epochs
+    steps = training_steps(recipe, prepared)
     with Progress(steps * len(specs), "comparing", quiet=quiet) as progress:
         if jobs == 1:
             return run_here(specs, work, progress)

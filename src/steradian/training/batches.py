@@ -12,7 +12,7 @@ from torch import Tensor
 
 from steradian.data.pixels import PixelSet
 from steradian.data.preprocessing import Preprocessing
-from steradian.data.sampling import balanced_batches, epoch_batches, step_seed, steps_per_epoch
+from steradian.data.sampling import balanced_batches, epoch_batches, epoch_length, step_seed
 from steradian.data.views import RandomView
 
 Indices = NDArray[np.intp]
@@ -42,7 +42,7 @@ class Batches:
 
     def __len__(self) -> int:
         """Batches per epoch."""
-        return steps_per_epoch(len(self.indices), self.batch_size)
+        return epoch_length(self.pixels.labels[self.indices], self.batch_size, self.images_per_class)
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[Indices]:
         """Indices of the batches of a shuffled or class-balanced epoch, from batch ``skip`` on."""

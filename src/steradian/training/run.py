@@ -18,7 +18,7 @@ from steradian.data.inspection import lonely_classes
 from steradian.data.pixels import PixelSet, listing, load_pixels, no_progress, sample_sizes
 from steradian.data.pixels import Progress as DataProgress
 from steradian.data.preprocessing import Preprocessing, statistics
-from steradian.data.sampling import steps_per_epoch
+from steradian.data.sampling import epoch_length
 from steradian.data.splits import Splits, make_splits
 from steradian.data.views import RandomView
 from steradian.errors import DataError, InputError, UsageError
@@ -263,9 +263,16 @@ def saved_model(trained: Trained, folder: Path, origin: dict[str, Any]) -> Recog
     return artifact.load(folder).to(pick_device())
 
 
+def training_steps(recipe: Recipe, prepared: Prepared) -> int:
+    """Optimizer steps of the whole run."""
+    settings = recipe.training
+    labels = prepared.pixels.labels[prepared.splits.train]
+    return epoch_length(labels, settings.batch_size, settings.images_per_class) * settings.epochs
+
+
 def short_training(recipe: Recipe, prepared: Prepared) -> list[str]:
     """A warning when the recipe makes too few steps to learn from."""
-    steps = steps_per_epoch(len(prepared.splits.train), recipe.training.batch_size) * recipe.training.epochs
+    steps = training_steps(recipe, prepared)
     if steps >= FEW_STEPS:
         return []
     return [

@@ -106,11 +106,11 @@ MARGIN_ROWS = (
         formula="s·cos(θ_y + m_y),  m_c from m_min to m_max with n_c^(-1/4)",
         paper="Ha et al., Google Landmark Recognition 2020 (3rd place)",
         year=2020,
-        sensible="margins 0.05..0.5 rad, scale 45..80, subcenters 3",
+        sensible="margins 0.05..0.5 rad, scale 80 (45 for the winner of 2021), subcenters 3",
         advice="For long tails: rare classes get the larger margins. Needs class_counts; training fills them in.",
         dials={"margin": ClassSizeAngle},
         defaults={"subcenters": 3},
-        settings={"scale": 45.0, **COMMON},
+        settings={"scale": 80.0, **COMMON},
     ),
     MarginSoftmaxPreset(
         name="curricularface",

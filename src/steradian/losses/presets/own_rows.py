@@ -89,7 +89,7 @@ OWN_ROWS = (
         formula="[d(a, p) - d(a, n) + m]_+",
         paper="Schroff et al., FaceNet",
         year=2015,
-        sensible="margin 0.1..1, or 'soft'",
+        sensible="margin 0.1..1, or 'soft'; FaceNet: squared=True, margin 0.2",
         advice="Needs several images of a class a batch. mining: batch-all, batch-hard, semi-hard, semi-hard-drop.",
         module=TripletLoss,
     ),

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from steradian.errors import UsageError, did_you_mean
+from steradian.errors import InputError, UsageError, did_you_mean
 from steradian.losses.margin_softmax import MarginSoftmaxLoss
 from steradian.losses.ranges import one_of
 
@@ -53,6 +53,8 @@ class Preset(abc.ABC):
             if option not in known:
                 hint = did_you_mean(option, known) if known else "It takes none."
                 raise UsageError(f"The loss {self.name!r} has no option {option!r}. {hint}")
+            if isinstance(options[option], Tensor) and option != "class_counts":
+                raise InputError(f"{option} must be a plain value, not a tensor.")
             if option not in used:
                 raise UsageError(f"{self.name!r} with variant={options['variant']!r} has no option {option!r}.")
         return self._build({"num_classes": num_classes, "embedding_size": embedding_size}, options)

@@ -1,0 +1,124 @@
+"""What composing costs: named losses against the cheapest hand-written forms: python benchmarks/composed/run.py
+
+One head step (forward, backward to embeddings and centers) at N = 256, C = 10,000, D = 512 in float32. The hand-written
+forms fold the scale into the embeddings, divide by the norms of the centers after the product, and put the target in
+place. Candidates take turns; medians of the rounds, after each form has been checked to give the same value.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from steradian import losses
+
+HERE = Path(__file__).parent
+N, C, D = 256, 10_000, 512
+Head = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def product(x: Tensor, w: Tensor, scale: float) -> Tensor:
+    x = x * (scale / torch.linalg.vector_norm(x, dim=1, keepdim=True))
+    return functional.linear(x, w) / torch.linalg.vector_norm(w, dim=1)
+
+
+def arc(target: Tensor, m: float) -> Tensor:
+    """cos(theta + m) for theta + m <= pi, which these data keep to."""
+    return target * math.cos(m) - (1.0 - target.square()).clamp(min=1e-7).sqrt() * math.sin(m)
+
+
+def normface(x: Tensor, w: Tensor, y: Tensor) -> Tensor:
+    return functional.cross_entropy(product(x, w, 30.0), y)
+
+
+def cosface(x: Tensor, w: Tensor, y: Tensor) -> Tensor:
+    z, own = product(x, w, 64.0), y[:, None]
+    return functional.cross_entropy(z.scatter_add(1, own, z.new_full(own.shape, -0.35 * 64.0)), y)
+
+
+def arcface(x: Tensor, w: Tensor, y: Tensor) -> Tensor:
+    z, own = product(x, w, 64.0), y[:, None]
+    return functional.cross_entropy(z.scatter(1, own, 64.0 * arc(z.gather(1, own) / 64.0, 0.5)), y)
+
+
+def focal_arcface(x: Tensor, w: Tensor, y: Tensor) -> Tensor:
+    z, own = product(x, w, 30.0), y[:, None]
+    rows = functional.cross_entropy(z.scatter(1, own, 30.0 * arc(z.gather(1, own) / 30.0, 0.5)), y, reduction="none")
+    return ((1.0 - torch.exp(-rows)) ** 2 * rows).mean()
+
+
+def sv_softmax(x: Tensor, w: Tensor, y: Tensor) -> Tensor:
+    z, own = product(x, w, 30.0), y[:, None]
+    target = z.gather(1, own)
+    return functional.cross_entropy(torch.where(z > target, 1.2 * z + 0.2 * 30.0, z), y)
+
+
+def sv_arcface(x: Tensor, w: Tensor, y: Tensor) -> Tensor:
+    z, own = product(x, w, 30.0), y[:, None]
+    target = 30.0 * arc(z.gather(1, own) / 30.0, 0.5)
+    return functional.cross_entropy(torch.where(z > target, 1.2 * z + 0.2 * 30.0, z).scatter(1, own, target), y)
+
+
+FORMS: dict[str, Head] = {
+    "cocoloss": normface,
+    "cosface": cosface,
+    "arcface": arcface,
+    "focal-arcface": focal_arcface,
+    "sv-softmax": sv_softmax,
+    "sv-arcface": sv_arcface,
+}
+
+
+def step(head: Head, x: Tensor, w: Tensor, y: Tensor) -> tuple[float, Tensor, Tensor]:
+    x.grad = w.grad = None
+    value = head(x, w, y)
+    value.backward()
+    return float(value.detach()), x.grad, w.grad
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    given = parser.parse_args()
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(N, D, generator=generator)
+    y = torch.randint(0, C, (N,), generator=generator)
+    result = {}
+    for name, hand in FORMS.items():
+        loss = losses.create(name, C, D)
+        weight = loss.weight
+        with torch.no_grad():
+            x = (torch.nn.functional.normalize(weight[y]) + 0.05 * x).detach()
+        x.requires_grad_()
+        ours: Head = lambda e, _, labels, loss=loss: loss(e, labels)  # noqa: E731
+        found, wanted = step(ours, x, weight, y), step(hand, x, weight, y)
+        torch.testing.assert_close(found[0], wanted[0], rtol=1e-4, atol=1e-5)
+        seconds: dict[str, list[float]] = {"hand": [], "ours": []}
+        for _ in range(given.rounds):
+            for who, head in (("hand", hand), ("ours", ours)):
+                started = time.perf_counter()
+                step(head, x, weight, y)
+                seconds[who].append(time.perf_counter() - started)
+        ratios = [a / b for a, b in zip(seconds["ours"], seconds["hand"], strict=True)]
+        result[name] = {
+            "hand_ms": 1e3 * statistics.median(seconds["hand"]),
+            "ours_ms": 1e3 * statistics.median(seconds["ours"]),
+            "ratio": statistics.median(ratios),
+        }
+        print(f"{name:14} {result[name]}")
+    record = {"date": date.today().isoformat(), "torch": torch.__version__.split("+")[0], "rounds": given.rounds}
+    (HERE / "result.json").write_text(json.dumps({**record, "sizes": [N, C, D], "losses": result}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
