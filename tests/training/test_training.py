@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from steradian import losses
 from steradian.errors import DataError, StorageError, TrainingError, UsageError
 from steradian.models.heads import ClassMeanHead
 from steradian.training import Recipe, prepare, read_recipe, train, write_recipe
@@ -274,3 +275,23 @@ def test_tensorboard_is_optional(digits, tmp_path: Path) -> None:
     train(recipe(**{"training.tensorboard": True}), digits, tmp_path)
     assert list((tmp_path / "tensorboard").glob("events*"))
     assert isinstance(CsvTracker(tmp_path / "x.csv"), CsvTracker) and TensorBoardTracker
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_every_loss_trains(name: str, digits, tmp_path: Path) -> None:
+    """A few epochs from the fitted options, without ramps: the loss falls, every parameter learns, logits are numbers."""
+    options = {"loss.name": name, "embedding_size": 4, "training.images_per_class": 5, "training.auxiliary": 0.0}
+    ramps = {"training.margin_ramp": None, "training.scale_ramp": None, "training.epochs": 3}
+    trained = train(recipe(**options, **ramps), digits, tmp_path)
+    first, last = trained.history[0]["train_loss"], trained.history[-1]["train_loss"]
+    assert last < first
+    logits = trained.model.as_head.logits(torch.randn(3, 4))
+    assert logits.shape == (3, 10) and torch.isfinite(logits).all()
+
+
+def test_dynamic_margins_come_from_the_training_images(digits, tmp_path: Path) -> None:
+    trained = train(recipe(**{"loss.name": "dynamic-arcface"}), digits, tmp_path)
+    counts = np.bincount(digits.pixels.labels[digits.splits.train], minlength=10).tolist()
+    assert trained.model.spec.loss_options["class_counts"] == counts
+    margins = trained.model.head.margin.margins
+    assert int(margins.argmax()) == int(np.argmin(counts)) and float(margins.max()) > float(margins.min())

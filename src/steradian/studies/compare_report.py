@@ -289,11 +289,13 @@ def _margins(compared: Compared) -> Figure:
             name: losses.create(name, len(compared.classes), dims, **cell.options)
             for name, cell in compared.first(dims).items()
         }
-        panels[f"{dims}-D"] = TargetLogitDisplay.from_losses(made).plot
+        # A fresh score is not the learned one: no curve is better than a wrong one.
+        fixed = {name: loss for name, loss in made.items() if getattr(loss, "score", None) is None}
+        panels[f"{dims}-D"] = TargetLogitDisplay.from_losses(fixed).plot
     return Figure(
         small_multiples(panels, "Target logit against angle for every technique", columns=2, width=4.5, height=3.4),
         "What each margin asks for: the target's logit over the scale, by angle to its own center. "
-        "Steeper and lower means a stricter demand. Losses of pairs have no such curve.",
+        "Steeper and lower means a stricter demand. Losses of pairs and of learned scores have no such curve.",
     )
 
 
