@@ -104,3 +104,11 @@ def test_fixed_prototypes_are_the_simplex_and_do_not_move() -> None:
         5, 4, score=losses.StrictScore(), scale=1.0, centers=losses.spread_directions(5, 4)
     )
     assert "weight" in dict(fixed.named_buffers()) and "weight" not in dict(fixed.named_parameters())
+
+
+@pytest.mark.parametrize("variant", ["strict", "v1", "v3"])
+def test_a_score_can_be_exported(variant: str) -> None:
+    loss = losses.create("hyperspherical", 6, 3, variant=variant).eval()
+    cosine = torch.linspace(-1, 1, 7)
+    exported = torch.export.export(loss.score, (cosine,))
+    torch.testing.assert_close(exported.module()(cosine), loss.score(cosine))

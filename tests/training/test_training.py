@@ -279,7 +279,7 @@ def test_tensorboard_is_optional(digits, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", losses.names())
 def test_every_loss_trains(name: str, digits, tmp_path: Path) -> None:
-    """A few epochs from the fitted options, without ramps: the loss falls, every parameter learns, logits are numbers."""
+    """A few epochs from the fitted options, without ramps: the loss falls and every parameter learns."""
     options = {"loss.name": name, "embedding_size": 4, "training.images_per_class": 5, "training.auxiliary": 0.0}
     ramps = {"training.margin_ramp": None, "training.scale_ramp": None, "training.epochs": 3}
     trained = train(recipe(**options, **ramps), digits, tmp_path)
