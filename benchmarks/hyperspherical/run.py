@@ -106,6 +106,9 @@ def trained(head: str, split: Split, size: int, seed: int, classes: int) -> tupl
     x, y = split["train"]
     body = nn.Sequential(nn.Linear(x.shape[1], 128), nn.ReLU(), nn.BatchNorm1d(128), nn.Linear(128, size))
     name, options = HEADS[head]
+    if head == "strict":
+        # Starts as NormFace at the scale that fits; v1 to v3 have no number to choose.
+        options = losses.fitted_options(name, classes, size)
     loss = losses.create(name, classes, size, **options)
     module = Baseline(loss) if "ReLU" in head else loss
     shape = [p for n, p in module.named_parameters() if "score" in n or "scale" in n]
