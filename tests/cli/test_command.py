@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -186,3 +187,27 @@ def test_full_disk_is_a_sentence(tmp_path: Path) -> None:
     shown = subprocess.run([sys.executable, "-c", limit], capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert shown.returncode == 1 and "Traceback" not in shown.stderr and "Could not write" in shown.stderr
     assert not list(tmp_path.rglob("*.tmp")) and not (tmp_path / "run" / "model").exists()
+
+
+def test_losses_in_detail(command) -> None:
+    code, out, _ = command("losses", "sv-x-arc", "--out", "x.png")
+    assert code == 0 and "sv-arcface" in out and "gradient factor" in out
+    assert Path("x.png").read_bytes()[:4] == b"\x89PNG"
+    code, out, _ = command("losses", "arcface", "--json")
+    assert json.loads(out)["curve"][3]["target_logit"] == pytest.approx(math.cos(math.radians(60) + 0.5))
+    code, out, err = command("losses", "triplet", "--out", "y.png")
+    assert code == 2 and "no curve to draw" in err and not out
+
+
+def test_compare_takes_its_techniques_by_losses(command) -> None:
+    code, _, err = command("compare", "digits", "--set", "loss.name=cosface", "--dry-run")
+    assert code == 2 and "--losses" in err
+    code, out, _ = command("compare", "digits", "--losses", "am-softmax,cosface", "--dims", "2", "--dry-run")
+    assert code == 0 and out.count("cosface") == 1
+
+
+@pytest.mark.filterwarnings("default::steradian.errors.UnwiseOption")
+def test_numbers_with_exponents_and_warnings_in_a_line(command) -> None:
+    margin = ("--set", "loss.options.margin=19e-1")
+    code, _, err = command("train", "digits", "--loss", "cosface", "--embedding-size", "2", *margin, "--dry-run")
+    assert code == 0 and "! AdditiveCosine(margin=1.9" in err and ".py:" not in err

@@ -16,6 +16,7 @@ import torch
 
 from steradian import losses
 from steradian.errors import DataError, StorageError, TrainingError, UsageError
+from steradian.models import Recognizer
 from steradian.models.heads import ClassMeanHead
 from steradian.training import Recipe, prepare, read_recipe, train, write_recipe
 from steradian.training.checkpoint import latest_checkpoint, restore, save_checkpoint
@@ -287,6 +288,9 @@ def test_every_loss_trains(name: str, digits, tmp_path: Path) -> None:
     assert last < first
     logits = trained.model.as_head.logits(torch.randn(3, 4))
     assert logits.shape == (3, 10) and torch.isfinite(logits).all()
+    trained.model.save(tmp_path / "saved")
+    images = torch.rand(2, 1, 8, 8)
+    torch.testing.assert_close(Recognizer.load(tmp_path / "saved").embed(images), trained.model.embed(images))
 
 
 def test_dynamic_margins_come_from_the_training_images(digits, tmp_path: Path) -> None:
@@ -295,3 +299,17 @@ def test_dynamic_margins_come_from_the_training_images(digits, tmp_path: Path) -
     assert trained.model.spec.loss_options["class_counts"] == counts
     margins = trained.model.head.margin.margins
     assert int(margins.argmax()) == int(np.argmin(counts)) and float(margins.max()) > float(margins.min())
+
+
+def test_sub_centers_start_around_the_spread_directions(digits) -> None:
+    plain = start(recipe(**{"loss.name": "arcface"}), digits).model.as_head.weight.detach()
+    several = start(recipe(**{"loss.name": "subcenter-arcface"}), digits).model.as_head.weight.detach()
+    cosine = torch.nn.functional.cosine_similarity(several, plain.repeat_interleave(3, dim=0))
+    assert several.shape == (30, 3) and cosine.min() > 0.9 and len(torch.unique(several, dim=0)) == 30
+
+
+def test_one_versus_rest_probabilities_stand_alone(digits, tmp_path: Path) -> None:
+    trained = train(recipe(**{"loss.name": "sphereface2", "training.epochs": 1}), digits, tmp_path)
+    (answer,) = trained.model.classify(torch.rand(1, 1, 8, 8), top=10)
+    logits = trained.model.as_head.logits(trained.model.embed(torch.rand(1, 1, 8, 8), normalize=False))
+    assert len(answer.ranking) == 10 and abs(sum(p for _, p in answer.ranking) - 1.0) > 1e-3, logits

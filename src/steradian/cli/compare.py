@@ -56,6 +56,7 @@ def compare(
     """
     from steradian.errors import UsageError
     from steradian.files import write_text
+    from steradian.losses import preset
     from steradian.studies import compare as study
     from steradian.studies.compare_report import build_report
     from steradian.training.progress import shown
@@ -65,9 +66,14 @@ def compare(
         sizes = tuple(dict.fromkeys(int(part) for part in dims.split(",") if part.strip()))
     except ValueError as error:
         raise UsageError(f"--dims {dims}: expected whole numbers separated by commas, such as 2,3.") from error
-    names = (
-        tuple(dict.fromkeys(part.strip() for part in losses.split(",") if part.strip())) if losses else study.TECHNIQUES
-    )
+    asked = [part.strip() for part in losses.split(",") if part.strip()] if losses else study.TECHNIQUES
+    # An alias and its name are one technique.
+    names = tuple(dict.fromkeys(preset(name).name for name in asked))
+    for setting_text in setting or ():
+        if setting_text.partition("=")[0].strip() in ("embedding_size", "loss.name"):
+            raise UsageError(
+                f"--set {setting_text}: compare takes its techniques by --losses, its dimensions by --dims."
+            )
     given = {
         "data.source": data,
         "data.root": root,

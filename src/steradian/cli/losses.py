@@ -47,13 +47,13 @@ def losses(
             print(columns([(row.name, str(row.year), row.formula) for row in rows], ("name", "year", "formula")))
         return
     row = preset(name)
+    if out is not None:
+        _draw(row, out)
     curve = _curve(row)
     if json:
         print_json({**_described(row), "curve": curve})
     else:
         _print_detail(row, curve)
-    if out is not None:
-        _draw(row, out)
 
 
 def _described(row: Preset) -> dict[str, Any]:
@@ -95,6 +95,7 @@ def _print_detail(row: Preset, curve: list[dict[str, float]]) -> None:
         cells = [(f"{c['degrees']}°", f"{c['target_logit']:.3f}", f"{c['gradient_factor']:.3g}") for c in curve]
         print()
         print(columns(cells, ("angle θ", "target logit / s", "gradient factor")))
+        print("Angle to the own center. Gradient factor: how many times as hard as plain softmax it pulls there.")
 
 
 def _draw(row: Preset, out: Path) -> None:

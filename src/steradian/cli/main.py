@@ -9,6 +9,7 @@ import functools
 import io
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Annotated
 
@@ -75,12 +76,18 @@ def _root(
     """Options before the verb."""
 
 
+def _show_warning(message: Warning | str, category: type[Warning], *where: object, **_: object) -> None:
+    """A warning as one line, without the place in the code."""
+    say(f"! {message}")
+
+
 def main() -> None:
     """Run the command. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C or SIGTERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    warnings.showwarning = _show_warning
     try:
         app()
     except _Stopped as stopped:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,7 +39,18 @@ def changed_recipe(recipe: Recipe, given: dict[str, Any], settings: Sequence[str
         if not equals:
             raise UsageError(f"--set {setting}: expected KEY=VALUE, such as training.clip=1.")
         try:
-            changes[key.strip()] = yaml.safe_load(text)
+            changes[key.strip()] = _value(text)
         except yaml.YAMLError as error:
             raise UsageError(f"--set {setting}: {text!r} is no value ({error}).") from error
     return recipe.changed(**changes)
+
+
+def _value(text: str) -> Any:
+    """A YAML value; 1e-3 is a number too, which YAML 1.1 takes for a word."""
+    import yaml
+
+    value = yaml.safe_load(text)
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return float(value)
+    return value

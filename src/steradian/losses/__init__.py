@@ -9,7 +9,7 @@ from steradian.losses.adaptive import (
     QualityMargin,
 )
 from steradian.losses.annealing import LambdaAnnealing
-from steradian.losses.binary import SigmoidLoss, SphereFace2Loss, UniFaceLoss
+from steradian.losses.binary import OneVersusRest, SigmoidLoss, SphereFace2Loss, UniFaceLoss
 from steradian.losses.centers import ClassCenters
 from steradian.losses.circle import CircleLoss
 from steradian.losses.contrasts import CirclePairLoss, MultiSimilarityLoss, NPairLoss, SupConLoss
@@ -66,6 +66,7 @@ __all__ = [
     "NPairLoss",
     "NarrowedAngles",
     "NormReward",
+    "OneVersusRest",
     "Penalty",
     "PowerScore",
     "Preset",

@@ -80,7 +80,7 @@ class MagneticAngle:
         if self.u_a <= self.l_a:
             raise InputError(f"u_a must be above l_a, but they are {self.u_a!r} and {self.l_a!r}.")
         in_range("l_m", self.l_m, 0.0, math.pi, "radians")
-        in_range("u_m", self.u_m, 0.0, math.pi, "radians")
+        in_range("u_m", self.u_m, self.l_m, math.pi, "radians, at least l_m")
         one_of("past_pi", self.past_pi, PAST_PI_ADDITIVE)
         flag("easy_margin", self.easy_margin)
 
@@ -249,6 +249,7 @@ class ClassSizeAngle(nn.Module):
         in_range("m_max", m_max, m_min, math.pi, "radians, at least m_min")
         one_of("past_pi", past_pi, PAST_PI_ADDITIVE)
         self.past_pi: PastPiAdditive = past_pi
+        # On the CPU whatever the default device: a model whose shapes alone are wanted is built without memory.
         counts = _counts(class_counts, num_classes)
         rarity = counts.double().pow(-0.25)
         span = rarity.max() - rarity.min()
@@ -265,10 +266,10 @@ class ClassSizeAngle(nn.Module):
 def _counts(class_counts: Sequence[int] | None, num_classes: int) -> Tensor:
     """The counts as [C] floats; ones for None."""
     if class_counts is None:
-        return torch.ones(num_classes)
+        return torch.ones(num_classes, device="cpu")
     wanted = f"class_counts must hold the number of images, at least 1, of each of the {num_classes} classes"
     try:
-        counts = torch.as_tensor(class_counts).double()
+        counts = torch.as_tensor(class_counts, device="cpu").double()
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{wanted}, but is {repr(class_counts)[:80]}.") from error
     if counts.shape != (num_classes,):

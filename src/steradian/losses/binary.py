@@ -16,7 +16,7 @@ from steradian.losses.ranges import in_range, one_of
 from steradian.losses.softplus import softplus
 
 
-class _OneVersusRest(ClassCenters):
+class OneVersusRest(ClassCenters):
     """Logits whose sigmoid is the probability that the class is there, each on its own.
 
     Attributes:
@@ -38,7 +38,7 @@ class _OneVersusRest(ClassCenters):
         return self.probabilities(embeddings) >= self.thresholds
 
 
-class SigmoidLoss(_OneVersusRest):
+class SigmoidLoss(OneVersusRest):
     """mean over rows and classes of -[y log p + (1 - y) log(1 - p)], p = sigmoid(W_j x + b_j).
 
     For several labels an image, or none; labels are int64 [N] (one class a row) or multi-hot [N, C].
@@ -84,7 +84,7 @@ class SigmoidLoss(_OneVersusRest):
             return functional.linear(self.full_precision(embeddings), self.weight, self.bias)
 
 
-class SphereFace2Loss(_OneVersusRest):
+class SphereFace2Loss(OneVersusRest):
     """C binary classifiers on the sphere (SphereFace2, type C; Wen et al. 2022).
 
     With g(c) = 2 ((c + 1) / 2)^t - 1, target logit s (g(c_y) - margin) + b, others s (g(c_j) + margin) + b, and
@@ -95,9 +95,10 @@ class SphereFace2Loss(_OneVersusRest):
         num_classes, embedding_size: C, D.
         margin: [0, 2], of g. scale: s (the paper's r). t: exponent, [1, 10]. alpha: weight of the target, (0, 1).
         loss_weight: the paper's lambda, a factor on the whole.
+        bias: the first b; None is the paper's, which minimizes the loss at cosine 0.
 
     Attributes:
-        bias: the shared b, started at the value that minimizes the loss at cosine 0.
+        bias: the shared b.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class SphereFace2Loss(_OneVersusRest):
         t: float = 3.0,
         alpha: float = 0.7,
         loss_weight: float = 50.0,
+        bias: float | None = None,
     ) -> None:
         super().__init__(num_classes, embedding_size)
         in_range("margin", margin, 0.0, 2.0, "of the score")
@@ -117,7 +119,8 @@ class SphereFace2Loss(_OneVersusRest):
         in_range("alpha", alpha, 1e-6, 1.0 - 1e-6, "a share")
         in_range("loss_weight", loss_weight, 1e-6, 1e6, "a factor")
         self.margin, self.scale, self.t, self.alpha, self.loss_weight = margin, scale, t, alpha, loss_weight
-        self.bias = nn.Parameter(torch.tensor(_least_bias(num_classes, margin, scale, t, alpha)))
+        start = _bias_start(bias, _least_bias(num_classes, margin, scale, t, alpha))
+        self.bias = nn.Parameter(torch.tensor(start))
 
     def training_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         return self._shifted_loss(embeddings, labels, self.scale * self.margin)
@@ -137,6 +140,13 @@ class SphereFace2Loss(_OneVersusRest):
         return self.scale * (2.0 * ((cosine + 1.0) / 2.0) ** self.t - 1.0) + self.bias
 
 
+def _bias_start(bias: float | None, published: float) -> float:
+    if bias is None:
+        return published
+    in_range("bias", bias, -1e6, 1e6, "a logit, or None")
+    return float(bias)
+
+
 def _least_bias(num_classes: int, margin: float, scale: float, t: float, alpha: float) -> float:
     """The b at which the loss of cosine 0 everywhere has slope 0 (the release's closed form)."""
     if num_classes < 2:
@@ -153,7 +163,7 @@ def _least_bias(num_classes: int, margin: float, scale: float, t: float, alpha: 
     return (math.log(amount) if amount > 0.0 else gap / 2.0) - other - gap
 
 
-class UniFaceLoss(_OneVersusRest):
+class UniFaceLoss(OneVersusRest):
     """One threshold b for all classes and all images (UniFace, Zhou et al. 2023).
 
     L = mean_i [ softplus(b - s (c_y - margin)) + negative_weight sum_{j != y} softplus(s c_j - b) ].
@@ -163,7 +173,8 @@ class UniFaceLoss(_OneVersusRest):
     Args:
         num_classes, embedding_size: C, D.
         margin: [0, 2], of a cosine. scale: s. negative_weight: the paper's l.
-        sampling_rate: the paper's r, share of classes per step; it sets the first b = ln(10 r C).
+        sampling_rate: the paper's r, share of classes per step; it goes into the first b.
+        bias: the first b; None is the paper's ln(10 r C).
         variant: "shared" (USS / UCE) learns one b, "per-class" (the BCE baseline) one for each class.
     """
 
@@ -176,6 +187,7 @@ class UniFaceLoss(_OneVersusRest):
         negative_weight: float = 1.0,
         sampling_rate: float = 1.0,
         variant: Literal["shared", "per-class"] = "shared",
+        bias: float | None = None,
     ) -> None:
         super().__init__(num_classes, embedding_size)
         in_range("margin", margin, 0.0, 2.0, "of a cosine")
@@ -184,7 +196,7 @@ class UniFaceLoss(_OneVersusRest):
         in_range("sampling_rate", sampling_rate, 1e-9, 1.0, "a share")
         one_of("variant", variant, ("shared", "per-class"))
         self.margin, self.scale, self.negative_weight = margin, scale, negative_weight
-        start = math.log(10.0 * sampling_rate * num_classes)
+        start = _bias_start(bias, math.log(10.0 * sampling_rate * num_classes))
         self.bias = nn.Parameter(torch.full((1 if variant == "shared" else num_classes,), start))
 
     def training_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:

@@ -26,7 +26,8 @@ def check_batch(embeddings: Tensor, labels: Tensor, num_classes: int | None, emb
     if labels.ndim != 1 or labels.dtype != torch.int64:
         raise InputError(
             f"labels must be an int64 tensor [N], but came as {labels.dtype} {list(labels.shape)}. "
-            "Use labels.long(), one class index per row."
+            + ("Use labels.argmax(dim=1)" if labels.ndim == 2 else "Use labels.long()")
+            + ", one class index per row."
         )
     if len(labels) != len(embeddings):
         raise InputError(f"{len(embeddings)} embeddings came with {len(labels)} labels; one label per row is needed.")

@@ -67,10 +67,21 @@ FITS: dict[str, Fit] = {
     "focal": lambda spacing, scale: {"scale": scale},
     "hm-softmax": lambda spacing, scale: {"scale": scale},
     "sv-softmax": lambda spacing, scale: {"scale": scale},
-    "sphereface2": lambda spacing, scale: {"scale": scale, "margin": _cosine(spacing, 0.25), "loss_weight": scale},
+    # The published first b is for wrong classes at cosine 0; where they are near it is far off, and one number among
+    # thousands learns slowly. It starts halfway between the own class and the nearest other.
+    "sphereface2": lambda spacing, scale: {
+        "scale": scale,
+        "margin": _cosine(spacing, 0.25),
+        "loss_weight": scale,
+        "bias": -scale * ((1.0 + math.cos(spacing)) / 2.0) ** 3.0,
+    },
     # At its goals c_y = 1 - m and c_k = m, the slope of a circle logit is 2 m gamma: half the scale over m.
     "circle": lambda spacing, scale: {"gamma": 2.0 * scale},
-    "uniface": lambda spacing, scale: {"scale": scale, "margin": _cosine(spacing, 0.25)},
+    "uniface": lambda spacing, scale: {
+        "scale": scale,
+        "margin": _cosine(spacing, 0.25),
+        "bias": scale * (1.0 + math.cos(spacing)) / 2.0,
+    },
     "unpg": lambda spacing, scale: {"scale": scale, "margin": _cosine(spacing)},
     "sigmoid": lambda spacing, scale: {},
     "prototypes": lambda spacing, scale: {"scale": scale},

@@ -29,6 +29,7 @@ def one_of(name: str, value: object, choices: Collection[str]) -> None:
     """Raise `InputError` unless ``value`` is one of the words ``choices``."""
     if not isinstance(value, str) or value not in choices:
         hint = did_you_mean(value, choices) if isinstance(value, str) else ""
+        hint = hint if hint.startswith("Did") else ""
         raise InputError(f"{name} must be one of {', '.join(choices)}, but is {value!r}. {hint}".rstrip())
 
 

@@ -166,7 +166,7 @@ def make_scale(scale: object, num_classes: int) -> RowScale:
         if scale not in WORDS:
             raise InputError(
                 f"scale must be a positive number or one of {', '.join(map(repr, WORDS))}, but is {scale!r}. "
-                f"{did_you_mean(scale, WORDS)}".rstrip()
+                f"{did_you_mean(scale, WORDS)}".partition("Known")[0].rstrip()
             )
         if scale == "norm":
             return NormScale()

@@ -45,7 +45,7 @@ def warn_if_unwise(
     where = f"{num_classes} classes in {embedding_size} dimensions"
     if margin is not None:
         typical = margin.typical() if isinstance(margin, AdaptiveMargin) else margin
-        at_home = float(typical.logit(torch.zeros(1, dtype=torch.float64)))
+        at_home = float(typical.logit(torch.zeros(1, dtype=torch.float64, device="cpu")))
         bound = angle_margin_bound(num_classes, embedding_size)
         if at_home < math.cos(bound) - 1e-9:
             _warn(

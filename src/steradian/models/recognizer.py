@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from steradian.data.decode import Pixels, decode, pixels_of
 from steradian.data.preprocessing import Preprocessing
 from steradian.errors import DataError, InputError
+from steradian.losses import OneVersusRest
 from steradian.losses.head.dense import unit_rows
 from steradian.models.encoders import build_encoder, build_neck
 from steradian.models.heads import Head, as_head, build_head
@@ -147,7 +149,9 @@ class Recognizer(nn.Module):
         logits = self.as_head.logits(raw.to(self.as_head.weight.device)).cpu()
         calibration = self.card.calibration if self.card is not None else None
         temperature = calibration.temperature if calibration is not None else 1.0
-        probabilities, order = torch.softmax(logits / temperature, dim=1).sort(dim=1, descending=True, stable=True)
+        # One-versus-rest heads answer for each class on its own; their probabilities need not add up to 1.
+        squash = torch.sigmoid if isinstance(self.head, OneVersusRest) else functools.partial(torch.softmax, dim=1)
+        probabilities, order = squash(logits / temperature).sort(dim=1, descending=True, stable=True)
         names = self.spec.classes
         return [
             Classification(

@@ -323,7 +323,8 @@ def _record(compared: Compared) -> Section:
     ]
     blocks.append(Table(("technique", "dims", "options"), options, align="left"))
     text = [
-        "All techniques share encoder, neck, data, splits, schedule, ramps, center start and auxiliary head. "
+        "All techniques share encoder, neck, data, splits, schedule, auxiliary head and, where they have any, center "
+        "start and ramps of margin and scale. "
         "Test images select nothing: the number of epochs is fixed, and the last weights are measured."
     ]
     return Section("How it was made", text, blocks)

@@ -67,13 +67,24 @@ def make_state(model: Recognizer, settings: TrainingSettings) -> TrainingState:
     """A fresh state for ``model``: centers placed, auxiliary head added, optimizer made."""
     num_classes = len(model.spec.classes)
     weight = model.as_head.weight
-    if settings.centers == "spread" and isinstance(weight, nn.Parameter) and len(weight) == num_classes:
-        with torch.no_grad():
-            weight.copy_(spread_directions(num_classes, model.spec.embedding_size, settings.seed))
+    if settings.centers == "spread" and isinstance(weight, nn.Parameter):
+        _spread(weight, num_classes, settings.seed)
     auxiliary = nn.Linear(model.num_features, num_classes).to(weight.device) if settings.auxiliary > 0 else None
     optimizer = _optimizer(model, auxiliary, settings)
     silent = {name for name, parameter in model.head.named_parameters() if parameter.requires_grad}
     return TrainingState(model, auxiliary, optimizer, silent=silent)
+
+
+@torch.no_grad()
+def _spread(weight: Tensor, num_classes: int, seed: int) -> None:
+    """Place one center a class [C, D], or K sub-centers around it [C * K, D], a tenth of its length apart."""
+    directions = spread_directions(num_classes, weight.shape[1], seed)
+    count = len(weight) // num_classes
+    if count > 1:
+        generator = torch.Generator().manual_seed(seed)
+        directions = directions.repeat_interleave(count, dim=0)
+        directions += 0.1 * torch.randn(directions.shape, generator=generator) / weight.shape[1] ** 0.5
+    weight.copy_(directions)
 
 
 def _optimizer(model: Recognizer, auxiliary: nn.Linear | None, settings: TrainingSettings) -> torch.optim.Optimizer:
