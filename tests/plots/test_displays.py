@@ -136,3 +136,11 @@ def test_annealed_margins_are_drawn_as_they_end() -> None:
     display = plots.TargetLogitDisplay.from_losses({"sphereface": losses.create("sphereface", 3, 4)})
     sixty = int(np.argmin(np.abs(display.theta - np.pi / 3)))
     assert display.logits["sphereface"][sixty] == pytest.approx(1 / 6, abs=0.02)
+
+
+@pytest.mark.parametrize(("other", "scale"), [(1.0, "linear"), (100.0, "log")])
+def test_losses_of_very_different_size_share_a_logarithmic_axis(other: float, scale: str) -> None:
+    rows = [{**row, "train_loss": 2.0 - 0.1 * i} for i, row in enumerate(HISTORY)]
+    large = [{**row, "train_loss": other * row["train_loss"]} for row in rows]
+    display = plots.HistoryDisplay.from_histories({"x": [rows], "y": [large]}).plot()
+    assert display.ax_.get_yscale() == scale

@@ -57,9 +57,20 @@ class HistoryDisplay:
                 drawn += 1
         axes.set_xlabel("epoch")
         axes.set_ylabel(self.value.replace("_", " "))
+        if self._spans_a_decade():
+            axes.set_yscale("log")
         if drawn:
             legend(axes, theme)
         else:
             axes.text(0.5, 0.5, "no values", color=theme.ink, ha="center", transform=axes.transAxes)
         self.ax_, self.figure_ = axes, axes.figure
         return self
+
+    def _spans_a_decade(self) -> bool:
+        """Whether one technique's losses would flatten another's on a linear axis."""
+        if not self.value.endswith("loss"):
+            return False
+        shown = [curve for runs in self.curves.values() for curve in runs if not np.isnan(curve).all()]
+        tops = [float(np.nanmax(curve)) for curve in shown]
+        lowest = min((float(np.nanmin(curve)) for curve in shown), default=0.0)
+        return lowest > 0.0 and max(tops) > 10.0 * min(tops)
