@@ -116,6 +116,14 @@ def main() -> None:
             "ratio": statistics.median(ratios),
         }
         print(f"{name:14} {result[name]}")
+    costly = {}
+    for name in ("cocoloss", "hyperspherical"):
+        loss = losses.create(name, C, D)
+        plain: Head = lambda e, _, labels, loss=loss: loss(e, labels)  # noqa: E731
+        started = time.perf_counter()
+        step(plain, x, loss.weight, y)
+        costly[name] = time.perf_counter() - started
+    print(f"hyperspherical: {costly['hyperspherical'] / costly['cocoloss']:.0f} times cocoloss, one step each")
     record = {"date": date.today().isoformat(), "torch": torch.__version__.split("+")[0], "rounds": given.rounds}
     (HERE / "result.json").write_text(json.dumps({**record, "sizes": [N, C, D], "losses": result}, indent=2) + "\n")
 

@@ -497,10 +497,6 @@ def multi_similarity_all(loss, x, w, y):
     return total / n
 
 
-def per_class_uniface(loss, x, w, y):
-    return uniface(loss, x, w, y)
-
-
 def unpg_arc(loss, x, w, y):
     pairs = [cosine(x[i], x[j]) for i in range(len(x)) for j in range(i) if y[i] != y[j]]
     low, high = torch.stack(pairs).detach().quantile(torch.tensor([0.25, 0.75], dtype=torch.float64))
@@ -582,7 +578,7 @@ VARIANTS: dict[str, tuple[str, dict[str, object], Oracle]] = {
         {"variant": "fixed", "t": 1.4},
         family(plain, 30.0, wrong=lambda c, t: c + 0.4 if c > t else c),
     ),
-    "uniface per class": ("uniface", {"variant": "per-class"}, per_class_uniface),
+    "uniface per class": ("uniface", {"variant": "per-class"}, uniface),
     "unpg arc": ("unpg", {"base": "arcface", "wisk": 0.0}, unpg_arc),
     "proxy-nca softmax": (
         "proxy-nca",

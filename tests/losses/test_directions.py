@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from steradian.losses import fitted_options, names, preset, spread_directions, typical_spacing
-from steradian.losses.fitted import FITS, fitting_scale
+from steradian.losses.fitted import FITS
+from steradian.losses.scales import scale_for
 
 
 def closest(points: torch.Tensor) -> float:
@@ -59,7 +60,7 @@ def test_every_loss_is_fitted() -> None:
     assert set(FITS) == set(names())
 
 
-def test_fitting_scale_reaches_its_probability() -> None:
+def test_a_scale_reaches_its_probability() -> None:
     spacing = math.radians(60)
-    s = fitting_scale(10, spacing)
+    s = scale_for(10, 0.99, spacing)
     assert 1 / (1 + 9 * math.exp(-s * (1 - math.cos(spacing)))) == pytest.approx(0.99)

@@ -239,7 +239,7 @@ def test_wrong_input_is_named(x: torch.Tensor, y: torch.Tensor, words: str) -> N
         ("arcface", {"margin": "x"}, "but is 'x'"),
         ("arcface", {"past_pi": "extand"}, "past_pi must be one of.*Did you mean 'extend'"),
         ("arcface", {"scale": 0.0}, "scale must be a positive number"),
-        ("arcface", {"scale": "nrm"}, "scale must be a positive number or one of.*Did you mean 'norm'"),
+        ("arcface", {"scale": "nrm"}, "scale must be a positive number up to 1e6 or one of.*Did you mean 'norm'"),
         ("arcface", {"gradient": "straight"}, "gradient must be one of"),
         ("arcface", {"label_smoothing": 1.0}, "label_smoothing must lie in"),
         ("arcface", {"subcenters": 0}, "subcenters must be a whole number"),

@@ -34,6 +34,7 @@ def losses(
     """
     from steradian.errors import UsageError
     from steradian.losses import names, preset
+    from steradian.plots.margins import curve_points
 
     if name is None:
         if out is not None:
@@ -49,7 +50,7 @@ def losses(
     row = preset(name)
     if out is not None:
         _draw(row, out)
-    curve = _curve(row)
+    curve = curve_points(row.build(3, 4, {}), DEGREES)
     if json:
         print_json({**_described(row), "curve": curve})
     else:
@@ -67,23 +68,6 @@ def _described(row: Preset) -> dict[str, Any]:
         "sensible": row.sensible,
         "advice": row.advice,
     }
-
-
-def _curve(row: Preset) -> list[dict[str, float]]:
-    """Target logit (in units of a cosine) and gradient factor at some angles; empty outside the softmax family."""
-    import math
-
-    import torch
-
-    from steradian.losses import MarginSoftmaxLoss
-    from steradian.plots.margins import gradient_factor, target_logit
-
-    loss = row.build(3, 4, {})
-    if not isinstance(loss, MarginSoftmaxLoss):
-        return []
-    cosine = torch.tensor([math.cos(math.radians(degree)) for degree in DEGREES], dtype=torch.float64)
-    found = zip(DEGREES, target_logit(loss, cosine).tolist(), gradient_factor(loss, cosine).tolist(), strict=True)
-    return [{"degrees": degree, "target_logit": logit, "gradient_factor": factor} for degree, logit, factor in found]
 
 
 def _print_detail(row: Preset, curve: list[dict[str, float]]) -> None:

@@ -10,10 +10,11 @@ from steradian.losses.adaptive import (
 )
 from steradian.losses.annealing import LambdaAnnealing
 from steradian.losses.binary import OneVersusRest, SigmoidLoss, SphereFace2Loss, UniFaceLoss
+from steradian.losses.bounds import cosine_margin_bound
 from steradian.losses.centers import ClassCenters
 from steradian.losses.circle import CircleLoss
 from steradian.losses.contrasts import CirclePairLoss, MultiSimilarityLoss, NPairLoss, SupConLoss
-from steradian.losses.directions import spread_directions, typical_spacing
+from steradian.losses.directions import angle_margin_bound, spread_directions, typical_spacing
 from steradian.losses.emphasis import (
     Curriculum,
     Emphasis,
@@ -35,7 +36,6 @@ from steradian.losses.scales import adacos_scale, scale_bound
 from steradian.losses.scores import PowerScore, ProjectedScore, StrictScore
 from steradian.losses.unified_negatives import UnifiedNegativesLoss
 from steradian.losses.weighting import Focal, HardMining, Mean, Weighting
-from steradian.losses.wisdom import angle_margin_bound, cosine_margin_bound
 
 __all__ = [
     "AdaptiveMargin",

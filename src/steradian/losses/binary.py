@@ -84,7 +84,24 @@ class SigmoidLoss(OneVersusRest):
             return functional.linear(self.full_precision(embeddings), self.weight, self.bias)
 
 
-class SphereFace2Loss(OneVersusRest):
+class _ShiftedOneVersusRest(OneVersusRest):
+    """A margin that shifts the logits, which evaluation leaves out."""
+
+    margin: float
+    scale: float
+
+    def training_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        return self.shifted_loss(embeddings, labels, self.scale * self.margin)
+
+    def evaluation_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        return self.shifted_loss(embeddings, labels, 0.0)
+
+    def shifted_loss(self, embeddings: Tensor, labels: Tensor, shift: float) -> Tensor:
+        """The loss with the margin ``shift``, in units of a logit."""
+        raise NotImplementedError
+
+
+class SphereFace2Loss(_ShiftedOneVersusRest):
     """C binary classifiers on the sphere (SphereFace2, type C; Wen et al. 2022).
 
     With g(c) = 2 ((c + 1) / 2)^t - 1, target logit s (g(c_y) - margin) + b, others s (g(c_j) + margin) + b, and
@@ -122,13 +139,7 @@ class SphereFace2Loss(OneVersusRest):
         start = _bias_start(bias, _least_bias(num_classes, margin, scale, t, alpha))
         self.bias = nn.Parameter(torch.tensor(start))
 
-    def training_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        return self._shifted_loss(embeddings, labels, self.scale * self.margin)
-
-    def evaluation_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        return self._shifted_loss(embeddings, labels, 0.0)
-
-    def _shifted_loss(self, embeddings: Tensor, labels: Tensor, shift: float) -> Tensor:
+    def shifted_loss(self, embeddings: Tensor, labels: Tensor, shift: float) -> Tensor:
         logits, own = self.logits(embeddings), labels[:, None]
         target = logits.gather(1, own)
         others = softplus(logits + shift).scatter(1, own, 0.0).sum(dim=1)
@@ -163,7 +174,7 @@ def _least_bias(num_classes: int, margin: float, scale: float, t: float, alpha: 
     return (math.log(amount) if amount > 0.0 else gap / 2.0) - other - gap
 
 
-class UniFaceLoss(OneVersusRest):
+class UniFaceLoss(_ShiftedOneVersusRest):
     """One threshold b for all classes and all images (UniFace, Zhou et al. 2023).
 
     L = mean_i [ softplus(b - s (c_y - margin)) + negative_weight sum_{j != y} softplus(s c_j - b) ].
@@ -199,13 +210,7 @@ class UniFaceLoss(OneVersusRest):
         start = _bias_start(bias, math.log(10.0 * sampling_rate * num_classes))
         self.bias = nn.Parameter(torch.full((1 if variant == "shared" else num_classes,), start))
 
-    def training_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        return self._shifted_loss(embeddings, labels, self.scale * self.margin)
-
-    def evaluation_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        return self._shifted_loss(embeddings, labels, 0.0)
-
-    def _shifted_loss(self, embeddings: Tensor, labels: Tensor, shift: float) -> Tensor:
+    def shifted_loss(self, embeddings: Tensor, labels: Tensor, shift: float) -> Tensor:
         logits, own = self.logits(embeddings), labels[:, None]
         target = logits.gather(1, own).squeeze(1) - shift
         others = softplus(logits).scatter(1, own, 0.0).sum(dim=1)

@@ -9,16 +9,14 @@ from steradian.losses.centers import ClassCenters
 from steradian.losses.ranges import in_range
 
 
-def circle_logits(cosine: Tensor, margin: float, gamma: float) -> tuple[Tensor, Tensor]:
-    """gamma a (c - delta) of cosines taken as positives, and taken as negatives (Sun et al. 2020).
+def pulled(cosine: Tensor, margin: float, gamma: float) -> Tensor:
+    """gamma [1 + margin - c]_+ (c - 1 + margin) of cosines of one class; the weight [.]_+ carries no gradient."""
+    return gamma * (1.0 + margin - cosine.detach()).clamp(min=0.0) * (cosine - 1.0 + margin)
 
-    Positives: a = [1 + margin - c]_+, delta = 1 - margin. Negatives: a = [c + margin]_+, delta = margin. The weights a
-    carry no gradient.
-    """
-    still = cosine.detach()
-    positive = gamma * (1.0 + margin - still).clamp(min=0.0) * (cosine - 1.0 + margin)
-    negative = gamma * (still + margin).clamp(min=0.0) * (cosine - margin)
-    return positive, negative
+
+def pushed(cosine: Tensor, margin: float, gamma: float) -> Tensor:
+    """gamma [c + margin]_+ (c - margin) of cosines of different classes; the weight [.]_+ carries no gradient."""
+    return gamma * (cosine.detach() + margin).clamp(min=0.0) * (cosine - margin)
 
 
 class CircleLoss(ClassCenters):
@@ -38,8 +36,8 @@ class CircleLoss(ClassCenters):
 
     def training_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         cosine, own = self.cosines(embeddings), labels[:, None]
-        positive, _ = circle_logits(cosine.gather(1, own), self.margin, self.gamma)
-        _, negative = circle_logits(cosine, self.margin, self.gamma)
+        positive = pulled(cosine.gather(1, own), self.margin, self.gamma)
+        negative = pushed(cosine, self.margin, self.gamma)
         return functional.cross_entropy(negative.scatter(1, own, positive), labels)
 
     def logits(self, embeddings: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from steradian.losses.checks import check_batch
-from steradian.losses.circle import circle_logits
+from steradian.losses.circle import pulled, pushed
 from steradian.losses.pair_table import PairLoss, masked_logsumexp, prepared, sums_and_counts
 from steradian.losses.ranges import in_range, one_of
 from steradian.losses.softplus import softplus
@@ -89,9 +89,9 @@ class MultiSimilarityLoss(PairLoss):
 class CirclePairLoss(PairLoss):
     """softplus(ln sum_N e^{gamma a_n (c - margin)} + ln sum_P e^{-gamma a_p (c - 1 + margin)}) (Sun et al. 2020).
 
-    The weights a are those of `circle.circle_logits`, without gradient. ``variant`` "anchor" is the paper's, one term
-    for each anchor and the mean over anchors that have pairs of both kinds; "batch" puts all pairs of the batch, each
-    once, into a single term (TinyZeaMays' code).
+    The weights a are those of `circle.pulled` and `circle.pushed`, without gradient. ``variant`` "anchor" is the
+    paper's, one term for each anchor and the mean over anchors that have pairs of both kinds; "batch" puts all pairs of
+    the batch, each once, into a single term (TinyZeaMays' code).
 
     Args:
         margin: relaxation, [0, 1]. gamma: scale, above 0. variant: see above.
@@ -107,8 +107,8 @@ class CirclePairLoss(PairLoss):
         self.margin, self.gamma, self.variant = margin, gamma, variant
 
     def statistics(self, values: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-        pull, push = circle_logits(values, self.margin, self.gamma)
-        pulls, pushes = masked_logsumexp(-pull, positive), masked_logsumexp(push, negative)
+        pulls = masked_logsumexp(-pulled(values, self.margin, self.gamma), positive)
+        pushes = masked_logsumexp(pushed(values, self.margin, self.gamma), negative)
         if self.variant == "batch":
             return torch.stack([pulls, pushes], dim=1)
         both = pulls.isfinite() & pushes.isfinite()

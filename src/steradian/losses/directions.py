@@ -53,22 +53,34 @@ def _repelled(points: Tensor, steps: int = 300) -> Tensor:
     return points
 
 
-def typical_spacing(num_classes: int, embedding_size: int) -> float:
-    """About how far apart, in radians, C evenly spread directions lie from their nearest neighbors.
+def angle_margin_bound(num_classes: int, embedding_size: int) -> float:
+    """The widest angle, in radians, that C centers can all keep from their nearest neighbor.
 
-    2 pi / C on the circle; the hexagonal packing's sqrt(8 pi / (sqrt(3) C)) on the sphere in 3-D (69
-    degrees for C = 10, where the best packing known has 66); the simplex angle acos(-1/(C-1)) once D >= C - 1;
-    between those the median of what `spread_directions` reaches, and a right angle beyond `REPELLED` classes.
+    2 pi / C in 2-D; in 3-D Fejes Toth's bound acos((cot^2 w - 1) / 2), w = pi C / (6 (C - 2)); elsewhere the simplex
+    angle acos(-1 / (C - 1)), which is reached only if C <= D + 1. No larger additive angle can be satisfied.
     """
     if num_classes < 2:
         return math.pi
-    simplex = math.acos(-1.0 / (num_classes - 1))
-    if embedding_size >= num_classes - 1:
-        return simplex
     if embedding_size == 2:
         return 2.0 * math.pi / num_classes
+    simplex = math.acos(-1.0 / (num_classes - 1))
+    if embedding_size == 3 and num_classes > 3:
+        wedge = math.pi * num_classes / (6.0 * (num_classes - 2))
+        return min(simplex, math.acos((math.tan(wedge) ** -2 - 1.0) / 2.0))
+    return simplex
+
+
+def typical_spacing(num_classes: int, embedding_size: int) -> float:
+    """About how far apart, in radians, C evenly spread directions lie from their nearest neighbors.
+
+    `angle_margin_bound` on the circle and once D >= C - 1, where it is reached; the hexagonal packing's
+    sqrt(8 pi / (sqrt(3) C)) on the sphere in 3-D (69 degrees for C = 10, where the best packing known has 66);
+    between those the median of what `spread_directions` reaches, and a right angle beyond `REPELLED` classes.
+    """
+    if embedding_size == 2 or embedding_size >= num_classes - 1:
+        return angle_margin_bound(num_classes, embedding_size)
     if embedding_size == 3:
-        return min(simplex, math.sqrt(8.0 * math.pi / (math.sqrt(3.0) * num_classes)))
+        return math.sqrt(8.0 * math.pi / (math.sqrt(3.0) * num_classes))
     return math.pi / 2.0 if num_classes > REPELLED else _reached_spacing(num_classes, embedding_size)
 
 

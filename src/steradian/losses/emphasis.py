@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from steradian.losses import margins
-from steradian.losses.angles import continued_cosine, continued_sine
 from steradian.losses.margins import Gradient
 from steradian.losses.ranges import in_range, one_of
 
@@ -148,11 +147,11 @@ class NarrowedAngles:
 
     def logit(self, theta: Tensor) -> Tensor:
         """cos(theta / margin)."""
-        return continued_cosine(theta / self.margin, "extend")
+        return torch.cos(theta / self.margin)
 
     def derivative(self, theta: Tensor) -> Tensor:
         """Of `logit`."""
-        return -continued_sine(theta / self.margin, "extend") / self.margin
+        return -torch.sin(theta / self.margin) / self.margin
 
     def __call__(self, cosine: Tensor, target: Tensor) -> Tensor:
         return margins.apply(self, cosine, gradient=self.gradient)

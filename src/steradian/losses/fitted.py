@@ -15,6 +15,7 @@ from typing import Any
 from steradian.losses.checks import check_sizes
 from steradian.losses.directions import typical_spacing
 from steradian.losses.registry import preset
+from steradian.losses.scales import scale_for
 
 Fit = Callable[[float, float], dict[str, Any]]
 """(spacing in radians, scale) -> options."""
@@ -95,10 +96,8 @@ FITS: dict[str, Fit] = {
     "multi-similarity": lambda spacing, scale: {},
     "circle-pair": lambda spacing, scale: {"gamma": 2.0 * scale},
 }
-for _prefix in ("focal", "hm", "sv", "mv"):
-    for _base in ("sphereface", "cosface", "arcface"):
-        FITS[f"{_prefix}-{_base}"] = FITS[_base]
-del FITS["mv-sphereface"]
+FITS |= {f"{prefix}-{base}": FITS[base] for prefix in ("focal", "hm", "sv", "mv") for base in ("cosface", "arcface")}
+FITS |= {f"{prefix}-sphereface": FITS["sphereface"] for prefix in ("focal", "hm", "sv")}
 
 FIXED_SCALE = "with the fixed scale of the others in place of the norm and of lambda annealing"
 DEPARTURES = {
@@ -110,16 +109,6 @@ DEPARTURES = {
     **dict.fromkeys(("sphereface", "focal-sphereface", "hm-sphereface", "sv-sphereface"), FIXED_SCALE),
 }
 """Where the fit is more than a number: the published loss and what differs."""
-
-
-def fitting_scale(num_classes: int, spacing: float, probability: float = 0.99) -> float:
-    """s with s (1 - cos spacing) = ln((C - 1) P / (1 - P)), at most 64.
-
-    With all wrong centers at ``spacing``, the target then has probability P; the bound of CosFace (Wang et al. 2018)
-    for general angles.
-    """
-    odds = math.log(max(1, num_classes - 1) * probability / (1.0 - probability))
-    return min(64.0, odds / (1.0 - math.cos(spacing)))
 
 
 def fitted_options(name: str, num_classes: int, embedding_size: int, **chosen: Any) -> dict[str, Any]:
@@ -137,6 +126,6 @@ def fitted_options(name: str, num_classes: int, embedding_size: int, **chosen: A
     row = preset(name)
     check_sizes(num_classes, embedding_size)
     spacing = typical_spacing(num_classes, embedding_size)
-    fit = FITS[row.name](spacing, fitting_scale(num_classes, spacing))
+    fit = FITS[row.name](spacing, min(64.0, scale_for(num_classes, 0.99, spacing)))
     used = row.used(chosen)
     return {**{key: value for key, value in fit.items() if key in used}, **chosen}

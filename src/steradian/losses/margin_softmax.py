@@ -13,6 +13,7 @@ from steradian.errors import InputError
 from steradian.losses import margins
 from steradian.losses.adaptive import AdaptiveMargin
 from steradian.losses.annealing import LambdaAnnealing
+from steradian.losses.bounds import warn_if_unwise
 from steradian.losses.centers import ClassCenters
 from steradian.losses.emphasis import Emphasis, Observer
 from steradian.losses.head.dense import safe_norm
@@ -21,7 +22,6 @@ from steradian.losses.penalties import Penalty
 from steradian.losses.ranges import flag, in_range, one_of
 from steradian.losses.scales import NormScale, RowScale, Scale, make_scale
 from steradian.losses.weighting import Mean, Weighting
-from steradian.losses.wisdom import warn_if_unwise
 
 
 class MarginSoftmaxLoss(ClassCenters):

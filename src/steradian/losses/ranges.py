@@ -19,32 +19,39 @@ def is_finite_number(value: object) -> bool:
         return False
 
 
+def shown(value: object) -> str:
+    """``value`` for a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def hint(value: object, choices: Collection[str]) -> str:
+    """The closest of ``choices``, if one is close: for messages that have listed them."""
+    found = did_you_mean(value, choices) if isinstance(value, str) else ""
+    return found if found.startswith("Did") else ""
+
+
 def in_range(name: str, value: object, low: float, high: float, unit: str) -> None:
     """Raise `InputError` unless ``value`` is a number in [low, high]."""
     if not (is_finite_number(value) and low <= float(value) <= high):  # type: ignore[arg-type]
-        raise InputError(f"{name} must lie in [{low:g}, {high:g}] ({unit}), but is {value!r}.")
+        raise InputError(f"{name} must lie in [{low:g}, {high:g}] ({unit}), but is {shown(value)}.")
 
 
 def one_of(name: str, value: object, choices: Collection[str]) -> None:
     """Raise `InputError` unless ``value`` is one of the words ``choices``."""
     if not isinstance(value, str) or value not in choices:
-        hint = did_you_mean(value, choices) if isinstance(value, str) else ""
-        hint = hint if hint.startswith("Did") else ""
-        raise InputError(f"{name} must be one of {', '.join(choices)}, but is {value!r}. {hint}".rstrip())
+        raise InputError(
+            f"{name} must be one of {', '.join(choices)}, but is {shown(value)}. {hint(value, choices)}".rstrip()
+        )
 
 
 def flag(name: str, value: object) -> None:
     """Raise `InputError` unless ``value`` is True or False."""
     if not isinstance(value, bool):
-        raise InputError(f"{name} must be True or False, but is {value!r}.")
-
-
-def _short(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 40 else shown[:39] + "…"
+        raise InputError(f"{name} must be True or False, but is {shown(value)}.")
 
 
 def whole_number(name: str, value: object) -> None:
     """Raise `InputError` unless ``value`` is a whole number of at least 1 (and below 2^31)."""
     if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= int(value) < 2**31:
-        raise InputError(f"{name} must be a whole number of at least 1, but is {_short(value)}.")
+        raise InputError(f"{name} must be a whole number of at least 1, but is {shown(value)}.")

@@ -8,9 +8,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from steradian.errors import InputError, did_you_mean
+from steradian.errors import InputError
 from steradian.losses.angles import angle
-from steradian.losses.ranges import in_range, is_finite_number
+from steradian.losses.directions import angle_margin_bound
+from steradian.losses.ranges import hint, in_range, is_finite_number, shown
 
 Scale = float | Literal["norm", "learnable", "adacos", "adacos-fixed", "bound", "clipped-norm"]
 
@@ -26,16 +27,16 @@ def scale_bound(num_classes: int, probability: float = 0.99) -> float:
     Raises:
         InputError: ``probability`` is not inside (0, 1).
     """
-    return max(LEAST, scale_for(num_classes, probability))
+    return max(LEAST, scale_for(num_classes, probability, angle_margin_bound(num_classes, num_classes)))
 
 
-def scale_for(num_classes: int, probability: float) -> float:
-    """`scale_bound` without its floor: 0 and less where any scale will do."""
+def scale_for(num_classes: int, probability: float, spacing: float) -> float:
+    """s with s (1 - cos spacing) = ln((C - 1) P / (1 - P)): `scale_bound` for any angle between centers, without floor.
+
+    With all wrong centers at ``spacing`` radians, an image on its own center then has ``probability``.
+    """
     in_range("probability", probability, 1e-12, 1.0 - 1e-12, "inside (0, 1)")
-    if num_classes < 2:
-        return 0.0
-    odds = math.log((num_classes - 1) * probability / (1.0 - probability))
-    return (num_classes - 1) / num_classes * odds
+    return math.log(max(1, num_classes - 1) * probability / (1.0 - probability)) / (1.0 - math.cos(spacing))
 
 
 def adacos_scale(num_classes: int) -> float:
@@ -160,25 +161,22 @@ def make_scale(scale: object, num_classes: int) -> RowScale:
     """The scale that a number or one of `WORDS` stands for.
 
     Raises:
-        InputError: neither a positive number nor a word.
+        InputError: neither a positive number up to 1e6 nor a word.
     """
-    if isinstance(scale, str):
-        if scale not in WORDS:
-            raise InputError(
-                f"scale must be a positive number or one of {', '.join(map(repr, WORDS))}, but is {scale!r}. "
-                f"{did_you_mean(scale, WORDS)}".partition("Known")[0].rstrip()
-            )
-        if scale == "norm":
-            return NormScale()
-        if scale == "clipped-norm":
-            return ClippedNormScale()
-        if scale == "learnable":
-            return LearnableScale(scale_bound(num_classes))
-        if scale == "adacos":
-            return AdaCosScale(num_classes)
-        return FixedScale(adacos_scale(num_classes) if scale == "adacos-fixed" else scale_bound(num_classes))
-    if not is_finite_number(scale) or not 0.0 < float(scale) <= 1e6:  # type: ignore[arg-type]
+    if is_finite_number(scale) and 0.0 < float(scale) <= 1e6:  # type: ignore[arg-type]
+        return FixedScale(float(scale))  # type: ignore[arg-type]
+    if not isinstance(scale, str) or scale not in WORDS:
+        words = ", ".join(map(repr, WORDS))
         raise InputError(
-            f"scale must be a positive number up to 1e6 or one of {', '.join(map(repr, WORDS))}, but is {scale!r}."
+            f"scale must be a positive number up to 1e6 or one of {words}, but is {shown(scale)}. "
+            f"{hint(scale, WORDS)}".rstrip()
         )
-    return FixedScale(float(scale))  # type: ignore[arg-type]
+    if scale == "norm":
+        return NormScale()
+    if scale == "clipped-norm":
+        return ClippedNormScale()
+    if scale == "learnable":
+        return LearnableScale(scale_bound(num_classes))
+    if scale == "adacos":
+        return AdaCosScale(num_classes)
+    return FixedScale(adacos_scale(num_classes) if scale == "adacos-fixed" else scale_bound(num_classes))

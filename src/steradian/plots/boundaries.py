@@ -22,7 +22,7 @@ class DecisionBoundaryDisplay:
 
     Attributes:
         theta: [181] radians, of both axes.
-        lead: [181, 181] target logit minus wrong logit for an image of class 1, in units of a cosine;
+        lead: [181, 181] target logit minus wrong logit for an image of class 1, in units of a cosine (or of the score);
             row: angle to center 2, column: angle to center 1. For class 2 it is the transpose.
         scale: turns leads into logits.
     """
@@ -33,7 +33,7 @@ class DecisionBoundaryDisplay:
 
     @classmethod
     def from_loss(cls, loss: MarginSoftmaxLoss, scale: float = 8.0) -> DecisionBoundaryDisplay:
-        """From a loss of the softmax family, by its margin, emphasis and score.
+        """From a loss of the softmax family, by its margin, emphasis and score (which sets the scale itself).
 
         Raises:
             InputError: another kind of loss.
@@ -46,7 +46,7 @@ class DecisionBoundaryDisplay:
             target = margined_cosine(loss, torch.cos(theta))[:, None]
             rewritten = loss.emphasis(wrong, target) if loss.emphasis is not None else wrong
             lead = scored(loss, target) - scored(loss, rewritten)
-        return cls(theta.numpy(), lead.T.numpy(), scale)
+        return cls(theta.numpy(), lead.T.numpy(), scale if loss.score is None else 1.0)
 
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> DecisionBoundaryDisplay:
         """Probability of class 1 for its images as shade; the line where it is 1/2, and the same line for class 2."""

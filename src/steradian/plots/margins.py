@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,9 +48,18 @@ def gradient_factor(loss: MarginSoftmaxLoss, cosine: Tensor) -> Tensor:
     return slope
 
 
+def curve_points(loss: nn.Module, degrees: Sequence[int]) -> list[dict[str, float]]:
+    """Target logit and gradient factor at some angles to the own center; nothing for a loss that has no such curve."""
+    if not isinstance(loss, MarginSoftmaxLoss):
+        return []
+    cosine = torch.cos(torch.deg2rad(torch.tensor(degrees, dtype=torch.float64)))
+    found = zip(degrees, target_logit(loss, cosine).tolist(), gradient_factor(loss, cosine).tolist(), strict=True)
+    return [{"degrees": degree, "target_logit": logit, "gradient_factor": factor} for degree, logit, factor in found]
+
+
 @dataclass
 class TargetLogitDisplay:
-    """Target logits f(m, theta), in units of a cosine, over [0, pi].
+    """Target logits f(m, theta), in units of a cosine (or of the score of a loss that has one), over [0, pi].
 
     Attributes:
         theta: [201] radians.

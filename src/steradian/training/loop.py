@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from steradian.errors import TrainingError
+from steradian.errors import InputError, TrainingError
 from steradian.losses import MarginSoftmaxLoss
 from steradian.models.encoders import pooled
 from steradian.models.heads import ClassMeanHead
@@ -109,8 +109,12 @@ def train_step(
     with _autocast(settings, images.device):
         features = model.encoder(images)
         embeddings = model.neck(features)
-    _demand_finite(float(embeddings.detach().sum()), "embedding", state, train, batch, embeddings)
-    loss = head(embeddings, labels)
+    try:
+        loss = head(embeddings, labels)
+    except InputError:
+        # The loss knows the row; which images those are is known here.
+        _demand_finite(float(embeddings.detach().sum()), "embedding", state, train, batch, embeddings)
+        raise
     value = float(loss.detach())
     objective = loss
     weight = auxiliary_weight(settings, progress) if state.auxiliary is not None else 0.0

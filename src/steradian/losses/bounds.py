@@ -9,25 +9,9 @@ import torch
 
 from steradian.errors import UnwiseOption
 from steradian.losses.adaptive import AdaptiveMargin
+from steradian.losses.directions import angle_margin_bound
 from steradian.losses.margins import Margin
 from steradian.losses.scales import FixedScale, RowScale, scale_bound, scale_for
-
-
-def angle_margin_bound(num_classes: int, embedding_size: int) -> float:
-    """The widest angle, in radians, that C centers can all keep from their nearest neighbor.
-
-    2 pi / C in 2-D; in 3-D Fejes Toth's bound acos((cot^2 w - 1) / 2), w = pi C / (6 (C - 2)); elsewhere the simplex
-    angle acos(-1 / (C - 1)), which is reached only if C <= D + 1. No larger additive angle can be satisfied.
-    """
-    if num_classes < 2:
-        return math.pi
-    if embedding_size == 2:
-        return 2.0 * math.pi / num_classes
-    simplex = math.acos(-1.0 / (num_classes - 1))
-    if embedding_size == 3 and num_classes > 3:
-        wedge = math.pi * num_classes / (6.0 * (num_classes - 2))
-        return min(simplex, math.acos((math.tan(wedge) ** -2 - 1.0) / 2.0))
-    return simplex
 
 
 def cosine_margin_bound(num_classes: int, embedding_size: int) -> float:
@@ -53,10 +37,11 @@ def warn_if_unwise(
                 f"nearest other one. At best {bound:.3g} rad, or {1.0 - math.cos(bound):.3g} of a cosine, can be met; "
                 "use a smaller margin or more dimensions."
             )
-    if isinstance(scale, FixedScale) and scale.value < scale_for(num_classes, 0.5):
+    half = scale_for(num_classes, 0.5, angle_margin_bound(num_classes, num_classes))
+    if isinstance(scale, FixedScale) and scale.value < half:
         _warn(
             f"scale={scale.value:g} cannot bring the probability of the true class above 1/2 with {num_classes} "
-            f"classes: that takes {scale_for(num_classes, 0.5):.3g}, and 0.99 takes {scale_bound(num_classes):.3g}."
+            f"classes: that takes {half:.3g}, and 0.99 takes {scale_bound(num_classes):.3g}."
         )
 
 
