@@ -217,17 +217,20 @@ class _MarginFunction(torch.autograd.Function):
     """f(cosine) with df/dcos = -f'(theta) / sin(theta), its limit at |cosine| = 1 instead of inf."""
 
     @staticmethod
-    def forward(ctx: Any, cosine: Tensor, margin: Margin) -> Tensor:
-        theta = angle(cosine)
-        inside = regular(theta)
-        ctx.save_for_backward(-margin.derivative(inside) / torch.sin(inside))
-        return margin.logit(theta)
+    def forward(cosine: Tensor, margin: Margin) -> Tensor:
+        return margin.logit(angle(cosine))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Margin], output: Tensor) -> None:
+        cosine, ctx.margin = inputs
+        ctx.save_for_backward(cosine)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
-        (slope,) = ctx.saved_tensors
-        return grad_outputs[0] * slope, None
+        (cosine,) = ctx.saved_tensors
+        inside = regular(angle(cosine))
+        return grad_outputs[0] * (-ctx.margin.derivative(inside) / torch.sin(inside)), None
 
 
 def apply(

@@ -1,0 +1,83 @@
+"""Where the gradient of the class weights goes, tile by tile."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class Sink(Protocol):
+    """Takes the gradient of ``weight`` [R, D] in tiles of rows, each once per backward pass."""
+
+    def open(self, weight: Tensor, start: int, stop: int) -> Tensor:
+        """Where to write the gradient of rows ``start`` to ``stop``: [stop - start, D], content undefined."""
+        ...
+
+    def close(self, weight: Tensor, start: int, stop: int, tile: Tensor) -> None:
+        """The tile that `open` gave is written."""
+        ...
+
+    def result(self) -> Tensor | None:
+        """What autograd is told, after the last tile."""
+        ...
+
+
+class Returned:
+    """A fresh [R, D] for autograd, which passes it on as with any other operation."""
+
+    def __init__(self) -> None:
+        self._whole: Tensor | None = None
+
+    def open(self, weight: Tensor, start: int, stop: int) -> Tensor:
+        if self._whole is None:
+            self._whole = torch.empty_like(weight)
+        return self._whole[start:stop]
+
+    def close(self, weight: Tensor, start: int, stop: int, tile: Tensor) -> None:
+        pass
+
+    def result(self) -> Tensor | None:
+        whole, self._whole = self._whole, None
+        return whole
+
+
+class InPlace:
+    """Straight into ``parameter.grad``, in memory that is kept from step to step; autograd is told nothing.
+
+    A gradient that is there is added to, as usual. Hooks on the parameter do not see these gradients.
+    """
+
+    def __init__(self, parameter: nn.Parameter) -> None:
+        self.parameter = parameter
+        self._kept: Tensor | None = None
+        self._adding = False
+
+    def open(self, weight: Tensor, start: int, stop: int) -> Tensor:
+        if start == 0:
+            self._begin()
+        return self._tile(weight, start, stop) if self._adding else self._gradient[start:stop]
+
+    def _begin(self) -> None:
+        self._adding = self.parameter.grad is not None
+        if self.parameter.grad is None:
+            if self._kept is None or self._kept.shape != self.parameter.shape:
+                self._kept = torch.empty_like(self.parameter)
+            self.parameter.grad = self._kept
+
+    @property
+    def _gradient(self) -> Tensor:
+        assert self.parameter.grad is not None
+        return self.parameter.grad
+
+    @staticmethod
+    def _tile(weight: Tensor, start: int, stop: int) -> Tensor:
+        return weight.new_empty(stop - start, weight.shape[1])
+
+    def close(self, weight: Tensor, start: int, stop: int, tile: Tensor) -> None:
+        if self._adding:
+            self._gradient[start:stop] += tile
+
+    def result(self) -> None:
+        return None

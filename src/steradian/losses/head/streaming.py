@@ -1,0 +1,230 @@
+"""Logsumexp over classes without the N x C matrix: tile by tile, three matrix products in all.
+
+Forward, each tile of the class weights is multiplied with the embeddings and added to running sums with a true running
+maximum, so that no row underflows whatever its cosines are. Backward, the exact softmax of each tile is made from its
+products, which were kept (three products in all, one N x C buffer) or are made again (four, no buffer), and both
+gradients are written at once; W / |W| is never formed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from steradian.losses.head.dense import SMALLEST_NORM, safe_norm
+from steradian.losses.head.kernels import Kernels, Sums, Wanted, no_classes
+from steradian.losses.head.sinks import Sink
+from steradian.losses.head.workspace import Workspace
+from steradian.losses.head.wrong_logits import RowInputs
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """How a batch goes through the classes.
+
+    Attributes:
+        kernels: the elementwise part.
+        tile: classes at a time.
+        kept: tiles, from the first, whose products are kept for the backward pass.
+        sink: where the gradient of the weight goes.
+        with_total: also give the plain sum of the wrong logits.
+        product_dtype: of the matrix products; everything else has the dtype of the weight.
+    """
+
+    kernels: Kernels
+    tile: int
+    kept: int
+    sink: Sink
+    workspace: Workspace = field(default_factory=Workspace)
+    with_total: bool = False
+    product_dtype: torch.dtype | None = None
+
+    def spans(self, num_classes: int) -> list[tuple[int, int]]:
+        """First and last + 1 class of each tile."""
+        return [(start, min(start + self.tile, num_classes)) for start in range(0, num_classes, self.tile)]
+
+
+class Streamed(NamedTuple):
+    """What the classes say to each row.
+
+    Attributes:
+        own_products, own_norms: [N, K] of the row's own class, 0 and 1 where it is not among these classes.
+        log_sum: [N] logsumexp of the wrong logits; -inf without any.
+        total: [N] sum of the wrong logits, or None.
+    """
+
+    own_products: Tensor
+    own_norms: Tensor
+    log_sum: Tensor
+    total: Tensor | None
+
+
+def stream(
+    how: Stream, x: Tensor, weight: Tensor, labels: Tensor, rows: RowInputs, bias: Tensor | None = None
+) -> Streamed:
+    """Pass ``x`` over all classes of ``weight``; differentiable once.
+
+    Args:
+        x: [N, D], unit vectors or raw embeddings, as `WrongLogits` wants them.
+        weight: [C * K, D].
+        labels: [N] int64 in 0..C-1, or -1: the own class is not here.
+        rows: what each row brings.
+        bias: [C] or None.
+    """
+    own_products, own_norms, log_sum, *total = _Stream.apply(
+        how, x, weight, labels, bias, rows.target, rows.scale, *rows.parameters
+    )
+    return Streamed(own_products, own_norms, log_sum, total[0] if total else None)
+
+
+def own_rows(weight: Tensor, labels: Tensor, subcenters: int) -> tuple[Tensor, Tensor]:
+    """Centers [N, K, D] of each row's own class and their norms [N, K]; norms are 1 where the label is -1."""
+    index = labels.clamp(min=0)[:, None] * subcenters + torch.arange(subcenters, device=labels.device)
+    centers = weight[index]
+    norms = safe_norm(centers.flatten(0, 1)).view(index.shape)
+    return centers, torch.where(labels[:, None] < 0, 1.0, norms)
+
+
+class _Stream(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        how: Stream,
+        x: Tensor,
+        weight: Tensor,
+        labels: Tensor,
+        bias: Tensor | None,
+        target: Tensor | None,
+        scale: Tensor | None,
+        *parameters: Tensor,
+    ) -> tuple[Tensor, ...]:
+        subcenters = how.kernels.logits_of.subcenters
+        rows = RowInputs(target, scale, parameters)
+        sums = no_classes(x, how.with_total)
+        norms = weight.new_empty(len(weight))
+        spans = how.spans(len(weight) // subcenters)
+        kept = min(how.kept, len(spans)) if any(ctx.needs_input_grad) else 0
+        ctx.lease = how.workspace.lend((kept, len(x), how.tile * subcenters), x) if kept else None
+        for number, (start, stop) in enumerate(spans):
+            tile = weight[start * subcenters : stop * subcenters]
+            norms[start * subcenters : stop * subcenters] = safe_norm(tile).squeeze(1)
+            place = ctx.lease.tensor[number, :, : len(tile)] if number < kept else None
+            products = _products(x, tile, how.product_dtype, place)
+            sums = how.kernels.absorb(
+                products,
+                norms[start * subcenters : stop * subcenters],
+                (labels - start)[:, None],
+                rows,
+                None if bias is None else bias[start:stop],
+                sums,
+            )
+        centers, own_norms = own_rows(weight, labels, subcenters)
+        own_products = (centers @ x[:, :, None]).squeeze(2).masked_fill(labels[:, None] < 0, 0.0)
+        log_sum = sums.log.squeeze(1)
+        ctx.how = how
+        ctx.save_for_backward(x, weight, labels, norms, log_sum, bias, target, scale, *parameters)
+        found = (own_products, own_norms, log_sum)
+        return found if sums.total is None else (*found, sums.total.squeeze(1))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
+        how: Stream = ctx.how
+        x, weight, labels, norms, log_sum, bias, target, scale, *parameters = ctx.saved_tensors
+        _, wants_x, wants_weight, _, wants_bias, _, wants_scale, *wants_parameters = ctx.needs_input_grad
+        of_products, of_norms, of_log, *of_total = outer
+        subcenters = how.kernels.logits_of.subcenters
+        wanted = Wanted(wants_bias, wants_scale, any(wants_parameters))
+        # Without a wrong class there is nothing to pull on, and -inf - -inf is not a number.
+        finite = torch.where(log_sum == -torch.inf, 0.0, log_sum)[:, None]
+        own = _OwnRows(x, weight, labels, subcenters, of_products, of_norms)
+        dx = own.gradient_of_x() if wants_x else None
+        dbias = torch.zeros_like(bias) if wants_bias else None
+        dscale = torch.zeros_like(scale) if wants_scale else None
+        dparameters = [torch.zeros_like(parameter) for parameter in parameters] if wanted.parameters else []
+        lease, ctx.lease = ctx.lease, None
+        kept = [] if lease is None else list(lease.tensor.unbind())[::-1]
+        for start, stop in how.spans(len(weight) // subcenters):
+            first, last = start * subcenters, stop * subcenters
+            tile = weight[first:last]
+            pulled = how.kernels.differentiate(
+                kept.pop()[:, : len(tile)] if kept else _products(x, tile, how.product_dtype),
+                norms[first:last],
+                (labels - start)[:, None],
+                RowInputs(target, scale, tuple(parameters)),
+                None if bias is None else bias[start:stop],
+                wanted,
+                finite,
+                of_log[:, None],
+                of_total[0][:, None] if of_total else None,
+            )
+            if dbias is not None:
+                dbias[start:stop] = pulled.bias
+            if dscale is not None:
+                dscale += pulled.scale
+            for sum_, part in zip(dparameters, pulled.parameters, strict=True):
+                sum_ += part
+            if dx is not None:
+                _add_product(dx, pulled.products, tile, how.product_dtype)
+            if wants_weight:
+                written = how.sink.open(weight, first, last)
+                _write_product(written, pulled.products.T, x, how.product_dtype)
+                if pulled.norms is not None:
+                    written.addcmul_(tile, (pulled.norms / norms[first:last])[:, None])
+                own.add_to(written, start, stop)
+                how.sink.close(weight, first, last, written)
+        dweight = how.sink.result() if wants_weight else None
+        return None, dx, dweight, None, dbias, None, dscale, *(dparameters or [None] * len(parameters))
+
+
+class _OwnRows:
+    """The gradient that comes through each row's own class."""
+
+    def __init__(
+        self, x: Tensor, weight: Tensor, labels: Tensor, subcenters: int, of_products: Tensor, of_norms: Tensor
+    ) -> None:
+        self._centers, norms = own_rows(weight, labels, subcenters)
+        self._of_products = of_products.masked_fill(labels[:, None] < 0, 0.0)[:, :, None]
+        self._of_centers = self._of_products * x[:, None, :] + (of_norms / norms)[:, :, None] * self._centers
+        self._sorted, self._order = labels.sort()
+        self._subcenters = subcenters
+
+    def gradient_of_x(self) -> Tensor:
+        """[N, D]."""
+        return (self._of_products * self._centers).sum(dim=1)
+
+    def add_to(self, tile: Tensor, start: int, stop: int) -> None:
+        """Add to the gradient [(stop - start) * K, D] of classes ``start`` to ``stop``."""
+        ends = torch.tensor([start, stop], device=self._sorted.device)
+        first, last = torch.searchsorted(self._sorted, ends).tolist()
+        if first == last:
+            return
+        rows = self._order[first:last]
+        classes = tile.view(stop - start, self._subcenters, -1)
+        classes.index_add_(0, self._sorted[first:last] - start, self._of_centers[rows])
+
+
+def _products(x: Tensor, tile: Tensor, dtype: torch.dtype | None, out: Tensor | None = None) -> Tensor:
+    """<x_i, W_j>, [N, rows of the tile]."""
+    if dtype is None:
+        return torch.mm(x, tile.T, out=out)
+    products = (x.to(dtype) @ tile.to(dtype).T).to(x.dtype)
+    return products if out is None else out.copy_(products)
+
+
+def _add_product(sum_: Tensor, left: Tensor, right: Tensor, dtype: torch.dtype | None) -> None:
+    if dtype is None:
+        sum_.addmm_(left, right)
+    else:
+        sum_ += (left.to(dtype) @ right.to(dtype)).to(sum_.dtype)
+
+
+def _write_product(out: Tensor, left: Tensor, right: Tensor, dtype: torch.dtype | None) -> None:
+    if dtype is None:
+        torch.mm(left, right, out=out)
+    else:
+        out.copy_(left.to(dtype) @ right.to(dtype))
