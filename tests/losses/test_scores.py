@@ -72,6 +72,7 @@ def test_strictly_increasing_everywhere_after_training(variant: str) -> None:
 def test_projected_score_does_not_fall_but_has_flat_stretches() -> None:
     torch.manual_seed(0)
     score = losses.ProjectedScore()
+    score.project()
     curve = score(torch.linspace(-1, 1, 1001)).detach()
     assert curve.diff().min() >= 0
     assert (curve.diff() == 0).any(), "with zero biases nothing below cosine 0 gets through the first ReLU6"

@@ -11,18 +11,40 @@ from steradian.losses.checks import check_batch, check_sizes
 from steradian.losses.head.dense import cosines, unit_rows
 from steradian.losses.ranges import whole_number
 
+DRAWN_AT_ONCE = 2**22
+"""Numbers: ten million centers are drawn without a second array of that size."""
+
+
+def random_directions(count: int, size: int, rows: slice) -> Tensor:
+    """Rows ``rows`` of ``count`` random unit vectors [count, size], the same whatever part is asked for."""
+    found = torch.empty(rows.stop - rows.start, size)
+    block = max(1, DRAWN_AT_ONCE // size)
+    for start in range(0, count, block):
+        drawn = unit_rows(torch.randn(min(block, count - start), size))
+        first, last = max(rows.start, start), min(rows.stop, start + len(drawn))
+        if first < last:
+            found[first - rows.start : last - rows.start] = drawn[first - start : last - start]
+    return found
+
 
 class ClassCenters(nn.Module):
     """C classes with K centers each in D dimensions, and the cosines to the nearest center of each class.
 
     Attributes:
-        weight: [C, D] parameter; with sub-centers [C * K, D], row c * K + k. A buffer where centers are fixed.
+        weight: [C, D] parameter; with sub-centers [C * K, D], row c * K + k. A buffer where centers are fixed. Of
+            these rows, those of ``rows`` where the classes are divided over processes.
     """
 
     weight: Tensor
 
     def __init__(
-        self, num_classes: int, embedding_size: int, *, subcenters: int = 1, centers: Tensor | None = None
+        self,
+        num_classes: int,
+        embedding_size: int,
+        *,
+        subcenters: int = 1,
+        centers: Tensor | None = None,
+        rows: slice | None = None,
     ) -> None:
         super().__init__()
         check_sizes(num_classes, embedding_size)
@@ -30,16 +52,17 @@ class ClassCenters(nn.Module):
         self.num_classes = num_classes
         self.embedding_size = embedding_size
         self.subcenters = subcenters
-        rows = num_classes * subcenters
+        every_row = num_classes * subcenters
+        rows = rows if rows is not None else slice(0, every_row)
         if centers is None:
-            self.weight = nn.Parameter(unit_rows(torch.randn(rows, embedding_size)))
-        elif not centers.is_floating_point() or centers.shape != (rows, embedding_size):
+            self.weight = nn.Parameter(random_directions(every_row, embedding_size, rows))
+        elif not centers.is_floating_point() or centers.shape != (every_row, embedding_size):
             raise InputError(
-                f"centers must be a float tensor [{rows}, {embedding_size}], but came as {centers.dtype} "
+                f"centers must be a float tensor [{every_row}, {embedding_size}], but came as {centers.dtype} "
                 f"{list(centers.shape)}."
             )
         else:
-            self.register_buffer("weight", centers.detach().clone())
+            self.register_buffer("weight", centers.detach()[rows].clone())
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """The loss, a scalar in the dtype of ``weight`` (float32 unless changed), whatever autocast says.
@@ -57,6 +80,11 @@ class ClassCenters(nn.Module):
         with torch.autocast(embeddings.device.type, enabled=False):
             embeddings = self.full_precision(embeddings)
             return (self.training_loss if self.training else self.evaluation_loss)(embeddings, labels)
+
+    def evaluate(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Margin-free cross-entropy [N] of each row, and whether its own class has the largest logit, bool [N]."""
+        logits = self.logits(embeddings)
+        return functional.cross_entropy(logits, labels, reduction="none"), logits.argmax(dim=1) == labels
 
     def training_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """What is optimized, from checked embeddings in full precision."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -12,6 +13,9 @@ from steradian.errors import InputError
 from steradian.losses.angles import angle
 from steradian.losses.directions import angle_margin_bound
 from steradian.losses.ranges import hint, in_range, is_finite_number, shown
+
+LogSum = Callable[[Tensor], Tensor]
+"""s, a scalar -> logsumexp_{k != y} s c_ik, [N]: a batch's wrong cosines, however they are computed."""
 
 Scale = float | Literal["norm", "learnable", "adacos", "adacos-fixed", "bound", "clipped-norm"]
 
@@ -51,8 +55,13 @@ class RowScale(nn.Module):
         """s for the raw embeddings [N, D]."""
         raise NotImplementedError
 
-    def observe(self, cosine: Tensor, labels: Tensor) -> None:
-        """See the plain cosines [N, C] of a batch before it is used, in training mode."""
+    @property
+    def observes(self) -> bool:
+        """Whether `observe` is wanted now."""
+        return False
+
+    def observe(self, own: Tensor, log_sum: LogSum) -> None:
+        """See the target cosines [N, 1] of a batch, and its wrong ones, before it is used."""
 
     @property
     def reported(self) -> float | str:
@@ -139,14 +148,14 @@ class AdaCosScale(RowScale):
         # A copy: the buffer moves before the backward pass of an earlier batch may run.
         return self.current.clone()
 
+    @property
+    def observes(self) -> bool:
+        return self.training
+
     @torch.no_grad()
-    def observe(self, cosine: Tensor, labels: Tensor) -> None:
-        if not self.training:
-            return
-        own = labels[:, None]
-        median = angle(cosine.gather(1, own)).median().clamp(max=math.pi / 4)
-        others = (self.current * cosine).scatter(1, own, -math.inf)
-        log_mean = torch.logsumexp(others.flatten(), 0) - math.log(len(labels))
+    def observe(self, own: Tensor, log_sum: LogSum) -> None:
+        median = angle(own).median().clamp(max=math.pi / 4)
+        log_mean = torch.logsumexp(log_sum(self.current.to(own.dtype)), 0) - math.log(len(own))
         self.current.copy_((log_mean / torch.cos(median)).clamp(min=LEAST))
 
     @property

@@ -71,7 +71,7 @@ class ProjectedScore(nn.Module):
     """System A's third score as published: 1-16-16-1 with ReLU6, ReLU6, ReLU and weights projected to >= 0.
 
     It does not decrease, but it has flat stretches where the gradient is exactly 0 and cosines tie. Negative weights
-    are set to 0 before each training step (the release does it after each, so only the first step differs).
+    are set to 0 by `project`, before each training step (the release does it after each, so only the first differs).
     """
 
     def __init__(self) -> None:
@@ -83,14 +83,13 @@ class ProjectedScore(nn.Module):
 
     def forward(self, cosine: Tensor) -> Tensor:
         """f of cosines, any shape."""
-        if self.training:
-            self._project()
         hidden = functional.relu6(_non_negative(self.first, cosine[..., None]))
         hidden = functional.relu6(_non_negative(self.second, hidden))
         return functional.relu(_non_negative(self.third, hidden)).squeeze(-1)
 
     @torch.no_grad()
-    def _project(self) -> None:
+    def project(self) -> None:
+        """Set negative weights to 0."""
         for layer in (self.first, self.second, self.third):
             # Left alone where nothing is negative: a graph of an earlier pass may still need these very weights.
             if bool((layer.weight < 0.0).any()):

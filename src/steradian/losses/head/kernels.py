@@ -122,7 +122,7 @@ def differentiate(
         )
         return logits_of(given["products"], given.get("norms", norms), filled, given.get("bias", bias))
 
-    logits, pull_back = torch.func.vjp(logits_from, given)
+    logits, pull_back = torch.func.vjp(logits_from, given)[:2]
     push = (logits - log_sum).exp_().mul_(of_log)
     if of_total is not None:
         push = push + of_total
@@ -157,6 +157,9 @@ class Kernels:
         self.logits_of = logits_of
         self.compiled_for = compiled_for
         self._compiled: dict[Callable[..., Any], Callable[..., Any]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_compiled": {}}
 
     def absorb(self, products: Tensor, *rest: Any) -> Sums:
         """See `absorb`."""

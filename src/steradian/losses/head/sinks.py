@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import torch
 from torch import Tensor, nn
+
+from steradian.losses.head.workspace import large_empty
 
 
 class Sink(Protocol):
@@ -32,7 +33,7 @@ class Returned:
 
     def open(self, weight: Tensor, start: int, stop: int) -> Tensor:
         if self._whole is None:
-            self._whole = torch.empty_like(weight)
+            self._whole = large_empty(weight.shape, weight)
         return self._whole[start:stop]
 
     def close(self, weight: Tensor, start: int, stop: int, tile: Tensor) -> None:
@@ -63,7 +64,7 @@ class InPlace:
         self._adding = self.parameter.grad is not None
         if self.parameter.grad is None:
             if self._kept is None or self._kept.shape != self.parameter.shape:
-                self._kept = torch.empty_like(self.parameter)
+                self._kept = large_empty(self.parameter.shape, self.parameter)
             self.parameter.grad = self._kept
 
     @property

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from steradian.losses.head.dense import SMALLEST_NORM, safe_norm
-from steradian.losses.head.kernels import Kernels, Sums, Wanted, no_classes
+from steradian.losses.head.dense import safe_norm
+from steradian.losses.head.kernels import Kernels, Wanted, no_classes
 from steradian.losses.head.sinks import Sink
 from steradian.losses.head.workspace import Workspace
 from steradian.losses.head.wrong_logits import RowInputs
@@ -52,14 +52,16 @@ class Streamed(NamedTuple):
     """What the classes say to each row.
 
     Attributes:
-        own_products, own_norms: [N, K] of the row's own class, 0 and 1 where it is not among these classes.
+        own_products, own_norms: [N, K] of the row's own class; 0 where it is not among these classes.
         log_sum: [N] logsumexp of the wrong logits; -inf without any.
+        highest: [N] largest of the wrong logits, without gradient.
         total: [N] sum of the wrong logits, or None.
     """
 
     own_products: Tensor
     own_norms: Tensor
     log_sum: Tensor
+    highest: Tensor
     total: Tensor | None
 
 
@@ -75,18 +77,19 @@ def stream(
         rows: what each row brings.
         bias: [C] or None.
     """
-    own_products, own_norms, log_sum, *total = _Stream.apply(
+    own_products, own_norms, log_sum, highest, *total = _Stream.apply(
         how, x, weight, labels, bias, rows.target, rows.scale, *rows.parameters
     )
-    return Streamed(own_products, own_norms, log_sum, total[0] if total else None)
+    return Streamed(own_products, own_norms, log_sum, highest, total[0] if total else None)
 
 
 def own_rows(weight: Tensor, labels: Tensor, subcenters: int) -> tuple[Tensor, Tensor]:
-    """Centers [N, K, D] of each row's own class and their norms [N, K]; norms are 1 where the label is -1."""
+    """Centers [N, K, D] of each row's own class and their norms [N, K]; some center where the label is -1."""
+    if len(weight) == 0:
+        return weight.new_zeros(len(labels), subcenters, weight.shape[1]), weight.new_ones(len(labels), subcenters)
     index = labels.clamp(min=0)[:, None] * subcenters + torch.arange(subcenters, device=labels.device)
     centers = weight[index]
-    norms = safe_norm(centers.flatten(0, 1)).view(index.shape)
-    return centers, torch.where(labels[:, None] < 0, 1.0, norms)
+    return centers, safe_norm(centers.flatten(0, 1)).view(index.shape)
 
 
 class _Stream(torch.autograd.Function):
@@ -123,11 +126,14 @@ class _Stream(torch.autograd.Function):
                 sums,
             )
         centers, own_norms = own_rows(weight, labels, subcenters)
-        own_products = (centers @ x[:, :, None]).squeeze(2).masked_fill(labels[:, None] < 0, 0.0)
-        log_sum = sums.log.squeeze(1)
+        absent = labels[:, None] < 0
+        own_products = (centers @ x[:, :, None]).squeeze(2).masked_fill(absent, 0.0)
+        own_norms = own_norms.masked_fill(absent, 0.0)
+        log_sum, highest = sums.log.squeeze(1), sums.highest.squeeze(1)
+        ctx.mark_non_differentiable(highest)
         ctx.how = how
         ctx.save_for_backward(x, weight, labels, norms, log_sum, bias, target, scale, *parameters)
-        found = (own_products, own_norms, log_sum)
+        found = (own_products, own_norms, log_sum, highest)
         return found if sums.total is None else (*found, sums.total.squeeze(1))
 
     @staticmethod
@@ -136,7 +142,7 @@ class _Stream(torch.autograd.Function):
         how: Stream = ctx.how
         x, weight, labels, norms, log_sum, bias, target, scale, *parameters = ctx.saved_tensors
         _, wants_x, wants_weight, _, wants_bias, _, wants_scale, *wants_parameters = ctx.needs_input_grad
-        of_products, of_norms, of_log, *of_total = outer
+        of_products, of_norms, of_log, _, *of_total = outer
         subcenters = how.kernels.logits_of.subcenters
         wanted = Wanted(wants_bias, wants_scale, any(wants_parameters))
         # Without a wrong class there is nothing to pull on, and -inf - -inf is not a number.
@@ -162,9 +168,9 @@ class _Stream(torch.autograd.Function):
                 of_log[:, None],
                 of_total[0][:, None] if of_total else None,
             )
-            if dbias is not None:
+            if dbias is not None and pulled.bias is not None:
                 dbias[start:stop] = pulled.bias
-            if dscale is not None:
+            if dscale is not None and pulled.scale is not None:
                 dscale += pulled.scale
             for sum_, part in zip(dparameters, pulled.parameters, strict=True):
                 sum_ += part
@@ -178,7 +184,8 @@ class _Stream(torch.autograd.Function):
                 own.add_to(written, start, stop)
                 how.sink.close(weight, first, last, written)
         dweight = how.sink.result() if wants_weight else None
-        return None, dx, dweight, None, dbias, None, dscale, *(dparameters or [None] * len(parameters))
+        found = dparameters if wanted.parameters else [None] * len(parameters)
+        return None, dx, dweight, None, dbias, None, dscale, *found
 
 
 class _OwnRows:
@@ -189,7 +196,8 @@ class _OwnRows:
     ) -> None:
         self._centers, norms = own_rows(weight, labels, subcenters)
         self._of_products = of_products.masked_fill(labels[:, None] < 0, 0.0)[:, :, None]
-        self._of_centers = self._of_products * x[:, None, :] + (of_norms / norms)[:, :, None] * self._centers
+        lengths = (of_norms / norms)[:, :, None] * self._centers
+        self._of_centers = self._of_products * x[:, None, :] + lengths
         self._sorted, self._order = labels.sort()
         self._subcenters = subcenters
 

@@ -59,7 +59,7 @@ class WrongLogits:
         """
         logits = products / norms if self.divided else products
         if self.subcenters > 1:
-            logits = logits.unflatten(1, (-1, self.subcenters)).amax(dim=2)
+            logits = logits.view(len(logits), -1, self.subcenters).amax(dim=2)
         if self.emphasis is not None and rows.target is not None:
             logits = self.emphasis(logits, rows.target)
         if self.score is not None:
@@ -73,12 +73,14 @@ class WrongLogits:
         return logits if logits is not products else products.clone()
 
 
-def module_curve(score: nn.Module) -> Curve:
+@dataclass(frozen=True, eq=False)
+class ModuleCurve:
     """Any elementwise module as a `Curve` of its parameters, in the order that it names them."""
-    names = [name for name, _ in score.named_parameters()]
 
-    def curve(cosine: Tensor, parameters: tuple[Tensor, ...]) -> Tensor:
-        logits: Tensor = functional_call(score, dict(zip(names, parameters, strict=True)), (cosine,))
+    score: nn.Module
+
+    def __call__(self, cosine: Tensor, parameters: tuple[Tensor, ...]) -> Tensor:
+        """The module with ``parameters`` in place of its own."""
+        names = [name for name, _ in self.score.named_parameters()]
+        logits: Tensor = functional_call(self.score, dict(zip(names, parameters, strict=True)), (cosine,))
         return logits
-
-    return curve

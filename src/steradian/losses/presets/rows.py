@@ -21,6 +21,9 @@ from steradian.losses.ranges import one_of
 Factory = Callable[..., Any]
 SIZES = ("num_classes", "embedding_size")
 
+HEAD_OPTIONS: dict[str, Any] = {"head": "auto", "sample_rate": None, "hard_share": None}
+"""How embeddings meet the classes: of every row of the softmax family, and of no concern to a saved model."""
+
 
 @dataclass(frozen=True)
 class Preset(abc.ABC):
@@ -107,14 +110,15 @@ class MarginSoftmaxPreset(Preset):
         found: dict[str, Any] = {"variant": next(iter(self.variants))} if self.variants else {}
         for variant in reversed(tuple(self.variants.values())):
             found |= _taken(variant.dials)
-        return {**found, **_taken(self.dials), **self.settings, **self.defaults}
+        return {**found, **_taken(self.dials), **self.settings, **self.defaults, **HEAD_OPTIONS}
 
     def _build(self, sizes: Mapping[str, int], options: Mapping[str, Any]) -> MarginSoftmaxLoss:
         chosen = {**self.options(), **options}
         variant = self._variant(options)
         dials = {place: made(dial, sizes, chosen) for place, dial in {**self.dials, **variant.dials}.items()}
         settings = {name: chosen[name] for name in self.settings if name not in variant.fixed}
-        given: dict[str, Any] = {**sizes, **dials, **settings, **variant.fixed}
+        head = {name: chosen[name] for name in HEAD_OPTIONS}
+        given: dict[str, Any] = {**sizes, **dials, **settings, **variant.fixed, **head}
         return MarginSoftmaxLoss(**given)
 
     def _variant(self, options: Mapping[str, Any]) -> Variant:
@@ -128,7 +132,7 @@ class MarginSoftmaxPreset(Preset):
         if not self.variants:
             return set(self.options())
         variant = self._variant(options)
-        return {"variant", *_taken({**self.dials, **variant.dials}), *self.settings} - set(variant.fixed)
+        return {"variant", *_taken({**self.dials, **variant.dials}), *self.settings, *HEAD_OPTIONS} - set(variant.fixed)
 
 
 def _taken(dials: Mapping[str, Factory]) -> dict[str, Any]:

@@ -1,0 +1,87 @@
+"""The classes that a batch meets in this process: all of them, its shard of them, or some of either."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from steradian.losses.head import sharded
+from steradian.losses.head.sampled import Sampling, picked
+from steradian.losses.head.sharded import Shard
+from steradian.losses.head.streaming import Stream, Streamed, own_rows, stream
+from steradian.losses.head.wrong_logits import RowInputs
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Centers at hand, and where in them each row's own class is.
+
+    Attributes:
+        weight: [R * K, D].
+        labels: [N] int64 in 0..R-1, or -1: in another process.
+        bias: [R] or None.
+        count: classes of all processes that take part.
+        shard: None where this process holds all of them.
+    """
+
+    weight: Tensor
+    labels: Tensor
+    bias: Tensor | None
+    subcenters: int
+    count: int
+    shard: Shard | None
+
+    @classmethod
+    def all(cls, weight: Tensor, labels: Tensor, bias: Tensor | None, subcenters: int, shard: Shard | None) -> Classes:
+        """Every class; ``labels`` are those of the data."""
+        count = len(weight) // subcenters if shard is None else shard.num_classes
+        return cls(weight, labels if shard is None else shard.local(labels), bias, subcenters, count, shard)
+
+    def some(self, sampling: Sampling, embeddings: Tensor) -> Classes:
+        """The classes of the batch and a share of the others, drawn anew."""
+        chosen = sampling.choose(self.weight, self.labels, embeddings, self.subcenters)
+        rows = chosen[:, None] * self.subcenters + torch.arange(self.subcenters, device=chosen.device)
+        place = torch.searchsorted(chosen, self.labels)
+        count = torch.tensor([len(chosen)], device=chosen.device)
+        return replace(
+            self,
+            weight=picked(self.weight, rows.flatten()),
+            labels=torch.where(self.labels < 0, -1, place),
+            bias=None if self.bias is None else self.bias[chosen],
+            count=int(count if self.shard is None else sharded.summed(count)),
+        )
+
+    @torch.no_grad()
+    def own_cosines(self, x: Tensor, divided: bool) -> Tensor:
+        """Products [N, 1] of ``x`` [N, D] with the own center, the nearest of several, divided by its length or not."""
+        centers, norms = own_rows(self.weight, self.labels, self.subcenters)
+        products = (centers @ x[:, :, None]).squeeze(2)
+        own = (products / norms if divided else products).amax(dim=1, keepdim=True)
+        own = own.masked_fill(self.labels[:, None] < 0, 0.0)
+        return own if self.shard is None else sharded.summed(own)
+
+    def own_bias(self) -> Tensor | None:
+        """b_y, [N], differentiable."""
+        if self.bias is None:
+            return None
+        own = self.bias[self.labels.clamp(min=0)].masked_fill(self.labels < 0, 0.0)
+        return own if self.shard is None else sharded.out_of_shards(own)
+
+    def stream(self, how: Stream, x: Tensor, rows: RowInputs) -> Streamed:
+        """`streaming.stream` over the classes of all processes."""
+        if self.shard is None:
+            return stream(how, x, self.weight, self.labels, rows, self.bias)
+        rows = rows._replace(
+            scale=None if rows.scale is None else sharded.into_shards(rows.scale),
+            parameters=tuple(sharded.into_shards(parameter) for parameter in rows.parameters),
+        )
+        part = stream(how, sharded.into_shards(x), self.weight, self.labels, rows, self.bias)
+        return Streamed(
+            sharded.out_of_shards(part.own_products),
+            sharded.out_of_shards(part.own_norms),
+            sharded.out_of_shards_log(part.log_sum),
+            sharded.greatest(part.highest),
+            None if part.total is None else sharded.out_of_shards(part.total),
+        )

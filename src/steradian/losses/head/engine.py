@@ -1,0 +1,128 @@
+"""The head's choices kept together: what was asked for, the plan of each batch size, and memory that is used again."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from steradian.errors import InputError
+from steradian.losses.head.classes import Classes
+from steradian.losses.head.kernels import Kernels
+from steradian.losses.head.plan import HEADS, Plan, Sizes, free_memory, make_plan, smaller
+from steradian.losses.head.sampled import Sampling
+from steradian.losses.head.sharded import Shard, shard_of
+from steradian.losses.head.sinks import Returned, Sink
+from steradian.losses.head.streaming import Stream, Streamed
+from steradian.losses.head.workspace import Workspace
+from steradian.losses.head.wrong_logits import RowInputs, WrongLogits
+from steradian.losses.ranges import one_of
+
+
+class HeadEngine:
+    """Plans and runs the product of embeddings and classes.
+
+    Args:
+        head: "auto", "dense", "tiled", "sampled" or "sharded".
+        sample_rate, hard_share: see `Sampling`; for "sampled", and for "sharded" if the shards are to be sampled.
+
+    Attributes:
+        sink: where the gradient of the weight goes; `sinks.Returned` unless a trainer says otherwise.
+        shard: the classes of this process, or None for all.
+    """
+
+    def __init__(
+        self,
+        head: str,
+        num_classes: int,
+        embedding_size: int,
+        subcenters: int,
+        sample_rate: float | None,
+        hard_share: float | None,
+    ) -> None:
+        one_of("head", head, HEADS)
+        if head not in ("sampled", "sharded") and (sample_rate is not None or hard_share is not None):
+            raise InputError("sample_rate and hard_share are for head='sampled' or 'sharded'.")
+        given = {"rate": sample_rate, "hard_share": hard_share}
+        chosen = {name: value for name, value in given.items() if value is not None}
+        self.sampling = Sampling(**chosen) if head == "sampled" or chosen else None
+        self.shard: Shard | None = None
+        if head == "sharded" and (shard := shard_of(num_classes, embedding_size)).ranks > 1:
+            self.shard = shard
+        self.head = head
+        self.num_classes = num_classes
+        self.embedding_size = embedding_size
+        self.subcenters = subcenters
+        self.sink: Sink = Returned()
+        self._workspace = Workspace()
+        self._plans: dict[tuple[int, torch.dtype, torch.device, bool], Plan] = {}
+        self._kernels: dict[tuple[object, ...], Kernels] = {}
+
+    @property
+    def rows(self) -> slice:
+        """Rows of the logical [C * K, D] weight that this process holds."""
+        start, stop = (0, self.num_classes) if self.shard is None else (self.shard.start, self.shard.stop)
+        return slice(start * self.subcenters, stop * self.subcenters)
+
+    def plan(self, batch: int, like: Tensor, extra_matrices: float, training: bool = True) -> Plan:
+        """The plan for batches of ``batch`` rows (of all processes) and a weight ``like`` this."""
+        key = (batch, like.dtype, like.device, training)
+        if key not in self._plans:
+            here = self.num_classes if self.shard is None else self.shard.stop - self.shard.start
+            sampled = here if self.sampling is None or not training else self._sampled(here, batch)
+            sizes = Sizes(
+                batch,
+                here,
+                sampled,
+                self.subcenters,
+                self.embedding_size,
+                like.element_size(),
+                extra_matrices,
+                getattr(self.sink, "holds_gradient", True),
+            )
+            ranks = 1 if self.shard is None else self.shard.ranks
+            self._plans[key] = make_plan(sizes, self.head, like.device.type, ranks, free_memory(like.device))
+        return self._plans[key]
+
+    def _sampled(self, here: int, batch: int) -> int:
+        return min(here, max(batch, self.sampling.count(here))) if self.sampling is not None else here
+
+    def classes(self, weight: Tensor, labels: Tensor, bias: Tensor | None) -> Classes:
+        """All classes, of all processes."""
+        return Classes.all(weight, labels, bias, self.subcenters, self.shard)
+
+    def stream(
+        self, classes: Classes, plan: Plan, logits_of: WrongLogits, x: Tensor, rows: RowInputs, with_total: bool = False
+    ) -> Streamed:
+        """Pass ``x`` over ``classes``; when memory runs out, once more with smaller tiles, and so from then on."""
+        while True:
+            try:
+                return classes.stream(self._how(plan, logits_of, with_total, classes), x, rows)
+            except (RuntimeError, MemoryError) as error:
+                less = smaller(plan)
+                if not _out_of_memory(error) or less is None:
+                    raise
+                warnings.warn(f"Out of memory ({plan}); going on with: {less}.", RuntimeWarning, stacklevel=2)
+                self._workspace = Workspace()
+                self._plans = {key: less if known is plan else known for key, known in self._plans.items()}
+                plan = less
+
+    def _how(self, plan: Plan, logits_of: WrongLogits, with_total: bool, classes: Classes) -> Stream:
+        sampled = self.sampling is not None
+        shape = (plan.sizes.batch, plan.tile * self.subcenters) if plan.compiled else None
+        key = (logits_of.emphasis, logits_of.score, logits_of.divided, logits_of.lengthened, shape)
+        if key not in self._kernels:
+            self._kernels[key] = Kernels(logits_of, shape)
+        return Stream(
+            self._kernels[key],
+            plan.tile,
+            plan.kept,
+            Returned() if sampled else self.sink,
+            self._workspace,
+            with_total,
+        )
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
