@@ -54,10 +54,19 @@ class HeadEngine:
         self.num_classes = num_classes
         self.embedding_size = embedding_size
         self.subcenters = subcenters
-        self.sink: Sink = Returned()
+        self._sink: Sink = Returned()
         self._workspace = Workspace()
         self._plans: dict[tuple[int, torch.dtype, torch.device, bool], Plan] = {}
         self._kernels: dict[tuple[object, ...], Kernels] = {}
+
+    @property
+    def sink(self) -> Sink:
+        return self._sink
+
+    @sink.setter
+    def sink(self, sink: Sink) -> None:
+        self._sink = sink
+        self._plans.clear()
 
     @property
     def rows(self) -> slice:
@@ -79,7 +88,7 @@ class HeadEngine:
                 self.embedding_size,
                 like.element_size(),
                 extra_matrices,
-                getattr(self.sink, "holds_gradient", True),
+                self.sink.holds_gradient,
             )
             ranks = 1 if self.shard is None else self.shard.ranks
             self._plans[key] = make_plan(sizes, self.head, like.device.type, ranks, free_memory(like.device))

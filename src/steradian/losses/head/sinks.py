@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
+from steradian.losses.head.row_optimizer import RowOptimizer
 from steradian.losses.head.workspace import large_empty
 
 
 class Sink(Protocol):
-    """Takes the gradient of ``weight`` [R, D] in tiles of rows, each once per backward pass."""
+    """Takes the gradient of ``weight`` [R, D] in tiles of rows, each once per backward pass.
+
+    ``holds_gradient`` says whether the gradient of the whole weight is in memory at the end.
+    """
+
+    holds_gradient: ClassVar[bool]
 
     def open(self, weight: Tensor, start: int, stop: int) -> Tensor:
         """Where to write the gradient of rows ``start`` to ``stop``: [stop - start, D], content undefined."""
@@ -27,6 +33,8 @@ class Sink(Protocol):
 
 class Returned:
     """A fresh [R, D] for autograd, which passes it on as with any other operation."""
+
+    holds_gradient: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._whole: Tensor | None = None
@@ -50,6 +58,8 @@ class InPlace:
     A gradient that is there is added to, as usual. Hooks on the parameter do not see these gradients.
     """
 
+    holds_gradient: ClassVar[bool] = True
+
     def __init__(self, parameter: nn.Parameter) -> None:
         self.parameter = parameter
         self._kept: Tensor | None = None
@@ -58,7 +68,9 @@ class InPlace:
     def open(self, weight: Tensor, start: int, stop: int) -> Tensor:
         if start == 0:
             self._begin()
-        return self._tile(weight, start, stop) if self._adding else self._gradient[start:stop]
+        if self._adding:
+            return weight.new_empty(stop - start, weight.shape[1])
+        return self._gradient[start:stop]
 
     def _begin(self) -> None:
         self._adding = self.parameter.grad is not None
@@ -72,13 +84,35 @@ class InPlace:
         assert self.parameter.grad is not None
         return self.parameter.grad
 
-    @staticmethod
-    def _tile(weight: Tensor, start: int, stop: int) -> Tensor:
-        return weight.new_empty(stop - start, weight.shape[1])
-
     def close(self, weight: Tensor, start: int, stop: int, tile: Tensor) -> None:
         if self._adding:
             self._gradient[start:stop] += tile
+
+    def result(self) -> None:
+        return None
+
+
+class Applied:
+    """Straight into the weight: each tile's gradient is a step of the optimizer, and the whole never exists.
+
+    The weight has moved when the backward pass ends, so a gradient that is clipped or looked at first cannot be had.
+    """
+
+    holds_gradient: ClassVar[bool] = False
+
+    def __init__(self, optimizer: RowOptimizer) -> None:
+        self.optimizer = optimizer
+        self._tile: Tensor | None = None
+
+    def open(self, weight: Tensor, start: int, stop: int) -> Tensor:
+        if start == 0:
+            self.optimizer.begin()
+        if self._tile is None or len(self._tile) < stop - start:
+            self._tile = weight.new_empty(stop - start, weight.shape[1])
+        return self._tile[: stop - start]
+
+    def close(self, weight: Tensor, start: int, stop: int, tile: Tensor) -> None:
+        self.optimizer.apply(slice(start, stop), tile)
 
     def result(self) -> None:
         return None

@@ -1,0 +1,112 @@
+"""PyTorch's own optimizers on some rows of a weight at a time: a tile of all, or the classes that a step has sampled.
+
+A row that is not touched keeps its value, momentum and moments as they were. Weight decay and momentum do
+not act on it meanwhile, so a class that is seen in every tenth step decays and coasts at a tenth of the pace. Adam's
+count of steps, for its bias correction, is one for the whole weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, overload
+
+import torch
+from torch import Tensor, nn
+
+from steradian.losses.ranges import one_of
+
+Rows = slice | Tensor
+KINDS = ("sgd", "adam", "adamw")
+
+
+class RowOptimizer(torch.optim.Optimizer):
+    """SGD with momentum, Adam or AdamW for one weight [R, D], fused, row by row.
+
+    `step` applies ``weight.grad``, dense or sparse (then only its rows change); `apply` takes the gradient of some
+    rows directly, so that the whole never exists.
+
+    Args:
+        weight: the class centers.
+        kind: "sgd", "adam" or "adamw".
+        lr, momentum, weight_decay: as in torch.optim; momentum is of SGD.
+    """
+
+    def __init__(
+        self,
+        weight: nn.Parameter,
+        kind: Literal["sgd", "adam", "adamw"] = "sgd",
+        *,
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+    ) -> None:
+        one_of("kind", kind, KINDS)
+        super().__init__([weight], {"lr": lr, "weight_decay": weight_decay})
+        self._weight = weight
+        self._rows = nn.Parameter(torch.empty(0, device=weight.device), requires_grad=True)
+        if kind == "sgd":
+            self._inner: torch.optim.Optimizer = torch.optim.SGD(
+                [self._rows], lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True
+            )
+            self._moments: tuple[str, ...] = ("momentum_buffer",) if momentum else ()
+        else:
+            make = torch.optim.AdamW if kind == "adamw" else torch.optim.Adam
+            self._inner = make([self._rows], lr=lr, weight_decay=weight_decay, fused=True)
+            self._moments = ("exp_avg", "exp_avg_sq")
+        self._counts = kind != "sgd"
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Apply ``weight.grad``; without one, nothing changes."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        gradient = self._weight.grad
+        if gradient is not None:
+            self.begin()
+            if gradient.is_sparse:
+                gradient = gradient.coalesce()
+                self.apply(gradient.indices()[0], gradient.values())
+            else:
+                self.apply(slice(None), gradient)
+        return loss
+
+    @torch.no_grad()
+    def begin(self) -> None:
+        """A new step: make the state on the first one, and count."""
+        state = self.state[self._weight]
+        for name in self._moments:
+            if name not in state:
+                state[name] = torch.zeros_like(self._weight)
+        if self._counts:
+            state["step"] = state.get("step", torch.zeros(())) + 1.0
+
+    @torch.no_grad()
+    def apply(self, rows: Rows, gradient: Tensor) -> None:
+        """Move ``rows`` (a slice, or int64 indices without repeats) by their ``gradient`` [n, D]; after `begin`."""
+        state = self.state[self._weight]
+        parts = {name: state[name][rows] for name in self._moments}
+        self._rows.data = self._weight.data[rows]
+        self._rows.grad = gradient
+        inner: dict[str, Any] = dict(parts)
+        if self._counts:
+            # The inner step counts too.
+            inner["step"] = state["step"] - 1.0
+        self._inner.state[self._rows] = inner
+        self._inner.param_groups[0].update(
+            {name: value for name, value in self.param_groups[0].items() if name in ("lr", "weight_decay")}
+        )
+        self._inner.step()
+        if isinstance(rows, Tensor):
+            self._weight.data[rows] = self._rows.data
+            for name, part in parts.items():
+                state[name][rows] = part
+        self._rows.grad = None
+        self._inner.state.clear()
