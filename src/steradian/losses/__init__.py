@@ -28,7 +28,7 @@ from steradian.losses.margin_softmax import MarginSoftmaxLoss
 from steradian.losses.margins import AdditiveAngle, AdditiveCosine, Combined, Margin, Multiplicative, SphereThenArc
 from steradian.losses.pairs import ContrastiveLoss, TripletLoss
 from steradian.losses.penalties import CenterPull, NormReward, Penalty
-from steradian.losses.presets.rows import Preset
+from steradian.losses.presets.rows import HEAD_OPTIONS, Preset
 from steradian.losses.prototypes import PrototypeLoss
 from steradian.losses.proxies import ProxyAnchorLoss, ProxyNCALoss
 from steradian.losses.registry import create, names, preset
@@ -38,6 +38,7 @@ from steradian.losses.unified_negatives import UnifiedNegativesLoss
 from steradian.losses.weighting import Focal, HardMining, Mean, Weighting
 
 __all__ = [
+    "HEAD_OPTIONS",
     "AdaptiveMargin",
     "AdditiveAngle",
     "AdditiveCosine",

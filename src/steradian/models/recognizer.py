@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,11 +66,16 @@ class Recognizer(nn.Module):
     ``forward`` maps preprocessed images, float [N, channels, size, size], to raw embeddings [N, D], which is
     what losses take; ``embed`` and ``classify`` start from images.
 
+    Args:
+        spec: what to build.
+        head_options: how training passes the classes (``head``, ``sample_rate``, ``hard_share``); a saved model
+            knows nothing of it.
+
     Attributes:
         card: what the artifact says beside the weights (None until saved or loaded).
     """
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec, head_options: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         self.spec = spec
         self.card: ModelCard | None = None
@@ -79,7 +84,8 @@ class Recognizer(nn.Module):
         )
         self.num_features = num_features
         self.neck = build_neck(spec.encoder, num_features, spec.embedding_size)
-        self.head = build_head(spec.loss, len(spec.classes), spec.embedding_size, spec.loss_options)
+        options = {**spec.loss_options, **(head_options or {})}
+        self.head = build_head(spec.loss, len(spec.classes), spec.embedding_size, options)
 
     @classmethod
     def load(cls, path: str | Path) -> Recognizer:

@@ -14,6 +14,9 @@ from steradian.data.pixels import PixelSet
 from steradian.data.preprocessing import Preprocessing
 from steradian.data.sampling import balanced_batches, epoch_batches, epoch_length, step_seed
 from steradian.data.views import RandomView
+from steradian.training import distributed
+
+RANK_STRIDE = 1_000_003
 
 Indices = NDArray[np.intp]
 
@@ -63,7 +66,9 @@ class Batches:
         """Encoder input for ``batch``; with ``step``, random views that depend on nothing else."""
         samples = torch.from_numpy(self.pixels.pixels[batch]).to(self.device).float().div_(255.0)
         if step is not None and self.view is not None:
-            samples = self.view(samples, torch.Generator().manual_seed(step_seed(self.seed, step)))
+            # Each process draws views of its own part.
+            seed = step_seed(self.seed + RANK_STRIDE * distributed.rank(), step)
+            samples = self.view(samples, torch.Generator().manual_seed(seed))
         return self.preprocessing.normalize(samples).contiguous(memory_format=self.memory_format)
 
     def labels(self, batch: Indices) -> Tensor:

@@ -1,17 +1,20 @@
 """Training state on disk: tensors as safetensors, the rest as JSON, whole or absent.
 
-Schema version 1, one logical checkpoint whatever the number of processes:
+Schema version 2, one logical checkpoint whatever the number of processes that write or read it:
 
-* ``checkpoints/step-<step>-<epoch>/tensors.safetensors``: ``model.<name>`` (encoder, neck and head; class weights
-  as one [C, D] tensor), ``auxiliary.<name>``, ``optimizer.<parameter name>.<state name>``, ``best.<name>``,
-  ``rng.<device>``;
-* ``checkpoints/step-<step>-<epoch>/state.json``: position (epoch, step, step in the epoch: with the seed these fix
-  sampler and views), schedule, history, and the digests of recipe and data that they belong to.
+* ``checkpoints/step-<step>-<epoch>/*.safetensors``, one file a process: ``model.<name>`` (encoder, neck and head;
+  class weights are one [C, D] tensor, [C, K * D] with sub-centers), ``auxiliary.<name>``,
+  ``optimizer.<parameter name>.<state name>``, ``best.<name>``, ``rng.<device>``;
+* ``checkpoints/step-<step>-<epoch>/state.json``, written last: name, shape and dtype of every tensor, position (epoch,
+  step, step in the epoch: with the seed these fix sampler and views), schedule, history, and the digests of recipe and
+  data that they belong to.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -22,12 +25,13 @@ from torch import Tensor
 
 from steradian.errors import StorageError
 from steradian.files import atomic_folder, read_json, write_json
-from steradian.models.tensors import load_tensors, save_tensors
+from steradian.models.recognizer import Recognizer
+from steradian.training import distributed
+from steradian.training.logical import TensorEntry, divided, entry, read_tensors, write_tensors
 from steradian.training.schedules import Watch
 from steradian.training.state import TrainingState
 
 FOLDER = "checkpoints"
-TENSORS = "tensors.safetensors"
 STATE = "state.json"
 
 
@@ -46,7 +50,8 @@ class CheckpointRecord(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     format: Literal["steradian.checkpoint"] = "steradian.checkpoint"
-    version: Literal[1] = 1
+    version: Literal[2] = 2
+    tensors: dict[str, TensorEntry]
     recipe: str
     data: str
     epoch: int
@@ -68,7 +73,9 @@ def save_checkpoint(run: Path, state: TrainingState, *, recipe: str, data: str) 
     folder = run / FOLDER / f"step-{state.step:09d}-{state.epoch:06d}"
     if folder.is_dir():
         return folder
+    tensors = _tensors(state)
     record = CheckpointRecord(
+        tensors={name: entry(tensor) for name, tensor in tensors.items()},
         recipe=recipe,
         data=data,
         epoch=state.epoch,
@@ -80,27 +87,63 @@ def save_checkpoint(run: Path, state: TrainingState, *, recipe: str, data: str) 
         history=state.history,
         seconds=state.seconds,
     )
-    with atomic_folder(folder) as temporary:
-        save_tensors(temporary / TENSORS, _tensors(state))
-        write_json(temporary / STATE, record.model_dump())
-    for older in (run / FOLDER).iterdir():
-        if older != folder:
-            shutil.rmtree(older, ignore_errors=True)
+    with _shared_folder(folder) as temporary:
+        write_tensors(temporary, tensors)
+        if distributed.is_chief():
+            write_json(temporary / STATE, record.model_dump())
+    if distributed.is_chief():
+        for older in (run / FOLDER).iterdir():
+            if older != folder:
+                shutil.rmtree(older, ignore_errors=True)
+    distributed.wait_for_all()
     return folder
 
 
+@contextlib.contextmanager
+def _shared_folder(folder: Path) -> Iterator[Path]:
+    """`atomic_folder` for all processes: the chief makes it and puts it in place when all have written."""
+    if distributed.is_chief():
+        with atomic_folder(folder) as temporary:
+            yield Path(distributed.agreed(str(temporary)))
+            distributed.wait_for_all()
+    else:
+        yield Path(distributed.agreed(""))
+        distributed.wait_for_all()
+
+
 def _tensors(state: TrainingState) -> dict[str, Tensor]:
+    """What this process writes: its rows of what is divided; the chief also all that is the same everywhere."""
     found: dict[str, Tensor] = {"rng.torch": torch.get_rng_state()}
     if torch.cuda.is_available():
         found["rng.cuda"] = torch.cuda.get_rng_state()
     for prefix, module in state.modules().items():
         found |= {f"{prefix}.{name}": tensor for name, tensor in module.state_dict().items()}
     for name, parameter in state.named_parameters():
-        for key, value in state.optimizer.state.get(parameter, {}).items():
+        for key, value in state.moments(parameter).items():
             found[f"optimizer.{name}.{key}"] = value if isinstance(value, Tensor) else torch.tensor(value)
     for name, tensor in (state.best or {}).items():
         found[f"best.{name}"] = tensor
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in found.items()}
+    logical = {name: _logical(state, name, tensor.detach()) for name, tensor in found.items()}
+    return {
+        name: tensor
+        for name, tensor in logical.items()
+        if distributed.is_chief() or _is_divided(state, name, found[name])
+    }
+
+
+def _is_divided(state: TrainingState, name: str, tensor: Tensor) -> bool:
+    base = name.replace("best.", "model.", 1).removeprefix("optimizer.")
+    return tensor.ndim > 0 and any(base == known or base.startswith(f"{known}.") for known in state.divided)
+
+
+def _logical(state: TrainingState, name: str, tensor: Tensor) -> Tensor:
+    """``tensor`` as the checkpoint knows it, sharing its memory: the rows of a class together, divided or whole."""
+    subcenters = getattr(state.model.head, "subcenters", 1)
+    if subcenters > 1 and ".head.weight" in f".{name}" and tensor.ndim == 2:
+        tensor = tensor.view(-1, subcenters * tensor.shape[1])
+    if _is_divided(state, name, tensor):
+        return divided(tensor, len(state.model.spec.classes))
+    return tensor
 
 
 def latest_checkpoint(run: Path) -> Path | None:
@@ -128,23 +171,30 @@ def restore(state: TrainingState, folder: Path) -> None:
         StorageError: damaged files, or tensors of another architecture.
     """
     record = read_record(folder)
-    try:
-        tensors = load_tensors(folder / TENSORS)
-    except StorageError as error:
-        raise StorageError(f"{error} Remove {folder} to start over.") from error
-    try:
-        for prefix, module in state.modules().items():
-            module.load_state_dict(_under(tensors, prefix))
-    except RuntimeError as error:
-        raise StorageError(f"{folder} holds weights of another architecture: {error}") from error
-    for name, parameter in state.named_parameters():
-        for key, value in _under(tensors, f"optimizer.{name}").items():
-            # Adam keeps its step count on the CPU, whatever the parameter is on.
-            state.optimizer.state[parameter][key] = value if key == "step" else value.to(parameter.device)
-    state.best = _under(tensors, "best") or None
-    torch.set_rng_state(tensors["rng.torch"])
-    if torch.cuda.is_available() and "rng.cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["rng.cuda"])
+    places: dict[str, Tensor] = {}
+    for prefix, module in state.modules().items():
+        places |= {f"{prefix}.{name}": tensor for name, tensor in module.state_dict().items()}
+    # An optimizer has no state before its first step, and best weights exist only once there was an epoch.
+    parameters = dict(state.named_parameters())
+    for name, wanted in record.tensors.items():
+        if name.startswith("optimizer."):
+            parameter, _, key = name.removeprefix("optimizer.").rpartition(".")
+            if parameter in parameters:
+                moment = _moment(parameters[parameter], wanted)
+                places[name] = state.moments(parameters[parameter])[key] = moment
+        if name.startswith("best."):
+            state.best = state.best or {}
+            places[name] = state.best[name.removeprefix("best.")] = torch.empty_like(
+                places[name.replace("best.", "model.", 1)]
+            )
+    places["rng.torch"] = torch.get_rng_state()
+    if torch.cuda.is_available() and "rng.cuda" in record.tensors:
+        places["rng.cuda"] = torch.cuda.get_rng_state()
+    targets = {name: _logical(state, name, place.detach()) for name, place in places.items()}
+    read_tensors(folder, targets, record.tensors)
+    torch.set_rng_state(places["rng.torch"])
+    if "rng.cuda" in places:
+        torch.cuda.set_rng_state(places["rng.cuda"])
     best = record.watch.best if record.watch.best is not None else float("inf")
     state.watch = Watch(best, record.watch.waited, record.watch.since_cut, record.watch.cuts)
     state.epoch, state.step, state.step_in_epoch = record.epoch, record.step, record.step_in_epoch
@@ -152,6 +202,14 @@ def restore(state: TrainingState, folder: Path) -> None:
     state.seconds = record.seconds
 
 
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    start = f"{prefix}."
-    return {name[len(start) :]: tensor for name, tensor in tensors.items() if name.startswith(start)}
+def _moment(parameter: Tensor, wanted: TensorEntry) -> Tensor:
+    """Room for a moment of ``parameter``; counts of steps stay on the CPU."""
+    return torch.zeros_like(parameter) if wanted.shape else torch.zeros((), dtype=getattr(torch, wanted.dtype))
+
+
+def read_model(folder: Path, model: Recognizer) -> None:
+    """Fill ``model``, built in one process, from a checkpoint that any number of processes wrote."""
+    state = TrainingState(model, None, torch.optim.SGD(model.parameters(), lr=1.0))
+    places = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    targets = {name: _logical(state, name, place.detach()) for name, place in places.items()}
+    read_tensors(folder, targets, read_record(folder).tensors)

@@ -6,17 +6,19 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from steradian.errors import InputError, TrainingError
-from steradian.losses import MarginSoftmaxLoss
+from steradian.losses import ClassCenters, MarginSoftmaxLoss
 from steradian.models.encoders import pooled
 from steradian.models.heads import ClassMeanHead
+from steradian.training import distributed
 from steradian.training.batches import Batches, Indices
+from steradian.training.clipping import clip_gradients
 from steradian.training.recipe import TrainingSettings
 from steradian.training.schedules import auxiliary_weight, ramp_value, rate_factor
 from steradian.training.state import TrainingState
@@ -96,40 +98,61 @@ def train_step(
     state: TrainingState, settings: TrainingSettings, train: Batches, batch: Indices, progress: float
 ) -> float:
     """One optimizer step on the images ``batch``; the loss without the auxiliary term."""
-    model, head = state.model, state.model.head
+    head = state.model.head
     if isinstance(head, MarginSoftmaxLoss):
         head.margin_strength = ramp_value(settings.margin_ramp, progress)
         head.scale_strength = ramp_value(settings.scale_ramp, progress)
     rate = _learning_rate(state, settings, progress)
-    for group in state.optimizer.param_groups:
-        group["lr"] = rate * group["factor"]
+    for optimizer in state.optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group.get("factor", settings.center_rate)
 
-    images = train.images(batch, state.step if progress < train.views_until else None)
+    whole, batch = len(batch), batch[distributed.part_of(batch)]
     labels = train.labels(batch)
-    with _autocast(settings, images.device):
-        features = model.encoder(images)
-        embeddings = model.neck(features)
+    features, embeddings = _embedded(state, settings, train, batch, progress)
     try:
         loss = head(embeddings, labels)
     except InputError:
+        if len(batch) == 0:
+            raise
         # The loss knows the row; which images those are is known here.
         _demand_finite(float(embeddings.detach().sum()), "embedding", state, train, batch, embeddings)
         raise
     value = float(loss.detach())
     objective = loss
     weight = auxiliary_weight(settings, progress) if state.auxiliary is not None else 0.0
-    if state.auxiliary is not None and weight > 0:
-        objective = loss + weight * functional.cross_entropy(state.auxiliary(pooled(features).float()), labels)
+    if state.auxiliary is not None and weight > 0 and len(batch):
+        # The mean over the batch of all processes is the sum of these.
+        share = len(batch) / whole
+        objective = loss + weight * share * functional.cross_entropy(state.auxiliary(pooled(features).float()), labels)
     _demand_finite(float(objective.detach()), "loss", state, train, batch, embeddings)
-    state.optimizer.zero_grad(set_to_none=True)
+    for optimizer in state.optimizers:
+        optimizer.zero_grad(set_to_none=True)
     objective.backward()
+    distributed.sum_gradients(state.bodies)
     if state.silent:
         _listen(state)
-    limit = settings.clip if settings.clip is not None else float("inf")
-    norm = nn.utils.clip_grad_norm_(state.parameters, limit, foreach=True)
-    _demand_finite(float(norm), "gradient's norm", state, train, batch, embeddings)
-    state.optimizer.step()
+    divided = [parameter for name, parameter in state.named_parameters() if name in state.divided]
+    whole_ones = [parameter for name, parameter in state.named_parameters() if name not in state.divided]
+    norm = clip_gradients(whole_ones, divided, settings.clip)
+    _demand_finite(norm, "gradient's norm", state, train, batch, embeddings)
+    for optimizer in state.optimizers:
+        optimizer.step()
     return value
+
+
+def _embedded(
+    state: TrainingState, settings: TrainingSettings, train: Batches, batch: Indices, progress: float
+) -> tuple[Tensor, Tensor]:
+    """Features and raw embeddings of the images ``batch``; of none, a process's share of a short batch, [0, D]."""
+    model = state.model
+    if len(batch) == 0:
+        nothing = model.as_head.weight.new_zeros(0, model.spec.embedding_size).requires_grad_()
+        return nothing, nothing
+    images = train.images(batch, state.step if progress < train.views_until else None)
+    with _autocast(settings, images.device):
+        features = model.encoder(images)
+        return features, model.neck(features)
 
 
 def _learning_rate(state: TrainingState, settings: TrainingSettings, progress: float) -> float:
@@ -146,15 +169,16 @@ def _demand_finite(
     if math.isfinite(value):
         return
     head = state.model.head
+    is_logit = not isinstance(head, ClassMeanHead) and state.row_optimizer is None
     with torch.no_grad():
-        sizes = embeddings if isinstance(head, ClassMeanHead) else state.model.as_head.logits(embeddings)
-    largest = float(sizes.abs().nan_to_num(nan=0.0, posinf=0.0).max())
+        sizes = state.model.as_head.logits(embeddings) if is_logit else embeddings
+    largest = float(sizes.abs().nan_to_num(nan=0.0, posinf=0.0).max()) if len(sizes) else float("nan")
     names = [train.pixels.names[int(index)] for index in batch]
     listed = "\n".join(f"  {name}" for name in names[:10])
     more = f"\n  and {len(names) - 10} more" if len(names) > 10 else ""
     raise TrainingError(
         f"The {what} is {value} at step {state.step} (epoch {state.epoch + 1}); training stopped before the weights "
-        f"were spoiled. Largest {'embedding value' if isinstance(head, ClassMeanHead) else 'logit'}: {largest:.4g}. "
+        f"were spoiled. Largest {'logit' if is_logit else 'embedding value'}: {largest:.4g}. "
         f"Lower the learning rate or the scale, or set training.clip. The batch:\n{listed}{more}"
     )
 
@@ -199,6 +223,7 @@ def _finish_epoch(state: TrainingState, settings: TrainingSettings, steps: int, 
         "margin_strength": ramp_value(settings.margin_ramp, progress),
         "scale_strength": ramp_value(settings.scale_ramp, progress),
     }
+    distributed.average_buffers(state.model.encoder, state.model.neck)
     if validation is not None and len(validation):
         row["validation_loss"], row["validation_accuracy"] = validate(state, settings, validation)
         if state.watch.see(row["validation_loss"]) and settings.early_stopping is not None:
@@ -217,20 +242,35 @@ def embed_batches(state: TrainingState, settings: TrainingSettings, batches: Bat
     state.model.eval()
     parts, labels = [], []
     for batch in batches.in_order():
-        with _autocast(settings, batches.device):
-            parts.append(state.model(batches.images(batch)).float())
+        parts.append(_raw(state, settings, batches, batch))
         labels.append(batches.labels(batch))
     return torch.cat(parts), torch.cat(labels)
 
 
 @torch.no_grad()
 def validate(state: TrainingState, settings: TrainingSettings, validation: Batches) -> tuple[float, float | None]:
-    """Margin-free loss and accuracy. Losses of pairs are averaged over batches, and have no accuracy."""
-    raw, labels = embed_batches(state, settings, validation)
+    """Margin-free loss and accuracy, a batch at a time. Losses of pairs are averaged over batches, without accuracy."""
     head = state.model.head
     if isinstance(head, ClassMeanHead):
+        raw, labels = embed_batches(state, settings, validation)
         spans = range(0, len(raw), validation.batch_size)
         values = [head(raw[i : i + validation.batch_size], labels[i : i + validation.batch_size]) for i in spans]
         return float(torch.stack(values).mean()), None
-    logits = state.model.as_head.logits(raw)
-    return float(functional.cross_entropy(logits, labels)), float((logits.argmax(dim=1) == labels).float().mean())
+    state.model.eval()
+    losses, right, seen = 0.0, 0.0, 0
+    for whole in validation.in_order():
+        batch = whole[distributed.part_of(whole)]
+        labels = validation.labels(batch)
+        raw = _raw(state, settings, validation, batch)
+        of_rows, correct = cast("ClassCenters", head).evaluate(raw, labels)
+        losses, right, seen = losses + float(of_rows.sum()), right + float(correct.sum()), seen + len(batch)
+    losses, right, count = distributed.total([losses, right, float(seen)])
+    return losses / count, right / count
+
+
+def _raw(state: TrainingState, settings: TrainingSettings, batches: Batches, batch: Indices) -> Tensor:
+    if len(batch) == 0:
+        return state.model.as_head.weight.new_zeros(0, state.model.spec.embedding_size)
+    with _autocast(settings, batches.device):
+        raw: Tensor = state.model(batches.images(batch)).float()
+    return raw

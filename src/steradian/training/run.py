@@ -22,13 +22,15 @@ from steradian.data.sampling import epoch_length
 from steradian.data.splits import Splits, make_splits
 from steradian.data.views import RandomView
 from steradian.errors import DataError, InputError, UsageError
-from steradian.losses import fitted_options, preset
+from steradian.losses import HEAD_OPTIONS, fitted_options, preset
+from steradian.losses.head.sampled import DEFAULT_RATE
 from steradian.models import artifact
 from steradian.models.encoders import SMALL_UP_TO, check_encoder, default_encoder
 from steradian.models.recognizer import ModelSpec, Recognizer
+from steradian.training import distributed
 from steradian.training.batches import Batches, Indices
 from steradian.training.checkpoint import FOLDER as CHECKPOINTS
-from steradian.training.checkpoint import latest_checkpoint, read_record, restore, save_checkpoint
+from steradian.training.checkpoint import latest_checkpoint, read_model, read_record, restore, save_checkpoint
 from steradian.training.interrupts import Interrupted, deferred_interrupts
 from steradian.training.loop import fit
 from steradian.training.recipe import DataSettings, Recipe
@@ -117,7 +119,8 @@ def model_spec(recipe: Recipe, prepared: Prepared) -> ModelSpec:
     pixels = prepared.pixels
     encoder = recipe.encoder if recipe.encoder is not None else default_encoder(pixels.size)
     check_encoder(encoder)
-    options = fitted_options(recipe.loss.name, len(pixels.classes), recipe.embedding_size, **recipe.loss.options)
+    chosen = {key: value for key, value in recipe.loss.options.items() if key not in HEAD_OPTIONS}
+    options = fitted_options(recipe.loss.name, len(pixels.classes), recipe.embedding_size, **chosen)
     if "class_counts" in preset(recipe.loss.name).options() and options.get("class_counts") is None:
         trained = pixels.labels[prepared.splits.train]
         options["class_counts"] = np.bincount(trained, minlength=len(pixels.classes)).tolist()
@@ -129,6 +132,25 @@ def model_spec(recipe: Recipe, prepared: Prepared) -> ModelSpec:
         classes=pixels.classes,
         preprocessing=prepared.preprocessing,
     )
+
+
+def head_options(recipe: Recipe) -> dict[str, Any]:
+    """How the classes are passed: as the recipe says, and divided wherever there are several processes.
+
+    Raises:
+        UsageError: several processes, and a loss or a head that cannot be divided.
+    """
+    chosen = {key: value for key, value in recipe.loss.options.items() if key in HEAD_OPTIONS}
+    if distributed.ranks() == 1:
+        return chosen
+    if "head" not in preset(recipe.loss.name).options() or chosen.get("head") in ("dense", "tiled"):
+        raise UsageError(
+            f"The loss {recipe.loss.name!r} with head={chosen.get('head', 'auto')!r} runs in one process. Start it "
+            "without torchrun, or take a loss of the softmax family with head 'auto', 'sampled' or 'sharded'."
+        )
+    if chosen.get("head") == "sampled":
+        chosen.setdefault("sample_rate", DEFAULT_RATE)
+    return {**chosen, "head": "sharded"}
 
 
 def rehearse(recipe: Recipe, prepared: Prepared) -> None:
@@ -180,7 +202,7 @@ def start(recipe: Recipe, prepared: Prepared) -> TrainingState:
     """A fresh training state, a function of recipe, data and seed."""
     settings = recipe.training
     torch.manual_seed(settings.seed)
-    model = Recognizer(model_spec(recipe, prepared)).to(pick_device())
+    model = Recognizer(model_spec(recipe, prepared), head_options(recipe)).to(pick_device())
     if settings.channels_last:
         model = model.to(memory_format=torch.channels_last)
     return make_state(model, settings)
@@ -203,7 +225,9 @@ def train(recipe: Recipe, prepared: Prepared, run: Path | None = None, *, on_bat
         if {"recipe": record.recipe, "data": record.data} == digests:
             restore(state, found)
         else:
-            shutil.rmtree(run / CHECKPOINTS)
+            distributed.wait_for_all()
+            if distributed.is_chief():
+                shutil.rmtree(run / CHECKPOINTS)
     trackers = _trackers(run, recipe)
     saved = time.monotonic()
     total = len(batches) * settings.epochs
@@ -217,7 +241,7 @@ def train(recipe: Recipe, prepared: Prepared, run: Path | None = None, *, on_bat
         nonlocal saved
         for tracker in trackers:
             tracker(state.history)
-        if run is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
+        if run is not None and distributed.anyone(time.monotonic() - saved > CHECKPOINT_SECONDS):
             save_checkpoint(run, state, **digests)
             saved = time.monotonic()
         check_interrupt()
@@ -230,14 +254,24 @@ def train(recipe: Recipe, prepared: Prepared, run: Path | None = None, *, on_bat
             if run is not None:
                 save_checkpoint(run, state, **digests)
             raise
+    model = state.model
     if run is not None:
-        save_checkpoint(run, state, **digests)
+        final = save_checkpoint(run, state, **digests)
+        if state.shard is not None and distributed.is_chief():
+            model = _whole(recipe, prepared, final)
     per_epoch = float(np.median(state.seconds)) if state.seconds else float("nan")
-    return Trained(state.model, state.history, per_epoch, peak_memory_bytes())
+    return Trained(model, state.history, per_epoch, peak_memory_bytes())
+
+
+def _whole(recipe: Recipe, prepared: Prepared, checkpoint: Path) -> Recognizer:
+    """The model in one process, its divided classes put together."""
+    model = Recognizer(model_spec(recipe, prepared)).to(pick_device())
+    read_model(checkpoint, model)
+    return model.eval()
 
 
 def _trackers(run: Path | None, recipe: Recipe) -> list[Tracker]:
-    if run is None:
+    if run is None or not distributed.is_chief():
         return []
     found: list[Tracker] = [CsvTracker(run / "history.csv")]
     if recipe.training.tensorboard:

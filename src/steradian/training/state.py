@@ -10,17 +10,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from steradian.losses import spread_directions
+from steradian.losses import ClassCenters, MarginSoftmaxLoss, spread_directions
+from steradian.losses.directions import REPELLED as SPREAD_UP_TO
+from steradian.losses.head.row_optimizer import RowOptimizer
+from steradian.losses.head.sharded import Shard
+from steradian.losses.head.sinks import Applied, InPlace
 from steradian.models.recognizer import Recognizer
 from steradian.training.recipe import TrainingSettings
 from steradian.training.schedules import Watch
 
+AUXILIARY_UP_TO = 2048
+"""More classes than this get no auxiliary head: it would cost as much as the head itself."""
+
 
 @dataclass
 class TrainingState:
-    """Encoder, neck and head (``model``), auxiliary head, optimizer, schedule and position.
+    """Encoder, neck and head (``model``), auxiliary head, optimizers, schedule and position.
 
     Attributes:
+        row_optimizer: of the class centers, where these are passed in tiles, sampled or divided; else None.
         step: optimizer steps done in all.
         epoch: epochs finished.
         step_in_epoch: batches of the running epoch that are done.
@@ -34,6 +42,7 @@ class TrainingState:
     model: Recognizer
     auxiliary: nn.Linear | None
     optimizer: torch.optim.Optimizer
+    row_optimizer: RowOptimizer | None = None
     watch: Watch = field(default_factory=Watch)
     step: int = 0
     epoch: int = 0
@@ -46,8 +55,38 @@ class TrainingState:
 
     @functools.cached_property
     def parameters(self) -> list[nn.Parameter]:
-        """Every parameter that the optimizer moves."""
+        """Every parameter that ``optimizer`` moves."""
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+
+    @property
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """Both, or the one."""
+        return [self.optimizer, *([self.row_optimizer] if self.row_optimizer is not None else [])]
+
+    @functools.cached_property
+    def bodies(self) -> list[nn.Parameter]:
+        """Parameters of encoder, neck and auxiliary head: copies on every process."""
+        modules = [self.model.encoder, self.model.neck, *([self.auxiliary] if self.auxiliary is not None else [])]
+        return [parameter for module in modules for parameter in module.parameters()]
+
+    @property
+    def shard(self) -> Shard | None:
+        """The classes of this process, where they are divided."""
+        head = self.model.head
+        return head.engine.shard if isinstance(head, MarginSoftmaxLoss) else None
+
+    @functools.cached_property
+    def divided(self) -> set[str]:
+        """Names of the parameters and buffers whose rows are classes and divided over the processes."""
+        if self.shard is None:
+            return set()
+        return {f"model.head.{name}" for name in ("weight", "bias") if getattr(self.model.head, name, None) is not None}
+
+    def moments(self, parameter: nn.Parameter) -> dict[str, Any]:
+        """What the optimizers remember of ``parameter``; to be filled by a checkpoint."""
+        own = self.row_optimizer is not None and parameter is self.model.head.weight
+        found: dict[str, Any] = (self.row_optimizer if own and self.row_optimizer else self.optimizer).state[parameter]
+        return found
 
     def modules(self) -> dict[str, nn.Module]:
         """The trained modules by the names that checkpoints use."""
@@ -68,35 +107,63 @@ def make_state(model: Recognizer, settings: TrainingSettings) -> TrainingState:
     num_classes = len(model.spec.classes)
     weight = model.as_head.weight
     if settings.centers == "spread" and isinstance(weight, nn.Parameter):
-        _spread(weight, num_classes, settings.seed)
-    auxiliary = nn.Linear(model.num_features, num_classes).to(weight.device) if settings.auxiliary > 0 else None
-    optimizer = _optimizer(model, auxiliary, settings)
+        _spread(model.head, weight, num_classes, settings.seed)
+    helped = settings.auxiliary > 0 and num_classes <= AUXILIARY_UP_TO
+    auxiliary = nn.Linear(model.num_features, num_classes).to(weight.device) if helped else None
+    row_optimizer = _row_optimizer(model.head, settings)
+    optimizer = _optimizer(model, auxiliary, settings, row_optimizer)
     silent = {name for name, parameter in model.head.named_parameters() if parameter.requires_grad}
-    return TrainingState(model, auxiliary, optimizer, silent=silent)
+    if row_optimizer is not None:
+        # Its gradient may be applied before anything could look at it.
+        silent.discard("weight")
+    return TrainingState(model, auxiliary, optimizer, row_optimizer, silent=silent)
+
+
+def _row_optimizer(head: nn.Module, settings: TrainingSettings) -> RowOptimizer | None:
+    """For class centers that are not passed as one small matrix, and where their gradient goes."""
+    if not isinstance(head, MarginSoftmaxLoss) or not isinstance(head.weight, nn.Parameter):
+        return None
+    head.train()
+    if head.plan(settings.batch_size).path == "dense":
+        return None
+    rate = settings.learning_rate * settings.center_rate
+    optimizer = RowOptimizer(head.weight, settings.optimizer, lr=rate, momentum=settings.momentum)
+    if head.engine.sampling is None:
+        head.engine.sink = InPlace(head.weight)
+        if head.plan(settings.batch_size).kept == 0:
+            # Memory is short: the gradient need not exist.
+            head.engine.sink = Applied(optimizer)
+    return optimizer
 
 
 @torch.no_grad()
-def _spread(weight: Tensor, num_classes: int, seed: int) -> None:
+def _spread(head: nn.Module, weight: Tensor, num_classes: int, seed: int) -> None:
     """Place one center a class [C, D], or K sub-centers around it [C * K, D], a tenth of its length apart."""
+    if num_classes > SPREAD_UP_TO:
+        # They stay where chance has put them, which is what spreading would do.
+        return
     directions = spread_directions(num_classes, weight.shape[1], seed)
-    count = len(weight) // num_classes
+    count = head.subcenters if isinstance(head, ClassCenters) else 1
     if count > 1:
         generator = torch.Generator().manual_seed(seed)
         directions = directions.repeat_interleave(count, dim=0)
         directions += 0.1 * torch.randn(directions.shape, generator=generator) / weight.shape[1] ** 0.5
-    weight.copy_(directions)
+    weight.copy_(directions[head.engine.rows] if isinstance(head, MarginSoftmaxLoss) else directions)
 
 
-def _optimizer(model: Recognizer, auxiliary: nn.Linear | None, settings: TrainingSettings) -> torch.optim.Optimizer:
+def _optimizer(
+    model: Recognizer, auxiliary: nn.Linear | None, settings: TrainingSettings, row_optimizer: RowOptimizer | None
+) -> torch.optim.Optimizer:
     """Weight decay on matrices and convolutions of encoder and neck; the head at its own rate."""
     body = [*model.encoder.parameters(), *model.neck.parameters()]
     plain = [parameter for parameter in body if parameter.ndim < 2]
     if auxiliary is not None:
         plain += auxiliary.parameters()
+    head = [p for p in model.head.parameters() if row_optimizer is None or p is not model.head.weight]
     groups = [
         {"params": [p for p in body if p.ndim >= 2], "weight_decay": settings.weight_decay, "factor": 1.0},
         {"params": plain, "weight_decay": 0.0, "factor": 1.0},
-        {"params": list(model.head.parameters()), "weight_decay": 0.0, "factor": settings.center_rate},
+        {"params": head, "weight_decay": 0.0, "factor": settings.center_rate},
     ]
     groups = [group for group in groups if group["params"]]
     rate = settings.learning_rate

@@ -1,0 +1,163 @@
+"""Several processes of one run: started by torchrun, gloo on the CPU and NCCL on GPUs, the same code.
+
+Every step is one global batch, of which each process embeds a part; the class centers are divided
+(`losses.head.sharded`), encoder and neck are copies whose gradients are summed. So the batch size of a recipe means the
+same on any number of processes, and so does everything else in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor, distributed, nn
+
+from steradian.data.images import Labels
+from steradian.errors import TrainingError
+from steradian.losses.head.sharded import is_distributed
+
+PATIENCE = datetime.timedelta(minutes=10)
+"""A process that says nothing for this long is given up."""
+
+BUCKET = 2**24
+"""Gradients are summed in pieces of about this many numbers."""
+
+LOST = (
+    "Connection closed",
+    "Timed out",
+    "Connection reset",
+    "Application timeout",
+    "ncclRemoteError",
+    "Socket Timeout",
+)
+
+
+@contextlib.contextmanager
+def process_group() -> Iterator[None]:
+    """Join the group that torchrun's variables describe, for the time of the block; alone, nothing happens.
+
+    Raises:
+        TrainingError: another process died or hung.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or is_distributed():
+        yield
+        return
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    distributed.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
+    try:
+        yield
+        distributed.barrier()
+    except RuntimeError as error:
+        if not any(word in str(error) for word in LOST):
+            raise
+        raise TrainingError(
+            "Another process of the group was lost (it died, or did not answer for "
+            f"{PATIENCE.total_seconds() / 60:g} minutes). The last checkpoint is whole: run the same command again, "
+            "with any number of processes."
+        ) from error
+    finally:
+        distributed.destroy_process_group()
+
+
+def rank() -> int:
+    """Which process of the group this is; 0 alone."""
+    return distributed.get_rank() if is_distributed() else 0
+
+
+def ranks() -> int:
+    """Processes in all."""
+    return distributed.get_world_size() if is_distributed() else 1
+
+
+def is_chief() -> bool:
+    """Whether this process writes files and speaks."""
+    return rank() == 0
+
+
+def wait_for_all() -> None:
+    """Go on when every process is here."""
+    if is_distributed():
+        distributed.barrier()
+
+
+def part_of(batch: Labels) -> slice:
+    """Which part of a global batch this process embeds: at least two images, or none."""
+    taking = max(1, min(ranks(), len(batch) // 2))
+    if rank() >= taking:
+        return slice(0, 0)
+    bounds = [len(batch) * number // taking for number in range(taking + 1)]
+    return slice(bounds[rank()], bounds[rank() + 1])
+
+
+def anyone(said: bool) -> bool:
+    """Whether any process says yes."""
+    if not is_distributed():
+        return said
+    voice = torch.tensor([float(said)], device=_device())
+    distributed.all_reduce(voice, distributed.ReduceOp.MAX)
+    return bool(voice.item())
+
+
+def total(values: list[float]) -> list[float]:
+    """Sums over all processes."""
+    if not is_distributed():
+        return values
+    sums = torch.tensor(values, dtype=torch.float64, device=_device())
+    distributed.all_reduce(sums)
+    found: list[float] = sums.tolist()
+    return found
+
+
+def agreed(text: str) -> str:
+    """The chief's ``text``, on every process."""
+    if not is_distributed():
+        return text
+    holder = torch.zeros(4096, dtype=torch.uint8, device=_device())
+    encoded = text.encode()
+    holder[: len(encoded)] = torch.tensor(list(encoded), dtype=torch.uint8, device=_device())
+    distributed.broadcast(holder, 0)
+    return bytes(holder.tolist()).rstrip(b"\0").decode()
+
+
+def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Add up the gradients of all processes; one that has none counts as zero."""
+    if not is_distributed():
+        return
+    held: list[Tensor] = []
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        held.append(parameter.grad)
+        if sum(gradient.numel() for gradient in held) >= BUCKET:
+            _sum_together(held)
+            held = []
+    _sum_together(held)
+
+
+def _sum_together(tensors: list[Tensor]) -> None:
+    if not tensors:
+        return
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    distributed.all_reduce(flat)
+    parts = torch.split(flat, [tensor.numel() for tensor in tensors])
+    for tensor, part in zip(tensors, parts, strict=True):
+        tensor.copy_(part.view_as(tensor))
+
+
+def average_buffers(*modules: nn.Module) -> None:
+    """Running statistics of all processes become their mean: each has seen its part of every batch."""
+    if not is_distributed():
+        return
+    buffers = [buffer for module in modules for buffer in module.buffers() if buffer.is_floating_point()]
+    _sum_together(buffers)
+    for buffer in buffers:
+        buffer /= ranks()
+
+
+def _device() -> torch.device:
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
