@@ -1,0 +1,169 @@
+"""System D's problem on a laptop: as many classes as there are characters with three designs, trained in tiles.
+
+    python benchmarks/landmark_scale/render.py --out characters.npz
+    python benchmarks/landmark_scale/run.py characters.npz --out runs/characters
+    torchrun --nproc-per-node 2 benchmarks/landmark_scale/run.py characters.npz --out runs/divided --head sharded
+
+One design of each class is held out. Reported: parts of a step, memory, accuracy on the held-out design, and GAP with
+characters that no training has seen among the queries.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from steradian.data.pixels import PixelSet
+from steradian.data.preprocessing import Preprocessing, statistics
+from steradian.data.splits import Splits
+from steradian.losses import MarginSoftmaxLoss
+from steradian.losses.head.dense import unit_rows
+from steradian.training import Prepared, Recipe, train
+from steradian.training.distributed import is_chief, process_group, ranks
+from steradian.training.loop import train_step
+from steradian.training.progress import Progress
+from steradian.training.resources import environment, peak_memory_bytes
+from steradian.training.run import make_batches, start
+
+DISTRACTORS = 20_000
+
+
+def load(path: Path) -> tuple[Prepared, NDArray[np.uint8]]:
+    """The classes with their splits, and pictures of reserved characters."""
+    with np.load(path) as file:
+        pixels, codes, reserved = file["pixels"], file["codes"], file["reserved"]
+    unseen = pixels[reserved]
+    unseen = unseen[np.random.default_rng(0).permutation(len(unseen))[:DISTRACTORS]]
+    pixels, codes = pixels[~reserved], codes[~reserved]
+    classes, labels, counts = np.unique(codes, return_inverse=True, return_counts=True)
+    # Images of a class are neighbors; the held-out design of class c is its (c mod count)-th.
+    first = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    held_out = first + np.arange(len(classes)) % counts
+    training = np.setdiff1d(np.arange(len(codes)), held_out)
+    names = tuple(f"U+{code:04X}" for code in classes)
+    content = PixelSet(str(path), pixels, labels.astype(np.int64), names, None, tuple(names[label] for label in labels))
+    mean, std = statistics(pixels, training[:: max(1, len(training) // 20_000)])
+    few = held_out[:: max(1, len(held_out) // 4000)]
+    splits = Splits(training, few, held_out)
+    return Prepared(content, splits, content.digest(), Preprocessing(32, 1, mean, std)), unseen
+
+
+def parts_of_a_step(recipe: Recipe, prepared: Prepared) -> dict[str, float]:
+    """Milliseconds of encoder and head in one training step, medians of ten."""
+    state = start(recipe, prepared)
+    batches = make_batches(recipe, prepared, prepared.splits.train)
+    epoch = batches.epoch(0)
+    state.model.train()
+    head = state.model.head
+    times: dict[str, list[float]] = {"images": [], "encoder": [], "head": [], "step": []}
+    for _ in range(12):
+        batch = next(epoch)
+        begin = time.perf_counter()
+        images, labels = batches.images(batch, 0), batches.labels(batch)
+        decoded = time.perf_counter()
+        embeddings = state.model(images)
+        embeddings.backward(torch.zeros_like(embeddings))
+        encoded = time.perf_counter()
+        head(embeddings.detach().requires_grad_(), labels).backward()
+        headed = time.perf_counter()
+        train_step(state, recipe.training, batches, batch, 0.5)
+        stepped = time.perf_counter()
+        for name, value in zip(times, (decoded - begin, encoded - decoded, headed - encoded, stepped - headed)):
+            times[name].append(1e3 * value)
+    return {name: float(np.median(values[2:])) for name, values in times.items()}
+
+
+@torch.no_grad()
+def nearest(embeddings: torch.Tensor, centers: torch.Tensor, block: int = 512) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosine and index of the nearest center of each embedding."""
+    centers = unit_rows(centers)
+    found = [(part @ centers.T).max(dim=1) for part in embeddings.split(block)]
+    return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
+
+
+def gap(confidence: NDArray[np.float32], right: NDArray[np.bool_], queries: int) -> float:
+    """Global average precision: sum of the precision at each right answer, by falling confidence, over all queries
+    that have an answer."""
+    hits = right[np.argsort(-confidence, kind="stable")]
+    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+    return float((precision * hits).sum() / queries)
+
+
+def measure(model: torch.nn.Module, prepared: Prepared, unseen: NDArray[np.uint8]) -> dict[str, float]:
+    """Accuracy on the held-out designs, and GAP with unseen characters."""
+    held_out = prepared.splits.test
+    seen = model.embed(torch.from_numpy(prepared.pixels.pixels[held_out]))
+    others = model.embed(torch.from_numpy(unseen))
+    centers = model.head.weight.detach()
+    score, answer = nearest(seen, centers)
+    other_score, _ = nearest(others, centers)
+    right = (answer.numpy() == prepared.pixels.labels[held_out]).astype(bool)
+    everything = np.concatenate([score.numpy(), other_score.numpy()])
+    all_right = np.concatenate([right, np.zeros(len(others), dtype=bool)])
+    return {
+        "queries": len(right),
+        "unseen": len(others),
+        "accuracy": float(right.mean()),
+        "gap_without_unseen": gap(score.numpy(), right, len(right)),
+        "gap": gap(everything, all_right, len(right)),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--steps-only", action="store_true", help="the parts of a step, no training")
+    parser.add_argument("--head", default="auto")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="further settings of the recipe")
+    chosen = parser.parse_args()
+    further = {key: json.loads(value) for key, _, value in (item.partition("=") for item in chosen.set)}
+    recipe = Recipe().changed(
+        **{
+            "embedding_size": 128,
+            "loss.options": {"head": chosen.head},
+            "training.epochs": chosen.epochs,
+            "training.batch_size": 256,
+            "training.deterministic": False,
+            "views.rotation": 4.0,
+            "views.shear": 0.08,
+            "views.until": 1.0,
+            **further,
+        }
+    )
+    with process_group():
+        prepared, unseen = load(chosen.data)
+        record: dict[str, object] = {"date": date.today().isoformat(), "processes": ranks(), **environment()}
+        record |= {"classes": len(prepared.pixels.classes), "images": len(prepared.splits.train)}
+        record["data"] = prepared.digest
+        record["milliseconds"] = parts_of_a_step(recipe, prepared) if ranks() == 1 else {}
+        if chosen.steps_only:
+            print(json.dumps(record, indent=2))
+            return
+        begin = time.perf_counter()
+        with Progress(0, "training", quiet=not is_chief()) as progress:
+            trained = train(recipe, prepared, chosen.out, on_batch=progress.at)
+        record["minutes"] = (time.perf_counter() - begin) / 60.0
+        record["peak_memory_mib"] = peak_memory_bytes() / 2**20
+        if not is_chief():
+            return
+        head = trained.model.head
+        assert isinstance(head, MarginSoftmaxLoss)
+        record["plan"] = str(head.plan(256))
+        record["history"] = trained.history
+        trained.model.save(chosen.out / "model")
+        record |= measure(trained.model, prepared, unseen)
+        (chosen.out / "result.json").write_text(json.dumps(record, indent=2) + "\n")
+        print(json.dumps({key: value for key, value in record.items() if key != "history"}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
