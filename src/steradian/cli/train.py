@@ -53,10 +53,12 @@ def train(
       steradian train digits --out runs/digits
       steradian train photos/ --loss cosface --embedding-size 128
       steradian train recipe.yaml --set training.seed=1
+      torchrun --nproc-per-node 2 -m steradian train faces/
     """
     from steradian.studies.evaluation import numbers_in_words
     from steradian.studies.single_run import dry_run as rehearse
     from steradian.studies.single_run import train_run
+    from steradian.training.distributed import is_chief, process_group
     from steradian.training.progress import shown
     from steradian.training.recipe import Recipe, read_recipe
 
@@ -81,7 +83,10 @@ def train(
         )
         return
     folder = out if out is not None else default_folder(recipe.data.source)
-    run = train_run(recipe, folder, command=command_line(), exist_ok=exist_ok, quiet=json, decoding=shown)
+    with process_group():
+        run = train_run(recipe, folder, command=command_line(), exist_ok=exist_ok, quiet=json, decoding=shown)
+        if not is_chief():
+            return
     evaluated = run.evaluated
     bullets(run.warnings, "!")
     if json:

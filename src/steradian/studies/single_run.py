@@ -16,6 +16,7 @@ from steradian.losses import preset
 from steradian.models.encoders import check_encoder
 from steradian.studies.evaluation import Evaluated, evaluate_run, write_evaluation
 from steradian.training.checkpoint import FOLDER as CHECKPOINTS
+from steradian.training.distributed import is_chief, ranks, wait_for_all
 from steradian.training.progress import Progress
 from steradian.training.recipe import Recipe, read_recipe, write_recipe
 from steradian.training.run import (
@@ -62,13 +63,24 @@ def train_run(
         UsageError: ``out`` holds another or a finished run, or other files, and ``exist_ok`` is false.
     """
     check_names(recipe)
+    if not is_chief():
+        return _assist(recipe, out)
     _check_place(out, recipe, exist_ok)
     prepared = prepare(recipe.data, decoding)
     rehearse(recipe, prepared)
     new_folder(out, exist_ok=True)
     with locked(out):
         _claim(out, recipe)
+        wait_for_all()
         return _train_into(recipe, prepared, out, command, quiet)
+
+
+def _assist(recipe: Recipe, out: Path) -> Run:
+    """The part of a process that is not the chief: it trains along, and writes only its part of checkpoints."""
+    prepared = prepare(recipe.data)
+    rehearse(recipe, prepared)
+    wait_for_all()
+    return Run(train(recipe, prepared, out), None, ())
 
 
 def check_names(recipe: Recipe) -> None:
@@ -81,6 +93,8 @@ def check_names(recipe: Recipe) -> None:
 def dry_run(recipe: Recipe, *, command: str) -> Run:
     """One batch through every stage, in a folder that is gone afterwards."""
     check_names(recipe)
+    if ranks() > 1:
+        raise UsageError("A dry run is for one process: start it without torchrun.")
     cut, prepared = one_batch(recipe, prepare(recipe.data))
     with tempfile.TemporaryDirectory(prefix="steradian-") as scratch:
         return _train_into(cut, prepared, Path(scratch), command, quiet=True)
@@ -88,7 +102,7 @@ def dry_run(recipe: Recipe, *, command: str) -> Run:
 
 def _train_into(recipe: Recipe, prepared: Prepared, out: Path, command: str, quiet: bool) -> Run:
     with Progress(0, "training", quiet=quiet) as progress:
-        trained = train(recipe, prepared, out, on_batch=progress.at)
+        trained = train(recipe, prepared, out, on_batch=progress.at, on_plan=None if quiet else progress.note)
     warnings = (*prepared.warnings, *short_training(recipe, prepared))
     origin: dict[str, Any] = provenance(prepared, recipe, command)
     model = saved_model(trained, out / "model", origin)

@@ -191,7 +191,7 @@ def restore(state: TrainingState, folder: Path) -> None:
     if torch.cuda.is_available() and "rng.cuda" in record.tensors:
         places["rng.cuda"] = torch.cuda.get_rng_state()
     targets = {name: _logical(state, name, place.detach()) for name, place in places.items()}
-    read_tensors(folder, targets, record.tensors)
+    read_tensors(folder, targets, record.tensors, together=True)
     torch.set_rng_state(places["rng.torch"])
     if "rng.cuda" in places:
         torch.cuda.set_rng_state(places["rng.cuda"])
@@ -212,4 +212,4 @@ def read_model(folder: Path, model: Recognizer) -> None:
     state = TrainingState(model, None, torch.optim.SGD(model.parameters(), lr=1.0))
     places = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     targets = {name: _logical(state, name, place.detach()) for name, place in places.items()}
-    read_tensors(folder, targets, read_record(folder).tensors)
+    read_tensors(folder, targets, read_record(folder).tensors, together=False)

@@ -18,8 +18,10 @@ class Interrupted(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
-def deferred_interrupts() -> Iterator[Callable[[], None]]:
+def deferred_interrupts(agree: Callable[[bool], bool] = bool) -> Iterator[Callable[[], None]]:
     """Yield ``check``, which raises `Interrupted` if an interrupt came since.
+
+    Of several processes each asks ``agree``, so that all stop at the same step.
 
     A second interrupt is not deferred: it raises KeyboardInterrupt where it strikes. Outside the main thread,
     where Python allows no handlers, interrupts stay as they are.
@@ -36,7 +38,7 @@ def deferred_interrupts() -> Iterator[Callable[[], None]]:
         came = came if came is not None else time.monotonic()
 
     def check() -> None:
-        if came is not None:
+        if agree(came is not None):
             raise Interrupted
 
     before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -60,8 +60,10 @@ def write_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:
         save(whole, storage_writer=writer, no_dist=not is_distributed())
 
 
-def read_tensors(folder: Path, targets: Mapping[str, Tensor], manifest: Mapping[str, TensorEntry]) -> None:
-    """Fill ``targets``, a subset of the manifest, in place.
+def read_tensors(
+    folder: Path, targets: Mapping[str, Tensor], manifest: Mapping[str, TensorEntry], *, together: bool
+) -> None:
+    """Fill ``targets``, a subset of the manifest, in place; ``together`` with the other processes of the group, if any.
 
     Raises:
         StorageError: damaged or missing files, or targets of other shapes.
@@ -78,7 +80,7 @@ def read_tensors(folder: Path, targets: Mapping[str, Tensor], manifest: Mapping[
                     f"{folder} holds weights of another architecture: {name} is {wanted.dtype} {wanted.shape} there, "
                     f"{found.dtype} {found.shape} here. {START_OVER}"
                 )
-        load(dict(targets), storage_reader=reader, no_dist=not is_distributed())
+        load(dict(targets), storage_reader=reader, no_dist=not (together and is_distributed()))
 
 
 def _check(folder: Path, stored: Mapping[str, Any], manifest: Mapping[str, TensorEntry]) -> None:

@@ -48,6 +48,10 @@ class Progress:
             self._bar.reset(total=total)
         self.advance(done - self._done, note)
 
+    def note(self, text: str) -> None:
+        """A line of its own, above the bar."""
+        tqdm.write(text, file=self._stream)
+
     def _line(self) -> None:
         self._last = time.monotonic()
         elapsed = self._last - self._started

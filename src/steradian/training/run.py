@@ -35,7 +35,7 @@ from steradian.training.interrupts import Interrupted, deferred_interrupts
 from steradian.training.loop import fit
 from steradian.training.recipe import DataSettings, Recipe
 from steradian.training.resources import environment, peak_memory_bytes, pick_device, reset_peak_memory
-from steradian.training.state import TrainingState, make_state
+from steradian.training.state import TrainingState, make_state, plan_line
 from steradian.training.tracking import CsvTracker, TensorBoardTracker, Tracker
 
 CHECKPOINT_SECONDS = 30.0
@@ -43,6 +43,9 @@ CHECKPOINT_SECONDS = 30.0
 
 FEW_STEPS = 60
 """Fewer steps than this teach hardly anything."""
+
+OnPlan = Callable[[str], None]
+"""How the classes are passed, in a line, before the first step."""
 
 OnBatch = Callable[[int, int, str], None]
 """(steps done, steps in all, a short note) after every step."""
@@ -167,7 +170,7 @@ def rehearse(recipe: Recipe, prepared: Prepared) -> None:
             f"training: {needs} watches validation images, but there are none: set data.validation above 0."
         )
     spec = model_spec(recipe, prepared)
-    model = Recognizer(spec)
+    model = Recognizer(spec, head_options(recipe))
     try:
         model.embed(torch.from_numpy(np.ascontiguousarray(prepared.pixels.pixels[:2])))
     except (RuntimeError, ValueError, IndexError) as error:
@@ -208,11 +211,19 @@ def start(recipe: Recipe, prepared: Prepared) -> TrainingState:
     return make_state(model, settings)
 
 
-def train(recipe: Recipe, prepared: Prepared, run: Path | None = None, *, on_batch: OnBatch | None = None) -> Trained:
+def train(
+    recipe: Recipe,
+    prepared: Prepared,
+    run: Path | None = None,
+    *,
+    on_batch: OnBatch | None = None,
+    on_plan: OnPlan | None = None,
+) -> Trained:
     """Train by the recipe; with ``run``, keep history and checkpoints there and go on from the last one.
 
     An interruption (Ctrl-C) writes a checkpoint at the step it came, and the same call goes on from it: on
-    one machine the final weights are those of an uninterrupted run.
+    one machine the final weights are those of an uninterrupted run. In a group of processes all call this, with the
+    same arguments; the model of the chief is whole, and those of the others are for nothing more.
     """
     settings = recipe.training
     reset_peak_memory()
@@ -229,6 +240,8 @@ def train(recipe: Recipe, prepared: Prepared, run: Path | None = None, *, on_bat
             if distributed.is_chief():
                 shutil.rmtree(run / CHECKPOINTS)
     trackers = _trackers(run, recipe)
+    if on_plan is not None and (line := plan_line(state, settings.batch_size)) is not None:
+        on_plan(f"head: {line}")
     saved = time.monotonic()
     total = len(batches) * settings.epochs
 
@@ -246,7 +259,7 @@ def train(recipe: Recipe, prepared: Prepared, run: Path | None = None, *, on_bat
             saved = time.monotonic()
         check_interrupt()
 
-    with deferred_interrupts() as check_interrupt:
+    with deferred_interrupts(distributed.anyone) as check_interrupt:
         try:
             fit(state, settings, batches, held_out, on_step=after_step, on_epoch=after_epoch)
             check_interrupt()

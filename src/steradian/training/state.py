@@ -119,6 +119,14 @@ def make_state(model: Recognizer, settings: TrainingSettings) -> TrainingState:
     return TrainingState(model, auxiliary, optimizer, row_optimizer, silent=silent)
 
 
+def plan_line(state: TrainingState, batch_size: int) -> str | None:
+    """How batches meet the classes, in a line; None for losses without class centers."""
+    head = state.model.head
+    if isinstance(head, MarginSoftmaxLoss):
+        return str(head.plan(batch_size))
+    return "dense" if isinstance(head, ClassCenters) else None
+
+
 def _row_optimizer(head: nn.Module, settings: TrainingSettings) -> RowOptimizer | None:
     """For class centers that are not passed as one small matrix, and where their gradient goes."""
     if not isinstance(head, MarginSoftmaxLoss) or not isinstance(head.weight, nn.Parameter):
