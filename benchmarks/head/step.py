@@ -1,6 +1,6 @@
 """Time of one head step against its floor and its peers, all in one interleaved run.
 
-    python benchmarks/head/step.py --sizes 256,81313,512 --threads 1 --rounds 7 --out benchmarks/head/step.json
+python benchmarks/head/step.py --sizes 256,81313,512 --threads 1 --rounds 7 --out benchmarks/head/step.json
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ def main() -> None:
         for name, found in times.items()
     }
     for name, row in rows.items():
-        print(f"{name:28s} {row['median_ms']:9.1f} ms  {row['over_floor']:5.2f} x floor  ({row['over_floor_least']:.2f})")
+        print(
+            f"{name:28s} {row['median_ms']:9.1f} ms  {row['over_floor']:5.2f} x floor  ({row['over_floor_least']:.2f})"
+        )
     if chosen.out is not None:
         record = {"sizes": [count, classes, size], "rounds": chosen.rounds, "rows": rows, **environment()}
         chosen.out.write_text(json.dumps(record, indent=2) + "\n")

@@ -87,9 +87,7 @@ def pictures_of(path: Path, index: int) -> dict[int, Picture]:
 def differs(picture: Picture, others: list[Picture]) -> bool:
     """Whether it is a design of its own beside ``others``."""
     own = picture.astype(np.int32)
-    return all(
-        np.abs(own - other).sum() >= LEAST_DIFFERENCE * (int(own.sum()) + int(other.sum())) for other in others
-    )
+    return all(np.abs(own - other).sum() >= LEAST_DIFFERENCE * (int(own.sum()) + int(other.sum())) for other in others)
 
 
 def collect() -> dict[int, dict[str, Picture]]:
@@ -137,7 +135,9 @@ def main() -> None:
         families=np.array(families),
     )
     reserved = sum(map(is_reserved, kept))
-    print(f"{len(kept) - reserved:,} classes with {chosen.least} designs or more, {reserved:,} reserved, {len(rows):,} images")
+    print(
+        f"{len(kept) - reserved:,} classes with {chosen.least} designs or more, {reserved:,} reserved, {len(rows):,} images"
+    )
 
 
 if __name__ == "__main__":

@@ -123,7 +123,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--steps-only", action="store_true", help="the parts of a step, no training")
     parser.add_argument("--head", default="auto")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="further settings of the recipe")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="further settings of the recipe"
+    )
     chosen = parser.parse_args()
     further = {key: json.loads(value) for key, _, value in (item.partition("=") for item in chosen.set)}
     recipe = Recipe().changed(

@@ -35,7 +35,7 @@ from steradian.losses.softplus import softplus
 from steradian.losses.weighting import Mean, Weighting
 
 SCORE_MATRICES = 100.0
-"""N x C matrices that the networks of `scores` hold while they are differentiated."""
+"""N x C matrices that the networks of `scores` hold while they are differentiated, as measured."""
 
 
 class MarginSoftmaxLoss(ClassCenters):
@@ -140,7 +140,8 @@ class MarginSoftmaxLoss(ClassCenters):
         """The loss of the batch; with classes divided over processes, of the batches of all of them together."""
         if self.engine.shard is None:
             return super().forward(embeddings, labels)
-        self.check(embeddings, labels)
+        if len(embeddings):
+            self.check(embeddings, labels)
         with torch.autocast(embeddings.device.type, enabled=False), same_draws():
             everything, all_labels = gather_batch(self.full_precision(embeddings), labels)
             return (self.training_loss if self.training else self.evaluation_loss)(everything, all_labels)
@@ -151,8 +152,9 @@ class MarginSoftmaxLoss(ClassCenters):
         Raises:
             InputError: no way fits in memory; the message says what would.
         """
-        matrices = 2.0 * (self.emphasis is not None) + SCORE_MATRICES * (self.score is not None)
-        return self.engine.plan(batch_size, self.weight, matrices, self.training)
+        matrices, weights = (3.1, 1.0) if self._is_raw and not self.normalize_weight else (6.1, 2.0)
+        matrices += 0.5 * (self.emphasis is not None) + SCORE_MATRICES * (self.score is not None)
+        return self.engine.plan(batch_size, self.weight, matrices, weights, self.training)
 
     def training_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """With all dials; a training step of the stateful ones."""

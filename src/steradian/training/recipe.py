@@ -76,7 +76,10 @@ class TrainingSettings(_Settings):
     clip: float | None = Field(5.0, gt=0, description="Largest norm of the gradient.")
     margin_ramp: Ramp | None = Ramp(start=0.0, begin=0.1, end=0.4)
     scale_ramp: Ramp | None = Ramp(start=0.15, begin=0.0, end=0.5)
-    centers: Literal["spread", "random"] = Field("spread", description="Where class centers start.")
+    centers: Literal["spread", "random", "means"] = Field(
+        "spread",
+        description="Where class centers start; means: at those of their images, for thousands of classes and more.",
+    )
     center_rate: float = Field(0.2, gt=0, description="Factor on the learning rate of the head.")
     auxiliary: float = Field(1.0, ge=0, description="Weight of a linear head on the encoder's features, decaying to 0.")
     auxiliary_until: float = Field(1.0, gt=0, le=1, description="Share of the steps after which it is 0.")

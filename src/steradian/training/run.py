@@ -31,6 +31,7 @@ from steradian.training import distributed
 from steradian.training.batches import Batches, Indices
 from steradian.training.checkpoint import FOLDER as CHECKPOINTS
 from steradian.training.checkpoint import latest_checkpoint, read_model, read_record, restore, save_checkpoint
+from steradian.training.imprinting import imprint
 from steradian.training.interrupts import Interrupted, deferred_interrupts
 from steradian.training.loop import fit
 from steradian.training.recipe import DataSettings, Recipe
@@ -169,6 +170,8 @@ def rehearse(recipe: Recipe, prepared: Prepared) -> None:
         raise UsageError(
             f"training: {needs} watches validation images, but there are none: set data.validation above 0."
         )
+    if settings.centers == "means" and "head" not in preset(recipe.loss.name).options():
+        raise UsageError(f"training.centers: means is for losses of the softmax family, not {recipe.loss.name!r}.")
     spec = model_spec(recipe, prepared)
     model = Recognizer(spec, head_options(recipe))
     try:
@@ -239,6 +242,8 @@ def train(
             distributed.wait_for_all()
             if distributed.is_chief():
                 shutil.rmtree(run / CHECKPOINTS)
+    if settings.centers == "means" and state.step == 0:
+        imprint(state, batches)
     trackers = _trackers(run, recipe)
     if on_plan is not None and (line := plan_line(state, settings.batch_size)) is not None:
         on_plan(f"head: {line}")

@@ -74,7 +74,7 @@ class HeadEngine:
         start, stop = (0, self.num_classes) if self.shard is None else (self.shard.start, self.shard.stop)
         return slice(start * self.subcenters, stop * self.subcenters)
 
-    def plan(self, batch: int, like: Tensor, extra_matrices: float, training: bool = True) -> Plan:
+    def plan(self, batch: int, like: Tensor, matrices: float, weights: float, training: bool) -> Plan:
         """The plan for batches of ``batch`` rows (of all processes) and a weight ``like`` this."""
         key = (batch, like.dtype, like.device, training)
         if key not in self._plans:
@@ -87,7 +87,8 @@ class HeadEngine:
                 self.subcenters,
                 self.embedding_size,
                 like.element_size(),
-                extra_matrices,
+                matrices,
+                weights,
                 self.sink.holds_gradient,
             )
             ranks = 1 if self.shard is None else self.shard.ranks

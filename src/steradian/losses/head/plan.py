@@ -36,7 +36,8 @@ class Sizes:
         batch: N, rows of the (global) batch.
         classes: classes that this process holds.
         sampled: of those, how many a step sees.
-        extra_matrices: N x C arrays of the dense way beyond those of plain softmax; see `dense_bytes`.
+        matrices: N x C arrays that the dense way holds at its peak.
+        weights: C x D arrays that the dense way holds at its peak.
         held: whether the gradient of the weight is a matrix of its own (not so when it is applied in the pass).
     """
 
@@ -46,7 +47,8 @@ class Sizes:
     subcenters: int
     embedding_size: int
     element_size: int = 4
-    extra_matrices: float = 0.0
+    matrices: float = 6.1
+    weights: float = 2.0
     held: bool = True
 
     @property
@@ -107,21 +109,22 @@ class Plan:
 
 
 def dense_bytes(sizes: Sizes) -> int:
-    """Peak of the dense way: five N x C matrices for plain softmax, what the dials add, and the gradient."""
-    matrices = 5.0 + sizes.extra_matrices
-    return int(matrices * sizes.products * sizes.element_size) + sizes.weight_bytes
+    """Peak of the dense way: N x C matrices in the forward pass, or C x D matrices at the end of the backward pass."""
+    products = sizes.products * sizes.element_size
+    return int(max(sizes.matrices * products, sizes.weights * sizes.weight_bytes + 1.5 * products))
 
 
 def tiled_bytes(sizes: Sizes, tile: int, kept: int) -> int:
-    """Peak of the tiled way: kept products, a few tiles at work, the gradient, and copies of sampled rows."""
-    tile_bytes = sizes.batch * tile * sizes.subcenters * sizes.element_size
-    gradient = sizes.weight_bytes if sizes.held else tile * sizes.subcenters * sizes.embedding_size * sizes.element_size
+    """Peak of the tiled way: kept products, tiles at work, the gradient, and copies of sampled rows."""
+    row_bytes = sizes.subcenters * sizes.element_size
+    tile_bytes = sizes.batch * tile * row_bytes
+    gradient = sizes.weight_bytes if sizes.held else tile * sizes.embedding_size * row_bytes
     copies = sizes.weight_bytes if sizes.sampled < sizes.classes else 0
-    return (kept + TILES_AT_WORK) * tile_bytes + gradient + copies
+    return min(kept * tile_bytes, sizes.products * sizes.element_size) + TILES_AT_WORK * tile_bytes + gradient + copies
 
 
-TILES_AT_WORK = 4
-"""Products, logits, softmax and gradient of the tile in hand."""
+TILES_AT_WORK = 8
+"""Tiles that an uncompiled step holds at once beside the kept ones; a compiled one holds three."""
 
 
 def make_plan(sizes: Sizes, head: str, device: str, ranks: int, free_bytes: int) -> Plan:

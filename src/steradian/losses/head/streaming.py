@@ -106,7 +106,9 @@ class _Stream(torch.autograd.Function):
         *parameters: Tensor,
     ) -> tuple[Tensor, ...]:
         subcenters = how.kernels.logits_of.subcenters
-        rows = RowInputs(target, scale, parameters)
+        given = (x, weight, labels, bias, target, scale, *parameters)
+        x, weight, labels, bias, target, scale, *fixed = map(_detached, given)
+        rows = RowInputs(target, scale, tuple(fixed))
         sums = no_classes(x, how.with_total)
         norms = weight.new_empty(len(weight))
         spans = how.spans(len(weight) // subcenters)
@@ -132,7 +134,7 @@ class _Stream(torch.autograd.Function):
         log_sum, highest = sums.log.squeeze(1), sums.highest.squeeze(1)
         ctx.mark_non_differentiable(highest)
         ctx.how = how
-        ctx.save_for_backward(x, weight, labels, norms, log_sum, bias, target, scale, *parameters)
+        ctx.save_for_backward(norms, log_sum, *given)
         found = (own_products, own_norms, log_sum, highest)
         return found if sums.total is None else (*found, sums.total.squeeze(1))
 
@@ -140,7 +142,7 @@ class _Stream(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
         how: Stream = ctx.how
-        x, weight, labels, norms, log_sum, bias, target, scale, *parameters = ctx.saved_tensors
+        norms, log_sum, x, weight, labels, bias, target, scale, *parameters = map(_detached, ctx.saved_tensors)
         _, wants_x, wants_weight, _, wants_bias, _, wants_scale, *wants_parameters = ctx.needs_input_grad
         of_products, of_norms, of_log, _, *of_total = outer
         subcenters = how.kernels.logits_of.subcenters
@@ -186,6 +188,11 @@ class _Stream(torch.autograd.Function):
         dweight = how.sink.result() if wants_weight else None
         found = dparameters if wanted.parameters else [None] * len(parameters)
         return None, dx, dweight, None, dbias, None, dscale, *found
+
+
+def _detached(tensor: Any) -> Any:
+    """A compiler must not see who else wants a gradient of ``tensor``; None stays None."""
+    return None if tensor is None else tensor.detach()
 
 
 class _OwnRows:

@@ -1,0 +1,36 @@
+"""Class centers that start at the mean direction of their images under the encoder as it is (Qi et al. 2018).
+
+With tens of thousands of classes of a few images each, random centers give the encoder nothing to hold on to for
+thousands of steps. The means of an encoder that is not even trained already tell many classes apart.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from steradian.losses import MarginSoftmaxLoss
+from steradian.losses.head.dense import unit_rows
+from steradian.losses.head.sharded import gather_batch, is_distributed
+from steradian.training import distributed
+from steradian.training.batches import Batches
+from steradian.training.state import TrainingState
+
+
+@torch.no_grad()
+def imprint(state: TrainingState, train: Batches) -> None:
+    """Set each center, and its sub-centers, to the mean direction of the training images of its class."""
+    head = state.model.head
+    assert isinstance(head, MarginSoftmaxLoss)
+    # Batch norm by the batch: running statistics say nothing yet.
+    state.model.train()
+    sums = torch.zeros(len(head.weight) // head.subcenters, head.embedding_size, device=head.weight.device)
+    for whole in train.epoch(0):
+        batch = whole[distributed.part_of(whole)]
+        labels = train.labels(batch)
+        raw = state.model(train.images(batch)).float() if len(batch) else sums.new_zeros(0, head.embedding_size)
+        if is_distributed():
+            raw, labels = gather_batch(raw, labels)
+        here = labels if head.engine.shard is None else head.engine.shard.local(labels)
+        sums.index_add_(0, here[here >= 0], unit_rows(raw)[here >= 0])
+    spread = 0.1 * torch.randn_like(head.weight) / head.embedding_size**0.5 if head.subcenters > 1 else 0.0
+    head.weight.copy_(unit_rows(sums).repeat_interleave(head.subcenters, dim=0) + spread)
