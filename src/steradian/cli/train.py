@@ -77,7 +77,8 @@ def train(
     }
     recipe = changed_recipe(read_recipe(Path(source)) if is_recipe else Recipe(), given, setting)
     if dry_run:
-        rehearse(recipe, command=command_line())
+        with process_group():
+            rehearse(recipe, command=command_line())
         print_json({"dry_run": True}) if json else print(
             "Dry run passed: one batch through every stage. Nothing was kept."
         )

@@ -82,7 +82,12 @@ class ClassCenters(nn.Module):
             return (self.training_loss if self.training else self.evaluation_loss)(embeddings, labels)
 
     def evaluate(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Margin-free cross-entropy [N] of each row, and whether its own class has the largest logit, bool [N]."""
+        """Margin-free cross-entropy [N] of each row, and whether its own class has the largest logit, bool [N].
+
+        Raises:
+            InputError: as in `forward`.
+        """
+        self.check(embeddings, labels)
         logits = self.logits(embeddings)
         return functional.cross_entropy(logits, labels, reduction="none"), logits.argmax(dim=1) == labels
 

@@ -22,7 +22,7 @@ from steradian.losses.emphasis import Emphasis, Observer
 from steradian.losses.head.classes import Classes
 from steradian.losses.head.dense import safe_norm, unit_rows
 from steradian.losses.head.engine import HeadEngine
-from steradian.losses.head.plan import Plan
+from steradian.losses.head.plan import Matrices, Plan
 from steradian.losses.head.sharded import gather_batch, own_part, same_draws
 from steradian.losses.head.streaming import Streamed
 from steradian.losses.head.wrong_logits import ModuleCurve, RowInputs, WrongLogits
@@ -61,7 +61,7 @@ class MarginSoftmaxLoss(ClassCenters):
         annealing: eases the margin in by a count of training steps, kept in the buffer ``iteration``.
         subcenters: K centers a class; the nearest counts.
         label_smoothing: e in [0, 1): (1 - e) of the target's loss and e of the mean over all classes.
-        centers: [C, D] fixed centers in place of learned ones.
+        centers: [C, D], or [C * K, D], fixed centers in place of learned ones.
         head: how embeddings meet the classes. "auto": the whole N x C matrix where that is small, else tiles of
             classes; "dense", "tiled": one of the two; "sampled": a share of the classes at each step; "sharded":
             classes divided over the processes of torch.distributed, with the batches of all of them.
@@ -142,6 +142,9 @@ class MarginSoftmaxLoss(ClassCenters):
             return super().forward(embeddings, labels)
         if len(embeddings):
             self.check(embeddings, labels)
+        if torch.is_grad_enabled() and not embeddings.requires_grad:
+            # Every process must take part in the sums of the backward pass, one without rows too.
+            embeddings = embeddings.detach().requires_grad_()
         with torch.autocast(embeddings.device.type, enabled=False), same_draws():
             everything, all_labels = gather_batch(self.full_precision(embeddings), labels)
             return (self.training_loss if self.training else self.evaluation_loss)(everything, all_labels)
@@ -152,9 +155,15 @@ class MarginSoftmaxLoss(ClassCenters):
         Raises:
             InputError: no way fits in memory; the message says what would.
         """
-        matrices, weights = (3.1, 1.0) if self._is_raw and not self.normalize_weight else (6.1, 2.0)
-        matrices += 0.5 * (self.emphasis is not None) + SCORE_MATRICES * (self.score is not None)
-        return self.engine.plan(batch_size, self.weight, matrices, weights, self.training)
+        whole_number("batch_size", batch_size)
+        raw = self._is_raw and not self.normalize_weight
+        network = SCORE_MATRICES * (self.score is not None)
+        held = Matrices(
+            products=(3.1 if raw else 6.1) + 0.5 * (self.emphasis is not None) + network,
+            weights=1.0 if raw else 2.0,
+            tile=8.0 + network,
+        )
+        return self.engine.plan(batch_size, self.weight, held, self.training)
 
     def training_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """With all dials; a training step of the stateful ones."""
@@ -166,13 +175,16 @@ class MarginSoftmaxLoss(ClassCenters):
         return self._evaluated(embeddings, labels)[0].mean()
 
     def evaluate(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        embeddings = self.full_precision(embeddings)
-        if self.engine.shard is None:
-            return self._evaluated(embeddings, labels)
-        everything, all_labels = gather_batch(embeddings, labels)
-        losses, right = self._evaluated(everything, all_labels)
-        own = own_part(len(labels))
-        return losses[own], right[own]
+        if len(embeddings) or self.engine.shard is None:
+            self.check(embeddings, labels)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            embeddings = self.full_precision(embeddings)
+            if self.engine.shard is None:
+                return self._evaluated(embeddings, labels)
+            everything, all_labels = gather_batch(embeddings, labels)
+            losses, right = self._evaluated(everything, all_labels)
+            own = own_part(len(labels))
+            return losses[own], right[own]
 
     def _evaluated(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         plan = self.plan(len(embeddings))
@@ -184,7 +196,16 @@ class MarginSoftmaxLoss(ClassCenters):
         return softplus(wrong.log_sum - own), own.detach() > wrong.highest
 
     def logits(self, embeddings: Tensor) -> Tensor:
-        """Margin-free logits [N, C] for prediction, at full scale."""
+        """Margin-free logits [N, C] for prediction, at full scale.
+
+        Raises:
+            InputError: the classes are divided over processes: no one has all logits. `evaluate` works there.
+        """
+        if self.engine.shard is not None:
+            raise InputError(
+                "this head holds a part of the classes (head='sharded'), so it has no logits of all of them. Load the "
+                "trained model in one process, or use evaluate(), which all processes call together."
+            )
         with torch.autocast(embeddings.device.type, enabled=False):
             embeddings = self.full_precision(embeddings)
             if self._is_linear:

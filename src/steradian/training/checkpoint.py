@@ -73,6 +73,7 @@ def save_checkpoint(run: Path, state: TrainingState, *, recipe: str, data: str) 
     folder = run / FOLDER / f"step-{state.step:09d}-{state.epoch:06d}"
     if folder.is_dir():
         return folder
+    distributed.average_buffers(state.model.encoder, state.model.neck)
     tensors = _tensors(state)
     record = CheckpointRecord(
         tensors={name: entry(tensor) for name, tensor in tensors.items()},
@@ -132,14 +133,21 @@ def _tensors(state: TrainingState) -> dict[str, Tensor]:
 
 
 def _is_divided(state: TrainingState, name: str, tensor: Tensor) -> bool:
-    base = name.replace("best.", "model.", 1).removeprefix("optimizer.")
-    return tensor.ndim > 0 and any(base == known or base.startswith(f"{known}.") for known in state.divided)
+    return tensor.ndim > 0 and _parameter_of(name) in state.divided
+
+
+def _parameter_of(name: str) -> str:
+    """The parameter or buffer, ``model.<name>`` or ``auxiliary.<name>``, that a tensor of the checkpoint is about."""
+    kind, _, rest = name.partition(".")
+    if kind == "optimizer":
+        return rest.rpartition(".")[0]
+    return f"model.{rest}" if kind == "best" else name
 
 
 def _logical(state: TrainingState, name: str, tensor: Tensor) -> Tensor:
     """``tensor`` as the checkpoint knows it, sharing its memory: the rows of a class together, divided or whole."""
     subcenters = getattr(state.model.head, "subcenters", 1)
-    if subcenters > 1 and ".head.weight" in f".{name}" and tensor.ndim == 2:
+    if subcenters > 1 and _parameter_of(name) == "model.head.weight" and tensor.ndim == 2:
         tensor = tensor.view(-1, subcenters * tensor.shape[1])
     if _is_divided(state, name, tensor):
         return divided(tensor, len(state.model.spec.classes))
@@ -208,8 +216,13 @@ def _moment(parameter: Tensor, wanted: TensorEntry) -> Tensor:
 
 
 def read_model(folder: Path, model: Recognizer) -> None:
-    """Fill ``model``, built in one process, from a checkpoint that any number of processes wrote."""
+    """Fill ``model``, built in one process, from a checkpoint that any number of processes wrote.
+
+    Where early stopping kept the best weights, it is those.
+    """
     state = TrainingState(model, None, torch.optim.SGD(model.parameters(), lr=1.0))
-    places = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    manifest = read_record(folder).tensors
+    kept = "best" if any(name.startswith("best.") for name in manifest) else "model"
+    places = {f"{kept}.{name}": tensor for name, tensor in model.state_dict().items()}
     targets = {name: _logical(state, name, place.detach()) for name, place in places.items()}
-    read_tensors(folder, targets, read_record(folder).tensors, together=False)
+    read_tensors(folder, targets, manifest, together=False)

@@ -24,7 +24,7 @@ def clip_gradients(whole: list[nn.Parameter], divided: list[nn.Parameter], limit
         (squares,) = distributed.total([float(own) ** 2])
         rest = float(nn.utils.get_total_norm(here)) if here else 0.0
         norm = torch.tensor(math.sqrt(squares + rest**2))
-    if limit is not None:
+    if limit is not None and (here or parts):
         factor = torch.clamp(limit / (norm + 1e-6), max=1.0)
         torch._foreach_mul_([*here, *parts], factor.to((here or parts)[0].device))
     return float(norm)
@@ -32,5 +32,8 @@ def clip_gradients(whole: list[nn.Parameter], divided: list[nn.Parameter], limit
 
 def _values(parameters: list[nn.Parameter]) -> list[Tensor]:
     """The numbers of each gradient that there is; of a sparse one, those of its rows."""
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     return [gradient._values() if gradient.is_sparse else gradient for gradient in gradients]

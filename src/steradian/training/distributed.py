@@ -2,7 +2,8 @@
 
 Every step is one global batch, of which each process embeds a part; the class centers are divided
 (`losses.head.sharded`), encoder and neck are copies whose gradients are summed. So the batch size of a recipe means the
-same on any number of processes, and so does everything else in it.
+same on any number of processes. Two things differ: batch norm sees the part of a batch that its process has, and each
+process draws the random views of its own part.
 """
 
 from __future__ import annotations
@@ -55,9 +56,9 @@ def process_group() -> Iterator[None]:
         if not any(word in str(error) for word in LOST):
             raise
         raise TrainingError(
-            "Another process of the group was lost (it died, or did not answer for "
-            f"{PATIENCE.total_seconds() / 60:g} minutes). The last checkpoint is whole: run the same command again, "
-            "with any number of processes."
+            "Another process of the group stopped (see its own message), was killed, or did not answer for "
+            f"{PATIENCE.total_seconds() / 60:g} minutes. The last checkpoint is whole; the same command goes on from "
+            "it, with any number of processes."
         ) from error
     finally:
         distributed.destroy_process_group()

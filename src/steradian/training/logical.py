@@ -27,6 +27,9 @@ from torch.distributed.tensor import DTensor, Shard
 from steradian.errors import StorageError
 from steradian.losses.head.sharded import is_distributed
 
+DAMAGE = (CheckpointException, SafetensorError, AssertionError, OSError, ValueError, KeyError, TypeError)
+"""What the storage raises for damaged files."""
+
 START_OVER = "Remove the folder to start over."
 
 
@@ -110,7 +113,7 @@ def _explained(what: str) -> Iterator[None]:
         warnings.filterwarnings("ignore", message="torch.distributed is disabled", category=UserWarning)
         try:
             yield
-        except (CheckpointException, SafetensorError, AssertionError, OSError, ValueError) as error:
+        except DAMAGE as error:
             failures = getattr(error, "failures", None)
             cause = next(iter(failures.values()))[0] if failures else error
             raise StorageError(

@@ -198,7 +198,7 @@ def _listen(state: TrainingState) -> None:
         if name in state.silent:
             if parameter.grad is None:
                 raise _no_gradient(name)
-            if bool(parameter.grad.any()):
+            if bool(parameter.grad.any()) or parameter.numel() == 0:
                 state.silent.discard(name)
 
 

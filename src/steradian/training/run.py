@@ -23,7 +23,9 @@ from steradian.data.splits import Splits, make_splits
 from steradian.data.views import RandomView
 from steradian.errors import DataError, InputError, UsageError
 from steradian.losses import HEAD_OPTIONS, fitted_options, preset
+from steradian.losses.head.plan import HEADS
 from steradian.losses.head.sampled import DEFAULT_RATE
+from steradian.losses.ranges import one_of
 from steradian.models import artifact
 from steradian.models.encoders import SMALL_UP_TO, check_encoder, default_encoder
 from steradian.models.recognizer import ModelSpec, Recognizer
@@ -145,6 +147,7 @@ def head_options(recipe: Recipe) -> dict[str, Any]:
         UsageError: several processes, and a loss or a head that cannot be divided.
     """
     chosen = {key: value for key, value in recipe.loss.options.items() if key in HEAD_OPTIONS}
+    one_of("head", chosen.get("head", "auto"), HEADS)
     if distributed.ranks() == 1:
         return chosen
     if "head" not in preset(recipe.loss.name).options() or chosen.get("head") in ("dense", "tiled"):

@@ -16,6 +16,7 @@ from steradian.losses.head.row_optimizer import RowOptimizer
 from steradian.losses.head.sharded import Shard
 from steradian.losses.head.sinks import Applied, InPlace
 from steradian.models.recognizer import Recognizer
+from steradian.training import distributed
 from steradian.training.recipe import TrainingSettings
 from steradian.training.schedules import Watch
 
@@ -52,11 +53,6 @@ class TrainingState:
     best: dict[str, Tensor] | None = None
     silent: set[str] = field(default_factory=set)
     seconds: list[float] = field(default_factory=list)
-
-    @functools.cached_property
-    def parameters(self) -> list[nn.Parameter]:
-        """Every parameter that ``optimizer`` moves."""
-        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
     @property
     def optimizers(self) -> list[torch.optim.Optimizer]:
@@ -132,14 +128,18 @@ def _row_optimizer(head: nn.Module, settings: TrainingSettings) -> RowOptimizer 
     if not isinstance(head, MarginSoftmaxLoss) or not isinstance(head.weight, nn.Parameter):
         return None
     head.train()
+    head.engine.reserved = head.weight.nbytes * (1 if settings.optimizer == "sgd" else 2)
+    if settings.bf16 and head.weight.is_cuda:
+        head.engine.product_dtype = torch.bfloat16
     if head.plan(settings.batch_size).path == "dense":
         return None
     rate = settings.learning_rate * settings.center_rate
     optimizer = RowOptimizer(head.weight, settings.optimizer, lr=rate, momentum=settings.momentum)
     if head.engine.sampling is None:
         head.engine.sink = InPlace(head.weight)
-        if head.plan(settings.batch_size).kept == 0:
-            # Memory is short: the gradient need not exist.
+        plan = head.plan(settings.batch_size)
+        if distributed.anyone(plan.kept == 0 and plan.tiles > 0):
+            # Memory is short: the gradient need not exist, which leaves it unclipped.
             head.engine.sink = Applied(optimizer)
     return optimizer
 

@@ -41,7 +41,12 @@ class Classes:
 
     def some(self, sampling: Sampling, embeddings: Tensor) -> Classes:
         """The classes of the batch and a share of the others, drawn anew."""
-        chosen = sampling.choose(self.weight, self.labels, embeddings, self.subcenters)
+        generator = None
+        if self.shard is not None:
+            # Processes draw different classes, and go on with the same generator.
+            seed = int(torch.randint(2**62, (1,))) + self.shard.rank
+            generator = torch.Generator(self.weight.device).manual_seed(seed)
+        chosen = sampling.choose(self.weight, self.labels, embeddings, self.subcenters, generator)
         rows = chosen[:, None] * self.subcenters + torch.arange(self.subcenters, device=chosen.device)
         place = torch.searchsorted(chosen, self.labels)
         count = torch.tensor([len(chosen)], device=chosen.device)
@@ -66,7 +71,10 @@ class Classes:
         """b_y, [N], differentiable."""
         if self.bias is None:
             return None
-        own = self.bias[self.labels.clamp(min=0)].masked_fill(self.labels < 0, 0.0)
+        if len(self.bias) == 0:
+            own = self.bias.sum().expand(len(self.labels))
+        else:
+            own = self.bias[self.labels.clamp(min=0)].masked_fill(self.labels < 0, 0.0)
         return own if self.shard is None else sharded.out_of_shards(own)
 
     def stream(self, how: Stream, x: Tensor, rows: RowInputs) -> Streamed:

@@ -19,6 +19,9 @@ from steradian.losses.head.workspace import Workspace
 from steradian.losses.head.wrong_logits import RowInputs, WrongLogits
 from steradian.losses.ranges import one_of
 
+MOST_KERNELS = 8
+"""Formulas and batch sizes that are compiled; further ones run uncompiled."""
+
 
 class HeadEngine:
     """Plans and runs the product of embeddings and classes.
@@ -30,6 +33,9 @@ class HeadEngine:
     Attributes:
         sink: where the gradient of the weight goes; `sinks.Returned` unless a trainer says otherwise.
         shard: the classes of this process, or None for all.
+        reserved: bytes that something else, such as an optimizer's moments, will take; set before the first plan.
+        product_dtype: of the matrix products, such as bfloat16 on a GPU; targets, sums and gradients keep the dtype of
+            the weight. None: that dtype throughout.
     """
 
     def __init__(
@@ -55,6 +61,8 @@ class HeadEngine:
         self.embedding_size = embedding_size
         self.subcenters = subcenters
         self._sink: Sink = Returned()
+        self.reserved = 0
+        self.product_dtype: torch.dtype | None = None
         self._workspace = Workspace()
         self._plans: dict[tuple[int, torch.dtype, torch.device, bool], Plan] = {}
         self._kernels: dict[tuple[object, ...], Kernels] = {}
@@ -74,7 +82,7 @@ class HeadEngine:
         start, stop = (0, self.num_classes) if self.shard is None else (self.shard.start, self.shard.stop)
         return slice(start * self.subcenters, stop * self.subcenters)
 
-    def plan(self, batch: int, like: Tensor, matrices: float, weights: float, training: bool) -> Plan:
+    def plan(self, batch: int, like: Tensor, matrices: Matrices, training: bool) -> Plan:
         """The plan for batches of ``batch`` rows (of all processes) and a weight ``like`` this."""
         key = (batch, like.dtype, like.device, training)
         if key not in self._plans:
@@ -88,11 +96,12 @@ class HeadEngine:
                 self.embedding_size,
                 like.element_size(),
                 matrices,
-                weights,
-                self.sink.holds_gradient,
+                self.sink.holds_gradient and like.requires_grad,
+                0 if self.sampling is None or not training else self.sampling.candidates(here),
             )
             ranks = 1 if self.shard is None else self.shard.ranks
-            self._plans[key] = make_plan(sizes, self.head, like.device.type, ranks, free_memory(like.device))
+            free = max(0, free_memory(like.device) - self.reserved)
+            self._plans[key] = make_plan(sizes, self.head, like.device.type, ranks, free)
         return self._plans[key]
 
     def _sampled(self, here: int, batch: int) -> int:
@@ -121,16 +130,21 @@ class HeadEngine:
     def _how(self, plan: Plan, logits_of: WrongLogits, with_total: bool, classes: Classes) -> Stream:
         sampled = self.sampling is not None
         shape = (plan.sizes.batch, plan.tile * self.subcenters) if plan.compiled else None
-        key = (logits_of.emphasis, logits_of.score, logits_of.divided, logits_of.lengthened, shape)
+        # By identity: dials need not be hashable, and the kernels keep them alive.
+        formula = (id(logits_of.emphasis), id(logits_of.score), logits_of.divided, logits_of.lengthened)
+        if (formula, shape) not in self._kernels and len(self._kernels) >= MOST_KERNELS:
+            shape = None
+        key = (formula, shape)
         if key not in self._kernels:
             self._kernels[key] = Kernels(logits_of, shape)
         return Stream(
             self._kernels[key],
             plan.tile,
-            plan.kept,
+            plan.kept if torch.is_grad_enabled() else 0,
             Returned() if sampled else self.sink,
             self._workspace,
             with_total,
+            self.product_dtype,
         )
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from types import FunctionType
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -145,6 +146,12 @@ def _without_own(values: Tensor, columns: Tensor, fill: float) -> Tensor:
     return values
 
 
+def _own_copy(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The compiler allows a code object so many compilations; losses and batch sizes must not use up each other's."""
+    copied = cast("FunctionType", function)
+    return FunctionType(copied.__code__.replace(), copied.__globals__, copied.__name__, None, copied.__closure__)
+
+
 class Kernels:
     """`absorb` and `differentiate` for one `WrongLogits`, compiled for tiles of one shape.
 
@@ -175,9 +182,11 @@ class Kernels:
         if tuple(products.shape) != self.compiled_for:
             return function(self.logits_of, products, *rest)
         if function not in self._compiled:
-            self._compiled[function] = torch.compile(function, dynamic=False, fullgraph=True)
+            self._compiled[function] = torch.compile(_own_copy(function), dynamic=False, fullgraph=True)
         try:
             return self._compiled[function](self.logits_of, products, *rest)
+        except (torch.OutOfMemoryError, MemoryError):
+            raise
         except Exception as error:  # noqa: BLE001  whatever a compiler may raise, the loss goes on without it
             self.compiled_for = None
             cause = str(error).strip().splitlines()

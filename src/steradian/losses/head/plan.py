@@ -6,13 +6,13 @@ import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 
 from steradian.errors import InputError
 
-Path_ = Literal["dense", "tiled"]
+Way = Literal["dense", "tiled"]
 HEADS = ("auto", "dense", "tiled", "sampled", "sharded")
 
 DENSE_UP_TO = 2**19
@@ -28,6 +28,17 @@ SHARE = 0.8
 """Of the free memory that a head may take."""
 
 
+class Matrices(NamedTuple):
+    """How many a loss holds at its peak, as measured: N x C and C x D ones the dense way, of a tile the tiled way."""
+
+    products: float = 6.1
+    weights: float = 2.0
+    tile: float = 8.0
+
+
+USUAL = Matrices()
+
+
 @dataclass(frozen=True)
 class Sizes:
     """What a plan is made from.
@@ -36,9 +47,9 @@ class Sizes:
         batch: N, rows of the (global) batch.
         classes: classes that this process holds.
         sampled: of those, how many a step sees.
-        matrices: N x C arrays that the dense way holds at its peak.
-        weights: C x D arrays that the dense way holds at its peak.
+        matrices: what the loss holds at once.
         held: whether the gradient of the weight is a matrix of its own (not so when it is applied in the pass).
+        candidates: classes whose rows are copied to find hard ones.
     """
 
     batch: int
@@ -47,9 +58,9 @@ class Sizes:
     subcenters: int
     embedding_size: int
     element_size: int = 4
-    matrices: float = 6.1
-    weights: float = 2.0
+    matrices: Matrices = USUAL
     held: bool = True
+    candidates: int = 0
 
     @property
     def products(self) -> int:
@@ -75,7 +86,7 @@ class Plan:
         ranks: processes that the classes are divided over.
     """
 
-    path: Path_
+    path: Way
     sizes: Sizes
     tile: int
     kept: int
@@ -111,20 +122,18 @@ class Plan:
 def dense_bytes(sizes: Sizes) -> int:
     """Peak of the dense way: N x C matrices in the forward pass, or C x D matrices at the end of the backward pass."""
     products = sizes.products * sizes.element_size
-    return int(max(sizes.matrices * products, sizes.weights * sizes.weight_bytes + 1.5 * products))
+    return int(max(sizes.matrices.products * products, sizes.matrices.weights * sizes.weight_bytes + 1.5 * products))
 
 
 def tiled_bytes(sizes: Sizes, tile: int, kept: int) -> int:
     """Peak of the tiled way: kept products, tiles at work, the gradient, and copies of sampled rows."""
     row_bytes = sizes.subcenters * sizes.element_size
     tile_bytes = sizes.batch * tile * row_bytes
+    products = min(kept * tile_bytes, sizes.products * sizes.element_size)
     gradient = sizes.weight_bytes if sizes.held else tile * sizes.embedding_size * row_bytes
     copies = sizes.weight_bytes if sizes.sampled < sizes.classes else 0
-    return min(kept * tile_bytes, sizes.products * sizes.element_size) + TILES_AT_WORK * tile_bytes + gradient + copies
-
-
-TILES_AT_WORK = 8
-"""Tiles that an uncompiled step holds at once beside the kept ones; a compiled one holds three."""
+    searched = 2 * sizes.candidates * sizes.embedding_size * row_bytes
+    return products + int(sizes.matrices.tile * tile_bytes) + gradient + max(copies, searched)
 
 
 def make_plan(sizes: Sizes, head: str, device: str, ranks: int, free_bytes: int) -> Plan:
@@ -152,6 +161,11 @@ def make_plan(sizes: Sizes, head: str, device: str, ranks: int, free_bytes: int)
     return plan
 
 
+def _least_bytes(sizes: Sizes, device: str) -> int:
+    """Of the tiled way with nothing kept."""
+    return tiled_bytes(sizes, tile_of(sizes, device), 0)
+
+
 def tile_of(sizes: Sizes, device: str) -> int:
     """Classes at a time: products that fit the cache, in whole vectors."""
     row = sizes.batch * sizes.subcenters * sizes.element_size
@@ -160,32 +174,49 @@ def tile_of(sizes: Sizes, device: str) -> int:
 
 
 def smaller(plan: Plan) -> Plan | None:
-    """The next plan to try when memory ran out: nothing kept, then tiles of a quarter; None when it is the last."""
-    if plan.path == "dense" or plan.kept:
-        tile = tile_of(plan.sizes, "cpu")
-        return replace(plan, path="tiled", tile=tile, kept=0, bytes_over=tiled_bytes(plan.sizes, tile, 0))
-    if plan.tile <= 64:
+    """The next tiled plan to try when memory ran out: nothing kept, then tiles of a quarter; None after the last."""
+    tile = plan.tile if plan.kept else plan.tile // 4
+    if tile < 16:
         return None
-    tile = plan.tile // 4
-    return replace(plan, tile=tile, bytes_over=tiled_bytes(plan.sizes, tile, 0))
+    return replace(plan, tile=tile, kept=0, bytes_over=tiled_bytes(plan.sizes, tile, 0))
 
 
 def _does_not_fit(plan: Plan, limit: int) -> InputError:
     sizes = plan.sizes
-    advice = ["Free memory"]
+    advice = ["free memory"]
     if plan.path == "dense":
         advice.append("leave head='auto'")
     else:
-        advice.append("take a smaller batch or embedding")
-        share = max(0.001, round(0.5 * limit * sizes.sampled / (plan.bytes_over * sizes.classes), 3))
-        advice.append(f"head='sampled' with sample_rate={share:g}")
-        ranks = -(-2 * plan.bytes_over * plan.ranks // max(1, limit))
-        advice.append(f"head='sharded' on {ranks} processes of such memory")
+        rate = next((rate for rate in RATES if _least_bytes(_sampled(sizes, rate), "cpu") <= limit), None)
+        ranks = next((ranks for ranks in RANKS if _least_bytes(_divided(sizes, ranks), "cpu") <= limit), None)
+        batch = next((count for count in BATCHES if count < sizes.batch and _fits(sizes, count, limit)), None)
+        advice += [f"take batches of {batch}"] if batch is not None else []
+        advice += [f"head='sampled' with sample_rate={rate:g}"] if rate is not None else []
+        advice += [f"head='sharded' over {ranks} machines like this"] if ranks is not None else []
+        advice.append("a smaller embedding")
     return InputError(
         f"The classifier head for {sizes.classes:,} classes in {sizes.embedding_size} dimensions and batches of "
         f"{sizes.batch} needs {plan.bytes_over / 2**20:,.0f} MiB beside its weight ({plan.path}), but "
-        f"{limit / 2**20:,.0f} MiB may be used. {', or '.join(advice)}."
+        f"{limit / 2**20:,.0f} MiB may be used. What would do: {', or '.join(advice)}."
     )
+
+
+RATES = (0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
+RANKS = (2, 4, 8, 16, 32, 64, 128)
+BATCHES = (4096, 2048, 1024, 512, 256, 128, 64, 32)
+
+
+def _sampled(sizes: Sizes, rate: float) -> Sizes:
+    return replace(sizes, sampled=min(sizes.classes, max(sizes.batch, int(rate * sizes.classes))))
+
+
+def _divided(sizes: Sizes, ranks: int) -> Sizes:
+    here = -(-sizes.classes // ranks)
+    return replace(sizes, classes=here, sampled=min(here, -(-sizes.sampled // ranks)))
+
+
+def _fits(sizes: Sizes, batch: int, limit: int) -> bool:
+    return _least_bytes(replace(sizes, batch=batch), "cpu") <= limit
 
 
 def has_compiler(device: str) -> bool:
@@ -196,13 +227,17 @@ def has_compiler(device: str) -> bool:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that can still be had, on the GPU or in the machine (half of its memory where that is unknown)."""
+    """Bytes that this process can still have: of the GPU, or its share of the machine or container."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    free = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2]
+    meminfo, limit, used = (Path(p) for p in ("/proc/meminfo", *CGROUP))
+    if meminfo.is_file():
+        lines = meminfo.read_text().splitlines()
+        free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")] or free
+    if limit.is_file() and used.is_file() and (most := limit.read_text().strip()).isdigit():
+        free.append(int(most) - int(used.read_text()))
+    return max(0, min(free)) // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+CGROUP = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current")

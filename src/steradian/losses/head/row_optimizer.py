@@ -104,6 +104,8 @@ class RowOptimizer(torch.optim.Optimizer):
             {name: value for name, value in self.param_groups[0].items() if name in ("lr", "weight_decay")}
         )
         self._inner.step()
+        # The write went past autograd; a graph that still needs the old values must be told.
+        self._weight[:0].zero_()
         if isinstance(rows, Tensor):
             self._weight.data[rows] = self._rows.data
             for name, part in parts.items():

@@ -42,23 +42,35 @@ class Sampling:
         """Classes a step sees, unless the batch alone has more."""
         return min(num_classes, max(1, int(self.rate * num_classes)))
 
+    def candidates(self, num_classes: int) -> int:
+        """Rows that are copied to find the hard ones."""
+        return min(num_classes, int(HARD_CANDIDATES * self.hard_share * self.count(num_classes)))
+
     @torch.no_grad()
-    def choose(self, weight: Tensor, labels: Tensor, embeddings: Tensor, subcenters: int = 1) -> Tensor:
+    def choose(
+        self,
+        weight: Tensor,
+        labels: Tensor,
+        embeddings: Tensor,
+        subcenters: int = 1,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
         """Chosen classes, sorted int64 [R].
 
         Args:
             weight: [C * K, D].
             labels: [N] in 0..C-1, or -1 for classes of other processes.
             embeddings: [N, D].
+            generator: to draw from.
         """
         num_classes = len(weight) // subcenters
         own = torch.unique(labels[labels >= 0])
         wanted = max(0, self.count(num_classes) - len(own))
         hard = int(self.hard_share * wanted)
         # The classes of the batch come last in a random order, so they are drawn only when all others are.
-        order = torch.rand(num_classes, device=weight.device).index_fill_(0, own, 2.0)
+        order = torch.rand(num_classes, generator=generator, device=weight.device).index_fill_(0, own, 2.0)
         drawn = wanted - hard + min(HARD_CANDIDATES * hard, num_classes - len(own) - (wanted - hard))
-        others = order.topk(drawn, largest=False, sorted=False).indices
+        others = order.topk(drawn, largest=False).indices
         even, candidates = others[: wanted - hard], others[wanted - hard :]
         if hard:
             rows = candidates[:, None] * subcenters + torch.arange(subcenters, device=weight.device)

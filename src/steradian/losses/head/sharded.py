@@ -114,10 +114,10 @@ def own_part(count: int) -> slice:
 
 @contextlib.contextmanager
 def same_draws() -> Iterator[None]:
-    """Random numbers drawn in the block are the same on every process, and the generator stays where it was."""
+    """Random numbers drawn in the block are the same on every process; the generator moves on by one draw."""
     seed = torch.randint(2**62, (1,), device=_device())
     distributed.broadcast(seed, 0)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng([torch.cuda.current_device()] if seed.is_cuda else []):
         torch.manual_seed(int(seed))
         yield
 

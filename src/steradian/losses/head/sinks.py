@@ -75,7 +75,8 @@ class InPlace:
     def _begin(self) -> None:
         self._adding = self.parameter.grad is not None
         if self.parameter.grad is None:
-            if self._kept is None or self._kept.shape != self.parameter.shape:
+            kinds = [(t.shape, t.dtype, t.device) for t in (self._kept, self.parameter) if t is not None]
+            if len(set(kinds)) > 1 or self._kept is None:
                 self._kept = large_empty(self.parameter.shape, self.parameter)
             self.parameter.grad = self._kept
 
@@ -95,7 +96,8 @@ class InPlace:
 class Applied:
     """Straight into the weight: each tile's gradient is a step of the optimizer, and the whole never exists.
 
-    The weight has moved when the backward pass ends, so a gradient that is clipped or looked at first cannot be had.
+    The weight has moved when the backward pass ends: its gradient is not clipped, not looked at first, and any other
+    use of the graph (torch.autograd.grad too) is a step as well.
     """
 
     holds_gradient: ClassVar[bool] = False

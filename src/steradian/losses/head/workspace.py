@@ -20,7 +20,10 @@ def large_empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
     size = torch.Size(shape).numel() * like.element_size()
     if like.device.type != "cpu" or size < HUGE_FROM or not hasattr(mmap, "MADV_HUGEPAGE"):
         return like.new_empty(shape)
-    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    try:
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise MemoryError(f"can't allocate memory: {size:,} bytes ({error})") from error
     memory.madvise(mmap.MADV_HUGEPAGE)
     return torch.frombuffer(memory, dtype=like.dtype).view(shape)
 
@@ -47,7 +50,11 @@ class Workspace:
         if self._lent is not None and self._lent() is not None:
             return Lease(large_empty(shape, like))
         count = torch.Size(shape).numel()
-        if self._buffer is None or self._buffer.numel() < count or self._buffer.dtype != like.dtype:
+        if (
+            self._buffer is None
+            or self._buffer.numel() < count
+            or ((self._buffer.dtype, self._buffer.device) != (like.dtype, like.device))
+        ):
             self._buffer = None
             self._buffer = large_empty((count,), like)
         lease = Lease(self._buffer[:count].view(shape))

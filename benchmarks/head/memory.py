@@ -1,0 +1,80 @@
+"""Peak memory of one head step over embeddings and weight, each candidate in a process of its own.
+
+    python benchmarks/head/memory.py --sizes 256,81313,512 --out benchmarks/head/memory.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import candidates
+import torch
+
+from steradian.training.resources import environment, peak_memory_bytes, reset_peak_memory
+
+MAKERS = {
+    "ours, products kept": lambda case: candidates.ours(case, in_place=False),
+    "ours, products made twice": lambda case: candidates.ours(case, in_place=False, kept=0),
+    "ours, uncompiled": lambda case: candidates.ours(case, in_place=False, compiled=False),
+    "pytorch-metric-learning": candidates.pml,
+    "naive": candidates.naive,
+    "naive, compiled": lambda case: candidates.naive(case, compiled=True),
+}
+
+
+def resident() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
+
+
+def one(name: str, sizes: tuple[int, int, int]) -> int:
+    """Bytes of a later step, whose compilation is over; its own gradients are gone before."""
+    torch.set_num_threads(1)
+    count, classes, size = sizes
+    case = candidates.Case(count, classes, size)
+    step = MAKERS[name](case)
+    step()
+    loss = step.__closure__  # The gradients of the step before must not count as memory that was there.
+    for cell in loss or ():
+        for item in cell.cell_contents if isinstance(cell.cell_contents, list) else [cell.cell_contents]:
+            if isinstance(item, torch.Tensor):
+                item.grad = None
+            engine = getattr(item, "engine", None)
+            if engine is not None:
+                engine._workspace = type(engine._workspace)()
+    before = resident()
+    reset_peak_memory()
+    step()
+    return peak_memory_bytes() - before
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", default="256,81313,512", help="N,C,D")
+    parser.add_argument("--one", help="measure this candidate here")
+    parser.add_argument("--out", type=Path)
+    chosen = parser.parse_args()
+    sizes = tuple(map(int, chosen.sizes.split(",")))
+    if chosen.one is not None:
+        print(one(chosen.one, sizes))  # type: ignore[arg-type]
+        return
+    # Freed memory goes back to the system at once, so that the peak is of what is in use.
+    live = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
+    rows = {}
+    for name in MAKERS:
+        command = [sys.executable, "-W", "ignore", __file__, "--sizes", chosen.sizes, "--one", name]
+        said = subprocess.run(command, env=live, capture_output=True, text=True, check=True).stdout
+        rows[name] = round(int(said.split()[-1]) / 2**20, 1)
+    for name, mebibytes in rows.items():
+        print(f"{name:28s} {mebibytes:9.1f} MiB  {mebibytes / rows['pytorch-metric-learning']:.2f} of the peer")
+    if chosen.out is not None:
+        chosen.out.write_text(json.dumps({"sizes": sizes, "mebibytes": rows, **environment()}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
