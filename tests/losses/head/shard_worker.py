@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import oracle
 
 from steradian import losses
+from steradian.errors import InputError
 
 CLASSES, SIZE = 11, 5
 
@@ -62,6 +63,20 @@ def compare(label: str, counts: list[int]) -> dict[str, float]:
     return errors
 
 
+def more_ranks_than_classes(ranks: int) -> dict[str, float]:
+    """Softmax with bias over fewer classes than processes: some hold none."""
+    x, y = torch.randn(4, SIZE, generator=torch.Generator().manual_seed(2)), torch.zeros(4, dtype=torch.int64)
+    values = []
+    for head in ("dense", "sharded"):
+        torch.manual_seed(0)
+        loss = losses.create("softmax", max(1, ranks - 1), SIZE, head=head)
+        every = x if head == "dense" else x[distributed.get_rank() :: ranks]
+        value = loss(every, y[: len(every)])
+        value.backward()
+        values.append(value.detach())
+    return {"value": relative(values[1], values[0])}
+
+
 def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_default_dtype(torch.float64)
@@ -69,10 +84,15 @@ def main() -> None:
     counts = json.loads(sys.argv[1])
     family = [label for label, (name, _, _) in oracle.CASES.items() if "head" in losses.preset(name).options()]
     found = {label: compare(label, counts) for label in family if "elastic" not in label}
-    drawn = make("elastic-arcface", head="sharded")
-    values = [torch.zeros(()) for _ in counts]
-    distributed.all_gather(values, drawn(torch.randn(2, SIZE), torch.tensor([0, 1])).detach())
-    found["elastic-arcface"] = {"value": float(max(values) - min(values))}
+    for drawn in (make("elastic-arcface", head="sharded"), make("elastic-arcface", head="sharded", sample_rate=0.5)):
+        values = [torch.zeros(()) for _ in counts]
+        distributed.all_gather(values, drawn(torch.randn(2, SIZE), torch.tensor([0, 1])).detach())
+        found[f"elastic-arcface {drawn.engine.sampling}"] = {"value": float(max(values) - min(values))}
+    found["more processes than classes"] = more_ranks_than_classes(len(counts))
+    try:
+        drawn.logits(torch.randn(2, SIZE))
+    except InputError as error:
+        found["logits"] = {"refused": float("part of the classes" not in str(error))}
     print(json.dumps(found))
     distributed.destroy_process_group()
 

@@ -35,11 +35,11 @@ def test_less_memory_keeps_fewer_products_and_then_asks_for_less() -> None:
     kept = [make_plan(FACES, "auto", "cpu", 1, int(share * GIB)).kept for share in (8.0, 0.28, 0.2145)]
     assert kept[0] == 40 > kept[1] > kept[2] == 0
     with pytest.raises(
-        InputError, match="needs .* MiB beside its weight .*Free memory, or take a smaller batch"
+        InputError, match="needs .* MiB beside its weight .*free memory, or .* or a smaller embedding"
     ) as found:
         make_plan(FACES, "auto", "cpu", 1, GIB // 8)
     rate = float(re.search(r"sample_rate=([\d.]+)", str(found.value))[1])
-    ranks = int(re.search(r"on (\d+) processes", str(found.value))[1])
+    ranks = int(re.search(r"over (\d+) machines", str(found.value))[1])
     few = replace(FACES, sampled=int(rate * FACES.classes))
     assert make_plan(few, "sampled", "cpu", 1, GIB // 8).bytes_over < GIB // 8
     share = replace(FACES, classes=FACES.classes // ranks + 1, sampled=FACES.classes // ranks + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import hypothesis
@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import oracle
 
 from steradian import losses
-from steradian.errors import UnwiseOption
+from steradian.errors import InputError, UnwiseOption
 from steradian.losses.head.sinks import InPlace
 
 FAMILY = [label for label, (name, _, _) in oracle.CASES.items() if "head" in losses.preset(name).options()]
@@ -260,3 +260,57 @@ def test_without_a_compiler_the_head_says_so_and_goes_on(monkeypatch: pytest.Mon
     with pytest.warns(RuntimeWarning, match="uncompiled, which is slower: RuntimeError: no C"):
         found = gradients(loss, x, y)
     same(found, gradients(make("arcface", "dense", 12), x, y))
+
+
+def test_evaluation_keeps_full_precision_under_autocast() -> None:
+    torch.set_default_dtype(torch.float32)
+    loss = losses.create("arcface", 40, 16, head="tiled").eval()
+    x, y = torch.randn(8, 16), torch.arange(8)
+    wanted, _ = loss.evaluate(x, y)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, _ = loss.evaluate(x, y)
+    assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize("head", ["dense", "tiled"])
+def test_evaluation_checks_its_labels(head: str) -> None:
+    with pytest.raises(InputError, match="label -1 in row 0"):
+        losses.create("arcface", 9, 4, head=head).evaluate(torch.randn(2, 4), torch.tensor([-1, 3]))
+
+
+@dataclass
+class Half:
+    """An emphasis of somebody's own, which cannot be hashed."""
+
+    by: float = 0.5
+
+    def __call__(self, cosine: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return torch.where(cosine > target, self.by * cosine, cosine)
+
+
+def test_dials_of_ones_own_need_not_be_hashable() -> None:
+    x, y = batch(6, 5, 11)
+    found = []
+    for head in ("dense", "tiled"):
+        torch.manual_seed(0)
+        found.append(gradients(losses.MarginSoftmaxLoss(11, 5, emphasis=Half(), scale=8.0, head=head), x, y))
+    same(*found)
+
+
+def test_products_in_bfloat16_keep_targets_and_sums_in_single_precision() -> None:
+    torch.set_default_dtype(torch.float32)
+    x, y = torch.randn(8, 16), torch.arange(8)
+    found = []
+    for dtype in (None, torch.bfloat16):
+        torch.manual_seed(0)
+        loss = losses.create("arcface", 40, 16, head="tiled", scale=16.0)
+        loss.engine.product_dtype = dtype
+        found.append(gradients(loss, x, y))
+    same(found[1], found[0], 3e-2)
+    assert not torch.equal(found[0]["x"], found[1]["x"])
+
+
+@pytest.mark.parametrize("wrong", [0, -3, "a", 2.5])
+def test_a_plan_is_for_a_whole_number_of_rows(wrong: object) -> None:
+    with pytest.raises(InputError, match="batch_size must be a whole number"):
+        losses.create("arcface", 9, 4).plan(wrong)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from torch import Tensor
 from steradian.errors import InputError
 from steradian.losses.head.classes import Classes
 from steradian.losses.head.kernels import Kernels
-from steradian.losses.head.plan import HEADS, Plan, Sizes, free_memory, make_plan, smaller
+from steradian.losses.head.plan import HEADS, Matrices, Plan, Sizes, free_memory, make_plan, smaller
 from steradian.losses.head.sampled import Sampling
 from steradian.losses.head.sharded import Shard, shard_of
 from steradian.losses.head.sinks import Returned, Sink

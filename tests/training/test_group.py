@@ -1,0 +1,136 @@
+"""Several processes of one run: stopped on k, gone on with on k'; what is lost, and what is not."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from launch import run_ranks
+
+from steradian.errors import StorageError
+from steradian.losses import create
+from steradian.models import Recognizer
+from steradian.models.tensors import load_tensors
+from steradian.training.checkpoint import latest_checkpoint, read_model, read_record
+
+WORKER = Path(__file__).parent / "group_worker.py"
+SUBCENTERS = {"loss.name": "subcenter-arcface", "training.auxiliary": 0.0}
+
+
+def worker(count: int, folder: Path, stop: int = -1, changes: dict[str, object] | None = None, how: str = ""):
+    return run_ranks(count, WORKER, str(folder), str(stop), json.dumps(changes or {}), how)
+
+
+def whole_weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_tensors(folder / "model" / "model.safetensors")
+
+
+@pytest.mark.parametrize("changes", [{}, SUBCENTERS], ids=["arcface", "sub-centers"])
+def test_stopped_on_three_gone_on_with_one_and_finished_on_two(tmp_path: Path, changes: dict[str, object]) -> None:
+    assert [code for code, _, _ in worker(3, tmp_path, 3, changes)] == [130] * 3
+    first = latest_checkpoint(tmp_path)
+    assert first is not None and read_record(first).step == 3
+    assert len(list(first.glob("*.safetensors"))) == 3
+    assert read_record(first).tensors["model.head.weight"].shape == ([10, 12] if changes else [10, 4])
+    assert [code for code, _, _ in worker(1, tmp_path, 5, changes)] == [130]
+    done = worker(2, tmp_path, changes=changes)
+    assert [code for code, _, _ in done] == [0, 0], done
+    assert len(json.loads(done[0][1])) == 2
+    assert whole_weights(tmp_path)["head.weight"].shape == (30 if changes else 10, 4)
+    assert torch.isfinite(Recognizer.load(tmp_path).head.weight).all()
+
+
+def test_early_stopping_hands_on_the_best_weights(tmp_path: Path) -> None:
+    changes = {"training.early_stopping": 5, "training.learning_rate": 0.05, "training.epochs": 3}
+    done = worker(2, tmp_path, changes=changes)
+    assert [code for code, _, _ in done] == [0, 0], done
+    folder = latest_checkpoint(tmp_path)
+    assert folder is not None
+    model = Recognizer.load(tmp_path)
+    wanted = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    read_model(folder, model)
+    best = model.state_dict()
+    assert all(torch.equal(best[name], tensor) for name, tensor in wanted.items())
+
+
+def test_a_missing_or_short_part_is_an_error_and_never_filled_in(tmp_path: Path) -> None:
+    worker(2, tmp_path, 3)
+    folder = latest_checkpoint(tmp_path)
+    assert folder is not None
+    shards = sorted(folder.glob("*.safetensors"))
+    kept = shards[1].read_bytes()
+    shards[1].write_bytes(kept[: len(kept) // 2])
+    code, said, _ = worker(1, tmp_path)[0]
+    assert code == 1 and "Could not read the checkpoint" in said
+    shards[1].unlink()
+    code, said, _ = worker(1, tmp_path)[0]
+    assert code == 1 and "is not complete: of " in said and "head.weight" in said
+    assert [code for code, _, _ in worker(2, tmp_path)] == [1, 1]
+    shards[1].write_bytes(kept)
+    assert worker(1, tmp_path)[0][0] == 0
+
+
+def test_killed_while_saving_the_checkpoint_before_is_whole(tmp_path: Path) -> None:
+    codes = [code for code, _, _ in worker(2, tmp_path, how="killed while saving")]
+    assert -9 in codes
+    folder = latest_checkpoint(tmp_path)
+    assert folder is not None and read_record(folder).epoch == 1
+    assert [code for code, _, _ in worker(2, tmp_path)] == [0, 0]
+
+
+def test_a_lost_process_ends_the_others_with_a_clear_word(tmp_path: Path) -> None:
+    (chief, said, _), (other, _, _) = worker(2, tmp_path, 6, how="one dies")
+    assert other == -9
+    assert chief == 1 and "Another process of the group stopped" in said and "is whole" in said
+    assert [code for code, _, _ in worker(2, tmp_path)] == [0, 0]
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path) -> None:
+    worker(1, tmp_path, 3)
+    folder = latest_checkpoint(tmp_path)
+    assert folder is not None
+    model = Recognizer(_spec(5))
+    with pytest.raises(StorageError, match=r"another architecture: model\..* is float32 .* there, .* here"):
+        read_model(folder, model)
+
+
+def _spec(size: int):
+    from steradian.data.preprocessing import Preprocessing
+    from steradian.models.recognizer import ModelSpec
+
+    names = tuple(map(str, range(10)))
+    return ModelSpec("small", size, "arcface", {}, names, Preprocessing(8, 1, (0.5,), (0.5,)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"loss.name": "triplet"}, "'triplet' .* runs in one process"),
+        ({"loss.options": {"head": "dense"}}, "head='dense' runs in one process"),
+        ({"loss.options": {"head": "shard"}}, "head must be one of"),
+    ],
+)
+def test_what_cannot_be_divided_is_refused_on_every_process(
+    tmp_path: Path, changes: dict[str, object], words: str
+) -> None:
+    import re
+
+    for code, said, complaint in worker(2, tmp_path, changes=changes):
+        assert code == 1, complaint
+        assert re.search(words, said), said
+
+
+def test_a_short_batch_leaves_a_process_without_images(tmp_path: Path) -> None:
+    done = worker(2, tmp_path, changes={"training.batch_size": 3, "training.epochs": 1})
+    assert [code for code, _, _ in done] == [0, 0], done
+
+
+def test_sampled_classes_divided_over_processes(tmp_path: Path) -> None:
+    done = worker(2, tmp_path, changes={"loss.options": {"head": "sampled", "sample_rate": 0.5}})
+    assert [code for code, _, _ in done] == [0, 0], done
+    assert create("arcface", 10, 4, head="sampled").engine.sampling is not None
