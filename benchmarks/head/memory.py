@@ -1,6 +1,6 @@
 """Peak memory of one head step over embeddings and weight, each candidate in a process of its own.
 
-    python benchmarks/head/memory.py --sizes 256,81313,512 --out benchmarks/head/memory.json
+python benchmarks/head/memory.py --sizes 256,81313,512 --out benchmarks/head/memory.json
 """
 
 from __future__ import annotations

@@ -28,6 +28,9 @@ def losses_page() -> str:
         "Written from the registry by `docs/reference/write.py`. `steradian losses NAME` shows one.",
         "Angles are radians. Options have the defaults of the papers; `train` and `compare` start from",
         "`steradian.losses.fitted_options`, which fits margins and scales to the number of classes and dimensions.",
+        "The head's options, of every loss of the softmax family, say how embeddings meet the classes:",
+        "`head='auto'` (or dense, tiled, sampled, sharded), `sample_rate`, `hard_share`;",
+        "see [many classes](../how-to/many-classes.md).",
         "",
         "Pictures: the target logit over the angle to the own center; the gradient factor, how many times as hard as",
         "plain softmax a loss pulls there; and two classes, the probability that training sees for an image of class 1",
@@ -37,7 +40,9 @@ def losses_page() -> str:
     ]
     for name in losses.names():
         row = losses.preset(name)
-        options = ", ".join(f"`{key}={value!r}`" for key, value in row.options().items()) or "none"
+        own = {key: value for key, value in row.options().items() if key not in losses.HEAD_OPTIONS}
+        options = ", ".join(f"`{key}={value!r}`" for key, value in own.items()) or "none"
+        options += "; and the head's" if len(own) < len(row.options()) else ""
         also = f" Also called {', '.join(f'`{alias}`' for alias in row.aliases)}." if row.aliases else ""
         lines += [f"## {name}", "", f"    {row.formula}", "", f"{row.paper}, {row.year}. {row.advice}{also}", ""]
         lines += [f"Options: {options}.", "", f"Sensible: {row.sensible}.", ""]
