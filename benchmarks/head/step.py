@@ -23,7 +23,7 @@ FAMILY = ("sv-arcface", "focal-arcface", "curricularface", "combined", "hypersph
 def contenders(case: candidates.Case, tile: int) -> dict[str, Callable[[], candidates.Step]]:
     """What is raced, by name; made only when its turn comes."""
     own = candidates.ours
-    found = {
+    return {
         "floor": lambda: candidates.floor(case, tile),
         "ours, in place": lambda: own(case),
         "ours, autograd": lambda: own(case, in_place=False),
@@ -35,7 +35,6 @@ def contenders(case: candidates.Case, tile: int) -> dict[str, Callable[[], candi
         "naive": lambda: candidates.naive(case),
         "naive, compiled": lambda: candidates.naive(case, compiled=True),
     }
-    return found
 
 
 def race(steps: dict[str, candidates.Step], rounds: int, clock: Callable[[], float]) -> dict[str, list[float]]:

@@ -136,7 +136,8 @@ def main() -> None:
     )
     reserved = sum(map(is_reserved, kept))
     print(
-        f"{len(kept) - reserved:,} classes with {chosen.least} designs or more, {reserved:,} reserved, {len(rows):,} images"
+        f"{len(kept) - reserved:,} classes with {chosen.least} designs or more, {reserved:,} reserved, "
+        f"{len(rows):,} images"
     )
 
 

@@ -75,9 +75,11 @@ def parts_of_a_step(recipe: Recipe, prepared: Prepared) -> dict[str, float]:
         headed = time.perf_counter()
         train_step(state, recipe.training, batches, batch, 0.5)
         stepped = time.perf_counter()
-        for name, value in zip(times, (decoded - begin, encoded - decoded, headed - encoded, stepped - headed)):
-            times[name].append(1e3 * value)
-    return {name: float(np.median(values[2:])) for name, values in times.items()}
+        times["images"].append(decoded - begin)
+        times["encoder"].append(encoded - decoded)
+        times["head"].append(headed - encoded)
+        times["step"].append(stepped - headed)
+    return {name: 1e3 * float(np.median(values[2:])) for name, values in times.items()}
 
 
 @torch.no_grad()

@@ -1,0 +1,76 @@
+"""A real training step over ten million classes: exact softmax, SGD with momentum, dW never whole.
+
+python benchmarks/head/ten_million.py --out benchmarks/head/ten_million.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import torch
+
+from steradian import losses
+from steradian.losses.head.row_optimizer import RowOptimizer
+from steradian.losses.head.sinks import Applied
+from steradian.training.progress import Progress
+from steradian.training.resources import environment, peak_memory_bytes
+
+
+def traffic(weight: torch.Tensor, rounds: int = 3) -> float:
+    """Seconds to read and write the weight once: the bound of what streams over it."""
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        weight.mul_(1.0)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", default="64,10000000,128", help="N,C,D")
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--out", type=Path)
+    chosen = parser.parse_args()
+    count, classes, size = map(int, chosen.sizes.split(","))
+    start = time.perf_counter()
+    loss = losses.create("arcface", classes, size, head="tiled")
+    assert isinstance(loss, losses.MarginSoftmaxLoss)
+    optimizer = RowOptimizer(loss.weight, "sgd", lr=0.1, momentum=0.9)
+    loss.engine.reserved = loss.weight.nbytes
+    loss.engine.sink = Applied(optimizer)
+    made = time.perf_counter() - start
+    print(loss.plan(count))
+    seconds, values = [], []
+    with Progress(chosen.steps, "steps") as progress:
+        for step in range(chosen.steps):
+            generator = torch.Generator().manual_seed(0)
+            x = torch.randn(count, size, generator=generator, requires_grad=True)
+            labels = torch.randint(0, classes, (count,), generator=generator)
+            start = time.perf_counter()
+            value = loss(x, labels)
+            value.backward()
+            seconds.append(time.perf_counter() - start)
+            values.append(float(value.detach()))
+            progress.advance(note=f"loss {values[step]:.3f}")
+    record = {
+        "sizes": [count, classes, size],
+        "plan": str(loss.plan(count)),
+        "seconds_to_make": round(made, 1),
+        "seconds_a_step": [round(value, 2) for value in seconds],
+        "losses_on_one_batch": [round(value, 3) for value in values],
+        "weight_and_momentum_gib": round(2 * loss.weight.nbytes / 2**30, 2),
+        "peak_gib": round(peak_memory_bytes() / 2**30, 2),
+        "seconds_to_read_and_write_the_weight": round(traffic(loss.weight.detach()), 2),
+        **environment(),
+    }
+    print(json.dumps(record, indent=2))
+    if chosen.out is not None:
+        chosen.out.write_text(json.dumps(record, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
