@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,8 +68,13 @@ class HeadEngine:
         self._plans: dict[tuple[int, torch.dtype, torch.device, bool], Plan] = {}
         self._kernels: dict[tuple[object, ...], Kernels] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Kernels are known by the identity of dials, which a copy does not share.
+        return {**self.__dict__, "_kernels": {}}
+
     @property
     def sink(self) -> Sink:
+        """Where the gradient of the weight goes."""
         return self._sink
 
     @sink.setter
@@ -117,7 +123,7 @@ class HeadEngine:
         """Pass ``x`` over ``classes``; when memory runs out, once more with smaller tiles, and so from then on."""
         while True:
             try:
-                return classes.stream(self._how(plan, logits_of, with_total, classes), x, rows)
+                return classes.stream(self._how(plan, logits_of, with_total), x, rows)
             except (RuntimeError, MemoryError) as error:
                 less = smaller(plan)
                 if not _out_of_memory(error) or less is None:
@@ -127,7 +133,7 @@ class HeadEngine:
                 self._plans = {key: less if known is plan else known for key, known in self._plans.items()}
                 plan = less
 
-    def _how(self, plan: Plan, logits_of: WrongLogits, with_total: bool, classes: Classes) -> Stream:
+    def _how(self, plan: Plan, logits_of: WrongLogits, with_total: bool) -> Stream:
         sampled = self.sampling is not None
         shape = (plan.sizes.batch, plan.tile * self.subcenters) if plan.compiled else None
         # By identity: dials need not be hashable, and the kernels keep them alive.
