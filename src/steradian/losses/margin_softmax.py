@@ -24,8 +24,9 @@ from steradian.losses.head.dense import safe_norm, unit_rows
 from steradian.losses.head.engine import HeadEngine
 from steradian.losses.head.plan import Matrices, Plan
 from steradian.losses.head.sharded import gather_batch, own_part, same_draws
+from steradian.losses.head.smooth_curve import SmoothCurve
 from steradian.losses.head.streaming import Streamed
-from steradian.losses.head.wrong_logits import ModuleCurve, RowInputs, WrongLogits
+from steradian.losses.head.wrong_logits import Curve, ModuleCurve, RowInputs, WrongLogits
 from steradian.losses.margins import Gradient, Margin
 from steradian.losses.penalties import Penalty
 from steradian.losses.ranges import flag, in_range, one_of, whole_number
@@ -121,6 +122,7 @@ class MarginSoftmaxLoss(ClassCenters):
         self.penalty = penalty
         self.score = score
         self._curve = None if score is None else ModuleCurve(score)
+        self._smooth = None if score is None else SmoothCurve(score)
         self.normalize_weight = normalize_weight
         self.gradient: Gradient = gradient
         self.annealing = annealing
@@ -161,7 +163,7 @@ class MarginSoftmaxLoss(ClassCenters):
         held = Matrices(
             products=(3.1 if raw else 6.1) + 0.5 * (self.emphasis is not None) + network,
             weights=1.0 if raw else 2.0,
-            tile=8.0 + network,
+            tile=12.0 if network and self._may_be_polynomial(self.weight.dtype) else 8.0 + network,
         )
         return self.engine.plan(batch_size, self.weight, held, self.training)
 
@@ -267,11 +269,11 @@ class MarginSoftmaxLoss(ClassCenters):
     ) -> tuple[Tensor, Streamed]:
         """The own logit [N], and what the wrong classes say, with dials where ``margined`` and ``target`` are given."""
         lengthened = not self.normalize_weight and not self._is_raw
+        curve, parameters = self._scored(embeddings)
         logits_of = WrongLogits(
-            None if target is None else self.emphasis, self._curve, self._divided, lengthened, self.subcenters
+            None if target is None else self.emphasis, curve, self._divided, lengthened, self.subcenters
         )
         scaled = None if scale is None else torch.as_tensor(scale, dtype=embeddings.dtype, device=embeddings.device)
-        parameters = () if self.score is None else tuple(self.score.parameters())
         rows = RowInputs(target, scaled, parameters)
         smoothed = self.label_smoothing > 0.0 and target is not None
         wrong = self.engine.stream(classes, plan, logits_of, self._direction(embeddings), rows, smoothed)
@@ -284,6 +286,17 @@ class MarginSoftmaxLoss(ClassCenters):
         bias = classes.own_bias()
         own = own.squeeze(1)
         return own if bias is None else own + bias, wrong
+
+    def _scored(self, embeddings: Tensor) -> tuple[Curve | None, tuple[Tensor, ...]]:
+        """The score of wrong cosines and its inputs: polynomials where they are as exact as single precision."""
+        if self.score is None or self._smooth is None:
+            return None, ()
+        smooth = self._smooth.inputs(embeddings) if self._may_be_polynomial(embeddings.dtype) else None
+        return (self._curve, tuple(self.score.parameters())) if smooth is None else (self._smooth, smooth)
+
+    def _may_be_polynomial(self, dtype: torch.dtype) -> bool:
+        # An emphasis may leave [-1, 1].
+        return dtype == torch.float32 and self.emphasis is None
 
     def _direction(self, embeddings: Tensor) -> Tensor:
         """What meets the classes: unit vectors, or the raw embeddings where their length is in the logits anyway."""

@@ -314,3 +314,35 @@ def test_products_in_bfloat16_keep_targets_and_sums_in_single_precision() -> Non
 def test_a_plan_is_for_a_whole_number_of_rows(wrong: object) -> None:
     with pytest.raises(InputError, match="batch_size must be a whole number"):
         losses.create("arcface", 9, 4).plan(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("label", ["hyperspherical", "hyperspherical v1", "hyperspherical v3"])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_score_through_polynomials_is_the_score_to_single_precision(label: str, compiled: bool) -> None:
+    torch.set_default_dtype(torch.float32)
+    name, _, variant = label.partition(" ")
+    torch.manual_seed(0)
+    options = {"variant": variant} if variant else {}
+    whole = losses.create(name, 60, 6, head="dense", **options)
+    loss = losses.create(name, 60, 6, head="tiled", **options)
+    loss.load_state_dict(whole.state_dict())
+    if variant == "v1":
+        with torch.no_grad():
+            for each in (whole, loss):
+                each.score.power.fill_(2.5)
+    plan = replace(loss.plan(8), tile=20, kept=1, compiled=compiled)
+    loss.engine.plan = lambda *_: plan
+    x, y = torch.randn(8, 6), torch.arange(8)
+    same(gradients(loss, x, y), gradients(whole, x, y), 2e-5)
+
+
+def test_a_score_with_a_kink_is_not_taken_for_smooth() -> None:
+    class Kinked(torch.nn.Module):
+        def forward(self, cosine: torch.Tensor) -> torch.Tensor:
+            return 8.0 * torch.relu(cosine - 0.3) + cosine
+
+    from steradian.losses.head.smooth_curve import SmoothCurve
+
+    like = torch.zeros(1, dtype=torch.float32)
+    assert SmoothCurve(Kinked()).inputs(like) is None
+    assert SmoothCurve(losses.StrictScore().float()).inputs(like) is not None
