@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
+import group_worker
 from launch import run_ranks
 
-from steradian.errors import StorageError
-from steradian.losses import create
+from steradian.errors import SteradianError, StorageError
 from steradian.models import Recognizer
 from steradian.models.tensors import load_tensors
+from steradian.training import Recipe, distributed, train
 from steradian.training.checkpoint import latest_checkpoint, read_model, read_record
+from steradian.training.run import head_options, model_spec
 
 WORKER = Path(__file__).parent / "group_worker.py"
 SUBCENTERS = {"loss.name": "subcenter-arcface", "training.auxiliary": 0.0}
@@ -30,18 +34,18 @@ def whole_weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_tensors(folder / "model" / "model.safetensors")
 
 
-@pytest.mark.parametrize("changes", [{}, SUBCENTERS], ids=["arcface", "sub-centers"])
-def test_stopped_on_three_gone_on_with_one_and_finished_on_two(tmp_path: Path, changes: dict[str, object]) -> None:
+def test_stopped_on_three_gone_on_with_one_and_finished_on_two(tmp_path: Path) -> None:
+    changes = SUBCENTERS
     assert [code for code, _, _ in worker(3, tmp_path, 3, changes)] == [130] * 3
     first = latest_checkpoint(tmp_path)
     assert first is not None and read_record(first).step == 3
     assert len(list(first.glob("*.safetensors"))) == 3
-    assert read_record(first).tensors["model.head.weight"].shape == ([10, 12] if changes else [10, 4])
+    assert read_record(first).tensors["model.head.weight"].shape == [10, 12]
     assert [code for code, _, _ in worker(1, tmp_path, 5, changes)] == [130]
     done = worker(2, tmp_path, changes=changes)
     assert [code for code, _, _ in done] == [0, 0], done
     assert len(json.loads(done[0][1])) == 2
-    assert whole_weights(tmp_path)["head.weight"].shape == (30 if changes else 10, 4)
+    assert whole_weights(tmp_path)["head.weight"].shape == (30, 4)
     assert torch.isfinite(Recognizer.load(tmp_path).head.weight).all()
 
 
@@ -64,15 +68,21 @@ def test_a_missing_or_short_part_is_an_error_and_never_filled_in(tmp_path: Path)
     assert folder is not None
     shards = sorted(folder.glob("*.safetensors"))
     kept = shards[1].read_bytes()
+    settings = Recipe().changed(**group_worker.CHANGES)
+    whole = Recognizer(model_spec(settings, group_worker.digits()))
+    read_model(folder, whole)
     shards[1].write_bytes(kept[: len(kept) // 2])
-    code, said, _ = worker(1, tmp_path)[0]
-    assert code == 1 and "Could not read the checkpoint" in said
+    with pytest.raises(StorageError, match="Could not read the checkpoint"):
+        read_model(folder, whole)
     shards[1].unlink()
-    code, said, _ = worker(1, tmp_path)[0]
-    assert code == 1 and "is not complete: of " in said and "head.weight" in said
-    assert [code for code, _, _ in worker(2, tmp_path)] == [1, 1]
+    with pytest.raises(StorageError, match=r"is not complete: of .*head\.weight"):
+        read_model(folder, whole)
+    with pytest.raises(StorageError, match="is not complete"):
+        train(settings, group_worker.digits(), tmp_path)
     shards[1].write_bytes(kept)
-    assert worker(1, tmp_path)[0][0] == 0
+    other = Recognizer(replace(whole.spec, embedding_size=5))
+    with pytest.raises(StorageError, match=r"another architecture: model\..* is float32 .* there, .* here"):
+        read_model(folder, other)
 
 
 def test_killed_while_saving_the_checkpoint_before_is_whole(tmp_path: Path) -> None:
@@ -80,31 +90,13 @@ def test_killed_while_saving_the_checkpoint_before_is_whole(tmp_path: Path) -> N
     assert -9 in codes
     folder = latest_checkpoint(tmp_path)
     assert folder is not None and read_record(folder).epoch == 1
-    assert [code for code, _, _ in worker(2, tmp_path)] == [0, 0]
+    read_model(folder, Recognizer(model_spec(Recipe().changed(**group_worker.CHANGES), group_worker.digits())))
 
 
 def test_a_lost_process_ends_the_others_with_a_clear_word(tmp_path: Path) -> None:
     (chief, said, _), (other, _, _) = worker(2, tmp_path, 6, how="one dies")
     assert other == -9
     assert chief == 1 and "Another process of the group stopped" in said and "is whole" in said
-    assert [code for code, _, _ in worker(2, tmp_path)] == [0, 0]
-
-
-def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path) -> None:
-    worker(1, tmp_path, 3)
-    folder = latest_checkpoint(tmp_path)
-    assert folder is not None
-    model = Recognizer(_spec(5))
-    with pytest.raises(StorageError, match=r"another architecture: model\..* is float32 .* there, .* here"):
-        read_model(folder, model)
-
-
-def _spec(size: int):
-    from steradian.data.preprocessing import Preprocessing
-    from steradian.models.recognizer import ModelSpec
-
-    names = tuple(map(str, range(10)))
-    return ModelSpec("small", size, "arcface", {}, names, Preprocessing(8, 1, (0.5,), (0.5,)))
 
 
 @pytest.mark.parametrize(
@@ -115,22 +107,16 @@ def _spec(size: int):
         ({"loss.options": {"head": "shard"}}, "head must be one of"),
     ],
 )
-def test_what_cannot_be_divided_is_refused_on_every_process(
-    tmp_path: Path, changes: dict[str, object], words: str
+def test_what_cannot_be_divided_is_refused(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], words: str
 ) -> None:
-    import re
-
-    for code, said, complaint in worker(2, tmp_path, changes=changes):
-        assert code == 1, complaint
-        assert re.search(words, said), said
+    monkeypatch.setattr(distributed, "ranks", lambda: 2)
+    with pytest.raises(SteradianError, match=words):
+        head_options(Recipe().changed(**changes))
 
 
-def test_a_short_batch_leaves_a_process_without_images(tmp_path: Path) -> None:
-    done = worker(2, tmp_path, changes={"training.batch_size": 3, "training.epochs": 1})
+def test_short_batches_of_sampled_classes_leave_a_process_without_images(tmp_path: Path) -> None:
+    options = {"head": "sampled", "sample_rate": 0.5}
+    changes = {"loss.options": options, "training.batch_size": 3, "training.epochs": 1}
+    done = worker(2, tmp_path, changes=changes)
     assert [code for code, _, _ in done] == [0, 0], done
-
-
-def test_sampled_classes_divided_over_processes(tmp_path: Path) -> None:
-    done = worker(2, tmp_path, changes={"loss.options": {"head": "sampled", "sample_rate": 0.5}})
-    assert [code for code, _, _ in done] == [0, 0], done
-    assert create("arcface", 10, 4, head="sampled").engine.sampling is not None
