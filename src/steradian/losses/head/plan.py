@@ -15,8 +15,8 @@ from steradian.errors import InputError
 Way = Literal["dense", "tiled"]
 HEADS = ("auto", "dense", "tiled", "sampled", "sharded")
 
-DENSE_UP_TO = 2**19
-"""Products up to which the whole N x C matrix is the faster way (`benchmarks/head`)."""
+DENSE_PRODUCTS, DENSE_WEIGHTS = 3 * 2**19, 15 * 2**17
+"""Elements of N x C and of C x D up to which the whole matrix is the faster way (`benchmarks/head/grid.py`)."""
 
 TILE_BYTES = {"cpu": 2 * 2**20, "cuda": 128 * 2**20}
 """Products of a tile: about the second-level cache of a core; on a GPU what keeps launches from counting."""
@@ -144,7 +144,7 @@ def make_plan(sizes: Sizes, head: str, device: str, ranks: int, free_bytes: int)
     """
     limit = int(SHARE * free_bytes)
     dense = Plan("dense", sizes, sizes.sampled, 0, False, dense_bytes(sizes), ranks)
-    if head == "dense" or (head == "auto" and sizes.products <= DENSE_UP_TO):
+    if head == "dense" or (head == "auto" and _is_small(sizes)):
         if dense.bytes_over <= limit:
             return dense
         if head == "dense":
@@ -159,6 +159,11 @@ def make_plan(sizes: Sizes, head: str, device: str, ranks: int, free_bytes: int)
     if plan.bytes_over > limit:
         raise _does_not_fit(plan, limit)
     return plan
+
+
+def _is_small(sizes: Sizes) -> bool:
+    weights = sizes.sampled * sizes.subcenters * sizes.embedding_size
+    return sizes.products <= DENSE_PRODUCTS and weights <= DENSE_WEIGHTS
 
 
 def _least_bytes(sizes: Sizes, device: str) -> int:
