@@ -88,6 +88,10 @@ class ClassCenters(nn.Module):
             InputError: as in `forward`.
         """
         self.check(embeddings, labels)
+        return self.evaluated(embeddings, labels)
+
+    def evaluated(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """`evaluate` of a checked batch."""
         logits = self.logits(embeddings)
         return functional.cross_entropy(logits, labels, reduction="none"), logits.argmax(dim=1) == labels
 

@@ -174,7 +174,7 @@ class MarginSoftmaxLoss(ClassCenters):
         return value if self.penalty is None else value + self.penalty(embeddings, labels)
 
     def evaluation_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        return self._evaluated(embeddings, labels)[0].mean()
+        return self.evaluated(embeddings, labels)[0].mean()
 
     def evaluate(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         if len(embeddings) or self.engine.shard is None:
@@ -182,16 +182,16 @@ class MarginSoftmaxLoss(ClassCenters):
         with torch.autocast(embeddings.device.type, enabled=False):
             embeddings = self.full_precision(embeddings)
             if self.engine.shard is None:
-                return self._evaluated(embeddings, labels)
+                return self.evaluated(embeddings, labels)
             everything, all_labels = gather_batch(embeddings, labels)
-            losses, right = self._evaluated(everything, all_labels)
+            losses, right = self.evaluated(everything, all_labels)
             own = own_part(len(labels))
             return losses[own], right[own]
 
-    def _evaluated(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluated(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         plan = self.plan(len(embeddings))
         if plan.path == "dense":
-            return super().evaluate(embeddings, labels)
+            return super().evaluated(embeddings, labels)
         classes = self.engine.classes(self.weight, labels, self.bias)
         scale = None if self._is_raw else self.row_scale(embeddings)
         own, wrong = self._streamed(classes, plan, embeddings, scale)

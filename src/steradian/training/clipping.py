@@ -18,12 +18,12 @@ def clip_gradients(whole: list[nn.Parameter], divided: list[nn.Parameter], limit
         divided: parameters of which every process has a part of its own.
     """
     here, parts = _values(whole), _values(divided)
-    norm = nn.utils.get_total_norm([*here, *parts], foreach=True) if here or parts else torch.zeros(())
     if distributed.ranks() > 1:
-        own = nn.utils.get_total_norm(parts) if parts else torch.zeros(())
-        (squares,) = distributed.total([float(own) ** 2])
-        rest = float(nn.utils.get_total_norm(here)) if here else 0.0
+        own, rest = (float(nn.utils.get_total_norm(some)) if some else 0.0 for some in (parts, here))
+        (squares,) = distributed.total([own**2])
         norm = torch.tensor(math.sqrt(squares + rest**2))
+    else:
+        norm = nn.utils.get_total_norm([*here, *parts], foreach=True) if here or parts else torch.zeros(())
     if limit is not None and (here or parts):
         factor = torch.clamp(limit / (norm + 1e-6), max=1.0)
         torch._foreach_mul_([*here, *parts], factor.to((here or parts)[0].device))

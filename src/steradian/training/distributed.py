@@ -18,7 +18,7 @@ from torch import Tensor, distributed, nn
 
 from steradian.data.images import Labels
 from steradian.errors import TrainingError
-from steradian.losses.head.sharded import is_distributed
+from steradian.losses.head.sharded import group_device, is_distributed
 
 PATIENCE = datetime.timedelta(minutes=10)
 """A process that says nothing for this long is given up."""
@@ -98,7 +98,7 @@ def anyone(said: bool) -> bool:
     """Whether any process says yes."""
     if not is_distributed():
         return said
-    voice = torch.tensor([float(said)], device=_device())
+    voice = torch.tensor([float(said)], device=group_device())
     distributed.all_reduce(voice, distributed.ReduceOp.MAX)
     return bool(voice.item())
 
@@ -107,7 +107,7 @@ def total(values: list[float]) -> list[float]:
     """Sums over all processes."""
     if not is_distributed():
         return values
-    sums = torch.tensor(values, dtype=torch.float64, device=_device())
+    sums = torch.tensor(values, dtype=torch.float64, device=group_device())
     distributed.all_reduce(sums)
     found: list[float] = sums.tolist()
     return found
@@ -117,9 +117,9 @@ def agreed(text: str) -> str:
     """The chief's ``text``, on every process."""
     if not is_distributed():
         return text
-    holder = torch.zeros(4096, dtype=torch.uint8, device=_device())
+    holder = torch.zeros(4096, dtype=torch.uint8, device=group_device())
     encoded = text.encode()
-    holder[: len(encoded)] = torch.tensor(list(encoded), dtype=torch.uint8, device=_device())
+    holder[: len(encoded)] = torch.tensor(list(encoded), dtype=torch.uint8, device=group_device())
     distributed.broadcast(holder, 0)
     return bytes(holder.tolist()).rstrip(b"\0").decode()
 
@@ -157,7 +157,3 @@ def average_buffers(*modules: nn.Module) -> None:
     _sum_together(buffers)
     for buffer in buffers:
         buffer /= ranks()
-
-
-def _device() -> torch.device:
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")

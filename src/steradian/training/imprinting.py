@@ -7,7 +7,9 @@ thousands of steps. The means of an encoder that is not even trained already tel
 from __future__ import annotations
 
 import torch
+from torch import nn
 
+from steradian.errors import UsageError
 from steradian.losses import MarginSoftmaxLoss
 from steradian.losses.head.dense import unit_rows
 from steradian.losses.head.sharded import gather_batch, is_distributed
@@ -16,11 +18,20 @@ from steradian.training.batches import Batches
 from steradian.training.state import TrainingState
 
 
+def movable(head: nn.Module) -> MarginSoftmaxLoss:
+    """The head, if its centers can be placed. Raises `UsageError` for a loss outside the softmax family."""
+    if not isinstance(head, MarginSoftmaxLoss) or not isinstance(head.weight, nn.Parameter):
+        raise UsageError(
+            f"training.centers: means places learned class centers, and {type(head).__name__} has none. "
+            "Take a loss of the softmax family, or training.centers: spread."
+        )
+    return head
+
+
 @torch.no_grad()
 def imprint(state: TrainingState, train: Batches) -> None:
     """Set each center, and its sub-centers, to the mean direction of the training images of its class."""
-    head = state.model.head
-    assert isinstance(head, MarginSoftmaxLoss)
+    head = movable(state.model.head)
     # Batch norm by the batch: running statistics say nothing yet.
     state.model.train()
     sums = torch.zeros(len(head.weight) // head.subcenters, head.embedding_size, device=head.weight.device)

@@ -33,7 +33,7 @@ from steradian.training import distributed
 from steradian.training.batches import Batches, Indices
 from steradian.training.checkpoint import FOLDER as CHECKPOINTS
 from steradian.training.checkpoint import latest_checkpoint, read_model, read_record, restore, save_checkpoint
-from steradian.training.imprinting import imprint
+from steradian.training.imprinting import imprint, movable
 from steradian.training.interrupts import Interrupted, deferred_interrupts
 from steradian.training.loop import fit
 from steradian.training.recipe import DataSettings, Recipe
@@ -173,10 +173,10 @@ def rehearse(recipe: Recipe, prepared: Prepared) -> None:
         raise UsageError(
             f"training: {needs} watches validation images, but there are none: set data.validation above 0."
         )
-    if settings.centers == "means" and "head" not in preset(recipe.loss.name).options():
-        raise UsageError(f"training.centers: means is for losses of the softmax family, not {recipe.loss.name!r}.")
     spec = model_spec(recipe, prepared)
     model = Recognizer(spec, head_options(recipe))
+    if settings.centers == "means":
+        movable(model.head)
     try:
         model.embed(torch.from_numpy(np.ascontiguousarray(prepared.pixels.pixels[:2])))
     except (RuntimeError, ValueError, IndexError) as error:

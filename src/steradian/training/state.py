@@ -147,8 +147,8 @@ def _row_optimizer(head: nn.Module, settings: TrainingSettings) -> RowOptimizer 
 @torch.no_grad()
 def _spread(head: nn.Module, weight: Tensor, num_classes: int, seed: int) -> None:
     """Place one center a class [C, D], or K sub-centers around it [C * K, D], a tenth of its length apart."""
-    if num_classes > SPREAD_UP_TO:
-        # They stay where chance has put them, which is what spreading would do.
+    if num_classes > SPREAD_UP_TO and 2 < weight.shape[1] < num_classes - 1:
+        # Spreading would leave them to chance too, at the price of a second array of them all.
         return
     directions = spread_directions(num_classes, weight.shape[1], seed)
     count = head.subcenters if isinstance(head, ClassCenters) else 1

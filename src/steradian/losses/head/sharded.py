@@ -61,7 +61,7 @@ def shard_of(num_classes: int, embedding_size: int) -> Shard:
     if not is_distributed():
         return Shard(num_classes, 0, 1)
     shard = Shard(num_classes, distributed.get_rank(), distributed.get_world_size())
-    mine = torch.tensor([num_classes, embedding_size], device=_device())
+    mine = torch.tensor([num_classes, embedding_size], device=group_device())
     all_sizes = [torch.empty_like(mine) for _ in range(shard.ranks)]
     distributed.all_gather(all_sizes, mine)
     for rank, sizes in enumerate(all_sizes):
@@ -79,7 +79,7 @@ def is_distributed() -> bool:
     return distributed.is_available() and distributed.is_initialized()
 
 
-def _device() -> torch.device:
+def group_device() -> torch.device:
     """Where the backend of the group wants its tensors."""
     if distributed.get_backend() == "nccl":
         return torch.device("cuda", torch.cuda.current_device())
@@ -108,14 +108,14 @@ def batch_sizes(count: int, device: torch.device) -> list[int]:
 
 def own_part(count: int) -> slice:
     """Where in a gathered batch the ``count`` rows of this process are."""
-    start = sum(batch_sizes(count, _device())[: distributed.get_rank()])
+    start = sum(batch_sizes(count, group_device())[: distributed.get_rank()])
     return slice(start, start + count)
 
 
 @contextlib.contextmanager
 def same_draws() -> Iterator[None]:
     """Random numbers drawn in the block are the same on every process; the generator moves on by one draw."""
-    seed = torch.randint(2**62, (1,), device=_device())
+    seed = torch.randint(2**62, (1,), device=group_device())
     distributed.broadcast(seed, 0)
     with torch.random.fork_rng([torch.cuda.current_device()] if seed.is_cuda else []):
         torch.manual_seed(int(seed))

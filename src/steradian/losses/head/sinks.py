@@ -63,31 +63,26 @@ class InPlace:
     def __init__(self, parameter: nn.Parameter) -> None:
         self.parameter = parameter
         self._kept: Tensor | None = None
-        self._adding = False
+        self._whole: Tensor | None = None
 
     def open(self, weight: Tensor, start: int, stop: int) -> Tensor:
         if start == 0:
-            self._begin()
-        if self._adding:
+            self._whole = self._fresh() if self.parameter.grad is None else None
+        if self._whole is None:
             return weight.new_empty(stop - start, weight.shape[1])
-        return self._gradient[start:stop]
+        return self._whole[start:stop]
 
-    def _begin(self) -> None:
-        self._adding = self.parameter.grad is not None
-        if self.parameter.grad is None:
-            kinds = [(t.shape, t.dtype, t.device) for t in (self._kept, self.parameter) if t is not None]
-            if len(set(kinds)) > 1 or self._kept is None:
-                self._kept = large_empty(self.parameter.shape, self.parameter)
-            self.parameter.grad = self._kept
-
-    @property
-    def _gradient(self) -> Tensor:
-        assert self.parameter.grad is not None
-        return self.parameter.grad
+    def _fresh(self) -> Tensor:
+        """The kept memory as the parameter's gradient."""
+        kinds = [(t.shape, t.dtype, t.device) for t in (self._kept, self.parameter) if t is not None]
+        if self._kept is None or len(set(kinds)) > 1:
+            self._kept = large_empty(self.parameter.shape, self.parameter)
+        self.parameter.grad = self._kept
+        return self._kept
 
     def close(self, weight: Tensor, start: int, stop: int, tile: Tensor) -> None:
-        if self._adding:
-            self._gradient[start:stop] += tile
+        if self._whole is None and self.parameter.grad is not None:
+            self.parameter.grad[start:stop] += tile
 
     def result(self) -> None:
         return None
