@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import os
 import shutil
 from dataclasses import dataclass, replace
@@ -20,6 +21,9 @@ DENSE_PRODUCTS, DENSE_WEIGHTS = 3 * 2**19, 15 * 2**17
 
 TILE_BYTES = {"cpu": 2 * 2**20, "cuda": 128 * 2**20}
 """Products of a tile: about the second-level cache of a core; on a GPU what keeps launches from counting."""
+
+VECTOR = 16
+"""Numbers that a processor takes at a time."""
 
 COMPILE_FROM = 2**22
 """Products of a step from which on a compilation (seconds, once) pays."""
@@ -49,6 +53,7 @@ class Sizes:
         sampled: of those, how many a step sees.
         matrices: what the loss holds at once.
         held: whether the gradient of the weight is a matrix of its own (not so when it is applied in the pass).
+        grows: whether that matrix grows while kept products are given back.
         candidates: classes whose rows are copied to find hard ones.
     """
 
@@ -60,6 +65,7 @@ class Sizes:
     element_size: int = 4
     matrices: Matrices = USUAL
     held: bool = True
+    grows: bool = True
     candidates: int = 0
 
     @property
@@ -131,9 +137,10 @@ def tiled_bytes(sizes: Sizes, tile: int, kept: int) -> int:
     tile_bytes = sizes.batch * tile * row_bytes
     products = min(kept * tile_bytes, sizes.products * sizes.element_size)
     gradient = sizes.weight_bytes if sizes.held else tile * sizes.embedding_size * row_bytes
+    both = max(products, gradient) if sizes.grows else products + gradient
     copies = sizes.weight_bytes if sizes.sampled < sizes.classes else 0
     searched = 2 * sizes.candidates * sizes.embedding_size * row_bytes
-    return products + int(sizes.matrices.tile * tile_bytes) + gradient + max(copies, searched)
+    return both + int(sizes.matrices.tile * tile_bytes) + max(copies, searched)
 
 
 def make_plan(sizes: Sizes, head: str, device: str, ranks: int, free_bytes: int) -> Plan:
@@ -152,9 +159,7 @@ def make_plan(sizes: Sizes, head: str, device: str, ranks: int, free_bytes: int)
     tile = tile_of(sizes, device)
     tiles = -(-sizes.sampled // tile) if sizes.sampled else 0
     compiled = sizes.products >= COMPILE_FROM and has_compiler(device)
-    least = tiled_bytes(sizes, tile, 0)
-    a_tile = tiled_bytes(sizes, tile, 1) - least
-    kept = min(tiles, max(0, (limit - least) // a_tile)) if a_tile else 0
+    kept = bisect.bisect_right(range(1, tiles + 1), limit, key=lambda count: tiled_bytes(sizes, tile, count))
     plan = Plan("tiled", sizes, tile, kept, compiled, tiled_bytes(sizes, tile, kept), ranks)
     if plan.bytes_over > limit:
         raise _does_not_fit(plan, limit)
@@ -172,10 +177,15 @@ def _least_bytes(sizes: Sizes, device: str) -> int:
 
 
 def tile_of(sizes: Sizes, device: str) -> int:
-    """Classes at a time: products that fit the cache, in whole vectors."""
+    """Classes at a time: products that fit the cache, in whole vectors, with next to nothing left for a last tile.
+
+    A last tile of its own size would run uncompiled.
+    """
     row = sizes.batch * sizes.subcenters * sizes.element_size
     wanted = TILE_BYTES.get(device, TILE_BYTES["cuda"]) // row
-    return max(1, min(max(256, wanted), 32768 if device == "cpu" else wanted, sizes.sampled or 1))
+    most = max(1, min(max(256, wanted), 32768 if device == "cpu" else wanted, sizes.sampled))
+    tiles = -(-sizes.sampled // most)
+    return most if tiles < 2 else sizes.sampled // tiles // VECTOR * VECTOR
 
 
 def smaller(plan: Plan) -> Plan | None:

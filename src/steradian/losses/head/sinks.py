@@ -13,10 +13,12 @@ from steradian.losses.head.workspace import large_empty
 class Sink(Protocol):
     """Takes the gradient of ``weight`` [R, D] in tiles of rows, each once per backward pass.
 
-    ``holds_gradient`` says whether the gradient of the whole weight is in memory at the end.
+    ``holds_gradient`` says whether the gradient of the whole weight is in memory at the end, ``grows`` whether it takes
+    fresh memory tile by tile.
     """
 
     holds_gradient: ClassVar[bool]
+    grows: ClassVar[bool]
 
     def open(self, weight: Tensor, start: int, stop: int) -> Tensor:
         """Where to write the gradient of rows ``start`` to ``stop``: [stop - start, D], content undefined."""
@@ -35,6 +37,7 @@ class Returned:
     """A fresh [R, D] for autograd, which passes it on as with any other operation."""
 
     holds_gradient: ClassVar[bool] = True
+    grows: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._whole: Tensor | None = None
@@ -59,6 +62,7 @@ class InPlace:
     """
 
     holds_gradient: ClassVar[bool] = True
+    grows: ClassVar[bool] = False
 
     def __init__(self, parameter: nn.Parameter) -> None:
         self.parameter = parameter
@@ -96,6 +100,7 @@ class Applied:
     """
 
     holds_gradient: ClassVar[bool] = False
+    grows: ClassVar[bool] = False
 
     def __init__(self, optimizer: RowOptimizer) -> None:
         self.optimizer = optimizer

@@ -117,7 +117,7 @@ class _Stream(torch.autograd.Function):
         for number, (start, stop) in enumerate(spans):
             tile = weight[start * subcenters : stop * subcenters]
             norms[start * subcenters : stop * subcenters] = safe_norm(tile).squeeze(1)
-            place = ctx.lease.tensor[number, :, : len(tile)] if number < kept else None
+            place = ctx.lease.part(number, (len(x), len(tile))) if number < kept else None
             products = _products(x, tile, how.product_dtype, place)
             sums = how.kernels.absorb(
                 products,
@@ -155,12 +155,12 @@ class _Stream(torch.autograd.Function):
         dscale = torch.zeros_like(scale) if wants_scale else None
         dparameters = [torch.zeros_like(parameter) for parameter in parameters] if wanted.parameters else []
         lease, ctx.lease = ctx.lease, None
-        kept = [] if lease is None else list(lease.tensor.unbind())[::-1]
-        for start, stop in how.spans(len(weight) // subcenters):
+        kept = 0 if lease is None else len(lease.tensor)
+        for number, (start, stop) in enumerate(how.spans(len(weight) // subcenters)):
             first, last = start * subcenters, stop * subcenters
             tile = weight[first:last]
             pulled = how.kernels.differentiate(
-                kept.pop()[:, : len(tile)] if kept else _products(x, tile, how.product_dtype),
+                _products(x, tile, how.product_dtype) if number >= kept else lease.part(number, (len(x), len(tile))),
                 norms[first:last],
                 (labels - start)[:, None],
                 RowInputs(target, scale, tuple(parameters)),
@@ -176,6 +176,8 @@ class _Stream(torch.autograd.Function):
                 dscale += pulled.scale
             for sum_, part in zip(dparameters, pulled.parameters, strict=True):
                 sum_ += part
+            if lease is not None and how.sink.grows:
+                lease.give_back(min(number + 1, kept))
             if dx is not None:
                 _add_product(dx, pulled.products, tile, how.product_dtype)
             if wants_weight:
@@ -185,6 +187,8 @@ class _Stream(torch.autograd.Function):
                     written.addcmul_(tile, (pulled.norms / norms[first:last])[:, None])
                 own.add_to(written, start, stop)
                 how.sink.close(weight, first, last, written)
+            # Or two tiles of it would be there during the next one.
+            del pulled
         dweight = how.sink.result() if wants_weight else None
         found = dparameters if wanted.parameters else [None] * len(parameters)
         return None, dx, dweight, None, dbias, None, dscale, *found
