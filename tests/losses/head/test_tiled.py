@@ -319,13 +319,13 @@ def test_a_plan_is_for_a_whole_number_of_rows(wrong: object) -> None:
         losses.create("arcface", 9, 4).plan(wrong)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("label", ["hyperspherical", "hyperspherical v1", "hyperspherical v3"])
+@pytest.mark.parametrize("label", ["hyperspherical", "hyperspherical steep", "hyperspherical v1", "hyperspherical v3"])
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_score_through_polynomials_is_the_score_to_single_precision(label: str, compiled: bool) -> None:
     torch.set_default_dtype(torch.float32)
     name, _, variant = label.partition(" ")
     torch.manual_seed(0)
-    options = {"variant": variant} if variant else {}
+    options = {"variant": variant} if variant.startswith("v") else {}
     whole = losses.create(name, 60, 6, head="dense", **options)
     loss = losses.create(name, 60, 6, head="tiled", **options)
     loss.load_state_dict(whole.state_dict())
@@ -333,6 +333,10 @@ def test_a_score_through_polynomials_is_the_score_to_single_precision(label: str
         with torch.no_grad():
             for each in (whole, loss):
                 each.score.power.fill_(2.5)
+    if variant == "steep":
+        with torch.no_grad():
+            for each in (whole, loss):
+                each.score.raw_first.mul_(2.5)
     plan = replace(loss.plan(8), tile=20, kept=1, compiled=compiled)
     loss.engine.plan = lambda *_: plan
     x, y = torch.randn(8, 6), torch.arange(8)
@@ -348,4 +352,9 @@ def test_a_score_with_a_kink_is_not_taken_for_smooth() -> None:
 
     like = torch.zeros(1, dtype=torch.float32)
     assert SmoothCurve(Kinked()).inputs(like) is None
-    assert SmoothCurve(losses.StrictScore().float()).inputs(like) is not None
+    score = losses.StrictScore().float()
+    (easy,) = SmoothCurve(score).inputs(like)
+    with torch.no_grad():
+        score.raw_first.mul_(2.5)
+    (steep,) = SmoothCurve(score).inputs(like)
+    assert (easy.shape, steep.shape) == ((2, 12), (2, 24))
