@@ -58,7 +58,7 @@ def ours(
     head: str = "tiled",
     tile: int | None = None,
     **options: object,
-) -> Step:
+) -> HeadStep:
     """A loss of steradian; ``kept=0`` makes the products twice."""
     given = losses.preset(name).options()
     fixed = {"scale": SCALE} if "scale" in given and name != "hyperspherical" else {}
@@ -74,20 +74,25 @@ def ours(
         kept = plan.kept if kept is None else kept
         plan = replace(plan, tile=tile, kept=kept, compiled=plan.compiled and compiled)
         loss.engine.plan = lambda *_: plan  # type: ignore[method-assign]
-    return _step(loss, case)
+    return HeadStep(loss, case)
 
 
-def _step(loss: nn.Module, case: Case) -> Step:
-    x = case.x.clone().requires_grad_()
-    parameters = list(loss.parameters())
+class HeadStep:
+    """Forward and backward of ``loss`` to embeddings and parameters."""
 
-    def step() -> None:
-        x.grad = None
-        for parameter in parameters:
-            parameter.grad = None
-        loss(x, case.labels).backward()
+    def __init__(self, loss: nn.Module, case: Case) -> None:
+        self.loss, self.labels = loss, case.labels
+        self.x = case.x.clone().requires_grad_()
+        self.parameters = list(loss.parameters())
 
-    return step
+    def __call__(self) -> None:
+        self.clear()
+        self.loss(self.x, self.labels).backward()
+
+    def clear(self) -> None:
+        """Free the gradients."""
+        for tensor in (self.x, *self.parameters):
+            tensor.grad = None
 
 
 class NaiveArcFace(nn.Module):
@@ -105,16 +110,16 @@ class NaiveArcFace(nn.Module):
         return functional.cross_entropy(SCALE * cosine.scatter(1, labels[:, None], shifted), labels)
 
 
-def naive(case: Case, compiled: bool = False) -> Step:
+def naive(case: Case, compiled: bool = False) -> HeadStep:
     """`NaiveArcFace`, as it stands or through torch.compile."""
     module: nn.Module = NaiveArcFace(case.weight)
-    return _step(torch.compile(module, dynamic=False) if compiled else module, case)  # type: ignore[arg-type]
+    return HeadStep(torch.compile(module, dynamic=False) if compiled else module, case)  # type: ignore[arg-type]
 
 
-def pml(case: Case) -> Step:
+def pml(case: Case) -> HeadStep:
     """ArcFaceLoss of pytorch-metric-learning, whose weight is [D, C]."""
     from pytorch_metric_learning.losses import ArcFaceLoss
 
     loss = ArcFaceLoss(case.classes, case.size, margin=math.degrees(MARGIN), scale=SCALE)
     loss.W = nn.Parameter(case.weight.T.contiguous())
-    return _step(loss, case)
+    return HeadStep(loss, case)

@@ -39,14 +39,7 @@ def one(name: str, sizes: tuple[int, int, int]) -> int:
     case = candidates.Case(count, classes, size)
     step = MAKERS[name](case)
     step()
-    loss = step.__closure__  # The gradients of the step before must not count as memory that was there.
-    for cell in loss or ():
-        for item in cell.cell_contents if isinstance(cell.cell_contents, list) else [cell.cell_contents]:
-            if isinstance(item, torch.Tensor):
-                item.grad = None
-            engine = getattr(item, "engine", None)
-            if engine is not None:
-                engine._workspace = type(engine._workspace)()
+    step.clear()
     before = resident()
     reset_peak_memory()
     step()

@@ -19,14 +19,25 @@ from steradian.training.progress import Progress
 from steradian.training.resources import environment, peak_memory_bytes
 
 
-def traffic(weight: torch.Tensor, rounds: int = 3) -> float:
-    """Seconds to read and write the weight once: the bound of what streams over it."""
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        weight.mul_(1.0)
-        times.append(time.perf_counter() - start)
-    return min(times)
+def products(weight: torch.Tensor, tile: int, count: int) -> float:
+    """Seconds of the three matrix products of a step alone."""
+    x, dx = torch.randn(count, weight.shape[1]), torch.zeros(count, weight.shape[1])
+    start = time.perf_counter()
+    for rows in weight.split(tile):
+        cosines = x @ rows.T
+        dx.addmm_(cosines, rows)
+        cosines.T @ x
+    return time.perf_counter() - start
+
+
+def updates(optimizer: RowOptimizer, weight: torch.Tensor, tile: int) -> float:
+    """Seconds of the optimizer's share of a step alone."""
+    gradient = torch.zeros(tile, weight.shape[1])
+    start = time.perf_counter()
+    optimizer.begin()
+    for first in range(0, len(weight), tile):
+        optimizer.apply(slice(first, first + tile), gradient[: len(weight) - first])
+    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -56,6 +67,7 @@ def main() -> None:
             seconds.append(time.perf_counter() - start)
             values.append(float(value.detach()))
             progress.advance(note=f"loss {values[step]:.3f}")
+    tile, peak = loss.plan(count).tile, peak_memory_bytes() / 2**30
     record = {
         "sizes": [count, classes, size],
         "plan": str(loss.plan(count)),
@@ -63,8 +75,9 @@ def main() -> None:
         "seconds_a_step": [round(value, 2) for value in seconds],
         "losses_on_one_batch": [round(value, 3) for value in values],
         "weight_and_momentum_gib": round(2 * loss.weight.nbytes / 2**30, 2),
-        "peak_gib": round(peak_memory_bytes() / 2**30, 2),
-        "seconds_to_read_and_write_the_weight": round(traffic(loss.weight.detach()), 2),
+        "peak_gib": round(peak, 2),
+        "seconds_of_three_products_alone": round(min(products(loss.weight.detach(), tile, count) for _ in "12"), 2),
+        "seconds_of_updates_alone": round(min(updates(optimizer, loss.weight, tile) for _ in "12"), 2),
         **environment(),
     }
     print(json.dumps(record, indent=2))
