@@ -34,6 +34,7 @@ try:
     losses.create("arcface", 10 + distributed.get_rank(), 4, head="sharded")
 except InputError as error:
     print(error)
+distributed.destroy_process_group()
 """
 
 NOBODY = """
@@ -48,6 +49,7 @@ try:
     loss(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
 except InputError as error:
     print(error)
+distributed.destroy_process_group()
 """
 
 

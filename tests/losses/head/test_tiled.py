@@ -358,3 +358,34 @@ def test_a_score_with_a_kink_is_not_taken_for_smooth() -> None:
         score.raw_first.mul_(2.5)
     (steep,) = SmoothCurve(score).inputs(like)
     assert (easy.shape, steep.shape) == ((2, 12), (2, 24))
+
+
+@pytest.mark.parametrize("count", [3, 5, 9])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_products_that_lie_where_the_gradient_will_be_are_read_before_it_is_written(count: int, in_place: bool) -> None:
+    x, y = batch(count, 5, 11)
+    wanted = gradients(make("arcface", "dense"), x, y)["weight"]
+    for tile, kept in [(4, 9), (3, 2), (1, 11), (11, 1)]:
+        loss = tiled(make("arcface", "tiled"), count, tile, kept)
+        if in_place:
+            loss.engine.sink = InPlace(loss.weight)
+        loss(x, y).backward()
+        torch.testing.assert_close(loss.weight.grad, wanted)
+
+
+def test_two_graphs_and_a_graph_used_twice_do_not_share_products() -> None:
+    x, y = batch(4, 5, 11)
+    wanted = gradients(make("arcface", "dense"), x, y)["weight"]
+    loss = tiled(make("arcface", "tiled"), 4, 4, 9)
+    for order in ((0, 1), (1, 0)):
+        loss.engine.sink = InPlace(loss.weight)
+        loss.weight.grad = None
+        values = [loss(x, y), loss(x, y)]
+        for which in order:
+            values[which].backward()
+        torch.testing.assert_close(loss.weight.grad, 2.0 * wanted)
+    loss.weight.grad = None
+    value = loss(x, y)
+    value.backward(retain_graph=True)
+    value.backward()
+    torch.testing.assert_close(loss.weight.grad, 2.0 * wanted)

@@ -103,7 +103,6 @@ class HeadEngine:
                 like.element_size(),
                 matrices,
                 self.sink.holds_gradient and like.requires_grad,
-                self.sink.grows,
                 0 if self.sampling is None or not training else self.sampling.candidates(here),
             )
             ranks = 1 if self.shard is None else self.shard.ranks

@@ -53,7 +53,6 @@ class Sizes:
         sampled: of those, how many a step sees.
         matrices: what the loss holds at once.
         held: whether the gradient of the weight is a matrix of its own (not so when it is applied in the pass).
-        grows: whether that matrix grows while kept products are given back.
         candidates: classes whose rows are copied to find hard ones.
     """
 
@@ -65,7 +64,6 @@ class Sizes:
     element_size: int = 4
     matrices: Matrices = USUAL
     held: bool = True
-    grows: bool = True
     candidates: int = 0
 
     @property
@@ -137,7 +135,8 @@ def tiled_bytes(sizes: Sizes, tile: int, kept: int) -> int:
     tile_bytes = sizes.batch * tile * row_bytes
     products = min(kept * tile_bytes, sizes.products * sizes.element_size)
     gradient = sizes.weight_bytes if sizes.held else tile * sizes.embedding_size * row_bytes
-    both = max(products, gradient) if sizes.grows else products + gradient
+    # Kept products lie where the gradient will be, where they fit (`streaming._Kept`).
+    both = gradient if sizes.held and sizes.batch <= sizes.embedding_size else products + gradient
     copies = sizes.weight_bytes if sizes.sampled < sizes.classes else 0
     searched = 2 * sizes.candidates * sizes.embedding_size * row_bytes
     return both + int(sizes.matrices.tile * tile_bytes) + max(copies, searched)

@@ -1,7 +1,8 @@
-"""Where the gradient of the class weights goes, tile by tile."""
+"""Where the gradient of the class weights goes, tile by tile, from the last to the first."""
 
 from __future__ import annotations
 
+import weakref
 from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
@@ -10,21 +11,20 @@ from steradian.losses.head.row_optimizer import RowOptimizer
 from steradian.losses.head.workspace import large_empty
 
 
-class Sink(Protocol):
-    """Takes the gradient of ``weight`` [R, D] in tiles of rows, each once per backward pass.
+class Gradient(Protocol):
+    """The gradient of one graph, [R, D], taken in tiles of rows, each once.
 
-    ``holds_gradient`` says whether the gradient of the whole weight is in memory at the end, ``grows`` whether it takes
-    fresh memory tile by tile.
+    Attributes:
+        room: memory of the whole gradient [R, D], anybody's until the first `open`; None where there is none.
     """
 
-    holds_gradient: ClassVar[bool]
-    grows: ClassVar[bool]
+    room: Tensor | None
 
-    def open(self, weight: Tensor, start: int, stop: int) -> Tensor:
+    def open(self, start: int, stop: int) -> Tensor:
         """Where to write the gradient of rows ``start`` to ``stop``: [stop - start, D], content undefined."""
         ...
 
-    def close(self, weight: Tensor, start: int, stop: int, tile: Tensor) -> None:
+    def close(self, start: int, stop: int, tile: Tensor) -> None:
         """The tile that `open` gave is written."""
         ...
 
@@ -33,60 +33,87 @@ class Sink(Protocol):
         ...
 
 
+class Sink(Protocol):
+    """Makes a `Gradient` for each graph; ``holds_gradient`` says whether the whole of it is in memory at the end."""
+
+    holds_gradient: ClassVar[bool]
+
+    def start(self, weight: Tensor) -> Gradient:
+        """For a graph of ``weight`` [R, D]."""
+        ...
+
+
 class Returned:
     """A fresh [R, D] for autograd, which passes it on as with any other operation."""
 
     holds_gradient: ClassVar[bool] = True
-    grows: ClassVar[bool] = True
 
-    def __init__(self) -> None:
-        self._whole: Tensor | None = None
+    def start(self, weight: Tensor) -> Gradient:
+        return _Returned(weight)
 
-    def open(self, weight: Tensor, start: int, stop: int) -> Tensor:
-        if self._whole is None:
-            self._whole = large_empty(weight.shape, weight)
+
+class _Returned:
+    def __init__(self, weight: Tensor) -> None:
+        whole = large_empty(weight.shape, weight)
+        self.room: Tensor | None = whole
+        self._whole = whole
+
+    def open(self, start: int, stop: int) -> Tensor:
         return self._whole[start:stop]
 
-    def close(self, weight: Tensor, start: int, stop: int, tile: Tensor) -> None:
+    def close(self, start: int, stop: int, tile: Tensor) -> None:
         pass
 
     def result(self) -> Tensor | None:
-        whole, self._whole = self._whole, None
-        return whole
+        return self._whole
 
 
 class InPlace:
     """Straight into ``parameter.grad``, in memory that is kept from step to step; autograd is told nothing.
 
-    A gradient that is there is added to, as usual. Hooks on the parameter do not see these gradients.
+    A gradient that is there is added to, as usual. Hooks on the parameter do not see these gradients. Where the
+    gradient was None in the forward pass, its memory was of use there already: look at a gradient before the next pass.
     """
 
     holds_gradient: ClassVar[bool] = True
-    grows: ClassVar[bool] = False
 
     def __init__(self, parameter: nn.Parameter) -> None:
         self.parameter = parameter
-        self._kept: Tensor | None = None
-        self._whole: Tensor | None = None
+        self._memory: Tensor | None = None
+        self._lent: weakref.ref[_InPlace] | None = None
 
-    def open(self, weight: Tensor, start: int, stop: int) -> Tensor:
-        if start == 0:
-            self._whole = self._fresh() if self.parameter.grad is None else None
-        if self._whole is None:
-            return weight.new_empty(stop - start, weight.shape[1])
-        return self._whole[start:stop]
+    def __getstate__(self) -> dict[str, object]:
+        return {"parameter": self.parameter, "_memory": None, "_lent": None}
 
-    def _fresh(self) -> Tensor:
-        """The kept memory as the parameter's gradient."""
-        kinds = [(t.shape, t.dtype, t.device) for t in (self._kept, self.parameter) if t is not None]
-        if self._kept is None or len(set(kinds)) > 1:
-            self._kept = large_empty(self.parameter.shape, self.parameter)
-        self.parameter.grad = self._kept
-        return self._kept
+    def start(self, weight: Tensor) -> Gradient:
+        if self.parameter.grad is not None or (self._lent is not None and self._lent() is not None):
+            return _InPlace(self.parameter, None)
+        kinds = {(t.shape, t.dtype, t.device) for t in (self._memory, self.parameter) if t is not None}
+        if self._memory is None or len(kinds) > 1:
+            self._memory = large_empty(self.parameter.shape, self.parameter)
+        lent = _InPlace(self.parameter, self._memory)
+        self._lent = weakref.ref(lent)
+        return lent
 
-    def close(self, weight: Tensor, start: int, stop: int, tile: Tensor) -> None:
-        if self._whole is None and self.parameter.grad is not None:
-            self.parameter.grad[start:stop] += tile
+
+class _InPlace:
+    def __init__(self, parameter: nn.Parameter, room: Tensor | None) -> None:
+        self.room = room
+        self._parameter = parameter
+        self._adds: bool | None = None
+
+    def open(self, start: int, stop: int) -> Tensor:
+        gradient = self._parameter.grad
+        if self._adds is None:
+            self._adds = gradient is not None
+        if gradient is None:
+            gradient = self.room if self.room is not None else large_empty(self._parameter.shape, self._parameter)
+            self._parameter.grad = gradient
+        return gradient.new_empty(stop - start, gradient.shape[1]) if self._adds else gradient[start:stop]
+
+    def close(self, start: int, stop: int, tile: Tensor) -> None:
+        if self._adds and self._parameter.grad is not None:
+            self._parameter.grad[start:stop] += tile
 
     def result(self) -> None:
         return None
@@ -100,21 +127,31 @@ class Applied:
     """
 
     holds_gradient: ClassVar[bool] = False
-    grows: ClassVar[bool] = False
 
     def __init__(self, optimizer: RowOptimizer) -> None:
         self.optimizer = optimizer
+
+    def start(self, weight: Tensor) -> Gradient:
+        return _Applied(self.optimizer, weight)
+
+
+class _Applied:
+    room: Tensor | None = None
+
+    def __init__(self, optimizer: RowOptimizer, weight: Tensor) -> None:
+        self._optimizer = optimizer
+        self._weight = weight
         self._tile: Tensor | None = None
 
-    def open(self, weight: Tensor, start: int, stop: int) -> Tensor:
-        if start == 0:
-            self.optimizer.begin()
+    def open(self, start: int, stop: int) -> Tensor:
+        if self._tile is None:
+            self._optimizer.begin()
         if self._tile is None or len(self._tile) < stop - start:
-            self._tile = weight.new_empty(stop - start, weight.shape[1])
+            self._tile = self._weight.new_empty(stop - start, self._weight.shape[1])
         return self._tile[: stop - start]
 
-    def close(self, weight: Tensor, start: int, stop: int, tile: Tensor) -> None:
-        self.optimizer.apply(slice(start, stop), tile)
+    def close(self, start: int, stop: int, tile: Tensor) -> None:
+        self._optimizer.apply(slice(start, stop), tile)
 
     def result(self) -> None:
         return None

@@ -9,7 +9,7 @@ gradients are written at once; W / |W| is never formed.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from steradian.losses.head.dense import safe_norm
 from steradian.losses.head.kernels import Kernels, Wanted, no_classes
-from steradian.losses.head.sinks import Sink
+from steradian.losses.head.sinks import Gradient, Sink
 from steradian.losses.head.workspace import Workspace
 from steradian.losses.head.wrong_logits import RowInputs
 
@@ -113,11 +113,11 @@ class _Stream(torch.autograd.Function):
         norms = weight.new_empty(len(weight))
         spans = how.spans(len(weight) // subcenters)
         kept = min(how.kept, len(spans)) if any(ctx.needs_input_grad) else 0
-        ctx.lease = how.workspace.lend((kept, len(x), how.tile * subcenters), x) if kept else None
+        ctx.kept = _Kept(how, x, weight, kept, ctx.needs_input_grad[2]) if kept else None
         for number, (start, stop) in enumerate(spans):
             tile = weight[start * subcenters : stop * subcenters]
             norms[start * subcenters : stop * subcenters] = safe_norm(tile).squeeze(1)
-            place = ctx.lease.part(number, (len(x), len(tile))) if number < kept else None
+            place = ctx.kept.place(number, len(tile)) if number < kept else None
             products = _products(x, tile, how.product_dtype, place)
             sums = how.kernels.absorb(
                 products,
@@ -154,13 +154,17 @@ class _Stream(torch.autograd.Function):
         dbias = torch.zeros_like(bias) if wants_bias else None
         dscale = torch.zeros_like(scale) if wants_scale else None
         dparameters = [torch.zeros_like(parameter) for parameter in parameters] if wanted.parameters else []
-        lease, ctx.lease = ctx.lease, None
-        kept = 0 if lease is None else len(lease.tensor)
-        for number, (start, stop) in enumerate(how.spans(len(weight) // subcenters)):
+        kept, ctx.kept = ctx.kept, None
+        gradient = None if kept is None else kept.gradient
+        if gradient is None and wants_weight:
+            gradient = how.sink.start(weight)
+        # From the last tile to the first: see `_Kept`.
+        for number, (start, stop) in reversed(list(enumerate(how.spans(len(weight) // subcenters)))):
             first, last = start * subcenters, stop * subcenters
             tile = weight[first:last]
+            known = kept is not None and number < kept.count
             pulled = how.kernels.differentiate(
-                _products(x, tile, how.product_dtype) if number >= kept else lease.part(number, (len(x), len(tile))),
+                kept.place(number, len(tile)) if known else _products(x, tile, how.product_dtype),
                 norms[first:last],
                 (labels - start)[:, None],
                 RowInputs(target, scale, tuple(parameters)),
@@ -176,20 +180,18 @@ class _Stream(torch.autograd.Function):
                 dscale += pulled.scale
             for sum_, part in zip(dparameters, pulled.parameters, strict=True):
                 sum_ += part
-            if lease is not None and how.sink.grows:
-                lease.give_back(min(number + 1, kept))
             if dx is not None:
                 _add_product(dx, pulled.products, tile, how.product_dtype)
-            if wants_weight:
-                written = how.sink.open(weight, first, last)
+            if gradient is not None:
+                written = gradient.open(first, last)
                 _write_product(written, pulled.products.T, x, how.product_dtype)
                 if pulled.norms is not None:
                     written.addcmul_(tile, (pulled.norms / norms[first:last])[:, None])
                 own.add_to(written, start, stop)
-                how.sink.close(weight, first, last, written)
+                gradient.close(first, last, written)
             # Or two tiles of it would be there during the next one.
             del pulled
-        dweight = how.sink.result() if wants_weight else None
+        dweight = None if gradient is None else gradient.result()
         found = dparameters if wanted.parameters else [None] * len(parameters)
         return None, dx, dweight, None, dbias, None, dscale, *found
 
@@ -197,6 +199,30 @@ class _Stream(torch.autograd.Function):
 def _detached(tensor: Any) -> Any:
     """A compiler must not see who else wants a gradient of ``tensor``; None stays None."""
     return None if tensor is None else tensor.detach()
+
+
+class _Kept:
+    """Products of the first ``count`` tiles, for the backward pass.
+
+    They lie where the gradient of the weight will be, if there is such a place and D >= N: tile t of the gradient then
+    begins behind the products of all tiles before t, so going from the last tile to the first nothing is overwritten
+    that is still to be read. Else they take memory of their own.
+    """
+
+    def __init__(self, how: Stream, x: Tensor, weight: Tensor, count: int, wants_weight: bool) -> None:
+        self.count = count
+        self._rows = len(x)
+        self._columns = how.tile * how.kernels.logits_of.subcenters
+        fits = wants_weight and len(x) <= weight.shape[1]
+        self.gradient: Gradient | None = how.sink.start(weight) if fits else None
+        room = None if self.gradient is None else self.gradient.room
+        self._lease = how.workspace.lend((count, len(x), self._columns), x) if room is None else None
+        self._memory = (self._lease.tensor if self._lease is not None else cast("Tensor", room)).view(-1)
+
+    def place(self, number: int, columns: int) -> Tensor:
+        """Products [N, columns] of a tile."""
+        start = number * self._rows * self._columns
+        return self._memory[start : start + self._rows * columns].view(self._rows, columns)
 
 
 class _OwnRows:
