@@ -133,7 +133,7 @@ def main() -> None:
     recipe = Recipe().changed(
         **{
             "embedding_size": 128,
-            "loss.options": {"head": chosen.head},
+            "loss.options": {"head": chosen.head, **further.pop("loss.options", {})},
             "training.epochs": chosen.epochs,
             "training.batch_size": 256,
             "training.deterministic": False,
