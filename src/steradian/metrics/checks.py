@@ -36,6 +36,36 @@ def as_rows(values: ArrayLike, labels: Ints, name: str) -> Floats:
     return found
 
 
+def as_scores(values: ArrayLike, name: str = "scores") -> Floats:
+    """A 1-D array of numbers without NaN, as floats, or `InputError`."""
+    found = np.asarray(values)
+    if found.ndim != 1 or not (np.issubdtype(found.dtype, np.floating) or np.issubdtype(found.dtype, np.integer)):
+        raise InputError(f"{name} must be numbers [N], but came as {found.dtype} {list(found.shape)}.")
+    if not np.issubdtype(found.dtype, np.floating):
+        found = found.astype(np.float64)
+    bad = np.isnan(found)
+    if bad.any():
+        raise InputError(f"{name} holds NaN at place {int(np.argmax(bad))}; every score must be a number.")
+    return found
+
+
+def as_flags(values: ArrayLike, count: int, name: str) -> NDArray[np.bool_]:
+    """A bool array [count] (0 and 1 will do), or `InputError`."""
+    found = np.asarray(values)
+    if found.shape != (count,):
+        raise InputError(f"{name} came as {list(found.shape)}, but one for each of {count} scores is needed.")
+    if found.dtype != np.bool_ and not np.isin(found, (0, 1)).all():
+        raise InputError(f"{name} must be true or false (1 or 0), but holds other values.")
+    return found.astype(np.bool_)
+
+
+def as_share(value: float, name: str) -> float:
+    """A number strictly between 0 and 1, or `InputError`."""
+    if not 0.0 < value < 1.0:
+        raise InputError(f"{name} must lie strictly between 0 and 1, but is {value}.")
+    return float(value)
+
+
 def unit(vectors: Floats) -> Floats:
     """Rows divided by their Euclidean norm; zero rows stay zero."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -39,3 +39,8 @@ def top_k_accuracy(scores: ArrayLike, labels: ArrayLike, k: int = 1) -> float:
 def accuracy(scores: ArrayLike, labels: ArrayLike) -> float:
     """Share of rows of ``scores`` [N, C] whose true class scores highest."""
     return top_k_accuracy(scores, labels, k=1)
+
+
+def mean_true_rank(scores: ArrayLike, labels: ArrayLike) -> float:
+    """Mean rank of the true class from 0 (see `true_ranks`), lower is better: system A's "top-K"."""
+    return float(np.mean(true_ranks(scores, labels)))

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
 
 from steradian.errors import InputError
@@ -41,16 +42,30 @@ def cluster_accuracy(clusters: ArrayLike, labels: ArrayLike, mapping: Mapping = 
             purity; two clusters may stand for one label). "one-to-one" is the best matching of
             clusters and labels (Hungarian), never higher.
     """
-    clusters, labels = as_labels(clusters, "clusters"), as_labels(labels)
-    if len(clusters) != len(labels) or len(labels) == 0:
-        raise InputError(f"{len(clusters)} clusters and {len(labels)} labels: equal lengths above 0 are needed.")
-    counts = contingency_matrix(labels, clusters)
+    counts = contingency_matrix(*_paired(clusters, labels))
     if mapping == "majority":
         return float(counts.max(axis=0).sum() / counts.sum())
     if mapping == "one-to-one":
         rows, columns = linear_sum_assignment(-counts)
         return float(counts[rows, columns].sum() / counts.sum())
     raise InputError(f"mapping must be 'majority' or 'one-to-one', but is {mapping!r}.")
+
+
+def normalized_mutual_information(clusters: ArrayLike, labels: ArrayLike) -> float:
+    """NMI of two groupings int [N], arithmetic mean; more clusters raise it by chance alone: prefer AMI."""
+    return float(normalized_mutual_info_score(*_paired(clusters, labels)))
+
+
+def adjusted_mutual_information(clusters: ArrayLike, labels: ArrayLike) -> float:
+    """AMI of two groupings int [N]: 0 for a random one, 1 for the same (Vinh et al. 2010)."""
+    return float(adjusted_mutual_info_score(*_paired(clusters, labels)))
+
+
+def _paired(clusters: ArrayLike, labels: ArrayLike) -> tuple[Ints, Ints]:
+    found, names = as_labels(clusters, "clusters"), as_labels(labels)
+    if len(found) != len(names) or len(names) == 0:
+        raise InputError(f"{len(found)} clusters and {len(names)} labels: equal lengths above 0 are needed.")
+    return names, found
 
 
 def spherical_silhouette(embeddings: ArrayLike, labels: ArrayLike) -> float:

@@ -1,0 +1,156 @@
+"""Whether a probability means what it says: ECE, Brier, likelihood, and what mends it, fitted on held-out data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import minimize_scalar
+from sklearn.isotonic import IsotonicRegression
+
+from steradian.errors import InputError
+from steradian.metrics.checks import Floats, Ints, as_flags, as_labels, as_rows, as_scores
+from steradian.metrics.information import SLACK, log_softmax
+
+Binning = Literal["width", "mass"]
+
+
+class ReliabilityBins(NamedTuple):
+    """Bins that hold something, [B] each: mean confidence, share right, how many."""
+
+    confidence: Floats
+    accuracy: Floats
+    images: Ints
+
+
+def as_probabilities(probabilities: ArrayLike, labels: Ints) -> Floats:
+    """float64 [N, C] whose rows sum to 1, or `InputError`."""
+    found = as_rows(probabilities, labels, "probabilities").astype(np.float64)
+    sums = found.sum(axis=1)
+    bad = (np.abs(sums - 1.0) > SLACK * found.shape[1]) | (found < 0.0).any(axis=1)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(
+            f"row {row} of the probabilities sums to {sums[row]:.6g} or holds a negative one; every row must sum to 1."
+        )
+    return found
+
+
+def _of_labels(labels: ArrayLike, num_classes: int) -> Ints:
+    found = as_labels(labels)
+    outside = (found < 0) | (found >= num_classes)
+    if outside.any():
+        row = int(np.argmax(outside))
+        raise InputError(f"label {found[row]} in row {row} is outside 0..{num_classes - 1}.")
+    return found
+
+
+def reliability(confidence: ArrayLike, right: ArrayLike, bins: int = 15, binning: Binning = "width") -> ReliabilityBins:
+    """Confidence against the share that is right.
+
+    Args:
+        confidence: [N] from 0 to 1, such as the probability of the answer; ``right`` bool [N].
+        binning: "width" makes bins (lo, hi] of equal width, the first with its 0; "mass" bins of equal counts, in which
+            equal confidences stay together.
+    """
+    scores = as_scores(confidence, "confidence").astype(np.float64)
+    flags = as_flags(right, len(scores), "right")
+    if len(scores) == 0 or bins < 1:
+        raise InputError(f"{len(scores)} confidences in {bins} bins: at least one of each is needed.")
+    if scores.min() < 0.0 or scores.max() > 1.0 + SLACK:
+        raise InputError(f"confidences must be from 0 to 1, but reach from {scores.min():g} to {scores.max():g}.")
+    if binning == "width":
+        place = np.clip(np.ceil(scores * bins).astype(np.int64) - 1, 0, bins - 1)
+    elif binning == "mass":
+        first = np.searchsorted(np.sort(scores), scores, side="left")
+        place = first * bins // len(scores)
+    else:
+        raise InputError(f"binning must be 'width' or 'mass', but is {binning!r}.")
+    count = np.bincount(place, minlength=bins)
+    some = count > 0
+    sums, hits = np.bincount(place, scores, bins), np.bincount(place, flags, bins)
+    return ReliabilityBins(sums[some] / count[some], hits[some] / count[some], count[some])
+
+
+def expected_calibration_error(
+    probabilities: ArrayLike, labels: ArrayLike, bins: int = 15, binning: Binning = "width"
+) -> float:
+    """sum_b n_b / N |share right - mean confidence| of the answers (Naeini et al. 2015, Guo et al. 2017).
+
+    Args:
+        probabilities: [N, C], rows summing to 1; of a margin loss those of its margin-free logits.
+        labels: int [N].
+    """
+    found, right = _answers(probabilities, labels)
+    of_bins = reliability(found, right, bins, binning)
+    gaps = np.abs(of_bins.accuracy - of_bins.confidence)
+    return float((gaps * of_bins.images).sum() / of_bins.images.sum())
+
+
+def _answers(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Floats, Floats]:
+    names = as_labels(labels)
+    found = as_probabilities(probabilities, names)
+    _of_labels(names, found.shape[1])
+    return np.minimum(found.max(axis=1), 1.0), found.argmax(axis=1) == names
+
+
+def brier_score(probabilities: ArrayLike, labels: ArrayLike) -> float:
+    """Mean of sum_j (p_j - 1[j = y])^2, from 0 to 2 (Brier 1950)."""
+    names = as_labels(labels)
+    found = as_probabilities(probabilities, names)
+    own = found[np.arange(len(names)), _of_labels(names, found.shape[1])]
+    return float(((found * found).sum(axis=1) - 2.0 * own + 1.0).mean())
+
+
+def negative_log_likelihood(logits: ArrayLike, labels: ArrayLike) -> float:
+    """Mean of -log softmax(z)_y in nats, from logits [N, C] (logarithms of probabilities are logits too)."""
+    names = as_labels(labels)
+    values = as_rows(logits, names, "logits")
+    return float(-log_softmax(values)[np.arange(len(names)), _of_labels(names, values.shape[1])].mean())
+
+
+def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
+    """T > 0 for which softmax(z / T) is the most likely on these held-out logits [N, C] (Guo et al. 2017).
+
+    The ranking of classes stays as it is. T is sought from 1e-3 to 1e3.
+    """
+    names = as_labels(labels)
+    values = as_rows(logits, names, "logits").astype(np.float64)
+    _of_labels(names, values.shape[1])
+    # In log T: the likelihood has one maximum in 1 / T, and so here.
+    found = minimize_scalar(
+        lambda log_t: negative_log_likelihood(values * np.exp(-log_t), names),
+        bounds=(np.log(1e-3), np.log(1e3)),
+        method="bounded",
+        options={"xatol": 1e-6},
+    )
+    return float(np.exp(found.x))
+
+
+@dataclass(frozen=True)
+class IsotonicScore:
+    """A rising step-wise line from scores to probabilities: knots [K], probabilities [K]."""
+
+    knots: Floats
+    probabilities: Floats
+
+    def __call__(self, scores: ArrayLike) -> Floats:
+        """Probabilities [N] of scores [N]; beyond the knots those at the ends."""
+        found: Floats = np.interp(as_scores(scores), self.knots, self.probabilities)
+        return found
+
+
+def fit_isotonic(scores: ArrayLike, right: ArrayLike) -> IsotonicScore:
+    """Probability of being right as a rising function of a score (Zadrozny and Elkan 2002), by scikit-learn.
+
+    Args:
+        scores: [N] of held-out data, such as cosines of pairs; ``right`` bool [N], such as one person or not.
+    """
+    found = as_scores(scores).astype(np.float64)
+    flags = as_flags(right, len(found), "right")
+    if len(found) < 2:
+        raise InputError(f"{len(found)} scores are too few to fit a curve to.")
+    fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(found, flags.astype(np.float64))
+    return IsotonicScore(fitted.X_thresholds_, fitted.y_thresholds_)

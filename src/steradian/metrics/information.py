@@ -1,0 +1,77 @@
+"""Probabilities and information: softmax, entropy, cross-entropy, divergence; in nats, or in bits with ``base=2``."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import log_softmax as _log_softmax
+from scipy.special import xlogy
+
+from steradian.errors import InputError
+from steradian.metrics.checks import Floats
+
+SLACK = 1e-6
+
+
+def softmax(logits: ArrayLike) -> Floats:
+    """e^z_j / sum_k e^z_k along the last axis; any shape, finite."""
+    return np.exp(log_softmax(logits))
+
+
+def log_softmax(logits: ArrayLike) -> Floats:
+    """z_j - log sum_k e^z_k along the last axis; any shape, finite."""
+    found = np.asarray(logits, dtype=np.float64)
+    if found.ndim == 0 or found.shape[-1] == 0 or not np.isfinite(found).all():
+        raise InputError("logits must be finite numbers [..., C], C > 0.")
+    logs: Floats = _log_softmax(found, axis=-1)
+    return logs
+
+
+def self_information(probability: ArrayLike, base: float = math.e) -> Floats:
+    """-log p of each probability; infinite at 0."""
+    found = _probabilities(probability)
+    with np.errstate(divide="ignore"):
+        surprise: Floats = -np.log(found) / math.log(base)
+    return surprise + 0.0
+
+
+def entropy(probabilities: ArrayLike, base: float = math.e) -> Floats:
+    """-sum_j p_j log p_j along the last axis, with 0 log 0 = 0 (Shannon 1948)."""
+    found = _distributions(probabilities)
+    spread: Floats = -xlogy(found, found).sum(axis=-1) / math.log(base)
+    return spread + 0.0
+
+
+def bernoulli_entropy(probability: ArrayLike, base: float = math.e) -> Floats:
+    """Entropy of a yes with ``probability`` and a no; at most log 2, at 1/2."""
+    found = _probabilities(probability)
+    return entropy(np.stack([found, 1.0 - found], axis=-1), base)
+
+
+def cross_entropy(truth: ArrayLike, predicted: ArrayLike, base: float = math.e) -> Floats:
+    """-sum_j p_j log q_j along the last axis: infinite where q is 0 and p is not."""
+    p, q = np.broadcast_arrays(_distributions(truth), _distributions(predicted))
+    with np.errstate(divide="ignore"):
+        cost: Floats = -xlogy(p, q).sum(axis=-1) / math.log(base)
+    return cost + 0.0
+
+
+def divergence(truth: ArrayLike, predicted: ArrayLike, base: float = math.e) -> Floats:
+    """sum_j p_j log(p_j / q_j) along the last axis, at least 0 (Kullback and Leibler 1951)."""
+    return cross_entropy(truth, predicted, base) - entropy(truth, base)
+
+
+def _probabilities(values: ArrayLike) -> Floats:
+    found = np.asarray(values, dtype=np.float64)
+    if not ((found >= 0.0) & (found <= 1.0)).all():
+        raise InputError("a probability must be a number from 0 to 1.")
+    return found
+
+
+def _distributions(values: ArrayLike) -> Floats:
+    found = _probabilities(values)
+    if found.ndim == 0 or ((sums := found.sum(axis=-1)).size and np.abs(sums - 1.0).max() > SLACK):
+        raise InputError("probabilities along the last axis must sum to 1; divide by their sum, or take softmax first.")
+    return found
