@@ -57,8 +57,8 @@ from steradian.metrics.information import (
 from steradian.metrics.intervals import Interval, bootstrap_interval, normal_interval, t_interval, wilson_interval
 from steradian.metrics.landmarks import Named, gap, mean_average_precision
 from steradian.metrics.neighbors import knn_accuracy, knn_predict
-from steradian.metrics.open_set import OpenSet, Oscr, confidences, open_set, oscr
-from steradian.metrics.retrieval import RetrievalSums, map_at_r, r_precision, recall_at_k, retrieval
+from steradian.metrics.open_set import OpenSet, Oscr, confidences, open_set_numbers, oscr
+from steradian.metrics.retrieval import RetrievalSums, map_at_r, r_precision, recall_at_k, retrieval_sums
 from steradian.metrics.templates import flip_fusion, template_embeddings
 from steradian.metrics.verification import OperatingPoint, PairScores, equal_error_rate, pair_scores, tar_at_far
 
@@ -127,7 +127,7 @@ __all__ = [
     "negative_log_likelihood",
     "normal_interval",
     "normalized_mutual_information",
-    "open_set",
+    "open_set_numbers",
     "oscr",
     "pair_scores",
     "precision_recall",
@@ -136,7 +136,7 @@ __all__ = [
     "rates_in_crowd",
     "recall_at_k",
     "reliability",
-    "retrieval",
+    "retrieval_sums",
     "roc",
     "roc_auc",
     "self_information",

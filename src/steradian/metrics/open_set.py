@@ -75,7 +75,7 @@ def oscr(known: ArrayLike, right: ArrayLike, unknown: ArrayLike) -> Oscr:
     return Oscr(fpr, ccr, area)
 
 
-def open_set(known: ArrayLike, right: ArrayLike, unknown: ArrayLike) -> OpenSet:
+def open_set_numbers(known: ArrayLike, right: ArrayLike, unknown: ArrayLike) -> OpenSet:
     """AUROC, AUPR, FPR at 95 % TPR and OSCR of one confidence; arguments as in `oscr`."""
     scores, others = as_scores(known, "known"), as_scores(unknown, "unknown")
     area = oscr(scores, right, others).area

@@ -59,7 +59,7 @@ class RetrievalSums:
         }
 
 
-def retrieval(
+def retrieval_sums(
     queries: ArrayLike,
     labels: ArrayLike,
     references: ArrayLike | None = None,
@@ -140,14 +140,14 @@ def _counted(right: NDArray[np.bool_], relevant: Ints, ks: Sequence[int]) -> Ret
 
 def recall_at_k(embeddings: ArrayLike, labels: ArrayLike, k: int = 1) -> float:
     """Share of items [N, D] with one of their class among the k nearest others; items alone in their class left out."""
-    return retrieval(embeddings, labels, ks=(k,)).means()[f"recall_at_{k}"]
+    return retrieval_sums(embeddings, labels, ks=(k,)).means()[f"recall_at_{k}"]
 
 
 def map_at_r(embeddings: ArrayLike, labels: ArrayLike) -> float:
     """Mean over items of (1/R) sum_(i <= R) P(i) rel(i), R the number of others of the item's class."""
-    return retrieval(embeddings, labels, ks=(1,)).means()["map_at_r"]
+    return retrieval_sums(embeddings, labels, ks=(1,)).means()["map_at_r"]
 
 
 def r_precision(embeddings: ArrayLike, labels: ArrayLike) -> float:
     """Mean over items of the share of its class among its R nearest."""
-    return retrieval(embeddings, labels, ks=(1,)).means()["r_precision"]
+    return retrieval_sums(embeddings, labels, ks=(1,)).means()["r_precision"]

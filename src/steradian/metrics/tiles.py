@@ -89,33 +89,27 @@ def _drop_own(tile: Tile, own_from: int) -> None:
 
 
 def _merged(best: tuple[Tensor, Tensor], tile: Tile, k: int) -> tuple[Tensor, Tensor]:
-    """The k best of those so far and of a tile."""
+    """The k best of those so far and of a tile, of equal ones the first."""
     values, places = best
-    if values.shape[1] < k:
-        found = tile.cosine.topk(min(k, tile.cosine.shape[1]), dim=1)
-        values = torch.cat([values, found.values], dim=1)
-        places = torch.cat([places, found.indices + tile.columns.start], dim=1)
-        return _first(values, places, k)
+    have, columns = values.shape[1], tile.cosine.shape[1]
+    if have < k:
+        bar = torch.nextafter(tile.cosine.topk(min(k, columns), dim=1).values[:, -1:], torch.tensor(-torch.inf))
+    else:
+        bar = values[:, -1:]
     # Few of a later tile are among the k best: only those are looked at.
-    hits = above(tile.cosine, values[:, -1:])
-    rows = torch.div(hits, tile.cosine.shape[1], rounding_mode="floor")
-    columns = hits - rows * tile.cosine.shape[1]
-    counts = torch.bincount(rows, minlength=len(values))
-    if len(rows) == 0:
+    hits = above(tile.cosine, bar)
+    if len(hits) == 0:
         return best
-    position = torch.arange(len(rows)) - (counts.cumsum(0) - counts)[rows] + k
-    width = k + int(counts.max())
-    wide = values.new_full((len(values), width), -torch.inf)
-    where = places.new_full((len(values), width), -1)
-    wide[:, :k], where[:, :k] = values, places
+    rows = torch.div(hits, columns, rounding_mode="floor")
+    counts = torch.bincount(rows, minlength=len(values))
+    position = torch.arange(len(rows)) - (counts.cumsum(0) - counts)[rows] + have
+    wide = values.new_full((len(values), have + int(counts.max())), -torch.inf)
+    where = places.new_full(wide.shape, -1)
+    wide[:, :have], where[:, :have] = values, places
     wide[rows, position] = tile.cosine.view(-1)[hits]
-    where[rows, position] = columns + tile.columns.start
-    return _first(wide, where, k)
-
-
-def _first(values: Tensor, places: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    order = values.argsort(dim=1, descending=True, stable=True)[:, :k]
-    return values.gather(1, order), places.gather(1, order)
+    where[rows, position] = hits - rows * columns + tile.columns.start
+    order = wide.argsort(dim=1, descending=True, stable=True)[:, :k]
+    return wide.gather(1, order), where.gather(1, order)
 
 
 def above(cosine: Tensor, threshold: Tensor | float) -> Tensor:

@@ -1,0 +1,199 @@
+"""How far a number or a probability can be trusted: calibration, conformal sets, open sets, intervals."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn import metrics as reference
+
+from steradian import metrics
+from steradian.errors import InputError
+
+RNG = np.random.default_rng(0)
+
+
+def classifier(count: int, sharpness: float = 1.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Logits and labels drawn from their own softmax, then multiplied."""
+    generator = np.random.default_rng(seed)
+    logits = 2.0 * generator.normal(size=(count, 5))
+    chances = metrics.softmax(logits)
+    labels = (generator.random((count, 1)) > chances.cumsum(axis=1)).sum(axis=1).clip(max=4)
+    return sharpness * logits, labels
+
+
+def ece_by_hand(confidence: np.ndarray, right: np.ndarray, bins: int) -> float:
+    total = 0.0
+    for number in range(bins):
+        low, high = number / bins, (number + 1) / bins
+        inside = (confidence > low) & (confidence <= high) | ((number == 0) & (confidence == 0.0))
+        if inside.any():
+            total += abs(right[inside].mean() - confidence[inside].mean()) * inside.mean()
+    return total
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 20))
+def test_calibration_error_equals_a_loop_over_bins(seed: int, bins: int) -> None:
+    logits, labels = classifier(40, 2.0, seed)
+    chances = metrics.softmax(logits)
+    found = metrics.expected_calibration_error(chances, labels, bins)
+    assert found == pytest.approx(ece_by_hand(chances.max(axis=1), chances.argmax(axis=1) == labels, bins), abs=1e-9)
+
+
+def test_bins_of_equal_mass_hold_equal_counts_and_keep_ties_together() -> None:
+    even = metrics.reliability(np.linspace(0.1, 0.9, 20), np.ones(20, bool), 4, "mass")
+    assert even.images.tolist() == [5] * 4
+    tied = metrics.reliability([0.5] * 9 + [0.9], [True] * 10, 5, "mass")
+    assert tied.images.tolist() == [9, 1]
+    assert metrics.reliability([0.0, 1.0], [False, True]).confidence.tolist() == [0.0, 1.0]
+
+
+def test_brier_and_likelihood_equal_scikit_learn() -> None:
+    logits, labels = classifier(200)
+    chances = metrics.softmax(logits)
+    one_hot = np.eye(5)[labels]
+    assert metrics.brier_score(chances, labels) == pytest.approx(((chances - one_hot) ** 2).sum(axis=1).mean())
+    assert metrics.negative_log_likelihood(logits, labels) == pytest.approx(reference.log_loss(labels, chances))
+
+
+@pytest.mark.parametrize("sharpness", [0.05, 0.5, 1.0, 4.0])
+def test_the_temperature_is_found_again(sharpness: float) -> None:
+    logits, labels = classifier(20_000, sharpness)
+    found = metrics.fit_temperature(logits, labels)
+    assert found == pytest.approx(sharpness, rel=0.04)
+    around = [metrics.negative_log_likelihood(logits / (found * factor), labels) for factor in (0.98, 1.0, 1.02)]
+    assert min(around) == around[1]
+
+
+def test_isotonic_scores_rise_and_are_probabilities() -> None:
+    scores = RNG.uniform(-1, 1, 5000)
+    right = RNG.random(5000) < (scores + 1) / 2
+    fitted = metrics.fit_isotonic(scores, right)
+    grid = np.linspace(-1.5, 1.5, 50)
+    assert (np.diff(fitted(grid)) >= 0).all()
+    assert np.abs(fitted(grid) - np.clip((grid + 1) / 2, 0, 1)).max() < 0.12
+    assert (
+        metrics.expected_calibration_error(np.stack([fitted(scores), 1 - fitted(scores)], axis=1), (~right).astype(int))
+        < 0.02
+    )
+
+
+@pytest.mark.parametrize("per_class", [False, True])
+def test_conformal_sets_keep_their_promise_and_no_more(per_class: bool) -> None:
+    covered = []
+    for seed in range(40):
+        logits, labels = classifier(900, 3.0, seed)
+        chances = metrics.softmax(logits)
+        sets = metrics.conformal_sets(chances[:300], labels[:300], 0.9, per_class=per_class)
+        found = metrics.measured_coverage(sets, chances[300:], labels[300:])
+        covered.append(found.covered.mean)
+        assert found.size >= found.covered.mean
+    # Over draws the mean lies between the promise and the promise + 1 / (n + 1), here of a class of 60 at least.
+    assert 0.9 - 0.006 < np.mean(covered) < 0.9 + (0.03 if per_class else 0.01)
+
+
+def test_too_few_images_put_every_class_into_the_set() -> None:
+    chances = metrics.softmax(RNG.normal(size=(10, 3)))
+    sets = metrics.conformal_sets(chances, [0] * 9 + [1], 0.95, per_class=True)
+    assert np.isinf(sets.bounds[1:]).all() and sets.images.tolist() == [9, 1, 0]
+    assert metrics.conformal_bound(np.arange(19.0), 0.95) == 18.0
+    assert math.isinf(metrics.conformal_bound(np.arange(18.0), 0.95))
+    assert sets.members(chances)[:, 1:].all()
+
+
+def test_the_conformal_unknown_turns_away_no_more_known_images_than_said() -> None:
+    turned_away = [
+        np.mean(metrics.unknown_p_values(scores[:99], scores[99:]) <= 0.1)
+        for scores in (np.random.default_rng(seed).normal(size=400) for seed in range(60))
+    ]
+    assert np.mean(turned_away) == pytest.approx(0.1, abs=0.012)
+    assert metrics.unknown_p_values([1.0, 2.0, 3.0], [0.0, 2.0, 9.0]).tolist() == [0.25, 0.75, 1.0]
+
+
+def oscr_by_hand(known: np.ndarray, right: np.ndarray, unknown: np.ndarray) -> float:
+    points = [(0.0, 0.0)]
+    for threshold in sorted({*known, *unknown}, reverse=True):
+        points.append((np.mean(unknown >= threshold), np.mean((known >= threshold) & right)))
+    return sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in itertools.pairwise(points))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=15),
+    st.lists(st.integers(0, 5), min_size=1, max_size=15),
+)
+def test_open_set_numbers_equal_their_definitions(known: list[tuple[int, bool]], unknown: list[int]) -> None:
+    scores, right = np.array([score for score, _ in known]) / 5, np.array([flag for _, flag in known])
+    others = np.array(unknown) / 5
+    found = metrics.open_set_numbers(scores, right, others)
+    truth, both = np.r_[np.ones(len(scores)), np.zeros(len(others))], np.r_[scores, others]
+    assert found.auroc == pytest.approx(reference.roc_auc_score(truth, both))
+    assert found.aupr_known == pytest.approx(reference.average_precision_score(truth, both))
+    assert found.aupr_unknown == pytest.approx(reference.average_precision_score(1 - truth, -both))
+    threshold = max(t for t in scores if np.mean(scores >= t) >= 0.95)
+    assert found.fpr_at_95 == pytest.approx(np.mean(others >= threshold))
+    assert found.oscr == pytest.approx(oscr_by_hand(scores, right, others))
+    assert found.oscr <= right.mean() + 1e-12
+
+
+def test_known_and_unknown_apart_reach_the_closed_accuracy() -> None:
+    right = np.array([True, True, False, True])
+    assert metrics.oscr([0.9, 0.8, 0.95, 0.7], right, [0.1, 0.2]).area == pytest.approx(0.75)
+    with pytest.raises(InputError, match="0 unknown images"):
+        metrics.oscr([0.5], [True], np.zeros(0))
+
+
+def test_confidences_are_the_largest_score_or_probability() -> None:
+    logits = np.array([[1.0, 3.0], [2.0, 2.0]])
+    assert metrics.confidences(logits, "logit").tolist() == [3.0, 2.0]
+    np.testing.assert_allclose(metrics.confidences(logits, "probability"), [1 / (1 + math.exp(-2.0)), 0.5])
+    with pytest.raises(InputError, match="kind must be"):
+        metrics.confidences(logits, "entropy")
+
+
+@pytest.mark.parametrize(("right", "total"), [(0, 10), (10, 10), (3, 7), (500, 1000)])
+def test_wilson_equals_scipy(right: int, total: int) -> None:
+    found = metrics.wilson_interval(right, total)
+    expected = stats.binomtest(right, total).proportion_ci(method="wilson")
+    assert (found.low, found.high, found.mean) == pytest.approx((expected.low, expected.high, right / total))
+    with pytest.raises(InputError, match="0 <= right <= total"):
+        metrics.wilson_interval(total + 1, total)
+
+
+def test_the_bootstrap_draws_people_not_pictures() -> None:
+    people = np.repeat(np.arange(40), 25)
+    values = np.repeat(RNG.normal(size=40), 25)
+    found = metrics.bootstrap_interval(lambda rows: float(values[rows].mean()), people, rounds=400)
+    spread = values[::25].std(ddof=1) / math.sqrt(40)
+    assert found.mean == pytest.approx(values.mean())
+    assert found.half_width == pytest.approx(1.96 * spread, rel=0.2)
+    again = metrics.bootstrap_interval(lambda rows: float(values[rows].mean()), people, rounds=400)
+    assert again == found
+    nowhere = metrics.bootstrap_interval(lambda rows: math.nan, people, rounds=3)
+    assert math.isnan(nowhere.low)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: metrics.brier_score([[0.5, 0.6]], [0]), "row 0 of the probabilities sums to 1.1"),
+        (lambda: metrics.brier_score([[0.5, 0.5]], [2]), "label 2 in row 0"),
+        (lambda: metrics.reliability([1.2], [True]), "from 0 to 1"),
+        (lambda: metrics.reliability([0.5], [True], binning="log"), "binning must be"),
+        (lambda: metrics.fit_isotonic([0.5], [True]), "too few"),
+        (lambda: metrics.conformal_sets([[0.5, 0.5]], [3]), "label 3"),
+        (lambda: metrics.conformal_bound([math.nan], 0.5), "NaN"),
+        (lambda: metrics.conformal_bound([0.1], 1.0), "strictly between"),
+        (lambda: metrics.fit_temperature([[0.5, 0.5]], [-1]), "label -1"),
+        (lambda: metrics.bootstrap_interval(lambda rows: 0.0, []), "one for each item"),
+    ],
+)
+def test_what_cannot_be_trusted_is_said(call, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        call()
