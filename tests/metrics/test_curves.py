@@ -76,6 +76,33 @@ def test_chosen_thresholds_are_the_best_by_brute_force(pairs: list[tuple[int, bo
         assert answer == pytest.approx(precise[-1])
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 30), st.integers(1, 5))
+def test_a_table_of_scores_has_the_numbers_of_each_column(seed: int, count: int, classes: int) -> None:
+    generator = np.random.default_rng(seed)
+    scores, labels = generator.integers(-2, 3, (count, classes)) / 2.0, generator.integers(0, classes, count)
+    found = metrics.closed_set(scores, labels)
+    for number in range(classes):
+        own = labels == number
+        if own.any():
+            wanted = metrics.average_precision(scores[:, number], own)
+            assert found.average_precision[number] == pytest.approx(wanted)
+        if own.any() and not own.all():
+            assert found.auc[number] == pytest.approx(metrics.roc_auc(scores[:, number], own))
+        else:
+            assert math.isnan(found.auc[number])
+    if classes > 1:
+        flags = np.eye(classes, dtype=bool)[labels]
+        wanted = (
+            metrics.roc_auc(scores.ravel(), flags.ravel()),
+            metrics.average_precision(scores.ravel(), flags.ravel()),
+        )
+        assert found.micro == pytest.approx(wanted)
+    assert found.top_k(2) == metrics.top_k_accuracy(scores, labels, 2)
+    assert found.confusion.accuracy == np.mean(scores.argmax(axis=1) == labels)
+    assert found.macro.average_precision == pytest.approx(np.nanmean(found.average_precision))
+
+
 def test_infinite_scores_are_scores_and_nan_is_not() -> None:
     scores, positive = np.array([np.inf, 0.0, -np.inf]), np.array([1, 1, 0])
     with warnings.catch_warnings():

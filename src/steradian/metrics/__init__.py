@@ -12,6 +12,7 @@ from steradian.metrics.calibration import (
     reliability,
 )
 from steradian.metrics.classification import accuracy, mean_true_rank, top_k_accuracy, true_ranks
+from steradian.metrics.closed_set import Areas, ClosedSet, closed_set
 from steradian.metrics.clustering import (
     adjusted_mutual_information,
     cluster_accuracy,
@@ -65,10 +66,12 @@ from steradian.metrics.verification import OperatingPoint, PairScores, equal_err
 __all__ = [
     "Accepted",
     "AllPairs",
+    "Areas",
     "Candidates",
     "Chosen",
     "ClassAngles",
     "ClassCounts",
+    "ClosedSet",
     "ConformalSets",
     "Confused",
     "Confusion",
@@ -100,6 +103,7 @@ __all__ = [
     "candidates",
     "class_angles",
     "class_means",
+    "closed_set",
     "cluster_accuracy",
     "cmc",
     "confidences",

@@ -62,7 +62,9 @@ class HighestScores:
     def _keep(self) -> None:
         held = torch.cat([*self._parts, torch.empty(0)])
         if len(held) > self.most:
-            held = held.topk(self.most, sorted=False).values
+            # Not topk, whose indices would take twice the memory of the scores.
+            rest = len(held) - self.most
+            held = torch.from_numpy(np.partition(held.numpy(), rest)[rest:].copy())
             self._bar = float(held.min())
         self._parts, self._held = [held], len(held)
 

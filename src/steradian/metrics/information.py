@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import log_softmax as _log_softmax
+from scipy.special import softmax as _softmax
 from scipy.special import xlogy
 
 from steradian.errors import InputError
@@ -17,16 +18,21 @@ SLACK = 1e-6
 
 def softmax(logits: ArrayLike) -> Floats:
     """e^z_j / sum_k e^z_k along the last axis; any shape, finite."""
-    return np.exp(log_softmax(logits))
+    shares: Floats = _softmax(_logits(logits), axis=-1)
+    return shares
 
 
 def log_softmax(logits: ArrayLike) -> Floats:
     """z_j - log sum_k e^z_k along the last axis; any shape, finite."""
-    found = np.asarray(logits, dtype=np.float64)
+    logs: Floats = _log_softmax(_logits(logits), axis=-1)
+    return logs
+
+
+def _logits(values: ArrayLike) -> Floats:
+    found = np.asarray(values, dtype=np.float64)
     if found.ndim == 0 or found.shape[-1] == 0 or not np.isfinite(found).all():
         raise InputError("logits must be finite numbers [..., C], C > 0.")
-    logs: Floats = _log_softmax(found, axis=-1)
-    return logs
+    return found
 
 
 def self_information(probability: ArrayLike, base: float = math.e) -> Floats:

@@ -1,0 +1,88 @@
+"""A classifier on classes that it knows: every number of a table of scores, one class against the rest included."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from steradian.metrics.checks import Floats, Ints, as_labels, as_rows
+from steradian.metrics.classification import true_ranks
+from steradian.metrics.confusion import Confusion
+
+CLASSES_AT_ONCE = 64
+
+
+class Areas(NamedTuple):
+    """Area under the ROC curve, and average precision; NaN without positives or negatives."""
+
+    auc: float
+    average_precision: float
+
+
+@dataclass(frozen=True)
+class ClosedSet:
+    """What a table of scores says.
+
+    Attributes:
+        confusion: of the answers; a class that scores highest is the answer, of equal ones the first.
+        ranks: [N] of the true class, from 0; ties count against it.
+        auc, average_precision: [C], each class against the rest by its column; NaN for a class without images.
+        micro: of all N x C scores together.
+    """
+
+    confusion: Confusion
+    ranks: Ints
+    auc: Floats
+    average_precision: Floats
+    micro: Areas
+
+    def top_k(self, k: int) -> float:
+        """Share of images whose true class is among the k highest."""
+        return float(np.mean(self.ranks < k))
+
+    @property
+    def macro(self) -> Areas:
+        """Means over classes that have images."""
+        return Areas(*(_mean_of_known(values) for values in (self.auc, self.average_precision)))
+
+
+def closed_set(scores: ArrayLike, labels: ArrayLike) -> ClosedSet:
+    """Measure scores [N, C] (logits, cosines, probabilities: larger is surer) with labels int [N] in 0..C-1.
+
+    Raises:
+        InputError: shapes that do not fit, values that are not finite, labels outside 0..C-1.
+    """
+    names = as_labels(labels)
+    values = as_rows(scores, names, "scores")
+    ranks = true_ranks(values, names)
+    classes = values.shape[1]
+    areas = np.empty((classes, 2))
+    for first in range(0, classes, CLASSES_AT_ONCE):
+        columns = np.sort(np.ascontiguousarray(values[:, first : first + CLASSES_AT_ONCE].T), axis=1)
+        for number, column in enumerate(columns, start=first):
+            areas[number] = _areas(column, np.sort(values[names == number, number]))
+    micro = _areas(np.sort(values, axis=None), np.sort(values[np.arange(len(names)), names]))
+    confusion = Confusion.of(names, values.argmax(axis=1), classes)
+    return ClosedSet(confusion, ranks, areas[:, 0], areas[:, 1], micro)
+
+
+def _mean_of_known(values: Floats) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else math.nan
+
+
+def _areas(everything: Floats, positives: Floats) -> Areas:
+    """From rising scores of all, and of the positives among them: equal to `curves.roc_auc` and `average_precision`."""
+    count, others = len(positives), len(everything) - len(positives)
+    if count == 0:
+        return Areas(math.nan, math.nan)
+    below, up_to = (np.searchsorted(everything, positives, side=side) for side in ("left", "right"))
+    own_below, own_up_to = (np.searchsorted(positives, positives, side=side) for side in ("left", "right"))
+    precision = (count - own_below) / (len(everything) - below)
+    won = (below - own_below) + 0.5 * ((up_to - below) - (own_up_to - own_below))
+    auc = float(won.sum() / (count * others)) if others else math.nan
+    return Areas(auc, float(precision.mean()))
