@@ -389,3 +389,26 @@ def test_two_graphs_and_a_graph_used_twice_do_not_share_products() -> None:
     value.backward(retain_graph=True)
     value.backward()
     torch.testing.assert_close(loss.weight.grad, 2.0 * wanted)
+
+
+def test_a_backward_pass_that_fails_leaves_no_half_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    from steradian.losses.head.kernels import Kernels
+
+    x, y = batch(4, 5, 11)
+    wanted = gradients(make("arcface", "dense"), x, y)["weight"]
+    loss = tiled(make("arcface", "tiled"), 4, 4, 9)
+    loss.engine.sink = InPlace(loss.weight)
+    real, calls = Kernels.differentiate, []
+
+    def fails(self: Kernels, *given: object) -> object:
+        calls.append(1)
+        if len(calls) == 2:
+            raise RuntimeError("no more")
+        return real(self, *given)
+
+    monkeypatch.setattr(Kernels, "differentiate", fails)
+    with pytest.raises(RuntimeError, match="no more"):
+        loss(x, y).backward()
+    assert loss.weight.grad is None
+    loss(x, y).backward()
+    torch.testing.assert_close(loss.weight.grad, wanted)

@@ -71,8 +71,9 @@ class _Returned:
 class InPlace:
     """Straight into ``parameter.grad``, in memory that is kept from step to step; autograd is told nothing.
 
-    A gradient that is there is added to, as usual. Hooks on the parameter do not see these gradients. Where the
-    gradient was None in the forward pass, its memory was of use there already: look at a gradient before the next pass.
+    A gradient that is there is added to, as usual; kept products then take memory of their own, which the plan does not
+    count. Hooks on the parameter do not see these gradients, and `torch.autograd.grad` writes them too. Where the
+    gradient was None in the forward pass, its memory was of use there already: copy a gradient that you want to keep.
     """
 
     holds_gradient: ClassVar[bool] = True
@@ -100,23 +101,23 @@ class _InPlace:
     def __init__(self, parameter: nn.Parameter, room: Tensor | None) -> None:
         self.room = room
         self._parameter = parameter
-        self._adds: bool | None = None
+        self._whole: Tensor | None = None
 
     def open(self, start: int, stop: int) -> Tensor:
-        gradient = self._parameter.grad
-        if self._adds is None:
-            self._adds = gradient is not None
-        if gradient is None:
-            gradient = self.room if self.room is not None else large_empty(self._parameter.shape, self._parameter)
-            self._parameter.grad = gradient
-        return gradient.new_empty(stop - start, gradient.shape[1]) if self._adds else gradient[start:stop]
+        if self._parameter.grad is not None:
+            return self._parameter.grad.new_empty(stop - start, self._parameter.shape[1])
+        if self._whole is None:
+            self._whole = self.room if self.room is not None else large_empty(self._parameter.shape, self._parameter)
+        return self._whole[start:stop]
 
     def close(self, start: int, stop: int, tile: Tensor) -> None:
-        if self._adds and self._parameter.grad is not None:
+        if self._parameter.grad is not None:
             self._parameter.grad[start:stop] += tile
 
     def result(self) -> None:
-        return None
+        # Not earlier: a pass that fails must not leave half a gradient, and kept products, for one.
+        if self._parameter.grad is None:
+            self._parameter.grad = self._whole
 
 
 class Applied:
