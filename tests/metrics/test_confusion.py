@@ -108,6 +108,12 @@ def test_nothing_to_count_is_said() -> None:
     empty = metrics.Confusion.of(np.zeros(0, int), np.zeros(0, int), 3)
     with pytest.raises(InputError, match="nothing to measure"):
         _ = empty.accuracy
+    with pytest.raises(InputError, match="nothing to measure"):
+        _ = empty.balanced_accuracy
+    with pytest.raises(InputError, match="counts of 3 and of 1 classes"):
+        _ = empty.per_class() + metrics.Confusion.of([0], [0], 1).per_class()
+    with pytest.raises(InputError, match="nothing to average"):
+        empty.per_class().average("micro")
     with pytest.raises(InputError, match="nothing to average"):
         empty.per_class().average("macro")
     with pytest.raises(InputError, match="cannot be added"):

@@ -56,7 +56,7 @@ def test_parts_that_are_counted_apart_add_up(pairs: list[tuple[int, bool]], cut:
 
 
 @settings(max_examples=100, deadline=None)
-@given(PAIRS, st.floats(0.05, 0.95))
+@given(PAIRS, st.floats(0.05, 0.95) | st.just(1.0))
 def test_chosen_thresholds_are_the_best_by_brute_force(pairs: list[tuple[int, bool]], wanted: float) -> None:
     scores, positive = split(pairs)
     options = []
@@ -127,6 +127,13 @@ def test_what_makes_no_curve_is_said(scores: object, positive: object, words: st
         metrics.roc(scores, positive)
     with pytest.raises(InputError):
         metrics.roc_auc(scores, positive)
+
+
+def test_the_detection_error_tradeoff_is_a_view_of_the_roc() -> None:
+    curve = metrics.roc([0.9, 0.8, 0.7, 0.6], [1, 0, 1, 0])
+    np.testing.assert_allclose(curve.false_negative_rate, 1.0 - curve.true_positive_rate)
+    with pytest.raises(InputError, match="recall must be above 0"):
+        metrics.threshold_for_recall([0.9, 0.8], [1, 0], 1.5)
 
 
 def test_curves_can_be_read_at_given_rates() -> None:

@@ -123,6 +123,16 @@ def test_a_stranger_just_as_near_does_not_win() -> None:
     assert metrics.rank_1_in_crowds(np.eye(2)[[0, 0]], [0, 0], np.eye(2)[[0]])[0].rank_1 == 1.0
 
 
+def test_copies_of_a_mate_in_the_crowd_tie_with_it_and_do_not_win_by_rounding() -> None:
+    generator = np.random.default_rng(0)
+    first = generator.normal(size=(40, 48))
+    second = first + 0.1 * generator.normal(size=(40, 48))
+    embeddings, labels = np.concatenate([first, second]), np.tile(np.arange(40), 2)
+    assert metrics.rank_1_in_crowds(embeddings, labels, second, (40,))[0].rank_1 == 0.5
+    rates = metrics.rates_in_crowd(embeddings, labels, np.concatenate([second, first]), 1e-3, 0.9)
+    assert rates.identification == 0.0
+
+
 def test_rates_in_a_crowd_equal_lists_of_all_scores() -> None:
     embeddings, labels, crowd = crowd_scene()
     x = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
@@ -143,6 +153,10 @@ def test_a_crowd_needs_people_and_pairs() -> None:
     embeddings, labels, crowd = crowd_scene()
     with pytest.raises(InputError, match=r"distractors must be \[M, 5\]"):
         metrics.rank_1_in_crowds(embeddings, labels, crowd[:, :4])
+    with pytest.raises(InputError, match="sizes of the crowd"):
+        metrics.rank_1_in_crowds(embeddings, labels, crowd, (0, 5))
+    with pytest.raises(InputError, match=r"distractors must be \[M, 5\], M > 0"):
+        metrics.rates_in_crowd(embeddings, labels, crowd[:0])
     for call in (metrics.rank_1_in_crowds, metrics.rates_in_crowd):
         with pytest.raises(InputError, match="nobody has two images"):
             call(embeddings, np.arange(10), crowd)

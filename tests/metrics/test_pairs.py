@@ -59,15 +59,38 @@ def test_the_highest_scores_are_exact_in_any_order_and_in_parts() -> None:
     generator = torch.Generator().manual_seed(0)
     scores = torch.rand(5000, generator=generator).mul(100).round()
     expected = scores.sort(descending=True).values[:40]
-    whole = metrics.HighestScores(40)
-    parts = [metrics.HighestScores(40) for _ in range(2)]
+    whole = all_pairs.HighestScores(40)
+    parts = [all_pairs.HighestScores(40) for _ in range(2)]
     for number, part in enumerate(scores.split(97)):
         whole.add(part)
         parts[number % 2].add(part)
     parts[0].merge(parts[1])
     torch.testing.assert_close(whole.falling(), expected)
     torch.testing.assert_close(parts[0].falling(), expected)
-    assert len(metrics.HighestScores(3).falling()) == 0
+    assert len(all_pairs.HighestScores(3).falling()) == 0
+
+
+def test_copies_of_one_picture_under_two_names_do_not_decide_by_rounding() -> None:
+    pictures = np.random.default_rng(0).normal(size=(40, 32))
+    embeddings = np.tile(pictures, (4, 1))
+    labels = np.concatenate([np.arange(40), np.arange(40), 40 + np.arange(40), 40 + np.arange(40)])
+    # Every genuine pair and 160 impostor pairs are at cosine 1.
+    assert metrics.verify_all_pairs(embeddings, labels, [1e-3]).accepted[0].tar == 0.0
+    everything = metrics.verify_all_pairs(embeddings, labels, [1 - 1e-13]).accepted[0]
+    assert (everything.tar, everything.threshold) == (1.0, -math.inf)
+
+
+@pytest.mark.parametrize("factor", [300.0, 1e-4])
+def test_half_precision_and_extreme_lengths_keep_their_direction(factor: float) -> None:
+    embeddings, labels = data(0, 60, 12)
+    wanted = metrics.recall_at_k(embeddings.astype(np.float16), labels)
+    assert metrics.recall_at_k((embeddings.astype(np.float16) * np.float16(factor)), labels) == pytest.approx(
+        wanted, abs=0.05
+    )
+    for scale in (1e20, 1e-30):
+        assert metrics.recall_at_k((embeddings * scale).astype(np.float32), labels) == metrics.recall_at_k(
+            embeddings.astype(np.float32), labels
+        )
 
 
 def test_too_many_kept_scores_and_one_kind_of_pair_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +117,7 @@ def test_nearest_neighbors_in_tiles_are_those_of_a_full_sort(count: int, others:
     expected = (queries @ references.T).sort(dim=1, descending=True)
     torch.testing.assert_close(found.cosine, expected.values[:, :k])
     assert (found.place == expected.indices[:, :k]).all()
-    own = tiles.nearest(references[4:11], references, min(k, others - 1), own_from=4)
+    own = tiles.nearest(references[4:11], references, min(k, others - 1), torch.arange(4, 11))
     product = references[4:11] @ references.T
     product[torch.arange(7), torch.arange(4, 11)] = -2.0
     assert (own.place == product.sort(dim=1, descending=True).indices[:, : own.place.shape[1]]).all()
@@ -105,7 +128,7 @@ def test_equal_neighbors_come_in_their_order(monkeypatch: pytest.MonkeyPatch) ->
     same = torch.ones(1, 1).expand(11, 1).contiguous()
     assert tiles.nearest(same[:2], same, 6).place.tolist() == [[0, 1, 2, 3, 4, 5]] * 2
     with pytest.raises(InputError, match="k must be between 1 and the 10"):
-        tiles.nearest(same, same, 11, own_from=0)
+        tiles.nearest(same, same, 11, torch.arange(11))
 
 
 @settings(max_examples=60, deadline=None)
@@ -127,7 +150,8 @@ def test_fold_accuracy_equals_a_plain_loop(pairs: list[tuple[int, bool]], folds:
             chosen = grid[int(np.argmax([np.mean((distance[train] < t) == same[train]) for t in grid]))]
             accuracy = np.mean((distance[test] < chosen) == same[test])
         elif rule == "facex-zoo":
-            grid = np.linspace(scores[train].min(), scores[train].max(), 1000)
+            low, high = scores[train].min(), scores[train].max()
+            grid = low + (high - low) / 1000 * np.arange(1, 1001)
             gains = [
                 (scores[train & same] > t).sum() / max(1, (train & same).sum())
                 - (scores[train & ~same] > t).sum() / max(1, (train & ~same).sum())

@@ -12,7 +12,6 @@ from sklearn import metrics as reference
 
 from steradian import metrics
 from steradian.errors import InputError
-from steradian.metrics import retrieval as rooms
 from steradian.metrics import tiles
 
 
@@ -20,13 +19,12 @@ from steradian.metrics import tiles
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiles, "ROWS", 5)
     monkeypatch.setattr(tiles, "COLUMNS", 7)
-    monkeypatch.setattr(rooms, "QUERIES", 6)
+    monkeypatch.setattr("steradian.metrics.retrieval.HELD", 30)
 
 
 def by_hand(x: np.ndarray, y: np.ndarray, r: np.ndarray, z: np.ndarray, ks: tuple[int, ...], own: bool) -> dict:
     x, r = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (x, r))
     sums, queries = dict.fromkeys([f"recall_at_{k}" for k in ks] + ["r_precision", "map_at_r", "mrr"], 0.0), 0
-    depth = max([*ks, *[int((z == label).sum()) - own for label in y]])
     for row in range(len(x)):
         cosine = r @ x[row]
         if own:
@@ -41,6 +39,7 @@ def by_hand(x: np.ndarray, y: np.ndarray, r: np.ndarray, z: np.ndarray, ks: tupl
             sums[f"recall_at_{k}"] += right[:k].any()
         sums["r_precision"] += right[:count].mean()
         sums["map_at_r"] += sum(right[: i + 1].mean() for i in range(count) if right[i]) / count
+        depth = max(*ks, count)
         first = int(np.argmax(right)) + 1
         sums["mrr"] += 1 / first if first <= depth else 0.0
     return {name: value / queries if queries else math.nan for name, value in sums.items()}
@@ -76,9 +75,18 @@ def test_what_has_nobody_to_find_is_left_out_and_wrong_k_is_said() -> None:
     assert (alone.queries, alone.alone) == (0, 3)
     assert math.isnan(alone.means()["map_at_r"])
     single = metrics.retrieval_sums(np.eye(1), [0])
-    assert single.queries == 0
+    assert (single.queries, single.alone) == (0, 1)
+    assert math.isnan(metrics.recall_at_k(np.eye(3), [0, 1, 2]))
+    for wrong in (0, 1.5, True, "1"):
+        with pytest.raises(InputError, match="k must be a whole number"):
+            metrics.recall_at_k(np.eye(3), [0, 0, 1], wrong)
+    with pytest.raises(InputError, match="come together"):
+        metrics.retrieval_sums(np.eye(3), [0, 0, 1], np.eye(3))
+    for part in ((3, 2), (0, 0), (-1, 2)):
+        with pytest.raises(InputError, match="part must be"):
+            metrics.retrieval_sums(np.eye(3), [0, 0, 1], part=part)
     with pytest.raises(InputError, match="every k"):
-        metrics.recall_at_k(np.eye(3), [0, 0, 1], 0)
+        metrics.retrieval_sums(np.eye(3), [0, 0, 1], ks=(0,))
     with pytest.raises(InputError, match="different k"):
         _ = alone + metrics.retrieval_sums(np.eye(3), [0, 0, 1], ks=(2,))
 
@@ -105,6 +113,7 @@ def test_gap_in_numbers_of_a_small_case() -> None:
     predictions = {"a": metrics.Named(1, 0.9), "c": metrics.Named(5, 0.8), "b": metrics.Named(3, 0.7), "d": None}
     assert metrics.gap(predictions, truth) == pytest.approx((1 / 1 + 2 / 3) / 3)
     assert metrics.gap({}, truth) == 0.0
+    assert metrics.gap({"a": (1, 0.9)}, {"a": np.array([1, 2])}) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -112,7 +121,11 @@ def test_gap_in_numbers_of_a_small_case() -> None:
     [
         ({}, {"a": set()}, "no image has a landmark"),
         ({"x": metrics.Named(1, 0.5)}, {"a": {1}}, "image 'x', which is not among"),
-        ({"a": metrics.Named(1, math.nan)}, {"a": {1}}, "image 'a' is NaN"),
+        ({"a": metrics.Named(1, math.nan)}, {"a": {1}}, "image 'a' is nan"),
+        ({"a": (1, None)}, {"a": {1}}, "image 'a' is None"),
+        ({"a": (1, 0.5)}, {"a": "1234"}, "must be a set, list or array"),
+        ({"a": (1, 0.5)}, {"a": 7}, "must be a set, list or array"),
+        ({"a": (1, 0.5), 3: (1, 0.5)}, {"a": {1}, 3: {1}}, "of one kind"),
     ],
 )
 def test_what_gap_cannot_count_is_said(predictions: dict, truth: dict, words: str) -> None:

@@ -54,6 +54,19 @@ def test_bins_of_equal_mass_hold_equal_counts_and_keep_ties_together() -> None:
     assert metrics.reliability([0.0, 1.0], [False, True]).confidence.tolist() == [0.0, 1.0]
 
 
+@pytest.mark.parametrize("bins", [5, 10, 15, 20, 50, 100])
+def test_a_confidence_on_an_edge_lies_in_the_lower_bin(bins: int) -> None:
+    edges = np.linspace(0.0, 1.0, bins + 1)[1:]
+    found = metrics.reliability(edges, np.ones(bins, bool), bins)
+    assert found.images.tolist() == [1] * bins
+
+
+def test_single_precision_probabilities_of_many_classes_are_taken() -> None:
+    chances = metrics.softmax(RNG.normal(size=(20, 20_000))).astype(np.float32)
+    assert metrics.entropy(chances).shape == (20,)
+    assert metrics.divergence([0.5, 0.5], [0.5000004, 0.4999996]) >= 0.0
+
+
 def test_brier_and_likelihood_equal_scikit_learn() -> None:
     logits, labels = classifier(200)
     chances = metrics.softmax(logits)
@@ -166,17 +179,32 @@ def test_wilson_equals_scipy(right: int, total: int) -> None:
         metrics.wilson_interval(total + 1, total)
 
 
-def test_the_bootstrap_draws_people_not_pictures() -> None:
-    people = np.repeat(np.arange(40), 25)
-    values = np.repeat(RNG.normal(size=40), 25)
-    found = metrics.bootstrap_interval(lambda rows: float(values[rows].mean()), people, rounds=400)
-    spread = values[::25].std(ddof=1) / math.sqrt(40)
+@pytest.mark.parametrize("people", [40, 41])
+def test_the_interval_over_identities_draws_people_not_pictures(people: int) -> None:
+    groups = np.repeat(np.arange(people), 25)
+    values = np.repeat(np.random.default_rng(1).normal(size=people), 25)
+    found = metrics.identity_interval(lambda rows: float(values[rows].mean()), groups, rounds=800)
+    spread = values[::25].std(ddof=1) / math.sqrt(people)
     assert found.mean == pytest.approx(values.mean())
-    assert found.half_width == pytest.approx(1.96 * spread, rel=0.2)
-    again = metrics.bootstrap_interval(lambda rows: float(values[rows].mean()), people, rounds=400)
-    assert again == found
-    nowhere = metrics.bootstrap_interval(lambda rows: math.nan, people, rounds=3)
-    assert math.isnan(nowhere.low)
+    assert found.half_width == pytest.approx(1.96 * spread, rel=0.15)
+    assert metrics.identity_interval(lambda rows: float(values[rows].mean()), groups, rounds=800) == found
+
+
+def test_the_interval_holds_a_number_of_pairs_that_chance_makes() -> None:
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(120, 8)), np.repeat(np.arange(60), 2)
+    found = metrics.identity_interval(lambda rows: metrics.recall_at_k(x[rows], y[rows]), y)
+    assert found.low <= found.mean <= found.high < 0.2
+
+
+def test_halves_without_a_number_are_left_out() -> None:
+    scores, positive = np.linspace(0, 1, 8), np.array([0, 0, 0, 1, 0, 1, 1, 1])
+    found = metrics.identity_interval(lambda rows: metrics.roc_auc(scores[rows], positive[rows]), np.arange(8))
+    assert found.mean == pytest.approx(15 / 16)
+    with pytest.raises(InputError, match="no half"):
+        metrics.identity_interval(lambda rows: math.nan, np.arange(8))
+    with pytest.raises(InputError, match="one identity"):
+        metrics.identity_interval(lambda rows: 1.0, np.zeros(8))
 
 
 @pytest.mark.parametrize(
@@ -186,12 +214,17 @@ def test_the_bootstrap_draws_people_not_pictures() -> None:
         (lambda: metrics.brier_score([[0.5, 0.5]], [2]), "label 2 in row 0"),
         (lambda: metrics.reliability([1.2], [True]), "from 0 to 1"),
         (lambda: metrics.reliability([0.5], [True], binning="log"), "binning must be"),
-        (lambda: metrics.fit_isotonic([0.5], [True]), "too few"),
+        (lambda: metrics.fit_isotonic([0.5], [True]), "two at least"),
         (lambda: metrics.conformal_sets([[0.5, 0.5]], [3]), "label 3"),
+        (lambda: metrics.measured_coverage(metrics.conformal_sets([[0.5, 0.5]], [0]), [[0.5, 0.5]], [-1]), "label -1"),
+        (lambda: metrics.brier_score(np.zeros((1, 1_000_001)), [0]), "sums to 0"),
+        (lambda: metrics.fit_isotonic([0.5, math.inf], [True, False]), "all finite"),
+        (lambda: metrics.divergence([0.5, 0.5], [0.2, 0.3, 0.5]), "over 2 and over 3 outcomes"),
+        (lambda: metrics.entropy([0.5, 0.5], base=1.0), "base must be"),
         (lambda: metrics.conformal_bound([math.nan], 0.5), "NaN"),
         (lambda: metrics.conformal_bound([0.1], 1.0), "strictly between"),
         (lambda: metrics.fit_temperature([[0.5, 0.5]], [-1]), "label -1"),
-        (lambda: metrics.bootstrap_interval(lambda rows: 0.0, []), "one for each item"),
+        (lambda: metrics.identity_interval(lambda rows: 0.0, []), "one for each item"),
     ],
 )
 def test_what_cannot_be_trusted_is_said(call, words: str) -> None:

@@ -1,6 +1,6 @@
 """How good it is: array math on scores, labels and embeddings, without modules or files."""
 
-from steradian.metrics.all_pairs import Accepted, AllPairs, HighestScores, verify_all_pairs
+from steradian.metrics.all_pairs import Accepted, AllPairs, verify_all_pairs
 from steradian.metrics.calibration import (
     IsotonicScore,
     ReliabilityBins,
@@ -55,7 +55,7 @@ from steradian.metrics.information import (
     self_information,
     softmax,
 )
-from steradian.metrics.intervals import Interval, bootstrap_interval, normal_interval, t_interval, wilson_interval
+from steradian.metrics.intervals import Interval, identity_interval, normal_interval, t_interval, wilson_interval
 from steradian.metrics.landmarks import Named, gap, mean_average_precision
 from steradian.metrics.neighbors import knn_accuracy, knn_predict
 from steradian.metrics.open_set import OpenSet, Oscr, confidences, open_set_numbers, oscr
@@ -79,7 +79,6 @@ __all__ = [
     "CrowdRank",
     "CrowdRates",
     "FoldAccuracy",
-    "HighestScores",
     "Interval",
     "IsotonicScore",
     "Named",
@@ -98,7 +97,6 @@ __all__ = [
     "adjusted_mutual_information",
     "average_precision",
     "bernoulli_entropy",
-    "bootstrap_interval",
     "brier_score",
     "candidates",
     "class_angles",
@@ -121,6 +119,7 @@ __all__ = [
     "flip_fusion",
     "fold_accuracy",
     "gap",
+    "identity_interval",
     "knn_accuracy",
     "knn_predict",
     "log_softmax",

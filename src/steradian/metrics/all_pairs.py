@@ -20,19 +20,19 @@ from steradian.errors import InputError
 from steradian.metrics.checks import as_labels, as_share
 from steradian.metrics.curves import ScoreCounts
 from steradian.metrics.intervals import Interval, wilson_interval
-from steradian.metrics.tiles import COLUMNS, ROWS, above, unit_vectors
+from steradian.metrics.tiles import COLUMNS, ROWS, TIE, above, unit_vectors
 
 BINS = 2**14
 """Of cosines from -1 to 1: a width of 1.2e-4."""
 
-MOST_KEPT = 50_000_000
-"""Impostor scores that may be kept (400 MB at worst)."""
+MOST_KEPT = 20_000_000
+"""Impostor scores that may be kept (about 400 MB at the peak)."""
 
 
 class HighestScores:
-    """The ``most`` highest of a stream of scores, exact; ``add`` takes tensors of any shape.
+    """The ``most`` highest of a stream of scores, exact; ``add`` takes tensors of any shape, without NaN.
 
-    At most twice as many are in memory, and a tile of the first scores.
+    About five times as many are in memory while they are sifted, and a tile of the first scores.
     """
 
     def __init__(self, most: int) -> None:
@@ -40,11 +40,14 @@ class HighestScores:
         self._parts: list[Tensor] = []
         self._held = 0
         self._bar = -math.inf
+        self._flags = torch.empty(0, dtype=torch.bool)
 
     def add(self, scores: Tensor) -> None:
         """More of the stream."""
         flat = scores.reshape(-1)
-        found = flat[above(flat, self._bar)] if self._bar > -math.inf else flat.clone()
+        if len(self._flags) < len(flat):
+            self._flags = torch.empty(len(flat), dtype=torch.bool)
+        found = flat[above(flat, self._bar, self._flags)] if self._bar > -math.inf else flat.clone()
         self._parts.append(found)
         self._held += len(found)
         if self._held > 2 * self.most:
@@ -57,14 +60,16 @@ class HighestScores:
     def falling(self) -> Tensor:
         """[at most ``most``], the highest first."""
         self._keep()
-        return self._parts[0].sort(descending=True).values
+        self._parts[0].numpy().sort()
+        return self._parts[0].flip(0)
 
     def _keep(self) -> None:
         held = torch.cat([*self._parts, torch.empty(0)])
         if len(held) > self.most:
             # Not topk, whose indices would take twice the memory of the scores.
             rest = len(held) - self.most
-            held = torch.from_numpy(np.partition(held.numpy(), rest)[rest:].copy())
+            held.numpy().partition(rest)
+            held = held[rest:].clone()
             self._bar = float(held.min())
         self._parts, self._held = [held], len(held)
 
@@ -74,7 +79,8 @@ class Accepted:
     """True accepts at a false-accept rate.
 
     Attributes:
-        far: the rate that was asked for; ``threshold``: a pair is accepted when its cosine is strictly higher.
+        far: the rate that was asked for; ``threshold``: a pair is accepted when its cosine is higher, by more than
+            `tiles.TIE`.
         tar: share of genuine pairs accepted, with its Wilson interval; NaN where the impostors are too few.
         reason: why there is no number, or "".
     """
@@ -141,10 +147,11 @@ def verify_all_pairs(
         if curve:
             counted[0] += _binned(scores)
     falling = highest.falling().numpy()
-    thresholds = np.array([falling[count] if 0 < count < len(falling) else math.nan for count in allowed])
+    next_best = [falling[count] if count < len(falling) else -math.inf for count in allowed]
+    thresholds = np.array([value if count else math.nan for value, count in zip(next_best, allowed, strict=True)])
     accepts = np.zeros(len(fars), dtype=np.int64)
     for scores in genuine_tiles(vectors, ends):
-        accepts += (scores.numpy()[:, None] > thresholds).sum(axis=0)
+        accepts += (scores.numpy()[:, None] > thresholds + TIE).sum(axis=0)
         if curve:
             counted[1] += _binned(scores)
     found = [

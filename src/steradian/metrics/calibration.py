@@ -11,7 +11,7 @@ from scipy.optimize import minimize_scalar
 from sklearn.isotonic import IsotonicRegression
 
 from steradian.errors import InputError
-from steradian.metrics.checks import Floats, Ints, as_flags, as_labels, as_rows, as_scores
+from steradian.metrics.checks import Floats, Ints, as_classes, as_flags, as_labels, as_rows, as_scores
 from steradian.metrics.information import SLACK, log_softmax
 
 Binning = Literal["width", "mass"]
@@ -29,21 +29,12 @@ def as_probabilities(probabilities: ArrayLike, labels: Ints) -> Floats:
     """float64 [N, C] whose rows sum to 1, or `InputError`."""
     found = as_rows(probabilities, labels, "probabilities").astype(np.float64)
     sums = found.sum(axis=1)
-    bad = (np.abs(sums - 1.0) > SLACK * found.shape[1]) | (found < 0.0).any(axis=1)
+    bad = (np.abs(sums - 1.0) > SLACK) | (found.min(axis=1) < 0.0)
     if bad.any():
         row = int(np.argmax(bad))
         raise InputError(
             f"row {row} of the probabilities sums to {sums[row]:.6g} or holds a negative one; every row must sum to 1."
         )
-    return found
-
-
-def _of_labels(labels: ArrayLike, num_classes: int) -> Ints:
-    found = as_labels(labels)
-    outside = (found < 0) | (found >= num_classes)
-    if outside.any():
-        row = int(np.argmax(outside))
-        raise InputError(f"label {found[row]} in row {row} is outside 0..{num_classes - 1}.")
     return found
 
 
@@ -62,7 +53,7 @@ def reliability(confidence: ArrayLike, right: ArrayLike, bins: int = 15, binning
     if scores.min() < 0.0 or scores.max() > 1.0 + SLACK:
         raise InputError(f"confidences must be from 0 to 1, but reach from {scores.min():g} to {scores.max():g}.")
     if binning == "width":
-        place = np.clip(np.ceil(scores * bins).astype(np.int64) - 1, 0, bins - 1)
+        place = (np.searchsorted(np.linspace(0.0, 1.0, bins + 1), scores) - 1).clip(0, bins - 1)
     elif binning == "mass":
         first = np.searchsorted(np.sort(scores), scores, side="left")
         place = first * bins // len(scores)
@@ -92,7 +83,7 @@ def expected_calibration_error(
 def _answers(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Floats, Floats]:
     names = as_labels(labels)
     found = as_probabilities(probabilities, names)
-    _of_labels(names, found.shape[1])
+    as_classes(names, found.shape[1])
     return np.minimum(found.max(axis=1), 1.0), found.argmax(axis=1) == names
 
 
@@ -100,15 +91,15 @@ def brier_score(probabilities: ArrayLike, labels: ArrayLike) -> float:
     """Mean of sum_j (p_j - 1[j = y])^2, from 0 to 2 (Brier 1950)."""
     names = as_labels(labels)
     found = as_probabilities(probabilities, names)
-    own = found[np.arange(len(names)), _of_labels(names, found.shape[1])]
+    own = found[np.arange(len(names)), as_classes(names, found.shape[1])]
     return float(((found * found).sum(axis=1) - 2.0 * own + 1.0).mean())
 
 
 def negative_log_likelihood(logits: ArrayLike, labels: ArrayLike) -> float:
-    """Mean of -log softmax(z)_y in nats, from logits [N, C] (logarithms of probabilities are logits too)."""
+    """Mean of -log softmax(z)_y in nats, from finite logits [N, C]."""
     names = as_labels(labels)
     values = as_rows(logits, names, "logits")
-    return float(-log_softmax(values)[np.arange(len(names)), _of_labels(names, values.shape[1])].mean())
+    return float(-log_softmax(values)[np.arange(len(names)), as_classes(names, values.shape[1])].mean())
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
@@ -118,7 +109,7 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     """
     names = as_labels(labels)
     values = as_rows(logits, names, "logits").astype(np.float64)
-    _of_labels(names, values.shape[1])
+    as_classes(names, values.shape[1])
     # In log T: the likelihood has one maximum in 1 / T, and so here.
     found = minimize_scalar(
         lambda log_t: negative_log_likelihood(values * np.exp(-log_t), names),
@@ -150,7 +141,7 @@ def fit_isotonic(scores: ArrayLike, right: ArrayLike) -> IsotonicScore:
     """
     found = as_scores(scores).astype(np.float64)
     flags = as_flags(right, len(found), "right")
-    if len(found) < 2:
-        raise InputError(f"{len(found)} scores are too few to fit a curve to.")
+    if len(found) < 2 or not np.isfinite(found).all():
+        raise InputError(f"{len(found)} scores came, of which two at least are needed, all finite, to fit a curve to.")
     fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(found, flags.astype(np.float64))
     return IsotonicScore(fitted.X_thresholds_, fitted.y_thresholds_)

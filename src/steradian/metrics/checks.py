@@ -66,8 +66,23 @@ def as_share(value: float, name: str) -> float:
     return float(value)
 
 
+def as_classes(labels: ArrayLike, num_classes: int, name: str = "label", least: int = 0) -> Ints:
+    """Whole numbers [N] from ``least`` to C-1, or `InputError`."""
+    found = as_labels(labels, f"{name}s")
+    outside = (found < least) | (found >= num_classes)
+    if outside.any():
+        row = int(np.argmax(outside))
+        raise InputError(f"{name} {found[row]} in row {row} is outside {least}..{num_classes - 1}.")
+    return found
+
+
 def unit(vectors: Floats) -> Floats:
-    """Rows divided by their Euclidean norm; zero rows stay zero."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit_vectors: Floats = vectors / np.where(norms > 0, norms, 1)
+    """Rows divided by their Euclidean norm, in single precision at least; zero rows stay zero."""
+    if vectors.dtype == np.float16:
+        vectors = vectors.astype(np.float32)
+    # Squares of very large or small numbers would leave the range.
+    largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0.0)
+    scaled = vectors / np.where(largest > 0, largest, 1)
+    norms = np.linalg.norm(scaled, axis=1, keepdims=True)
+    unit_vectors: Floats = scaled / np.where(norms > 0, norms, 1)
     return unit_vectors

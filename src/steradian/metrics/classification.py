@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from steradian.errors import InputError
-from steradian.metrics.checks import Ints, as_labels, as_rows
+from steradian.metrics.checks import Ints, as_classes, as_labels, as_rows
 
 
 def true_ranks(scores: ArrayLike, labels: ArrayLike) -> Ints:
@@ -18,12 +18,8 @@ def true_ranks(scores: ArrayLike, labels: ArrayLike) -> Ints:
     Raises:
         InputError: shapes that do not fit, values that are not finite, labels outside 0..C-1.
     """
-    labels = as_labels(labels)
-    scores = as_rows(scores, labels, "scores")
-    outside = (labels < 0) | (labels >= scores.shape[1])
-    if outside.any():
-        row = int(np.argmax(outside))
-        raise InputError(f"label {labels[row]} in row {row} is outside 0..{scores.shape[1] - 1}.")
+    scores = as_rows(scores, as_labels(labels), "scores")
+    labels = as_classes(labels, scores.shape[1])
     own = scores[np.arange(len(labels)), labels]
     ranks: Ints = (scores >= own[:, None]).sum(axis=1) - 1
     return ranks

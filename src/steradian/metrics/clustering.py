@@ -42,10 +42,12 @@ def cluster_accuracy(clusters: ArrayLike, labels: ArrayLike, mapping: Mapping = 
             purity; two clusters may stand for one label). "one-to-one" is the best matching of
             clusters and labels (Hungarian), never higher.
     """
-    counts = contingency_matrix(*_paired(clusters, labels))
+    # Sparse: there may be as many clusters and labels as items.
+    sparse = contingency_matrix(*_paired(clusters, labels), sparse=True)
     if mapping == "majority":
-        return float(counts.max(axis=0).sum() / counts.sum())
+        return float(sparse.max(axis=0).sum() / sparse.sum())
     if mapping == "one-to-one":
+        counts = sparse.toarray()
         rows, columns = linear_sum_assignment(-counts)
         return float(counts[rows, columns].sum() / counts.sum())
     raise InputError(f"mapping must be 'majority' or 'one-to-one', but is {mapping!r}.")

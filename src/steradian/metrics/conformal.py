@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from steradian.errors import InputError
 from steradian.metrics.calibration import as_probabilities
-from steradian.metrics.checks import Floats, Ints, as_labels, as_scores, as_share
+from steradian.metrics.checks import Floats, Ints, as_classes, as_labels, as_scores, as_share
 from steradian.metrics.intervals import Interval, wilson_interval
 
 
@@ -63,11 +63,8 @@ def conformal_sets(
         per_class: keep the promise within each class, with a bound of its own from its own images; classes with few
             images then are in many sets.
     """
-    names = as_labels(labels)
-    found = as_probabilities(probabilities, names)
-    outside = (names < 0) | (names >= found.shape[1])
-    if outside.any():
-        raise InputError(f"label {names[np.argmax(outside)]} is outside 0..{found.shape[1] - 1}.")
+    found = as_probabilities(probabilities, as_labels(labels))
+    names = as_classes(labels, found.shape[1])
     of_truth = _nonconformity(found)[np.arange(len(names)), names]
     classes = found.shape[1]
     if not per_class:
@@ -97,7 +94,7 @@ class Coverage:
 
 def measured_coverage(sets: ConformalSets, probabilities: ArrayLike, labels: ArrayLike) -> Coverage:
     """Coverage of ``sets`` on images [N] that they were not fitted on."""
-    names = as_labels(labels)
+    names = as_classes(labels, len(sets.bounds))
     inside = sets.members(as_probabilities(probabilities, names))
     covered = int(inside[np.arange(len(names)), names].sum())
     sizes = inside.sum(axis=1)

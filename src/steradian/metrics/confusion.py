@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from steradian.errors import InputError
-from steradian.metrics.checks import Floats, as_labels
+from steradian.metrics.checks import Floats, as_classes
 
 Counts = NDArray[np.int64]
 Average = Literal["macro", "micro", "weighted"]
@@ -64,6 +64,8 @@ class ClassCounts:
         return cls(*(found.sum(axis=0) for found in (true & said, ~true & said, true & ~said, ~true & ~said)))
 
     def __add__(self, other: ClassCounts) -> ClassCounts:
+        if len(self.tp) != len(other.tp):
+            raise InputError(f"counts of {len(self.tp)} and of {len(other.tp)} classes cannot be added.")
         return ClassCounts(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn)
 
     @property
@@ -97,15 +99,15 @@ class ClassCounts:
         "macro" is the plain mean over classes that were true or named, "weighted" the mean by support, "micro" comes
         from the summed counts.
         """
+        if how not in ("macro", "micro", "weighted"):
+            raise InputError(f"average must be 'macro', 'micro' or 'weighted', but is {how!r}.")
+        met = (self.support + self.fp) > 0
+        if not met.any():
+            raise InputError("there is nothing to average: no class was true or named.")
         if how == "micro":
             total = ClassCounts(*(counts.sum(keepdims=True) for counts in (self.tp, self.fp, self.fn, self.tn)))
             return Scores(*(float(found[0]) for found in total._ratios))
-        if how not in ("macro", "weighted"):
-            raise InputError(f"average must be 'macro', 'micro' or 'weighted', but is {how!r}.")
-        met = (self.support + self.fp) > 0
         weights = met.astype(np.float64) if how == "macro" else self.support.astype(np.float64)
-        if not weights.any():
-            raise InputError("there is nothing to average: no class was true or named.")
         return Scores(*(float(np.average(found, weights=weights)) for found in self._ratios))
 
     @property
@@ -136,14 +138,9 @@ class Confusion:
     @classmethod
     def of(cls, labels: ArrayLike, predictions: ArrayLike, num_classes: int) -> Confusion:
         """From labels [N] in 0..C-1 and predictions [N] in -1..C-1."""
-        true, said = as_labels(labels), as_labels(predictions, "predictions")
+        true, said = as_classes(labels, num_classes), as_classes(predictions, num_classes, "prediction", least=-1)
         if len(true) != len(said):
             raise InputError(f"{len(true)} labels came with {len(said)} predictions; one each is needed.")
-        for name, found, least in (("label", true, 0), ("prediction", said, -1)):
-            outside = (found < least) | (found >= num_classes)
-            if outside.any():
-                row = int(np.argmax(outside))
-                raise InputError(f"{name} {found[row]} in row {row} is outside {least}..{num_classes - 1}.")
         ones = np.ones(len(true), dtype=np.int64)
         return cls(num_classes, *_grouped(true.astype(np.int64), said.astype(np.int64), ones, num_classes))
 
@@ -165,15 +162,18 @@ class Confusion:
     @property
     def accuracy(self) -> float:
         """Share of images whose prediction is their class."""
-        if self.total == 0:
-            raise InputError("there are no predictions: nothing to measure.")
-        return float(self.counts[self.true == self.predicted].sum() / self.total)
+        return float(self._some().counts[self.true == self.predicted].sum() / self.total)
 
     @property
     def balanced_accuracy(self) -> float:
         """Mean recall of the classes that have images."""
-        counts = self.per_class()
+        counts = self._some().per_class()
         return float(counts.recall[counts.support > 0].mean())
+
+    def _some(self) -> Confusion:
+        if self.total == 0:
+            raise InputError("there are no predictions: nothing to measure.")
+        return self
 
     def per_class(self) -> ClassCounts:
         """Each class against the rest."""

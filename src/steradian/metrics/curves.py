@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from steradian.errors import InputError
-from steradian.metrics.checks import Floats, as_flags, as_scores, as_share
+from steradian.metrics.checks import Floats, as_flags, as_scores
 
 Counts = NDArray[np.int64]
 
@@ -28,6 +28,12 @@ class Roc(NamedTuple):
     false_positive_rate: Floats
     true_positive_rate: Floats
     thresholds: Floats
+
+    @property
+    def false_negative_rate(self) -> Floats:
+        """1 - recall; against the false-positive rate it is the DET curve (Martin et al. 1997)."""
+        missed: Floats = 1.0 - self.true_positive_rate
+        return missed
 
 
 class PrecisionRecall(NamedTuple):
@@ -169,6 +175,13 @@ def average_precision(scores: ArrayLike, positive: ArrayLike) -> float:
     return ScoreCounts.of(scores, positive).average_precision()
 
 
+def _wanted(share: float, name: str) -> float:
+    if not 0.0 < share <= 1.0:
+        raise InputError(f"{name} must be above 0 and at most 1, but is {share}.")
+    # A share such as 2/3 must not fail for its last bit.
+    return share * (1 - 1e-12)
+
+
 def youden_threshold(scores: ArrayLike, positive: ArrayLike) -> Chosen:
     """The threshold with the largest TPR - FPR (Youden 1950); of several the strictest."""
     counts = ScoreCounts.of(scores, positive)
@@ -179,14 +192,14 @@ def youden_threshold(scores: ArrayLike, positive: ArrayLike) -> Chosen:
 def threshold_for_recall(scores: ArrayLike, positive: ArrayLike, recall: float) -> Chosen:
     """The strictest threshold with at least ``recall``."""
     counts = ScoreCounts.of(scores, positive)
-    enough = counts.precision_recall().recall >= as_share(recall, "recall") * (1 - 1e-12)
+    enough = counts.precision_recall().recall >= _wanted(recall, "recall")
     return counts.chosen(int(np.argmax(enough)))
 
 
 def threshold_for_precision(scores: ArrayLike, positive: ArrayLike, precision: float) -> Chosen | None:
     """The laxest threshold with at least ``precision``: the most recall that it allows. None where there is none."""
     counts = ScoreCounts.of(scores, positive)
-    enough = counts.precision_recall().precision >= as_share(precision, "precision") * (1 - 1e-12)
+    enough = counts.precision_recall().precision >= _wanted(precision, "precision")
     return counts.chosen(int(np.flatnonzero(enough)[-1])) if enough.any() else None
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from steradian.errors import InputError
 from steradian.metrics.all_pairs import MOST_KEPT, HighestScores
 from steradian.metrics.checks import Ints, as_labels, as_share
-from steradian.metrics.tiles import COLUMNS, ROWS, unit_vectors
+from steradian.metrics.tiles import COLUMNS, ROWS, TIE, unit_vectors
 
 SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
 
@@ -46,23 +46,29 @@ def rank_1_in_crowds(
     """
     names = as_labels(labels)
     vectors = unit_vectors(embeddings, names, "embeddings")
-    crowd = np.asarray(distractors)
-    if crowd.ndim != 2 or len(crowd) == 0 or crowd.shape[1] != vectors.shape[1]:
-        raise InputError(f"distractors must be [M, {vectors.shape[1]}], M > 0, but came as {list(crowd.shape)}.")
-    stops = sorted({min(size, len(crowd)) for size in sizes if size > 0})
+    crowd = _crowd(vectors, distractors)
+    stops = sorted({min(size, len(crowd)) for size in sizes})
+    if not stops or stops[0] < 1:
+        raise InputError(f"sizes of the crowd must be 1 or more, but are {list(sizes)}.")
     best = torch.full((len(stops), len(vectors)), -math.inf)
-    for rows, cosine, first in _against(vectors, crowd, stops):
+    for rows, cosine, first in _against(vectors, crowd[: stops[-1]], stops):
         stage = int(np.searchsorted(stops, first, side="right"))
-        if stage < len(stops):
-            best[stage, rows] = torch.maximum(best[stage, rows], cosine.amax(dim=1))
+        best[stage, rows] = torch.maximum(best[stage, rows], cosine.amax(dim=1))
     best = best.cummax(dim=0).values
     won, trials = np.zeros(len(stops), dtype=np.int64), 0
     for probe, mate_cosine in _mates(vectors, names):
-        won += (mate_cosine >= best[:, probe]).sum(dim=1).numpy()
+        won += (mate_cosine >= best[:, probe] - TIE).sum(dim=1).numpy()
         trials += len(probe)
     if trials == 0:
         raise InputError("nobody has two images: there is no mate to look for.")
     return [CrowdRank(stop, count / trials) for stop, count in zip(stops, won.tolist(), strict=True)]
+
+
+def _crowd(vectors: Tensor, distractors: ArrayLike) -> NDArray[np.floating]:
+    crowd = np.asarray(distractors)
+    if crowd.ndim != 2 or len(crowd) == 0 or crowd.shape[1] != vectors.shape[1]:
+        raise InputError(f"distractors must be [M, {vectors.shape[1]}], M > 0, but came as {list(crowd.shape)}.")
+    return crowd
 
 
 def _against(vectors: Tensor, crowd: NDArray[np.floating], stops: Sequence[int]) -> Iterator[tuple[slice, Tensor, int]]:
@@ -70,7 +76,7 @@ def _against(vectors: Tensor, crowd: NDArray[np.floating], stops: Sequence[int])
     edges = sorted({*range(0, len(crowd), COLUMNS), *stops, len(crowd)})
     memory = vectors.new_empty(ROWS * COLUMNS)
     for first, last in itertools.pairwise(edges):
-        part = unit_vectors(crowd[first:last], np.arange(last - first), "distractors")
+        part = unit_vectors(crowd[first:last], np.arange(last - first), f"distractors from row {first} on")
         for top in range(0, len(vectors), ROWS):
             block = vectors[top : top + ROWS]
             cosine = memory[: len(block) * len(part)].view(len(block), len(part))
@@ -123,7 +129,7 @@ def rates_in_crowd(
     """
     names = as_labels(labels)
     vectors = unit_vectors(embeddings, names, "embeddings")
-    crowd = np.asarray(distractors)
+    crowd = _crowd(vectors, distractors)
     impostors = len(vectors) * len(crowd)
     allowed = math.floor(as_share(verification_fpr, "verification_fpr") * impostors * (1 + 1e-12))
     alarms = math.floor(as_share(identification_fpr, "identification_fpr") * len(vectors) * (1 + 1e-12))
@@ -138,8 +144,8 @@ def rates_in_crowd(
     verified = identified = pairs = 0
     for probe, cosine in _mates(vectors, names):
         pairs += len(probe)
-        verified += int((cosine > bar).sum())
-        identified += int(((cosine > alarm) & (cosine > nearest[probe])).sum())
+        verified += int((cosine > bar + TIE).sum())
+        identified += int(((cosine > alarm + TIE) & (cosine > nearest[probe] + TIE)).sum())
     if pairs == 0:
         raise InputError("nobody has two images: there is no genuine pair.")
     return CrowdRates(

@@ -51,7 +51,7 @@ def fold_accuracy(
             "exact": any threshold; of several that are equally good the middle one of the first (strictest) range.
             "insightface": verification.py: squared distances 2 - 2 cos against 0, 0.01, ... 3.99, same if less; the
             smallest of the best.
-            "facex-zoo": 1,000 thresholds over the range of scores, by TPR - FPR; a score equal to the threshold is
+            "facex-zoo": 1,000 even steps up from the lowest score, by TPR - FPR; a score equal to the threshold is
             wrong either way.
 
     Raises:
@@ -59,6 +59,8 @@ def fold_accuracy(
     """
     cosine = as_scores(scores).astype(np.float64)
     flags = as_flags(same, len(cosine), "same")
+    if not np.isfinite(cosine).all():
+        raise InputError("scores hold infinity: thresholds are sought between scores.")
     of_fold = contiguous_folds(len(cosine)) if folds is None else np.asarray(folds)
     if of_fold.shape != cosine.shape:
         raise InputError(f"{len(cosine)} scores came with folds {list(of_fold.shape)}; one each is needed.")
@@ -106,7 +108,7 @@ def _nearer(scores: Floats, same: NDArray[np.bool_], threshold: float) -> float:
 
 
 def _facex_zoo(scores: Floats, same: NDArray[np.bool_]) -> float:
-    grid = np.linspace(scores.min(), scores.max(), 1000)
+    grid = scores.min() + (scores.max() - scores.min()) / 1000 * np.arange(1, 1001)
     genuine, impostor = np.sort(scores[same]), np.sort(scores[~same])
     tpr = 1.0 - np.searchsorted(genuine, grid, side="right") / max(1, len(genuine))
     fpr = 1.0 - np.searchsorted(impostor, grid, side="right") / max(1, len(impostor))

@@ -1,6 +1,6 @@
 """Who is it? Ranks in a gallery (CMC), and probes whom nobody has enrolled (NIST's TPIR at FPIR).
 
-Cosines closer than `TIE` are equal: single precision cannot tell them apart.
+Cosines closer than `tiles.TIE` are equal: single precision cannot tell them apart.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from torch import Tensor
 
 from steradian.errors import InputError
 from steradian.metrics.checks import Floats, Ints, as_labels, as_share
-from steradian.metrics.tiles import Tile, same_width, tiles, unit_vectors
+from steradian.metrics.tiles import TIE, Tile, same_width, tiles, unit_vectors
 from steradian.metrics.verification import OperatingPoint
 
-TIE = 5e-7
 Ties = Literal["against", "for", "mean"]
 
 
@@ -143,7 +142,9 @@ def _by_identity(tile: Tile, starts: Ints, carried: Tensor | None) -> tuple[Tens
 
 
 def cmc(found: Candidates, ranks: Sequence[int] = (1, 5, 10), ties: Ties = "against") -> dict[int, float]:
-    """Cumulative match characteristic: share of enrolled probes whose identity is among the first k.
+    """Cumulative match characteristic: share of enrolled probes whose identity is among the first k identities.
+
+    Identities are counted, not entries: three entries of one stranger take one place.
 
     Raises:
         InputError: no probe's identity is enrolled.
@@ -174,5 +175,5 @@ def dir_at_far(found: Candidates, far: float, rank: int = 1) -> OperatingPoint:
     if allowed < 1:
         return OperatingPoint(far, math.nan, math.nan)
     threshold = float(alarms[allowed]) if allowed < len(alarms) else -math.inf
-    detected = (found.ranks()[mated] <= rank) & (found.mate[mated] > threshold)
+    detected = (found.ranks()[mated] <= rank) & (found.mate[mated] > threshold + TIE)
     return OperatingPoint(far, float(np.mean(detected)), threshold)

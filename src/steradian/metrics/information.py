@@ -13,7 +13,8 @@ from scipy.special import xlogy
 from steradian.errors import InputError
 from steradian.metrics.checks import Floats
 
-SLACK = 1e-6
+SLACK = 1e-4
+"""By which single-precision probabilities of many classes may miss their sum of 1."""
 
 
 def softmax(logits: ArrayLike) -> Floats:
@@ -39,14 +40,14 @@ def self_information(probability: ArrayLike, base: float = math.e) -> Floats:
     """-log p of each probability; infinite at 0."""
     found = _probabilities(probability)
     with np.errstate(divide="ignore"):
-        surprise: Floats = -np.log(found) / math.log(base)
+        surprise: Floats = -np.log(found) / _log(base)
     return surprise + 0.0
 
 
 def entropy(probabilities: ArrayLike, base: float = math.e) -> Floats:
     """-sum_j p_j log p_j along the last axis, with 0 log 0 = 0 (Shannon 1948)."""
-    found = _distributions(probabilities)
-    spread: Floats = -xlogy(found, found).sum(axis=-1) / math.log(base)
+    found = as_distributions(probabilities)
+    spread: Floats = -xlogy(found, found).sum(axis=-1) / _log(base)
     return spread + 0.0
 
 
@@ -58,15 +59,17 @@ def bernoulli_entropy(probability: ArrayLike, base: float = math.e) -> Floats:
 
 def cross_entropy(truth: ArrayLike, predicted: ArrayLike, base: float = math.e) -> Floats:
     """-sum_j p_j log q_j along the last axis: infinite where q is 0 and p is not."""
-    p, q = np.broadcast_arrays(_distributions(truth), _distributions(predicted))
+    p, q = as_distributions(truth), as_distributions(predicted)
+    if p.shape[-1] != q.shape[-1]:
+        raise InputError(f"distributions over {p.shape[-1]} and over {q.shape[-1]} outcomes cannot be compared.")
     with np.errstate(divide="ignore"):
-        cost: Floats = -xlogy(p, q).sum(axis=-1) / math.log(base)
+        cost: Floats = -xlogy(p, q).sum(axis=-1) / _log(base)
     return cost + 0.0
 
 
 def divergence(truth: ArrayLike, predicted: ArrayLike, base: float = math.e) -> Floats:
     """sum_j p_j log(p_j / q_j) along the last axis, at least 0 (Kullback and Leibler 1951)."""
-    return cross_entropy(truth, predicted, base) - entropy(truth, base)
+    return np.maximum(cross_entropy(truth, predicted, base) - entropy(truth, base), 0.0)
 
 
 def _probabilities(values: ArrayLike) -> Floats:
@@ -76,7 +79,14 @@ def _probabilities(values: ArrayLike) -> Floats:
     return found
 
 
-def _distributions(values: ArrayLike) -> Floats:
+def _log(base: float) -> float:
+    if not base > 0.0 or base == 1.0:
+        raise InputError(f"base must be a positive number other than 1, such as 2 for bits, but is {base}.")
+    return math.log(base)
+
+
+def as_distributions(values: ArrayLike) -> Floats:
+    """float64 [..., C] from 0 to 1 that sum to 1 along the last axis, within `SLACK`, or `InputError`."""
     found = _probabilities(values)
     if found.ndim == 0 or ((sums := found.sum(axis=-1)).size and np.abs(sums - 1.0).max() > SLACK):
         raise InputError("probabilities along the last axis must sum to 1; divide by their sum, or take softmax first.")

@@ -1,4 +1,4 @@
-"""How far a number can be trusted: 95 % intervals of means, of shares, and over resampled identities."""
+"""How far a number can be trusted: 95 % intervals of means, of shares, and over identities."""
 
 from __future__ import annotations
 
@@ -75,21 +75,27 @@ def wilson_interval(right: int, total: int, level: float = 0.95) -> Interval:
     return Interval(share, low, high)
 
 
-def bootstrap_interval(
+def identity_interval(
     measure: Callable[[NDArray[np.intp]], float],
     groups: ArrayLike,
     rounds: int = 200,
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Percentile interval of a number over resampled groups, such as the identities that items belong to (Efron 1979).
+    """Interval of a number over the identities that items belong to, by random halves of them (Shao and Wu 1989).
 
-    Items of one identity stand or fall together, so identities are drawn, with repeats, and with each all its items.
+    Items of one identity stand or fall together, so identities are drawn, each with all its items. Half of them are
+    drawn without repeats, because a number of pairs would find a repeated item in itself; a half scatters around the
+    mean of halves as far as the whole does around its own.
 
     Args:
-        measure: the number, of items given by index; called with all of them first, for the mean. NaN is left out.
-        groups: [N], the group of each item: anything that can be sorted.
-        rounds: how many times to resample.
+        measure: the number, of items given by index [n]. Halves for which it is NaN, or for which it raises
+            `InputError`, are left out.
+        groups: [N], the identity of each item: anything that can be sorted.
+        rounds: how many halves.
+
+    Raises:
+        InputError: fewer than two identities, or no half gives a number.
     """
     found = np.asarray(groups)
     if found.ndim != 1 or len(found) == 0:
@@ -97,14 +103,21 @@ def bootstrap_interval(
     order = np.argsort(found, kind="stable")
     starts = np.flatnonzero(np.append(True, found[order][1:] != found[order][:-1]))
     items = np.split(order, starts[1:])
-    generator = np.random.default_rng(seed)
-    values = []
-    for _ in range(rounds):
-        drawn = generator.integers(0, len(items), len(items))
-        values.append(measure(np.concatenate([items[group] for group in drawn])))
-    known = np.array([value for value in values if not math.isnan(value)])
+    if len(items) < 2:
+        raise InputError("one identity says nothing about others: an interval needs two or more.")
     whole = measure(np.arange(len(found)))
+    generator = np.random.default_rng(seed)
+    halves = []
+    for _ in range(rounds):
+        drawn = generator.permutation(len(items))[: len(items) // 2]
+        try:
+            halves.append(measure(np.sort(np.concatenate([items[group] for group in drawn]))))
+        except InputError:
+            continue
+    known = np.array([value for value in halves if not math.isnan(value)])
     if len(known) == 0:
-        return Interval(whole, math.nan, math.nan)
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(whole, float(low), float(high))
+        raise InputError("no half of the identities gives a number: there are too few of them.")
+    # For an odd count a half is a little less, and scatters a little more.
+    shrink = math.sqrt((len(items) // 2) / (len(items) - len(items) // 2))
+    low, high = np.quantile(known - known.mean(), [(1 - level) / 2, (1 + level) / 2]) * shrink
+    return Interval(whole, whole + float(low), whole + float(high))

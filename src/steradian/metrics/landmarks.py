@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from numbers import Real
 from typing import Any, NamedTuple
 
 from steradian.errors import InputError
@@ -35,24 +36,37 @@ def gap(
     Raises:
         InputError: NaN confidence, a prediction for an unknown image, or no image with a landmark.
     """
-    with_landmark = sum(1 for landmarks in truth.values() if landmarks)
+    with_landmark = sum(1 for image in truth if len(_right(truth, image)))
     if with_landmark == 0:
         raise InputError("no image has a landmark: GAP divides by their number.")
-    ranked = []
+    ranked: list[tuple[float, Any, Any]] = []
     for image, named in predictions.items():
         if image not in truth:
             raise InputError(f"a prediction names image {image!r}, which is not among the {len(truth):,} of the truth.")
-        if named is None or (ignore_without_landmark and not truth[image]):
+        if named is None or (ignore_without_landmark and not len(truth[image])):
             continue
-        if math.isnan(named.confidence):
-            raise InputError(f"the confidence of image {image!r} is NaN; every score must be a number.")
-        ranked.append((-named.confidence, image, named.landmark))
+        landmark, confidence = named
+        if not isinstance(confidence, Real) or math.isnan(confidence):
+            raise InputError(f"the confidence of image {image!r} is {confidence}; every score must be a number.")
+        ranked.append((-confidence, image, landmark))
+    try:
+        ranked.sort()
+    except TypeError as error:
+        raise InputError(f"equal scores are ordered by image, so those must be of one kind: {error}.") from error
     hits, total = 0, 0.0
-    for place, (_, image, landmark) in enumerate(sorted(ranked), start=1):
+    for place, (_, image, landmark) in enumerate(ranked, start=1):
         if landmark in truth[image]:
             hits += 1
             total += hits / place
     return total / with_landmark
+
+
+def _right(truth: Mapping[Any, Collection[Any]], key: Any) -> Collection[Any]:
+    """What is right for ``key``; a word is not a collection of letters."""
+    found = truth[key]
+    if isinstance(found, str) or not isinstance(found, Collection):
+        raise InputError(f"the truth of {key!r} must be a set, list or array, but is {found!r}. Put it into a set.")
+    return found
 
 
 def mean_average_precision(
@@ -71,7 +85,7 @@ def mean_average_precision(
     for query in rankings:
         if query not in truth:
             raise InputError(f"a ranking names query {query!r}, which is not among the {len(truth):,} of the truth.")
-    known = {query: set(right) for query, right in truth.items() if right}
+    known = {query: set(right) for query in truth if len(right := _right(truth, query))}
     if not known:
         raise InputError("no query has a right image: there is nothing to measure.")
     total = 0.0

@@ -26,7 +26,8 @@ class RetrievalSums:
         queries: how many those are; ``alone``: those that have nothing, which are left out.
         recall: k -> how many have one of their like among the k nearest.
         r_precision, average_precision: sums of both at R.
-        reciprocal_rank: sum of 1 / rank of the first of their like, 0 where it lies beyond the neighbors looked at.
+        reciprocal_rank: sum of 1 / rank of the first of their like, 0 where it lies beyond the query's R and the
+            largest k.
     """
 
     queries: int
@@ -76,36 +77,42 @@ def retrieval_sums(
         ks: of Recall@k.
         part: (i, n): measure the i-th of n shares of the queries; shares add up to the whole.
 
-    R of a query is the number of references of its class. As many neighbors are looked at as the largest R or k asks.
+    R of a query is the number of references of its class. A query looks at as many neighbors as its R or the largest k
+    asks, so a class of a million is slow, but memory stays bounded. Of equally near references the first counts.
     """
     names = as_labels(labels)
     vectors = unit_vectors(queries, names, "queries")
-    skip_own = references is None
-    if references is None:
-        others, known = vectors, names
-    else:
-        known = as_labels(np.zeros(0) if reference_labels is None else reference_labels, "reference_labels")
-        others = unit_vectors(references, known, "references")
-    if any(k < 1 for k in ks):
-        raise InputError(f"every k must be at least 1, but they are {list(ks)}.")
-    relevant = _relevant(names, known) - int(skip_own)
-    chosen = np.array_split(np.arange(len(names)), part[1])[part[0]]
-    first = int(chosen[0]) if len(chosen) else 0
-    available = len(known) - int(skip_own)
-    depth = min(available, max([*ks, *relevant.tolist()], default=1))
-    sums = RetrievalSums(0, 0, dict.fromkeys(ks, 0), 0.0, 0.0, 0.0)
-    if depth < 1:
-        return sums
-    codes, of_queries = torch.from_numpy(known.astype(np.int64)), torch.from_numpy(names.astype(np.int64))
-    for rows in torch.split(torch.arange(first, first + len(chosen)), QUERIES):
-        place = nearest(vectors[rows], others, depth, int(rows[0]) if skip_own else None).place
-        right = codes[place] == of_queries[rows, None]
-        sums = sums + _counted(right.numpy(), relevant[rows.numpy()], ks)
+    if (references is None) != (reference_labels is None):
+        raise InputError("references and reference_labels come together, or not at all.")
+    alike = references is None
+    known = names if reference_labels is None else as_labels(reference_labels, "reference_labels")
+    others = vectors if references is None else unit_vectors(references, known, "references")
+    number, shares = part
+    if not 0 <= number < shares:
+        raise InputError(f"part must be (i, n) with 0 <= i < n, but is {part}.")
+    if any(isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1 for k in ks):
+        raise InputError(f"every k must be a whole number from 1 on, but they are {list(ks)}.")
+    relevant = _relevant(names, known) - int(alike)
+    chosen = np.array_split(np.arange(len(names)), shares)[number]
+    rest = chosen[relevant[chosen] > 0]
+    sums = RetrievalSums(0, len(chosen) - len(rest), dict.fromkeys(ks, 0), 0.0, 0.0, 0.0)
+    # Those that look equally far go together.
+    rest = rest[np.argsort(relevant[rest], kind="stable")]
+    far = np.minimum(np.maximum(relevant, max(ks, default=1)), len(known) - int(alike))
+    codes = torch.from_numpy(known.astype(np.int64))
+    while len(rest):
+        alike_far = int(np.searchsorted(far[rest], 2 * far[rest[0]], side="right"))
+        rows = rest[: min(alike_far, max(1, HELD // int(far[rest[alike_far - 1]])))]
+        rest = rest[len(rows) :]
+        of_rows = torch.from_numpy(rows)
+        place = nearest(vectors[of_rows], others, int(far[rows[-1]]), of_rows if alike else None).place
+        right = codes[place] == torch.from_numpy(names[rows].astype(np.int64))[:, None]
+        sums = sums + _counted(right.numpy(), relevant[rows], ks)
     return sums
 
 
-QUERIES = 4096
-"""Queries whose neighbors are held at a time."""
+HELD = 2**22
+"""Neighbors that are held at a time."""
 
 
 def _relevant(names: Ints, known: Ints) -> Ints:
@@ -119,18 +126,15 @@ def _relevant(names: Ints, known: Ints) -> Ints:
 
 
 def _counted(right: NDArray[np.bool_], relevant: Ints, ks: Sequence[int]) -> RetrievalSums:
-    some = relevant > 0
-    right, relevant = right[some], relevant[some]
-    alone = int((~some).sum())
-    if len(right) == 0:
-        return RetrievalSums(0, alone, dict.fromkeys(ks, 0), 0.0, 0.0, 0.0)
     ranks = np.arange(1, right.shape[1] + 1)
     within = right & (ranks <= relevant[:, None])
     hits = np.cumsum(within, axis=1)
-    first = np.where(right.any(axis=1), right.argmax(axis=1) + 1.0, np.inf)
+    # What lies further than the query's own depth was looked at for others.
+    near = right & (ranks <= np.maximum(relevant, max(ks, default=1))[:, None])
+    first = np.where(near.any(axis=1), near.argmax(axis=1) + 1.0, np.inf)
     return RetrievalSums(
         len(right),
-        alone,
+        0,
         {k: int((first <= k).sum()) for k in ks},
         float((hits[:, -1] / relevant).sum()),
         float(((hits / ranks * within).sum(axis=1) / relevant).sum()),
@@ -140,7 +144,18 @@ def _counted(right: NDArray[np.bool_], relevant: Ints, ks: Sequence[int]) -> Ret
 
 def recall_at_k(embeddings: ArrayLike, labels: ArrayLike, k: int = 1) -> float:
     """Share of items [N, D] with one of their class among the k nearest others; items alone in their class left out."""
-    return retrieval_sums(embeddings, labels, ks=(k,)).means()[f"recall_at_{k}"]
+    names = as_labels(labels)
+    vectors = unit_vectors(embeddings, names, "embeddings")
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        raise InputError(f"k must be a whole number from 1 on, but is {k!r}.")
+    some = torch.from_numpy(np.flatnonzero(_relevant(names, names) > 1))
+    if len(some) == 0:
+        return math.nan
+    codes, found = torch.from_numpy(names.astype(np.int64)), 0
+    for rows in torch.split(some, max(1, HELD // k)):
+        place = nearest(vectors[rows], vectors, min(k, len(names) - 1), rows).place
+        found += int((codes[place] == codes[rows, None]).any(dim=1).sum())
+    return found / len(some)
 
 
 def map_at_r(embeddings: ArrayLike, labels: ArrayLike) -> float:

@@ -54,7 +54,9 @@ def template_embeddings(
         if factors.shape != names.shape or not np.isfinite(factors).all():
             raise InputError(f"weights must be {len(names)} finite numbers, but came as {list(factors.shape)}.")
         vectors = vectors * factors[:, None]
-    pairs, of_pair = np.unique(np.stack([names, parts], axis=1), axis=0, return_inverse=True)
+    pairs, of_pair = np.unique(
+        np.stack([names.astype(np.int64), parts.astype(np.int64)], axis=1), axis=0, return_inverse=True
+    )
     of_pair = of_pair.reshape(-1)
     means = _sums(vectors, of_pair, len(pairs)) / np.bincount(of_pair)[:, None]
     known, of_template = np.unique(pairs[:, 0], return_inverse=True)

@@ -15,6 +15,9 @@ from steradian.metrics.checks import Ints, as_rows, unit
 ROWS, COLUMNS = 1024, 8192
 """Of a tile: 32 MiB."""
 
+TIE = 5e-7
+"""Cosines closer than this are equal: their last bits depend on how a product is cut into tiles."""
+
 
 def unit_vectors(embeddings: ArrayLike, labels: Ints, name: str) -> Tensor:
     """float32 unit vectors [N, D] with one row per label, or `InputError`."""
@@ -57,38 +60,33 @@ class Nearest(NamedTuple):
     place: Tensor
 
 
-def nearest(queries: Tensor, references: Tensor, k: int, own_from: int | None = None) -> Nearest:
+def nearest(queries: Tensor, references: Tensor, k: int, own: Tensor | None = None) -> Nearest:
     """The ``k`` nearest of ``references`` [M, D] for each of ``queries`` [N, D], unit vectors, in memory of N x k.
 
     Args:
-        own_from: query i and reference ``own_from`` + i are the same item, which is not its own neighbor.
+        own: int64 [N], the reference that is the query itself, which is not its own neighbor.
     """
     same_width(queries, references)
-    available = len(references) - int(own_from is not None)
+    available = len(references) - int(own is not None)
     if not 1 <= k <= available:
         raise InputError(f"k must be between 1 and the {available} references there are, but is {k}.")
     cosine, place = torch.empty(len(queries), k), torch.empty(len(queries), k, dtype=torch.int64)
     best = torch.empty(0, 0), torch.empty(0, 0, dtype=torch.int64)
+    flags = torch.empty(min(ROWS, len(queries)) * min(COLUMNS, len(references)), dtype=torch.bool)
     for tile in tiles(queries, references):
-        if own_from is not None:
-            _drop_own(tile, own_from)
+        if own is not None:
+            column = own[tile.rows] - tile.columns.start
+            here = ((column >= 0) & (column < tile.cosine.shape[1])).nonzero().squeeze(1)
+            tile.cosine[here, column[here]] = -torch.inf
         if tile.columns.start == 0:
             best = torch.empty(len(tile.cosine), 0), torch.empty(len(tile.cosine), 0, dtype=torch.int64)
-        best = _merged(best, tile, k)
+        best = _merged(best, tile, k, flags)
         if tile.columns.stop == len(references):
             cosine[tile.rows], place[tile.rows] = best
     return Nearest(cosine, place)
 
 
-def _drop_own(tile: Tile, own_from: int) -> None:
-    top = tile.rows.start + own_from
-    first, last = max(top, tile.columns.start), min(tile.rows.stop + own_from, tile.columns.stop)
-    if first < last:
-        own = torch.arange(first, last)
-        tile.cosine[own - top, own - tile.columns.start] = -torch.inf
-
-
-def _merged(best: tuple[Tensor, Tensor], tile: Tile, k: int) -> tuple[Tensor, Tensor]:
+def _merged(best: tuple[Tensor, Tensor], tile: Tile, k: int, flags: Tensor) -> tuple[Tensor, Tensor]:
     """The k best of those so far and of a tile, of equal ones the first."""
     values, places = best
     have, columns = values.shape[1], tile.cosine.shape[1]
@@ -97,7 +95,7 @@ def _merged(best: tuple[Tensor, Tensor], tile: Tile, k: int) -> tuple[Tensor, Te
     else:
         bar = values[:, -1:]
     # Few of a later tile are among the k best: only those are looked at.
-    hits = above(tile.cosine, bar)
+    hits = above(tile.cosine, bar, flags)
     if len(hits) == 0:
         return best
     rows = torch.div(hits, columns, rounding_mode="floor")
@@ -112,10 +110,13 @@ def _merged(best: tuple[Tensor, Tensor], tile: Tile, k: int) -> tuple[Tensor, Te
     return wide.gather(1, order), where.gather(1, order)
 
 
-def above(cosine: Tensor, threshold: Tensor | float) -> Tensor:
-    """Flat places int64 [H] where ``cosine`` exceeds ``threshold``, if those are few: eight are read at once."""
-    flags = cosine > threshold
-    flat = flags.view(-1)
+def above(cosine: Tensor, threshold: Tensor | float, memory: Tensor) -> Tensor:
+    """Flat places int64 [H] where ``cosine`` exceeds ``threshold``, if those are few: eight are read at once.
+
+    ``memory``: bool, of as many elements at least, overwritten; fresh pages would cost more than the comparison.
+    """
+    flat = memory[: cosine.numel()]
+    torch.gt(cosine, threshold, out=flat.view(cosine.shape))
     whole = len(flat) // 8 * 8
     words = flat[:whole].view(torch.int64).nonzero().squeeze(1)
     near = (words[:, None] * 8 + torch.arange(8)).view(-1)
