@@ -1,8 +1,8 @@
-"""Verification over all pairs of N items, without their N x N scores: exact thresholds in one pass over the products.
+"""Verification over all pairs of N items, without their N x N scores: exact thresholds from one or two passes.
 
-A false-accept rate needs only the highest impostor scores, so those are what is kept: as many as the largest rate
-allows, found in a stream whose bar rises as it goes. Genuine pairs are few and are passed over a second time, against
-thresholds that are then known. A histogram of all scores draws the whole curve.
+A small false-accept rate needs only the highest impostor scores, so those are what is kept: as many as the rate allows,
+found in a stream whose bar rises as it goes. For large rates a histogram says where the threshold is, and a second pass
+finds it. Genuine pairs are few and are passed over again, against thresholds that are then known.
 """
 
 from __future__ import annotations
@@ -20,58 +20,11 @@ from steradian.errors import InputError
 from steradian.metrics.checks import as_labels, as_share
 from steradian.metrics.curves import ScoreCounts
 from steradian.metrics.intervals import Interval, wilson_interval
-from steradian.metrics.tiles import COLUMNS, ROWS, TIE, above, unit_vectors
-
-BINS = 2**14
-"""Of cosines from -1 to 1: a width of 1.2e-4."""
+from steradian.metrics.score_streams import BINS, HighestScores, at_places, binned
+from steradian.metrics.tiles import COLUMNS, ROWS, TIE, unit_vectors
 
 MOST_KEPT = 20_000_000
-"""Impostor scores that may be kept (about 400 MB at the peak)."""
-
-
-class HighestScores:
-    """The ``most`` highest of a stream of scores, exact; ``add`` takes tensors of any shape, without NaN.
-
-    About five times as many are in memory while they are sifted, and a tile of the first scores.
-    """
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self._parts: list[Tensor] = []
-        self._held = 0
-        self._bar = -math.inf
-        self._flags = torch.empty(0, dtype=torch.bool)
-
-    def add(self, scores: Tensor) -> None:
-        """More of the stream."""
-        flat = scores.reshape(-1)
-        if len(self._flags) < len(flat):
-            self._flags = torch.empty(len(flat), dtype=torch.bool)
-        found = flat[above(flat, self._bar, self._flags)] if self._bar > -math.inf else flat.clone()
-        self._parts.append(found)
-        self._held += len(found)
-        if self._held > 2 * self.most:
-            self._keep()
-
-    def merge(self, other: HighestScores) -> None:
-        """What another has found, of other scores."""
-        self.add(other.falling())
-
-    def falling(self) -> Tensor:
-        """[at most ``most``], the highest first."""
-        self._keep()
-        self._parts[0].numpy().sort()
-        return self._parts[0].flip(0)
-
-    def _keep(self) -> None:
-        held = torch.cat([*self._parts, torch.empty(0)])
-        if len(held) > self.most:
-            # Not topk, whose indices would take twice the memory of the scores.
-            rest = len(held) - self.most
-            held.numpy().partition(rest)
-            held = held[rest:].clone()
-            self._bar = float(held.min())
-        self._parts, self._held = [held], len(held)
+"""Impostor scores that are kept (about 400 MB at the peak); rates that need more take a second pass."""
 
 
 @dataclass(frozen=True)
@@ -120,10 +73,10 @@ def verify_all_pairs(
     Args:
         embeddings: float [N, D]; directions count.
         labels: int [N].
-        curve: also count all scores, for `AllPairs.histogram`; about as slow again.
+        curve: also count all scores, for `AllPairs.histogram`.
 
     Raises:
-        InputError: no genuine or no impostor pair; a rate so large that more than `MOST_KEPT` scores would be kept.
+        InputError: no genuine or no impostor pair.
     """
     names = as_labels(labels)
     vectors = unit_vectors(embeddings, names, "embeddings")
@@ -135,25 +88,22 @@ def verify_all_pairs(
     if genuine == 0 or impostor == 0:
         raise InputError(f"{genuine} genuine and {impostor} impostor pairs: verification needs pairs of both kinds.")
     allowed = [math.floor(as_share(far, "far") * impostor * (1 + 1e-12)) for far in fars]
-    most = max(allowed, default=0) + 1
-    if most > MOST_KEPT:
-        raise InputError(
-            f"a false-accept rate of {max(fars):g} over {impostor:,} impostor pairs would keep {most:,} scores "
-            f"(at most {MOST_KEPT:,}). Ask for smaller rates, and read larger ones off the curve."
-        )
-    highest, counted = HighestScores(most), np.zeros((2, BINS), dtype=np.int64)
+    kept = max((count for count in allowed if count < MOST_KEPT), default=0) + 1
+    bracketed = [count for count in allowed if MOST_KEPT <= count < impostor]
+    highest, counted = HighestScores(kept), np.zeros((2, BINS), dtype=np.int64)
     for scores in impostor_tiles(vectors, ends):
         highest.add(scores)
-        if curve:
-            counted[0] += _binned(scores)
-    falling = highest.falling().numpy()
-    next_best = [falling[count] if count < len(falling) else -math.inf for count in allowed]
-    thresholds = np.array([value if count else math.nan for value, count in zip(next_best, allowed, strict=True)])
+        if curve or bracketed:
+            counted[0] += binned(scores)
+    known = dict(zip(bracketed, at_places(lambda: impostor_tiles(vectors, ends), counted[0], bracketed), strict=True))
+    falling = highest.falling().tolist()
+    known |= {count: falling[count] if count < len(falling) else -math.inf for count in allowed if count not in known}
+    thresholds = np.array([known[count] if count else math.nan for count in allowed])
     accepts = np.zeros(len(fars), dtype=np.int64)
     for scores in genuine_tiles(vectors, ends):
         accepts += (scores.numpy()[:, None] > thresholds + TIE).sum(axis=0)
         if curve:
-            counted[1] += _binned(scores)
+            counted[1] += binned(scores)
     found = [
         _accepted(far, count, threshold, accepted, genuine, impostor)
         for far, count, threshold, accepted in zip(fars, allowed, thresholds.tolist(), accepts.tolist(), strict=True)
@@ -205,11 +155,6 @@ def genuine_tiles(vectors: Tensor, ends: NDArray[np.intp]) -> Iterator[Tensor]:
             columns = torch.arange(start, stop)
             wanted = (columns > own[:, None]) & (columns < of_block[:, None])
             yield (block @ vectors[start:stop].T)[wanted]
-
-
-def _binned(scores: Tensor) -> NDArray[np.int64]:
-    counts: NDArray[np.int64] = torch.histc(scores, BINS, -1.000001, 1.000001).to(torch.int64).numpy()
-    return counts
 
 
 def _curve(counted: NDArray[np.int64]) -> ScoreCounts:

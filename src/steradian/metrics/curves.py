@@ -44,6 +44,13 @@ class PrecisionRecall(NamedTuple):
     thresholds: Floats
 
 
+class EqualError(NamedTuple):
+    """The equal error rate and its threshold."""
+
+    rate: float
+    threshold: float
+
+
 class Chosen(NamedTuple):
     """A threshold and what it does to the data that it was chosen on."""
 
@@ -120,6 +127,14 @@ class ScoreCounts:
         positives, negatives = self.both()
         above = np.cumsum(self.positives) - self.positives
         return float((self.negatives * (above + 0.5 * self.positives)).sum() / (positives * negatives))
+
+    def equal_error(self) -> EqualError:
+        """Where false accepts equal false rejects; both are steps, so the mean of the two where they are closest."""
+        curve = self.roc()
+        missed = curve.false_negative_rate
+        best = int(np.argmin(np.abs(missed - curve.false_positive_rate)))
+        rate = float(missed[best] + curve.false_positive_rate[best]) / 2.0
+        return EqualError(rate, float(curve.thresholds[best]))
 
     def average_precision(self) -> float:
         """See `average_precision`."""

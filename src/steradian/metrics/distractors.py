@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from steradian.errors import InputError
-from steradian.metrics.all_pairs import MOST_KEPT, HighestScores
+from steradian.metrics.all_pairs import MOST_KEPT
 from steradian.metrics.checks import Ints, as_labels, as_share
+from steradian.metrics.score_streams import HighestScores
 from steradian.metrics.tiles import COLUMNS, ROWS, TIE, unit_vectors
 
 SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)

@@ -37,6 +37,7 @@ WORDS = {
     "clustering.majority": ("k-means accuracy, majority vote", "{:.4f}"),
     "clustering.one_to_one": ("k-means accuracy, one to one", "{:.4f}"),
     "clustering.silhouette": ("silhouette on the sphere", "{:.3f}"),
+    "verification.auc": ("verification: area under the ROC", "{:.4f}"),
     "verification.eer": ("verification: equal error rate", "{:.4f}"),
     "verification.tar_at_far.1e-02": ("verification: TAR at FAR 1e-2", "{:.4f}"),
     "verification.tar_at_far.1e-03": ("verification: TAR at FAR 1e-3", "{:.4f}"),

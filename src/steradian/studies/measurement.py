@@ -67,7 +67,7 @@ def measure(test: Embedded, reference: Embedded | None, num_classes: int, seed: 
         reference: training images for the nearest neighbors, or None to leave those out.
         num_classes: C; k-means looks for as many clusters. With fewer than two images per cluster its accuracies would
             be high by construction, so they are NaN.
-        seed: of k-means and of sampled pairs.
+        seed: of k-means.
     """
     labels, present = test.labels, len(np.unique(test.labels))
     predicted = test.predictions == labels
@@ -89,7 +89,7 @@ def measure(test: Embedded, reference: Embedded | None, num_classes: int, seed: 
             "one_to_one": one_to_one,
             "silhouette": metrics.spherical_silhouette(test.raw, labels) if present > 1 else math.nan,
         },
-        "verification": _verification(test, seed),
+        "verification": _verification(test),
         "geometry": _geometry(test, present),
     }
     if reference is not None:
@@ -107,15 +107,18 @@ def _majority_right(clusters: NDArray[np.integer[Any]], labels: NDArray[np.int64
     return right
 
 
-def _verification(test: Embedded, seed: int) -> dict[str, Any]:
-    scores = metrics.pair_scores(test.raw, test.labels, seed=seed)
-    if len(scores.genuine) == 0 or len(scores.impostor) == 0:
-        return {"eer": math.nan, "tar_at_far": {f"{far:.0e}": math.nan for far in FARS}}
+def _verification(test: Embedded) -> dict[str, Any]:
+    present = len(np.unique(test.labels))
+    if present < 2 or present == len(test.labels):
+        nothing = {f"{far:.0e}": math.nan for far in FARS}
+        return {"auc": math.nan, "eer": math.nan, "tar_at_far": nothing}
+    found = metrics.verify_all_pairs(test.raw, test.labels, FARS)
     return {
-        "eer": metrics.equal_error_rate(scores).far,
-        "tar_at_far": {f"{far:.0e}": metrics.tar_at_far(scores, far).tar for far in FARS},
-        "genuine_pairs": len(scores.genuine),
-        "impostor_pairs": len(scores.impostor),
+        "auc": math.nan if found.histogram is None else found.histogram.auc(),
+        "eer": math.nan if found.histogram is None else found.histogram.equal_error().rate,
+        "tar_at_far": {f"{answer.far:.0e}": answer.tar for answer in found.accepted},
+        "genuine_pairs": found.genuine,
+        "impostor_pairs": found.impostor,
     }
 
 
