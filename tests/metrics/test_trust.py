@@ -190,6 +190,13 @@ def test_the_interval_over_identities_draws_people_not_pictures(people: int) -> 
     assert metrics.identity_interval(lambda rows: float(values[rows].mean()), groups, rounds=800) == found
 
 
+def test_an_interval_does_not_mind_that_halves_are_easier() -> None:
+    values, groups = np.random.default_rng(1).normal(size=40), np.arange(40)
+    plain = metrics.identity_interval(lambda rows: float(values[rows].mean()), groups)
+    easier = metrics.identity_interval(lambda rows: float(values[rows].mean()) + 5.0 * (len(rows) < 40), groups)
+    assert (easier.low, easier.high) == pytest.approx((plain.low, plain.high))
+
+
 def test_the_interval_holds_a_number_of_pairs_that_chance_makes() -> None:
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=(120, 8)), np.repeat(np.arange(60), 2)

@@ -37,6 +37,10 @@ DISPLAYS = {
     "history": (plots.HistoryDisplay.from_histories({"x": [HISTORY, HISTORY]}), "plot"),
     "no history": (plots.HistoryDisplay.from_histories({"x": [HISTORY]}, "validation_accuracy"), "plot"),
     "confusion": (plots.ConfusionDisplay.from_predictions(LABELS, np.roll(LABELS, 3), CLASSES), "plot"),
+    "roc": (plots.RocDisplay.from_rates({"x": ([0, 0.1, 1], [0, 0.8, 1]), "y": ([0, 1], [0, 1])}), "plot"),
+    "det": (plots.RocDisplay.from_rates({"x": ([0, 0.1, 0.5, 1], [0, 0.8, 0.9, 1])}), "plot_det"),
+    "precision": (plots.PrecisionRecallDisplay.from_rates({"x": ([0.5, 1], [1, 0.6])}), "plot"),
+    "reliability": (plots.ReliabilityDisplay.from_bins([0.3, 0.9], [0.4, 0.8], [3, 90]), "plot"),
     "intervals": (plots.IntervalsDisplay.from_values("accuracy", {"x": [0.9, 0.92, 0.94], "y": [0.8]}), "plot"),
 }
 

@@ -7,6 +7,7 @@ from steradian.plots.embedding import EmbeddingDisplay
 from steradian.plots.history import HistoryDisplay
 from steradian.plots.intervals import IntervalsDisplay
 from steradian.plots.margins import TargetLogitDisplay
+from steradian.plots.rates import PrecisionRecallDisplay, ReliabilityDisplay, RocDisplay
 from steradian.plots.relations import ClassRelationsDisplay
 from steradian.plots.sphere import SphereDisplay
 from steradian.plots.theme import DARK, LIGHT, Theme
@@ -21,6 +22,9 @@ __all__ = [
     "EmbeddingDisplay",
     "HistoryDisplay",
     "IntervalsDisplay",
+    "PrecisionRecallDisplay",
+    "ReliabilityDisplay",
+    "RocDisplay",
     "SphereDisplay",
     "TargetLogitDisplay",
     "Theme",

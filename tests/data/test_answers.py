@@ -1,0 +1,120 @@
+"""Tables of answers: what they hold, what is assumed of them, and what is wrong with them, in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from steradian.data.answers import read_answers, read_scored_pairs
+from steradian.errors import DataError, StorageError, UsageError
+
+
+def written(tmp_path: Path, text: str, name: str = "table.csv") -> Path:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_answers_alone_with_names_of_every_kind(tmp_path: Path) -> None:
+    found = read_answers(
+        written(
+            tmp_path, '\ufeffid,label,prediction,score\n1,"cat, small",cat,0.5\n2,"""q"" ü",,\n\n3,10,9,1\n4,9,9,2\n'
+        )
+    )
+    assert found.classes == ("9", "10", '"q" ü', "cat", "cat, small")
+    assert [found.classes[label] for label in found.labels] == ["cat, small", '"q" ü', "10", "9"]
+    assert found.predictions.tolist() == [3, -1, 0, 0]
+    np.testing.assert_array_equal(found.confidence, [0.5, np.nan, 1.0, 2.0])
+    assert found.notes == ("1 of 4 images have no prediction; each counts as a miss.",)
+    assert read_answers(written(tmp_path, "id,label,prediction\n1,a,b\n")).confidence is None
+
+
+def test_a_column_for_each_class_is_probabilities(tmp_path: Path) -> None:
+    found = read_answers(written(tmp_path, "id,label,a,b\n1,b,0.25,0.75\n2,a,0.5004,0.5\n"))
+    np.testing.assert_allclose(found.probabilities, [[0.25, 0.75], [0.5002, 0.4998]], atol=1e-4)
+    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1.0)
+    assert (found.notes, found.predictions.tolist()) == ((), [1, 0])
+
+
+@pytest.mark.parametrize(
+    ("rows", "words", "first"),
+    [
+        ("1,b,1,3\n2,a,0.5,0.5\n", "taken for logits and passed through softmax", [1 / (1 + np.e**2), 0.880797]),
+        ("1,b,0.2,0.2\n2,a,0.5,0.5\n", "1 of 2 rows do not sum to 1 .*each was divided by its sum", [0.5, 0.5]),
+        ("1,b,0,0\n2,a,1,0\n", "1 rows are all zero", [0.5, 0.5]),
+    ],
+)
+def test_what_does_not_sum_to_one_is_said_and_mended(tmp_path: Path, rows: str, words: str, first: list[float]) -> None:
+    found = read_answers(written(tmp_path, "id,label,a,b\n" + rows))
+    np.testing.assert_allclose(found.probabilities[0], first, atol=1e-6)
+    with pytest.raises(AssertionError, match=words):
+        raise AssertionError(found.notes[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "no column 'id'; it has: none"),
+        ("id,label\n", "header but no rows"),
+        ("id,label\n1,a\n", "neither a prediction nor a column"),
+        ("id,truth,prediction\n1,a,a\n", "no column 'label'"),
+        ("id,label,prediction,confidence\n1,a,a,1\n", r"not known beside a prediction: \['confidence'\]"),
+        ("id,label,prediction\n1,a,a\n1,b,b\n", "line 3: id '1' was there already, in line 2"),
+        ("id,label,prediction\n1,,a\n", "line 2: the label is empty"),
+        ("id,label,prediction,score\n1,a,a,nan\n", "line 2: score is 'nan'"),
+        ("id,label,prediction,score\n1,a,a,high\n", "line 2: score is 'high'"),
+        ("id,label,prediction,score\n1,a,a,\n", "score is empty, but there is a prediction"),
+        ("id,label,a,b\n1,c,0.5,0.5\n", "label 'c' has no column; there are 2"),
+        ("id,label,a,b\n1,a,,1\n", "the score of class 'a' is empty"),
+        ("id,label,a,a\n1,a,0,1\n", "column 'a' twice"),
+        ("id,label,prediction\n1,a,b,c\n", "4 cells, but the header has 3. A name with a comma"),
+    ],
+)
+def test_tables_that_cannot_be_used(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        read_answers(written(tmp_path, text))
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="does not exist"):
+        read_answers(tmp_path / "none.csv")
+    (tmp_path / "bytes.csv").write_bytes("id,label\nä,b\n".encode("utf-16"))
+    with pytest.raises(DataError, match="not a readable CSV in UTF-8"):
+        read_answers(tmp_path / "bytes.csv")
+
+
+def test_parquet_is_the_same_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, "no parquet", "table.parquet")
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    with pytest.raises(UsageError, match=r"pip install 'steradian\[data\]'"):
+        read_answers(path)
+    monkeypatch.undo()
+    import pyarrow
+    from pyarrow import parquet
+
+    with pytest.raises(DataError, match="not a readable parquet"):
+        read_answers(path)
+    parquet.write_table(pyarrow.table({"id": [1, 2], "label": ["a", "b"], "a": [0.9, 0.2], "b": [0.1, 0.8]}), path)
+    found = read_answers(path)
+    assert (found.ids, found.predictions.tolist()) == (("1", "2"), [0, 1])
+
+
+def test_scored_pairs(tmp_path: Path) -> None:
+    found = read_scored_pairs(written(tmp_path, "a,b,same,score\nx,y,1,0.5\nx,z,No,-1\ny,z,TRUE,2e-1\n"))
+    assert (found.scores.tolist(), found.same.tolist()) == ([0.5, -1.0, 0.2], [True, False, True])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a,b,score\nx,y,1\n", "no column 'same'"),
+        ("a,b,same,score\nx,y,maybe,1\n", "line 2: same is 'maybe'"),
+        ("a,b,same,score\nx,y,1,\n", "line 2: the score is empty"),
+        ("a,b,same,score\nx,y,1,1\ny,x,1,1\n", "line 3: the pair 'x and y' was there already, in line 2"),
+    ],
+)
+def test_pairs_that_cannot_be_used(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        read_scored_pairs(written(tmp_path, text))
