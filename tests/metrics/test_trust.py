@@ -84,6 +84,11 @@ def test_the_temperature_is_found_again(sharpness: float) -> None:
     assert min(around) == around[1]
 
 
+def test_logits_that_are_never_wrong_or_say_nothing_have_no_temperature() -> None:
+    assert metrics.fit_temperature([[9.0, 0.0], [0.0, 9.0]], [0, 1]) == 1e-3
+    assert metrics.fit_temperature([[9.0, 0.0], [0.0, 9.0]], [1, 0]) == 1e3
+
+
 def test_isotonic_scores_rise_and_are_probabilities() -> None:
     scores = RNG.uniform(-1, 1, 5000)
     right = RNG.random(5000) < (scores + 1) / 2

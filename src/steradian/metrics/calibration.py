@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq
 from sklearn.isotonic import IsotonicRegression
 
 from steradian.errors import InputError
@@ -102,22 +103,33 @@ def negative_log_likelihood(logits: ArrayLike, labels: ArrayLike) -> float:
     return float(-log_softmax(values)[np.arange(len(names)), as_classes(names, values.shape[1])].mean())
 
 
+COLDEST, HOTTEST = 1e-3, 1e3
+
+
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     """T > 0 for which softmax(z / T) is the most likely on these held-out logits [N, C] (Guo et al. 2017).
 
-    The ranking of classes stays as it is. T is sought from 1e-3 to 1e3.
+    The ranking of classes stays as it is. T lies between `COLDEST` and `HOTTEST`: logits that are never wrong would
+    have it at 0, and such that say nothing at infinity.
     """
     names = as_labels(labels)
     values = as_rows(logits, names, "logits").astype(np.float64)
     as_classes(names, values.shape[1])
-    # In log T: the likelihood has one maximum in 1 / T, and so here.
-    found = minimize_scalar(
-        lambda log_t: negative_log_likelihood(values * np.exp(-log_t), names),
-        bounds=(np.log(1e-3), np.log(1e3)),
-        method="bounded",
-        options={"xatol": 1e-6},
-    )
-    return float(np.exp(found.x))
+    values -= values.max(axis=1, keepdims=True)
+    own = values[np.arange(len(names)), names].mean()
+
+    def slope(log_t: float) -> float:
+        """Of the likelihood by 1 / T, which falls only once: it is the expected logit less that of the truth."""
+        shares = np.exp(values * math.exp(-log_t))
+        expected = np.einsum("ij,ij->i", shares, values) / shares.sum(axis=1)
+        return float(expected.mean() - own)
+
+    low, high = math.log(COLDEST), math.log(HOTTEST)
+    if slope(low) <= 0.0:
+        return COLDEST
+    if slope(high) >= 0.0:
+        return HOTTEST
+    return math.exp(brentq(slope, low, high, xtol=1e-9))
 
 
 @dataclass(frozen=True)
