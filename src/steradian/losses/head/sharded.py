@@ -14,6 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+# Imported later (the compiler does), its functions would hold the group as a default argument: gloo's threads would
+# outlive destroy_process_group, and end a process that is done with an abort now and then.
+import torch.distributed.nn
 from torch import Tensor, distributed
 from torch.autograd.function import once_differentiable
 
