@@ -64,6 +64,9 @@ def test_a_table_of_probabilities_has_every_closed_set_number(evaluate, tmp_path
 
 def test_answers_alone_and_pairs_are_measured_in_words(evaluate, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,label,prediction\n1,x,x\n2,x,y\n3,y,\n")
+    (tmp_path / "s.csv").write_text("id,label,prediction,score\n1,x,x,.9\n2,x,y,.4\n3,y,y,.3\n4,y,,\n")
+    code, out, _ = evaluate("--predictions", "s.csv", "--json")
+    assert code == 0 and json.loads(out)["closed"]["score_auc"] == 0.5
     code, out, err = evaluate("--predictions", "a.csv", "--out", "a")
     assert code == 0 and "closed: accuracy" in out and "0.3333" in out and "threads" not in out
     assert "1 of 3 images have no prediction" in err

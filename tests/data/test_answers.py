@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -43,14 +44,13 @@ def test_a_column_for_each_class_is_probabilities(tmp_path: Path) -> None:
     [
         ("1,b,1,3\n2,a,0.5,0.5\n", "taken for logits and passed through softmax", [1 / (1 + np.e**2), 0.880797]),
         ("1,b,0.2,0.2\n2,a,0.5,0.5\n", "1 of 2 rows do not sum to 1 .*each was divided by its sum", [0.5, 0.5]),
-        ("1,b,0,0\n2,a,1,0\n", "1 rows are all zero", [0.5, 0.5]),
+        ("1,b,0,0\n2,a,0.5,0.4\n", "1 rows are all zero.*1 of 2 rows do not sum to 1", [0.5, 0.5]),
     ],
 )
 def test_what_does_not_sum_to_one_is_said_and_mended(tmp_path: Path, rows: str, words: str, first: list[float]) -> None:
     found = read_answers(written(tmp_path, "id,label,a,b\n" + rows))
     np.testing.assert_allclose(found.probabilities[0], first, atol=1e-6)
-    with pytest.raises(AssertionError, match=words):
-        raise AssertionError(found.notes[0])
+    assert re.search(words, " ".join(found.notes))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from sklearn import metrics as reference
 
 from steradian import metrics
 from steradian.errors import InputError
-from steradian.metrics.curves import interpolated
 
 # Few distinct values: ties are the rule.
 PAIRS = st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=40).filter(
@@ -134,8 +133,3 @@ def test_the_detection_error_tradeoff_is_a_view_of_the_roc() -> None:
     np.testing.assert_allclose(curve.false_negative_rate, 1.0 - curve.true_positive_rate)
     with pytest.raises(InputError, match="recall must be above 0"):
         metrics.threshold_for_recall([0.9, 0.8], [1, 0], 1.5)
-
-
-def test_curves_can_be_read_at_given_rates() -> None:
-    curve = metrics.roc([0.9, 0.8, 0.7, 0.6], [1, 0, 1, 0])
-    np.testing.assert_allclose(interpolated(curve, [0.0, 0.25, 0.5, 1.0]), [0.5, 0.5, 1.0, 1.0])

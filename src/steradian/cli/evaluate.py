@@ -24,7 +24,9 @@ def evaluate(
     scores: Annotated[
         Path | None, typer.Option(help="Measure this table of scored pairs instead: a,b,same,score.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the results (default: RUN/evaluation).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results (default: RUN/evaluation, FILE-evaluation).")
+    ] = None,
     root: Root = None,
     exist_ok: ExistOk = False,
     json: Json = False,

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from steradian.data.sources import natural_order
 from steradian.errors import DataError, UsageError
 from steradian.files import explained
 
 EXPECTED = (
-    "Expected columns: id,label,prediction,score (score may be left out), or id,label and then one column per class "
-    "with "
-    "its probability."
+    "Expected columns: id,label,prediction,score (score may be left out), or id,label and then one column per "
+    "class with its probability."
 )
 PAIRS_EXPECTED = "Expected columns: a,b,same,score."
 SUM_SLACK = 1e-3
@@ -106,7 +106,7 @@ def _answers_alone(sheet: _Sheet, ids: tuple[str, ...], names: list[str]) -> Ans
     unknown = [name for name in sheet.columns if name not in ("id", "label", "prediction", "score")]
     if unknown:
         raise DataError(f"{sheet.path} has columns that are not known beside a prediction: {unknown}. {EXPECTED}")
-    classes = tuple(sorted({*names, *said} - {""}, key=_natural))
+    classes = tuple(sorted({*names, *said} - {""}, key=natural_order))
     codes = {name: number for number, name in enumerate(classes)}
     predictions = np.array([codes.get(name, -1) for name in said], dtype=np.int64)
     confidence = sheet.numbers("score") if "score" in sheet.columns else None
@@ -152,15 +152,17 @@ def _as_probabilities(values: NDArray[np.float64]) -> tuple[NDArray[np.float64],
         return shifted / shifted.sum(axis=1, keepdims=True), (
             f"The class columns reach from {reach}, so they were taken for logits and passed through softmax.",
         )
-    if off.max() <= SUM_SLACK or (sums == 0.0).any():
-        zero = int((sums == 0.0).sum())
-        safe = np.where(sums[:, None] > 0.0, values / np.where(sums > 0.0, sums, 1.0)[:, None], 1.0 / values.shape[1])
-        note = (f"{zero} rows are all zero and were taken for no preference.",) if zero else ()
-        return safe, note
-    return values / sums[:, None], (
-        f"{int((off > SUM_SLACK).sum())} of {len(values)} rows do not sum to 1 (they sum to {sums.min():.3g} to "
-        f"{sums.max():.3g}); each was divided by its sum.",
-    )
+    notes = []
+    empty, wrong = sums == 0.0, (off > SUM_SLACK) & (sums > 0.0)
+    if empty.any():
+        notes.append(f"{int(empty.sum())} rows are all zero and were taken for no preference.")
+    if wrong.any():
+        notes.append(
+            f"{int(wrong.sum())} of {len(values)} rows do not sum to 1 (they sum to {sums[wrong].min():.3g} to "
+            f"{sums[wrong].max():.3g}); each was divided by its sum."
+        )
+    shares = np.where(empty[:, None], 1.0 / values.shape[1], values / np.where(empty, 1.0, sums)[:, None])
+    return shares, tuple(notes)
 
 
 def _withheld(predictions: NDArray[np.int64]) -> tuple[str, ...]:
@@ -224,8 +226,7 @@ def _csv(path: Path) -> tuple[tuple[str, ...], Sequence[tuple[str, Sequence[str]
         if len(row) != len(columns):
             raise DataError(
                 f"{path}, {where}: {len(row)} cells, but the header has {len(columns)}. A name with a comma must "
-                f"stand in "
-                "quotes."
+                "stand in quotes."
             )
     return columns, rows
 
@@ -240,12 +241,8 @@ def _parquet(path: Path) -> tuple[tuple[str, ...], Sequence[tuple[str, Sequence[
     with explained("read", path):
         try:
             table = parquet.read_table(path)
-        except (ValueError, OSError) as error:
+        except ValueError as error:
             raise DataError(f"{path} is not a readable parquet file ({error}).") from error
     cells = [["" if value is None else str(value) for value in column.to_pylist()] for column in table.columns]
     rows = [(f"row {number}", row) for number, row in enumerate(zip(*cells, strict=True), start=1)]
     return tuple(table.column_names), rows
-
-
-def _natural(name: str) -> tuple[int, int, str]:
-    return (0, int(name), name) if name.isdecimal() and name.isascii() else (1, 0, name)

@@ -219,7 +219,7 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _natural(name: str) -> tuple[int, int, str]:
+def natural_order(name: str) -> tuple[int, int, str]:
     """Numbers in order of their value, before all other names."""
     return (0, int(name), name) if name.isdecimal() and name.isascii() else (1, 0, name)
 
@@ -230,7 +230,7 @@ def _labeled(
     if len(items) == 0:
         raise DataError(f"{source} holds no images. {EXPECTED}")
     names = [printable(name) for name in names]
-    classes = tuple(sorted(set(names), key=_natural))
+    classes = tuple(sorted(set(names), key=natural_order))
     index = {name: position for position, name in enumerate(classes)}
     labels = np.array([index[name] for name in names], dtype=np.int64)
     return ImageSet(source, items, labels, classes, np.array(splits) if splits is not None else None)

@@ -216,10 +216,3 @@ def threshold_for_precision(scores: ArrayLike, positive: ArrayLike, precision: f
     counts = ScoreCounts.of(scores, positive)
     enough = counts.precision_recall().precision >= _wanted(precision, "precision")
     return counts.chosen(int(np.flatnonzero(enough)[-1])) if enough.any() else None
-
-
-def interpolated(curve: Roc, false_positive_rates: ArrayLike) -> Floats:
-    """True-positive rates of ``curve`` at given false-positive rates, on straight lines, for averaging curves."""
-    rates = np.asarray(false_positive_rates, dtype=np.float64)
-    found: Floats = np.interp(rates, curve.false_positive_rate, curve.true_positive_rate)
-    return found

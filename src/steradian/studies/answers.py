@@ -70,6 +70,10 @@ def measure_answers(path: Path, command: str) -> Measurement:
             closed[name] |= {"auc": areas.auc, "average_precision": areas.average_precision}
         calibration = _calibration(answers.probabilities, answers)
         curves = _curves(answers.probabilities, answers)
+    elif answers.confidence is not None:
+        answered, right = answers.predictions >= 0, answers.predictions == answers.labels
+        if len(np.unique(right[answered])) == 2:
+            closed["score_auc"] = metrics.roc_auc(answers.confidence[answered], right[answered])
     closed["per_class"] = _per_class(answers, counts)
     confused = [
         {"true": answers.classes[pair.true], "predicted": answers.classes[pair.predicted], "images": pair.images}
@@ -259,19 +263,18 @@ MEANINGS = (
     "Accuracy is the share of images whose answer is their class; balanced accuracy gives every class the same weight, "
     "however many images it has. If the two are far apart, small classes fare worse than large ones.",
     "Precision: of the images that were called so, how many are. Recall: of those that are, how many were called so. "
-    "F1 "
-    "is high only when both are. Macro averages classes, micro images; a class that was never named has precision 0.",
+    "F1 is high only when both are. Macro averages classes, micro images; a class that was never named has "
+    "precision 0.",
     "The area under the ROC curve is the chance that an image of a class scores higher for it than an image of "
-    "another; "
-    "0.5 is guessing. Average precision says the same of a rare class more strictly.",
+    "another; 0.5 is guessing. Average precision says the same of a rare class more strictly.",
+    "Score AUC, of answers with a score: the chance that a right one scores higher than a wrong one.",
     "Calibration error is how far, on average, confidence is from the share that is right: at 0.05, answers given "
-    "with 90 % "
-    "confidence are right about 85 or 95 % of the time.",
+    "with 90 % confidence are right about 85 or 95 % of the time.",
 )
 PAIR_MEANINGS = (
     "FAR is the share of pairs of two identities that are wrongly accepted, TAR the share of pairs of one that are "
-    "rightly "
-    "accepted. The threshold is chosen so that at most the stated share of impostors passes; a pair must score higher.",
+    "rightly accepted. The threshold is chosen so that at most the stated share of impostors passes; "
+    "a pair must score higher.",
     "At the equal error rate as many impostors are accepted, in proportion, as genuine pairs are rejected.",
     "A rate that the impostor pairs are too few for has no number: with a thousand of them, one in a million cannot be "
     "measured.",
