@@ -29,6 +29,13 @@ def compare(
     losses: Annotated[str | None, typer.Option(help="Techniques, separated by commas.", metavar="A,B,…")] = None,
     dims: Annotated[str, typer.Option(help="Embedding sizes, separated by commas.", metavar="2,3")] = "2,3",
     seeds: Annotated[int, typer.Option(help="Runs of each technique.", min=1)] = 1,
+    unseen: Annotated[
+        float | None,
+        typer.Option(help="Share of the classes kept from training, to verify on.", min=0.0, max=0.99),
+    ] = None,
+    tune: Annotated[
+        int, typer.Option(help="Trials to choose each technique's margin and scale by validation images.", min=0)
+    ] = 0,
     epochs: Epochs = None,
     encoder: Encoder = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results (default: runs/compare-DATA).")] = None,
@@ -53,6 +60,7 @@ def compare(
       steradian compare digits
       steradian compare mnist --seeds 3 --losses softmax,arcface
       steradian compare photos/ --dims 2,3,16 --out runs/photos
+      steradian compare photos/ --dims 64 --unseen 0.3 --tune 10 --seeds 3
     """
     from steradian.errors import UsageError
     from steradian.files import write_text
@@ -77,6 +85,7 @@ def compare(
     given = {
         "data.source": data,
         "data.root": root,
+        "data.unseen": unseen,
         "data.image_size": image_size,
         "encoder": encoder,
         "training.epochs": epochs,
@@ -84,7 +93,9 @@ def compare(
         "training.learning_rate": lr,
         "training.seed": seed,
     }
-    comparison = study.Comparison(changed_recipe(Recipe(), given, setting), names, sizes, seeds)
+    # Nothing of a comparison is calibrated, so those images train.
+    recipe = changed_recipe(Recipe().changed(**{"data.calibration": 0.0}), given, setting)
+    comparison = study.Comparison(recipe, names, sizes, seeds, tune)
     if dry_run:
         cells = study.dry_run(comparison, command_line())
         print_json({"dry_run": cells}) if json else print(f"Dry run passed: {', '.join(cells)}. Nothing was kept.")

@@ -55,7 +55,7 @@ def train(
       steradian train recipe.yaml --set training.seed=1
       torchrun --nproc-per-node 2 -m steradian train faces/
     """
-    from steradian.studies.evaluation import numbers_in_words
+    from steradian.studies.evaluation_report import headlines_in_words
     from steradian.studies.single_run import dry_run as rehearse
     from steradian.studies.single_run import train_run
     from steradian.training.distributed import is_chief, process_group
@@ -95,7 +95,7 @@ def train(
         print_json({"run": str(folder), "model": run.trained.model.card and run.trained.model.card.id, **numbers})
         return
     if evaluated is not None:
-        print(columns(numbers_in_words(evaluated)))
+        print(columns(headlines_in_words(evaluated)))
         print(f"\nreport  {folder / 'report.html'}")
     else:
         say("There is no test part, so nothing was measured.")

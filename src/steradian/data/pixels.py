@@ -64,6 +64,16 @@ class PixelSet:
         """1 or 3."""
         return int(self.pixels.shape[1])
 
+    def at(self, chosen: NDArray[np.intp]) -> PixelSet:
+        """The images ``chosen``, with the classes of all."""
+        return replace(
+            self,
+            pixels=self.pixels[chosen],
+            labels=self.labels[chosen],
+            splits=self.splits[chosen] if self.splits is not None else None,
+            names=tuple(self.names[index] for index in chosen),
+        )
+
     def digest(self) -> str:
         """A hash of the pixels, labels, class names and splits: what a result was measured on."""
         splits = b"" if self.splits is None else "\n".join(self.splits).encode()
@@ -172,17 +182,16 @@ def _half_of_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
-def with_labels_of(found: PixelSet, classes: tuple[str, ...]) -> PixelSet:
-    """``found`` with its labels renumbered to those of ``classes``.
+def subset(found: PixelSet, chosen: NDArray[np.intp]) -> PixelSet:
+    """The images ``chosen``, with the classes that they have, in the order of before."""
+    some = found.at(chosen)
+    codes, labels = np.unique(some.labels, return_inverse=True)
+    return replace(some, labels=labels.astype(np.int64), classes=tuple(found.classes[code] for code in codes))
 
-    Raises:
-        DataError: ``found`` has a class that ``classes`` lacks.
-    """
-    unknown = [name for name in found.classes if name not in classes]
-    if unknown:
-        raise DataError(
-            f"{found.source} has {len(unknown)} class(es) that the model does not know, such as {unknown[0]!r}. "
-            f"The model knows: {', '.join(classes[:12])}{', …' if len(classes) > 12 else ''}."
-        )
-    codes = np.array([classes.index(name) for name in found.classes], dtype=np.int64)
+
+def with_known_first(found: PixelSet, known: tuple[str, ...]) -> PixelSet:
+    """``found`` with the class names ``known`` followed by its own other ones, and its labels renumbered to those."""
+    classes = known + tuple(name for name in found.classes if name not in set(known))
+    place = {name: number for number, name in enumerate(classes)}
+    codes = np.array([place[name] for name in found.classes], dtype=np.int64)
     return replace(found, labels=codes[found.labels], classes=classes)

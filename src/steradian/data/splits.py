@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steradian.data.images import Labels
-from steradian.errors import DataError, InputError
+from steradian.errors import DataError, InputError, did_you_mean
 
 Indices = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Sorted, disjoint indices into the images."""
+    """Sorted, disjoint indices into the images.
+
+    Attributes:
+        train: to learn from.
+        validation: to watch and to choose by.
+        calibration: to fit probabilities and thresholds on, and for nothing else.
+        test: to measure on.
+    """
 
     train: Indices
     validation: Indices
+    calibration: Indices
     test: Indices
 
 
@@ -27,25 +36,27 @@ def make_splits(
     given: NDArray[np.str_] | None = None,
     *,
     validation: float = 0.1,
+    calibration: float = 0.0,
     test: float = 0.2,
     seed: int = 0,
 ) -> Splits:
     """Stratified, seeded splits that respect the ones given.
 
     A part named in ``given`` is taken as it is. A missing test part is drawn first (share ``test`` of each class),
-    then a missing validation part from what is left to train (share ``validation`` of that). A class always
-    keeps at least one image to train on; one that has a single image has no part in the others.
+    then a missing validation part from what is left to train (share ``validation`` of that), then the calibration
+    part. A class always keeps at least one image to train on; one that has a single image has no part in the others.
+    In the calibration part every image is as likely as any other, so a small class may have none there.
 
     Args:
         labels: int64 [N].
         given: [N] of "train", "validation", "test", or None.
-        validation, test: shares in [0, 1); 0 makes no such part.
+        validation, calibration, test: shares in [0, 1); 0 makes no such part.
         seed: of the draw.
 
     Raises:
         DataError: nothing is left to train on.
     """
-    for name, share in (("validation", validation), ("test", test)):
+    for name, share in (("validation", validation), ("calibration", calibration), ("test", test)):
         if not 0.0 <= share < 1.0:
             raise InputError(f"the {name} share must be at least 0 and below 1, but is {share}.")
     named = given if given is not None else np.full(len(labels), "train")
@@ -55,6 +66,10 @@ def make_splits(
         if len(chosen[part]) == 0 and share > 0.0 and len(chosen["train"]):
             drawn = _drawn(labels, chosen["train"], share, generator)
             chosen[part], chosen["train"] = drawn, np.setdiff1d(chosen["train"], drawn)
+    chosen["calibration"] = np.zeros(0, dtype=np.intp)
+    if calibration > 0.0:
+        drawn = _spread(labels, chosen["train"], calibration, generator)
+        chosen["calibration"], chosen["train"] = drawn, np.setdiff1d(chosen["train"], drawn)
     if len(chosen["train"]) == 0:
         raise DataError("No image is left to train on: the source names only validation and test images.")
     return Splits(**{part: np.sort(indices) for part, indices in chosen.items()})
@@ -68,3 +83,34 @@ def _drawn(labels: Labels, pool: Indices, share: float, generator: np.random.Gen
         count = min(max(1, round(share * len(members))), len(members) - 1)
         parts.append(generator.permutation(members)[:count])
     return np.concatenate(parts)
+
+
+def _spread(labels: Labels, pool: Indices, share: float, generator: np.random.Generator) -> Indices:
+    """A share of the pool, each image as likely, spread evenly over the classes; never the last one of a class."""
+    shuffled = generator.permutation(pool)
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    count = round(share * len(by_class))
+    places = np.floor((np.arange(count) + generator.random()) * len(by_class) / max(count, 1)).astype(np.intp)
+    ends = np.append(labels[by_class][1:] != labels[by_class][:-1], True)
+    chosen: Indices = by_class[places[~ends[places]]]
+    return chosen
+
+
+def unseen_classes(classes: Sequence[str], unseen: float | Sequence[str], seed: int = 0) -> NDArray[np.bool_]:
+    """Which of the C classes are kept from training, bool [C]: a drawn share of them, or those of the given names.
+
+    Raises:
+        InputError: an unknown name, or fewer than two classes would be left.
+    """
+    if isinstance(unseen, float | int):
+        count = round(unseen * len(classes))
+        chosen = np.zeros(len(classes), dtype=bool)
+        chosen[np.random.default_rng([seed, 1]).permutation(len(classes))[:count]] = True
+    else:
+        for name in unseen:
+            if name not in classes:
+                raise InputError(f"there is no class {name!r} to keep unseen. {did_you_mean(name, classes)}")
+        chosen = np.isin(np.array(classes), np.array(unseen))
+    if len(classes) - chosen.sum() < 2:
+        raise InputError(f"{chosen.sum()} of {len(classes)} classes would stay unseen; at least two must be seen.")
+    return chosen

@@ -1,6 +1,6 @@
 """How good it is: array math on scores, labels and embeddings, without modules or files."""
 
-from steradian.metrics.all_pairs import Accepted, AllPairs, verify_all_pairs
+from steradian.metrics.all_pairs import Accepted, AllPairs, PairTally, verify_all_pairs
 from steradian.metrics.calibration import (
     IsotonicScore,
     ReliabilityBins,
@@ -11,6 +11,7 @@ from steradian.metrics.calibration import (
     negative_log_likelihood,
     reliability,
 )
+from steradian.metrics.checks import unit
 from steradian.metrics.classification import accuracy, mean_true_rank, top_k_accuracy, true_ranks
 from steradian.metrics.closed_set import Areas, ClosedSet, closed_set
 from steradian.metrics.clustering import (
@@ -55,13 +56,27 @@ from steradian.metrics.information import (
     self_information,
     softmax,
 )
-from steradian.metrics.intervals import Interval, identity_interval, normal_interval, t_interval, wilson_interval
+from steradian.metrics.intervals import (
+    Interval,
+    crossed_interval,
+    identity_interval,
+    normal_interval,
+    t_interval,
+    wilson_interval,
+)
 from steradian.metrics.landmarks import Named, gap, mean_average_precision
-from steradian.metrics.neighbors import knn_accuracy, knn_predict
+from steradian.metrics.neighbors import Neighbors, knn_accuracy, knn_predict, nearest_neighbors
 from steradian.metrics.open_set import OpenSet, Oscr, confidences, open_set_numbers, oscr
 from steradian.metrics.retrieval import RetrievalSums, map_at_r, r_precision, recall_at_k, retrieval_sums
 from steradian.metrics.templates import flip_fusion, template_embeddings
-from steradian.metrics.verification import OperatingPoint, PairScores, equal_error_rate, pair_scores, tar_at_far
+from steradian.metrics.verification import (
+    OperatingPoint,
+    PairScores,
+    equal_error_rate,
+    impostor_threshold,
+    pair_scores,
+    tar_at_far,
+)
 
 __all__ = [
     "Accepted",
@@ -82,10 +97,12 @@ __all__ = [
     "Interval",
     "IsotonicScore",
     "Named",
+    "Neighbors",
     "OpenSet",
     "OperatingPoint",
     "Oscr",
     "PairScores",
+    "PairTally",
     "PrecisionRecall",
     "ReliabilityBins",
     "RetrievalSums",
@@ -109,6 +126,7 @@ __all__ = [
     "conformal_sets",
     "contiguous_folds",
     "cross_entropy",
+    "crossed_interval",
     "dir_at_far",
     "divergence",
     "entropy",
@@ -120,6 +138,7 @@ __all__ = [
     "fold_accuracy",
     "gap",
     "identity_interval",
+    "impostor_threshold",
     "knn_accuracy",
     "knn_predict",
     "log_softmax",
@@ -127,6 +146,7 @@ __all__ = [
     "mean_average_precision",
     "mean_true_rank",
     "measured_coverage",
+    "nearest_neighbors",
     "negative_log_likelihood",
     "normal_interval",
     "normalized_mutual_information",
@@ -153,6 +173,7 @@ __all__ = [
     "threshold_for_recall",
     "top_k_accuracy",
     "true_ranks",
+    "unit",
     "unknown_p_values",
     "verify_all_pairs",
     "volume_ratios",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -78,37 +78,116 @@ def verify_all_pairs(
     Raises:
         InputError: no genuine or no impostor pair.
     """
-    names = as_labels(labels)
-    vectors = unit_vectors(embeddings, names, "embeddings")
-    order = np.argsort(names, kind="stable")
-    _, starts, counts = np.unique(names[order], return_index=True, return_counts=True)
-    vectors, ends = vectors[torch.from_numpy(order)], np.repeat(starts + counts, counts)
-    genuine = int((counts * (counts - 1) // 2).sum())
-    impostor = len(names) * (len(names) - 1) // 2 - genuine
-    if genuine == 0 or impostor == 0:
-        raise InputError(f"{genuine} genuine and {impostor} impostor pairs: verification needs pairs of both kinds.")
-    allowed = [math.floor(as_share(far, "far") * impostor * (1 + 1e-12)) for far in fars]
-    kept = max((count for count in allowed if count < MOST_KEPT), default=0) + 1
-    bracketed = [count for count in allowed if MOST_KEPT <= count < impostor]
-    highest, counted = HighestScores(kept), np.zeros((2, BINS), dtype=np.int64)
-    for scores in impostor_tiles(vectors, ends):
-        highest.add(scores)
-        if curve or bracketed:
-            counted[0] += binned(scores)
-    known = dict(zip(bracketed, at_places(lambda: impostor_tiles(vectors, ends), counted[0], bracketed), strict=True))
-    falling = highest.falling().tolist()
-    known |= {count: falling[count] if count < len(falling) else -math.inf for count in allowed if count not in known}
-    thresholds = np.array([known[count] if count else math.nan for count in allowed])
-    accepts = np.zeros(len(fars), dtype=np.int64)
-    for scores in genuine_tiles(vectors, ends):
-        accepts += (scores.numpy()[:, None] > thresholds + TIE).sum(axis=0)
-        if curve:
-            counted[1] += binned(scores)
-    found = [
-        _accepted(far, count, threshold, accepted, genuine, impostor)
-        for far, count, threshold, accepted in zip(fars, allowed, thresholds.tolist(), accepts.tolist(), strict=True)
-    ]
-    return AllPairs(genuine, impostor, tuple(found), _curve(counted) if curve else None)
+    return PairTally.of(embeddings, labels, fars, curve=curve).result()
+
+
+@dataclass(frozen=True)
+class PairTally:
+    """What the impostor pairs of some rows say; the tallies of all parts add up to that of the whole.
+
+    Attributes:
+        vectors: unit, [N, D], sorted by class, with ``ends`` [N] where the class of each ends.
+        fars: the rates that are asked for, of which each allows ``allowed`` impostors.
+        genuine, impostor: pairs of each kind in all parts together.
+        seen: impostor pairs of this part.
+        highest: the impostor scores that the rates need.
+        counted: int64 [`BINS`] impostor scores of this part, or None where nothing needs them.
+        curve: whether the result has a histogram.
+    """
+
+    vectors: Tensor
+    ends: NDArray[np.intp]
+    fars: tuple[float, ...]
+    allowed: tuple[int, ...]
+    genuine: int
+    impostor: int
+    seen: int
+    highest: HighestScores
+    counted: NDArray[np.int64] | None
+    curve: bool
+
+    @classmethod
+    def of(
+        cls,
+        embeddings: ArrayLike,
+        labels: ArrayLike,
+        fars: Sequence[float] = (1e-3,),
+        *,
+        curve: bool = True,
+        part: tuple[int, int] = (0, 1),
+    ) -> PairTally:
+        """Pass over the impostor pairs of the i-th of n parts, ``part`` = (i, n); otherwise as `verify_all_pairs`."""
+        number, parts = part
+        if not 0 <= number < parts:
+            raise InputError(f"part must be (i, n) with 0 <= i < n, but is {part}.")
+        names = as_labels(labels)
+        vectors = unit_vectors(embeddings, names, "embeddings")
+        order = np.argsort(names, kind="stable")
+        _, starts, counts = np.unique(names[order], return_index=True, return_counts=True)
+        vectors, ends = vectors[torch.from_numpy(order)], np.repeat(starts + counts, counts)
+        genuine = int((counts * (counts - 1) // 2).sum())
+        impostor = len(names) * (len(names) - 1) // 2 - genuine
+        if genuine == 0 or impostor == 0:
+            raise InputError(
+                f"{genuine} genuine and {impostor} impostor pairs: verification needs pairs of both kinds."
+            )
+        allowed = tuple(math.floor(as_share(far, "far") * impostor * (1 + 1e-12)) for far in fars)
+        kept = max((count for count in allowed if count < MOST_KEPT), default=0) + 1
+        binning = curve or any(count >= MOST_KEPT for count in allowed)
+        highest, seen = HighestScores(kept), 0
+        counted = np.zeros(BINS, dtype=np.int64) if binning else None
+        for scores in impostor_tiles(vectors, ends, part):
+            highest.add(scores)
+            seen += scores.numel()
+            if counted is not None:
+                counted += binned(scores)
+        return cls(vectors, ends, tuple(fars), allowed, genuine, impostor, seen, highest, counted, curve)
+
+    def __add__(self, other: PairTally) -> PairTally:
+        if (self.fars, self.impostor, self.curve) != (other.fars, other.impostor, other.curve):
+            raise InputError("tallies of other pairs or other rates cannot be added.")
+        highest = HighestScores(self.highest.most)
+        for found in (self.highest, other.highest):
+            highest.merge(found)
+        counted = None if self.counted is None or other.counted is None else self.counted + other.counted
+        return replace(self, seen=self.seen + other.seen, highest=highest, counted=counted)
+
+    def result(self) -> AllPairs:
+        """The numbers, once all parts are in; passes over the genuine pairs, which are few.
+
+        Raises:
+            InputError: parts are missing, or one came twice.
+        """
+        if self.seen != self.impostor:
+            raise InputError(
+                f"the tally holds {self.seen:,} of {self.impostor:,} impostor pairs: add every part, once each."
+            )
+        thresholds = self._thresholds()
+        accepts = np.zeros(len(self.fars), dtype=np.int64)
+        genuine = np.zeros(BINS, dtype=np.int64)
+        for scores in genuine_tiles(self.vectors, self.ends):
+            accepts += (scores.numpy()[:, None] > thresholds + TIE).sum(axis=0)
+            if self.curve:
+                genuine += binned(scores)
+        found = [
+            _accepted(far, count, threshold, accepted, self.genuine, self.impostor)
+            for far, count, threshold, accepted in zip(
+                self.fars, self.allowed, thresholds.tolist(), accepts.tolist(), strict=True
+            )
+        ]
+        whole = _curve(self.counted, genuine) if self.curve and self.counted is not None else None
+        return AllPairs(self.genuine, self.impostor, tuple(found), whole)
+
+    def _thresholds(self) -> NDArray[np.float64]:
+        bracketed = [count for count in self.allowed if MOST_KEPT <= count < self.impostor]
+        known: dict[int, float] = {}
+        if bracketed and self.counted is not None:
+            places = at_places(lambda: impostor_tiles(self.vectors, self.ends), self.counted, bracketed)
+            known = dict(zip(bracketed, places, strict=True))
+        falling = self.highest.falling().tolist()
+        rest = {count for count in self.allowed if count not in known}
+        known |= {count: falling[count] if count < len(falling) else -math.inf for count in rest}
+        return np.array([known[count] if count else math.nan for count in self.allowed])
 
 
 def _accepted(far: float, allowed: int, threshold: float, accepts: int, genuine: int, impostor: int) -> Accepted:
@@ -118,15 +197,17 @@ def _accepted(far: float, allowed: int, threshold: float, accepts: int, genuine:
     return Accepted(far, accepts / genuine, threshold, wilson_interval(accepts, genuine))
 
 
-def impostor_tiles(vectors: Tensor, ends: NDArray[np.intp]) -> Iterator[Tensor]:
+def impostor_tiles(vectors: Tensor, ends: NDArray[np.intp], part: tuple[int, int] = (0, 1)) -> Iterator[Tensor]:
     """Cosines of all pairs of two classes, each once, in tensors of any shape.
 
     Args:
         vectors: [N, D], unit, sorted by class.
         ends: [N], where the class of each ends.
+        part: (i, n), those of every n-th block of rows from the i-th on.
     """
+    number, parts = part
     memory = vectors.new_empty(ROWS * COLUMNS)
-    for top in range(0, len(vectors), ROWS):
+    for top in range(number * ROWS, len(vectors), parts * ROWS):
         block = vectors[top : top + ROWS]
         of_block = torch.from_numpy(ends[top : top + ROWS])
         # From here on every column is of another class for some row, and from `clear` on for all.
@@ -135,11 +216,11 @@ def impostor_tiles(vectors: Tensor, ends: NDArray[np.intp]) -> Iterator[Tensor]:
         spans += [(left, min(left + COLUMNS, len(vectors)), False) for left in range(clear, len(vectors), COLUMNS)]
         for left, right, mixed in spans:
             for start in range(left, right, COLUMNS):
-                part = vectors[start : min(start + COLUMNS, right)]
-                cosine = memory[: len(block) * len(part)].view(len(block), len(part))
-                torch.mm(block, part.T, out=cosine)
+                others = vectors[start : min(start + COLUMNS, right)]
+                cosine = memory[: len(block) * len(others)].view(len(block), len(others))
+                torch.mm(block, others.T, out=cosine)
                 if mixed:
-                    yield cosine[torch.arange(start, start + len(part)) >= of_block[:, None]]
+                    yield cosine[torch.arange(start, start + len(others)) >= of_block[:, None]]
                 else:
                     yield cosine
 
@@ -157,8 +238,8 @@ def genuine_tiles(vectors: Tensor, ends: NDArray[np.intp]) -> Iterator[Tensor]:
             yield (block @ vectors[start:stop].T)[wanted]
 
 
-def _curve(counted: NDArray[np.int64]) -> ScoreCounts:
+def _curve(impostor: NDArray[np.int64], genuine: NDArray[np.int64]) -> ScoreCounts:
     edges = np.linspace(-1.0, 1.0, BINS + 1)[:-1][::-1]
-    impostor, genuine = counted[:, ::-1]
+    impostor, genuine = impostor[::-1], genuine[::-1]
     some = impostor + genuine > 0
     return ScoreCounts(edges[some], genuine[some], impostor[some])

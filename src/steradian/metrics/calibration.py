@@ -25,6 +25,11 @@ class ReliabilityBins(NamedTuple):
     accuracy: Floats
     images: Ints
 
+    @property
+    def error(self) -> float:
+        """sum_b n_b / N |share right - mean confidence|: the expected calibration error."""
+        return float((np.abs(self.accuracy - self.confidence) * self.images).sum() / self.images.sum())
+
 
 def as_probabilities(probabilities: ArrayLike, labels: Ints) -> Floats:
     """float64 [N, C] whose rows sum to 1, or `InputError`."""
@@ -76,9 +81,7 @@ def expected_calibration_error(
         labels: int [N].
     """
     found, right = _answers(probabilities, labels)
-    of_bins = reliability(found, right, bins, binning)
-    gaps = np.abs(of_bins.accuracy - of_bins.confidence)
-    return float((gaps * of_bins.images).sum() / of_bins.images.sum())
+    return reliability(found, right, bins, binning).error
 
 
 def _answers(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Floats, Floats]:
@@ -106,17 +109,25 @@ def negative_log_likelihood(logits: ArrayLike, labels: ArrayLike) -> float:
 COLDEST, HOTTEST = 1e-3, 1e3
 
 
-def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
+def fit_temperature(logits: ArrayLike, labels: ArrayLike, doubt: float = 0.0) -> float:
     """T > 0 for which softmax(z / T) is the most likely on these held-out logits [N, C] (Guo et al. 2017).
 
     The ranking of classes stays as it is. T lies between `COLDEST` and `HOTTEST`: logits that are never wrong would
     have it at 0, and such that say nothing at infinity.
+
+    Args:
+        doubt: share of the truth that is given to the other classes, evenly. 1 / (N + 2) is what never having been
+            wrong in N images leaves open (Laplace; Platt 1999 for two classes), and keeps T from 0.
     """
     names = as_labels(labels)
     values = as_rows(logits, names, "logits").astype(np.float64)
     as_classes(names, values.shape[1])
     values -= values.max(axis=1, keepdims=True)
-    own = values[np.arange(len(names)), names].mean()
+    if not 0.0 <= doubt < 1.0:
+        raise InputError(f"doubt must be at least 0 and below 1, but is {doubt}.")
+    truth = values[np.arange(len(names)), names]
+    others = (values.sum(axis=1) - truth) / max(values.shape[1] - 1, 1)
+    own = ((1.0 - doubt) * truth + doubt * others).mean()
 
     def slope(log_t: float) -> float:
         """Of the likelihood by 1 / T, which falls only once: it is the expected logit less that of the truth."""
@@ -145,15 +156,21 @@ class IsotonicScore:
         return found
 
 
-def fit_isotonic(scores: ArrayLike, right: ArrayLike) -> IsotonicScore:
+def fit_isotonic(scores: ArrayLike, right: ArrayLike, weights: ArrayLike | None = None) -> IsotonicScore:
     """Probability of being right as a rising function of a score (Zadrozny and Elkan 2002), by scikit-learn.
 
     Args:
         scores: [N] of held-out data, such as cosines of pairs; ``right`` bool [N], such as one person or not.
+        weights: [N], positive, how much each counts; None: all the same. Weights that give right and wrong ones the
+            same sum make the probability one at even odds.
     """
     found = as_scores(scores).astype(np.float64)
     flags = as_flags(right, len(found), "right")
     if len(found) < 2 or not np.isfinite(found).all():
         raise InputError(f"{len(found)} scores came, of which two at least are needed, all finite, to fit a curve to.")
-    fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(found, flags.astype(np.float64))
+    heavy = None if weights is None else as_scores(weights, "weights").astype(np.float64)
+    if heavy is not None and (len(heavy) != len(found) or heavy.min() <= 0.0 or not np.isfinite(heavy).all()):
+        raise InputError(f"weights must be {len(found)} positive numbers, one for each score.")
+    regression = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
+    fitted = regression.fit(found, flags.astype(np.float64), sample_weight=heavy)
     return IsotonicScore(fitted.X_thresholds_, fitted.y_thresholds_)

@@ -59,6 +59,32 @@ def normal_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     return Interval(mean, mean - reach, mean + reach)
 
 
+def crossed_interval(values: ArrayLike, level: float = 0.95) -> Interval:
+    """Interval of the mean of values [S, N] of S seeds on the same N items: of new seeds and of new items at once.
+
+    The variance of the mean is that of the seeds' means over S, plus that of the items' means over N, less what both
+    of them hold of the rest, r / (S N) (two-way random effects; Owen 2007). It is never taken below the larger of the
+    two. Student's t has the degrees of freedom of Welch and Satterthwaite.
+
+    Raises:
+        InputError: fewer than two seeds or items.
+    """
+    found = np.asarray(values, dtype=np.float64)
+    if found.ndim != 2 or min(found.shape) < 2:
+        raise InputError(f"expected values [S, N] of two seeds and two items at least, but they are {found.shape}.")
+    seeds, items = found.shape
+    mean, of_seeds, of_items = float(found.mean()), found.mean(axis=1), found.mean(axis=0)
+    rest = found - of_seeds[:, None] - of_items[None, :] + mean
+    residual = float((rest**2).sum() / ((seeds - 1) * (items - 1))) / (seeds * items)
+    parts = np.array([of_seeds.var(ddof=1) / seeds, of_items.var(ddof=1) / items])
+    variance = max(float(parts.sum()) - residual, float(parts.max()))
+    if variance == 0.0:
+        return Interval(mean, mean, mean)
+    freedom = float(parts.sum()) ** 2 / float((parts**2 / [seeds - 1, items - 1]).sum())
+    reach = float(t.ppf((1 + level) / 2, freedom)) * math.sqrt(variance)
+    return Interval(mean, mean - reach, mean + reach)
+
+
 def wilson_interval(right: int, total: int, level: float = 0.95) -> Interval:
     """Interval of a share ``right`` / ``total`` of independent trials (Wilson 1927); its ``mean`` is the share itself.
 

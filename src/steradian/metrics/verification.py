@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from steradian.errors import InputError
-from steradian.metrics.checks import Floats, as_labels, as_rows, unit
+from steradian.metrics.checks import Floats, as_labels, as_rows, as_scores, as_share, unit
 
 
 @dataclass(frozen=True)
@@ -58,23 +58,34 @@ class OperatingPoint:
     threshold: float
 
 
+def impostor_threshold(impostor: ArrayLike, far: float) -> float:
+    """The score that at most a share ``far`` of impostors [I] exceeds: the (floor(far I) + 1)-th highest.
+
+    NaN where not one impostor may be accepted (I < 1 / far); -inf where all may.
+
+    Raises:
+        InputError: NaN scores, or a rate outside (0, 1).
+    """
+    scores = as_scores(impostor, "impostor")
+    count = len(scores)
+    # far * I lands just below a whole number for rates such as 1e-3 that binary cannot hold.
+    allowed = math.floor(as_share(far, "far") * count * (1 + 1e-12))
+    if allowed < 1:
+        return math.nan
+    place = count - allowed - 1
+    return float(np.partition(scores, place)[place]) if place >= 0 else -math.inf
+
+
 def tar_at_far(scores: PairScores, far: float) -> OperatingPoint:
     """True-accept rate at a false-accept rate of at most ``far``: exact, never interpolated.
 
-    With I impostors, floor(far * I) may be accepted; the threshold is the next highest impostor score,
-    and a pair is accepted when its score is strictly higher. When not one impostor may be accepted
-    (I < 1 / far) the answer is NaN.
+    The threshold is `impostor_threshold`, and a pair is accepted when its score is strictly higher. When not one
+    impostor may be accepted the answer is NaN.
     """
     _checked(scores)
-    if not 0.0 < far < 1.0:
-        raise InputError(f"far must lie strictly between 0 and 1, but is {far}.")
-    count = len(scores.impostor)
-    # far * I lands just below a whole number for rates such as 1e-3 that binary cannot hold.
-    allowed = math.floor(far * count * (1 + 1e-12))
-    if allowed < 1:
+    threshold = impostor_threshold(scores.impostor, far)
+    if math.isnan(threshold):
         return OperatingPoint(far, math.nan, math.nan)
-    place = count - allowed - 1
-    threshold = float(np.partition(scores.impostor, place)[place]) if place >= 0 else -math.inf
     return OperatingPoint(far, float(np.mean(scores.genuine > threshold)), threshold)
 
 

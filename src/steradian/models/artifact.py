@@ -1,7 +1,8 @@
 """One trained model as two files: ``model.safetensors`` (tensors) and ``model.json`` (everything else).
 
-Format version 1. The fields for calibration and thresholds exist from the start and stay empty until
-something measures them. Nothing is ever unpickled, and shapes are compared before memory is taken.
+Format version 1. Calibration and thresholds stay empty until something measures them; they do not enter the id, so
+that a model measured again keeps its gallery. Nothing is ever unpickled, and shapes are compared before memory is
+taken.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from steradian.data.preprocessing import Preprocessing
 from steradian.errors import SteradianError, StorageError
 from steradian.files import atomic_folder, finite, read_json, sha256_of
+from steradian.models.calibration import Calibration, Threshold
 from steradian.models.recognizer import ModelSpec, Recognizer
 from steradian.models.tensors import load_tensors, save_tensors, tensor_shapes
 from steradian.version import __version__
@@ -41,24 +43,6 @@ class PreprocessingCard(_Strict):
     def built(self) -> Preprocessing:
         """As the data room knows it."""
         return Preprocessing(self.size, self.channels, tuple(self.mean), tuple(self.std))
-
-
-class Calibration(_Strict):
-    """How logits become trustworthy probabilities, from held-out images."""
-
-    temperature: float = Field(gt=0)
-    coverage_quantiles: dict[str, float] = {}
-    measured_on: str
-
-
-class Threshold(_Strict):
-    """A cosine above which two images count as the same, and how sure that is."""
-
-    far: float = Field(gt=0, lt=1)
-    cosine: float
-    low: float
-    high: float
-    measured_on: str
 
 
 class ModelCard(_Strict):
@@ -108,13 +92,13 @@ def _described(spec: ModelSpec) -> dict[str, Any]:
 def save(model: Recognizer, folder: Path, provenance: dict[str, Any] | None = None) -> ModelCard:
     """Write ``folder``, whole or not at all; also sets ``model.card``."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    kept = model.card
+    kept = model.card.provenance if model.card is not None else {}
     card = ModelCard(
         id=model_id(model.spec, tensors),
         steradian=__version__,
-        calibration=kept.calibration if kept else None,
-        thresholds=kept.thresholds if kept else [],
-        provenance=finite(provenance) if provenance is not None else (kept.provenance if kept else {}),
+        calibration=model.calibration,
+        thresholds=list(model.thresholds),
+        provenance=finite(provenance) if provenance is not None else kept,
         **_described(model.spec),
     )
     with atomic_folder(folder) as temporary:
@@ -148,7 +132,7 @@ def load(path: Path) -> Recognizer:
     model.load_state_dict(load_tensors(folder / TENSORS))
     if model_id(spec, {name: tensor.cpu() for name, tensor in model.state_dict().items()}) != card.id:
         raise StorageError(f"{folder}: the content does not match its id; the files were changed or mixed up.")
-    model.card = card
+    model.card, model.calibration, model.thresholds = card, card.calibration, tuple(card.thresholds)
     return model.eval()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,10 @@ from steradian.data.decode import Pixels, decode, pixels_of
 from steradian.data.preprocessing import Preprocessing
 from steradian.errors import DataError, InputError
 from steradian.losses import OneVersusRest
-from steradian.losses.head.dense import unit_rows
+from steradian.losses.head.dense import cosines, unit_rows
+from steradian.models.calibration import Calibration, Threshold
 from steradian.models.encoders import build_encoder, build_neck
-from steradian.models.heads import Head, as_head, build_head
+from steradian.models.heads import Head, as_head, build_head, class_centers
 
 if TYPE_CHECKING:
     from steradian.models.artifact import ModelCard
@@ -54,10 +55,37 @@ class Classification:
     Attributes:
         ranking: (class name, probability) from the most probable down.
         calibrated: whether the probabilities were fitted to held-out images.
+        coverage: what the next two promise, on images like those that were held out.
+        candidates: the most probable classes, so many that the truth is among them with a chance of ``coverage``;
+            None for a model that is not calibrated for it.
+        known: whether the image is as near to a class as at least that share of images of known classes; None for
+            such a model.
     """
 
     ranking: tuple[tuple[str, float], ...]
     calibrated: bool
+    coverage: float = 0.95
+    candidates: tuple[str, ...] | None = None
+    known: bool | None = None
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The answer for two images.
+
+    Attributes:
+        same: whether ``similarity`` exceeds ``threshold``.
+        similarity: cosine of the two embeddings.
+        threshold: cosine at the false-accept rate ``far``.
+        probability: that they show the same, if same and different were as likely beforehand; None for a model that
+            is not calibrated.
+    """
+
+    same: bool
+    similarity: float
+    threshold: float
+    far: float
+    probability: float | None
 
 
 class Recognizer(nn.Module):
@@ -73,12 +101,15 @@ class Recognizer(nn.Module):
 
     Attributes:
         card: what the artifact says beside the weights (None until saved or loaded).
+        calibration, thresholds: from held-out images; None and empty until measured.
     """
 
     def __init__(self, spec: ModelSpec, head_options: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         self.spec = spec
         self.card: ModelCard | None = None
+        self.calibration: Calibration | None = None
+        self.thresholds: tuple[Threshold, ...] = ()
         self.encoder, num_features = build_encoder(
             spec.encoder, channels=spec.preprocessing.channels, size=spec.preprocessing.size
         )
@@ -147,25 +178,87 @@ class Recognizer(nn.Module):
         return unit_rows(raw) if normalize else raw
 
     @torch.no_grad()
-    def classify(self, images: Images, *, top: int = 5, batch_size: int = 256) -> list[Classification]:
-        """Ranked class names with probabilities, one `Classification` per image (see `embed` for ``images``)."""
+    def classify(
+        self, images: Images, *, top: int = 5, coverage: float = 0.95, batch_size: int = 256
+    ) -> list[Classification]:
+        """Ranked class names with probabilities, one `Classification` per image (see `embed` for ``images``).
+
+        Args:
+            top: how many classes a ranking holds.
+            coverage: chance that the set of candidates holds the truth; one of those that the model is calibrated for.
+
+        Raises:
+            InputError: a calibrated model without this coverage.
+        """
         if top < 1:
             raise InputError(f"top must be at least 1, but is {top}.")
         raw = self.embed(images, normalize=False, batch_size=batch_size)
-        logits = self.as_head.logits(raw.to(self.as_head.weight.device)).cpu()
-        calibration = self.card.calibration if self.card is not None else None
-        temperature = calibration.temperature if calibration is not None else 1.0
-        # One-versus-rest heads answer for each class on its own; their probabilities need not add up to 1.
-        squash = torch.sigmoid if isinstance(self.head, OneVersusRest) else functools.partial(torch.softmax, dim=1)
-        probabilities, order = squash(logits / temperature).sort(dim=1, descending=True, stable=True)
-        names = self.spec.classes
+        probabilities = self.probabilities(raw)
+        values, order = probabilities.sort(dim=1, descending=True, stable=True)
+        names, fitted = self.spec.classes, self.calibration
+        members = nearest = None
+        if fitted is not None and fitted.coverage_quantiles:
+            members = 1.0 - values <= fitted.bound(coverage)
+            # A list of no class would hold the truth no more often.
+            members[:, 0] = True
+            nearest = self.center_cosines(raw).amax(dim=1) >= fitted.known_cosine(coverage)
         return [
             Classification(
-                tuple((names[int(label)], float(p)) for label, p in zip(labels[:top], ps[:top], strict=True)),
-                calibrated=calibration is not None,
+                tuple((names[label], p) for label, p in zip(labels[:top], ps[:top], strict=True)),
+                calibrated=fitted is not None,
+                coverage=coverage,
+                candidates=None if members is None else tuple(names[label] for label in labels[: members[row].sum()]),
+                known=None if nearest is None else bool(nearest[row]),
             )
-            for labels, ps in zip(order, probabilities, strict=True)
+            for row, (labels, ps) in enumerate(zip(order.tolist(), values.tolist(), strict=True))
         ]
+
+    def probabilities(self, raw: Tensor) -> Tensor:
+        """Probabilities [N, C] of the classes from raw embeddings [N, D]: softmax(logits / temperature).
+
+        Without a calibration the temperature is 1, and one-versus-rest heads answer for each class on its own, so that
+        theirs need not add up to 1.
+        """
+        logits = self.logits(raw)
+        if self.calibration is not None:
+            return (logits / self.calibration.temperature).softmax(dim=1)
+        return torch.sigmoid(logits) if isinstance(self.head, OneVersusRest) else logits.softmax(dim=1)
+
+    @torch.no_grad()
+    def logits(self, raw: Tensor) -> Tensor:
+        """Margin-free logits float32 [N, C] of raw embeddings [N, D], on the CPU."""
+        return self.as_head.logits(raw.to(self.as_head.weight.device)).float().cpu()
+
+    @torch.no_grad()
+    def center_cosines(self, raw: Tensor) -> Tensor:
+        """Cosines float32 [N, C] of raw embeddings [N, D] to the class centers, on the CPU."""
+        centers = class_centers(self.head)
+        return cosines(raw.to(centers.device, centers.dtype), centers).float().cpu()
+
+    def verify(
+        self, first: str | Path | Image.Image, second: str | Path | Image.Image, *, far: float = 1e-3
+    ) -> Verification:
+        """Whether two images show the same.
+
+        Args:
+            far: the share of pairs of different ones that may be taken for the same; one of the model's thresholds.
+
+        Raises:
+            InputError: the model has no threshold for ``far``.
+            DataError: an image that cannot be decoded.
+        """
+        chosen = next((threshold for threshold in self.thresholds if math.isclose(threshold.far, far)), None)
+        if chosen is None:
+            has = ", ".join(f"{threshold.far:g}" for threshold in self.thresholds)
+            raise InputError(
+                f"this model has no threshold for a false-accept rate of {far:g}; "
+                + (f"it has them for {has}." if has else "it has none: too few images were held out (calibration).")
+            )
+        a, b = self.embed([first, second])
+        similarity = float(a @ b)
+        pairs = self.calibration.pairs if self.calibration is not None else None
+        probability = pairs(similarity) if pairs is not None else None
+        return Verification(similarity > chosen.cosine, similarity, chosen.cosine, chosen.far, probability)
 
     def decode(self, path: Path) -> Pixels:
         """Decode an image file for this model, uint8 [H, W] or [H, W, 3]. Raises `DataError` naming the file."""

@@ -7,6 +7,7 @@ from steradian.plots.embedding import EmbeddingDisplay
 from steradian.plots.history import HistoryDisplay
 from steradian.plots.intervals import IntervalsDisplay
 from steradian.plots.margins import TargetLogitDisplay
+from steradian.plots.mistakes import MistakesDisplay
 from steradian.plots.rates import PrecisionRecallDisplay, ReliabilityDisplay, RocDisplay
 from steradian.plots.relations import ClassRelationsDisplay
 from steradian.plots.sphere import SphereDisplay
@@ -22,6 +23,7 @@ __all__ = [
     "EmbeddingDisplay",
     "HistoryDisplay",
     "IntervalsDisplay",
+    "MistakesDisplay",
     "PrecisionRecallDisplay",
     "ReliabilityDisplay",
     "RocDisplay",

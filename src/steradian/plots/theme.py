@@ -134,8 +134,12 @@ def picture(draw: Callable[[Theme], Figure], words: str) -> Picture:
     return Picture(png(draw(LIGHT)), png(draw(DARK)), words)
 
 
+Panel = Callable[[Axes, Theme], object]
+"""What draws itself on axes in a theme, such as the ``plot`` of a display."""
+
+
 def small_multiples(
-    panels: Mapping[str, Callable[[Axes, Theme], object]],
+    panels: Mapping[str, Panel],
     words: str,
     *,
     columns: int = 3,

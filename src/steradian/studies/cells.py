@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from steradian.data.pixels import with_known_first
 from steradian.errors import StorageError
 from steradian.files import atomic_file, explained, read_json, write_json
 from steradian.models.heads import class_centers
-from steradian.studies.measurement import Measured, embed_pixels, measure
+from steradian.studies.measurement import Measured, embed_pixels
+from steradian.studies.protocols import COMPARED, Material, measure
 from steradian.training.checkpoint import FOLDER as CHECKPOINTS
 from steradian.training.recipe import Recipe
 from steradian.training.run import Prepared, Trained, provenance, saved_model, train
@@ -49,7 +51,7 @@ class CellResult:
 
     Attributes:
         options: of the loss, as used.
-        numbers: nested numbers of `measurement.measure`, with "cost".
+        numbers: nested numbers of `protocols.measure`, with "cost".
         history: one row per epoch.
         raw: float32 [N, D] test embeddings; ``labels`` and ``predictions`` int [N] go with them.
         centers: [C, D].
@@ -86,10 +88,16 @@ def run_cell(spec: CellSpec, prepared: Prepared, folder: Path, command: str, on_
     trained = train(spec.recipe, prepared, folder, on_batch=on_batch)
     splits, pixels = prepared.splits, prepared.pixels
     origin = provenance(prepared, spec.recipe, command)
-    model = saved_model(trained, folder / MODEL, origin)
+    model = saved_model(trained.model, folder / MODEL, origin)
     test = embed_pixels(model, pixels.pixels[splits.test], pixels.labels[splits.test])
     reference = embed_pixels(model, pixels.pixels[splits.train], pixels.labels[splits.train])
-    measured = measure(test, reference, len(pixels.classes))
+    classes, unknown = pixels.classes, None
+    if prepared.unseen is not None:
+        others = with_known_first(prepared.unseen, pixels.classes)
+        classes, unknown = others.classes, embed_pixels(model, others.pixels, others.labels)
+    material = Material(classes, len(pixels.classes), test, unknown, reference)
+    measured = measure(material, COMPARED)
+    measured.numbers["closed"].pop("per_class")
     seconds = time.perf_counter() - started
     _save_embeddings(folder, test.raw, test.labels, test.predictions, trained, measured)
     _save_result(folder, spec, trained, measured, seconds, origin)

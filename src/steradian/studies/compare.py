@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from steradian.data.pixels import Progress as DataProgress
 from steradian.data.pixels import available_cores, no_progress
@@ -17,9 +19,11 @@ from steradian.errors import DataError, SteradianError, TrainingError, UsageErro
 from steradian.files import check_folder, locked, new_folder, read_json, write_json, write_text
 from steradian.losses import preset
 from steradian.models.encoders import SMALL, check_encoder, default_encoder
-from steradian.studies.cells import RESULT, CellResult, CellSpec, is_finished, load_cell
+from steradian.studies.cells import RESULT, CellResult, CellSpec, is_finished, load_cell, run_cell
 from steradian.studies.measurement import flat
-from steradian.studies.workers import Work, run_here, run_in_workers
+from steradian.studies.tuning import RESULT as TRIALS
+from steradian.studies.tuning import Trial, TuningSpec, best_trial, check_tunable, read_trials, tune_technique
+from steradian.studies.workers import Spec, Work, run_here, run_in_workers
 from steradian.training.progress import Progress
 from steradian.training.recipe import Recipe
 from steradian.training.run import Prepared, one_batch, prepare, provenance, rehearse, short_training, training_steps
@@ -27,6 +31,7 @@ from steradian.training.tracking import table
 
 IDENTITY = "compare.json"
 CELLS = "cells"
+TUNING = "tuning"
 
 TECHNIQUES = ("softmax", "triplet", "sphereface", "cosface", "arcface", "sphere-arc")
 """What is compared unless something else is asked for: system B's techniques and its hybrid."""
@@ -34,12 +39,23 @@ TECHNIQUES = ("softmax", "triplet", "sphereface", "cosface", "arcface", "sphere-
 
 @dataclass(frozen=True)
 class Comparison:
-    """What to compare. ``recipe`` is shared; each cell fills in technique, dimensions and seed."""
+    """What to compare. ``recipe`` is shared; each cell fills in technique, dimensions and seed.
+
+    Attributes:
+        trials: of the search for margin and scale, for each technique and dimension; 0: the fitted values.
+        tuned: (technique, dimension) -> what the search found.
+    """
 
     recipe: Recipe
     losses: tuple[str, ...]
     dims: tuple[int, ...]
     seeds: int
+    trials: int = 0
+    tuned: Mapping[tuple[str, int], Trial] = field(default_factory=dict)
+
+    def recipe_of(self, loss: str, dims: int) -> Recipe:
+        """The shared recipe for one technique, without what a search found."""
+        return self.recipe.changed(**{"embedding_size": dims, "loss.name": loss})
 
     def cells(self) -> list[CellSpec]:
         """Every cell, seeds outermost, so that an interrupted study has whole rows of techniques."""
@@ -47,13 +63,11 @@ class Comparison:
         for seed in range(self.seeds):
             for dims in self.dims:
                 for loss in self.losses:
-                    recipe = self.recipe.changed(
-                        **{
-                            "embedding_size": dims,
-                            "loss.name": loss,
-                            "training.seed": self.recipe.training.seed + seed,
-                        }
-                    )
+                    changes: dict[str, Any] = {"training.seed": self.recipe.training.seed + seed}
+                    if (loss, dims) in self.tuned:
+                        found_by_search = self.tuned[loss, dims].options
+                        changes["loss.options"] = {**self.recipe.loss.options, **found_by_search}
+                    recipe = self.recipe_of(loss, dims).changed(**changes)
                     found.append(CellSpec(loss, dims, self.recipe.training.seed + seed, recipe))
         return found
 
@@ -83,6 +97,14 @@ class Compared:
             value = float(dict(flat(cell.numbers)).get(key, float("nan")))
             if cell.spec.dims == dims and not math.isnan(value):
                 found[cell.spec.loss][cell.spec.seed] = value
+        return found
+
+    def right(self, key: str, dims: int) -> dict[str, dict[int, NDArray[np.bool_]]]:
+        """Technique -> seed -> which test images the number ``key`` counts as right, for ``dims`` dimensions."""
+        found: dict[str, dict[int, NDArray[np.bool_]]] = {}
+        for cell in self.cells:
+            if cell.spec.dims == dims and key in cell.right:
+                found.setdefault(cell.spec.loss, {})[cell.spec.seed] = cell.right[key]
         return found
 
     def values(self, key: str, dims: int) -> dict[str, list[float]]:
@@ -137,8 +159,18 @@ def compare(
     new_folder(out, exist_ok=True)
     with locked(out):
         write_json(out / IDENTITY, _identity(comparison, prepared))
-        todo = [spec for spec in comparison.cells() if not is_finished(spec, out / CELLS / spec.name)]
-        failures = _run(todo, prepared, out / CELLS, command, jobs, quiet)
+        failures: dict[str, str] = {}
+        if comparison.trials:
+            failures = _tune(comparison, prepared, out / TUNING, command, jobs, quiet)
+            comparison = replace(comparison, tuned=_found_by_search(out / TUNING))
+        todo = [
+            spec
+            for spec in comparison.cells()
+            if not is_finished(spec, out / CELLS / spec.name) and f"{spec.loss}-{spec.dims}d" not in failures
+        ]
+        cells = Work(run_cell, prepared, out / CELLS, command, threads=1)
+        steps = training_steps(comparison.recipe, prepared)
+        failures |= _run(todo, cells, comparison, steps, jobs, "comparing", quiet)
         whole = _with_what_stands(comparison, out / CELLS)
         finished = [
             load_cell(spec, out / CELLS / spec.name)
@@ -167,7 +199,7 @@ def _with_what_stands(comparison: Comparison, folder: Path) -> Comparison:
         losses += [content["loss"]] if content["loss"] not in losses else []
         dims.add(content["dims"])
         seeds = max(seeds, content["seed"] - comparison.recipe.training.seed + 1)
-    return Comparison(comparison.recipe, tuple(losses), tuple(sorted(dims)), seeds)
+    return replace(comparison, losses=tuple(losses), dims=tuple(sorted(dims)), seeds=seeds)
 
 
 def check_names(comparison: Comparison) -> None:
@@ -183,18 +215,42 @@ def check_names(comparison: Comparison) -> None:
         check_encoder(comparison.recipe.encoder)
 
 
-def _run(
-    specs: Sequence[CellSpec], prepared: Prepared, folder: Path, command: str, jobs: int | None, quiet: bool
+def _tune(
+    comparison: Comparison, prepared: Prepared, folder: Path, command: str, jobs: int | None, quiet: bool
 ) -> dict[str, str]:
+    """Search for margin and scale of each technique in each dimension; name -> why of those that failed."""
+    check_tunable(prepared)
+    specs = [
+        TuningSpec(loss, dims, comparison.trials, comparison.recipe_of(loss, dims))
+        for dims in comparison.dims
+        for loss in comparison.losses
+    ]
+    work = Work(tune_technique, prepared, folder, command, threads=1)
+    steps = training_steps(comparison.recipe, prepared) * comparison.trials
+    return _run(specs, work, comparison, steps, jobs, "tuning", quiet)
+
+
+def _found_by_search(folder: Path) -> dict[tuple[str, int], Trial]:
+    """(technique, dimension) -> the best trial, of all searches that stand in ``folder``."""
+    found = {}
+    for result in sorted(folder.glob(f"*/{TRIALS}")):
+        content = read_json(result)
+        found[content["loss"], content["dims"]] = best_trial(read_trials(result.parent))
+    return found
+
+
+def _run(
+    specs: Sequence[Spec], work: Work, comparison: Comparison, steps: int, jobs: int | None, what: str, quiet: bool
+) -> dict[str, str]:
+    """Do ``specs`` of ``steps`` steps each; name -> why of those that failed."""
     if not specs:
         return {}
-    recipe = specs[0].recipe
-    encoder = recipe.encoder if recipe.encoder is not None else default_encoder(prepared.pixels.size)
+    encoder = comparison.recipe.encoder
+    encoder = encoder if encoder is not None else default_encoder(work.prepared.pixels.size)
     side_by_side = encoder == SMALL and not torch.cuda.is_available()
     jobs = min(len(specs), jobs if jobs is not None else (available_cores() if side_by_side else 1))
-    work = Work(prepared, folder, command, threads=1 if side_by_side else torch.get_num_threads())
-    steps = training_steps(recipe, prepared)
-    with Progress(steps * len(specs), "comparing", quiet=quiet) as progress:
+    work = replace(work, threads=1 if side_by_side else torch.get_num_threads())
+    with Progress(steps * len(specs), what, quiet=quiet) as progress:
         if jobs == 1:
             return run_here(specs, work, progress)
         return run_in_workers(specs, work, jobs, progress)
@@ -206,6 +262,7 @@ def _identity(comparison: Comparison, prepared: Prepared) -> dict[str, Any]:
         "format": "steradian.compare",
         "version": 1,
         "data": prepared.digest,
+        "trials": comparison.trials,
         "recipe": comparison.recipe.model_dump(mode="json", exclude={"loss": {"name"}, "embedding_size": True}),
     }
 
@@ -254,7 +311,8 @@ def dry_run(comparison: Comparison, command: str) -> list[str]:
     first = Comparison(recipe, comparison.losses, comparison.dims, seeds=1)
     specs = first.cells()
     with tempfile.TemporaryDirectory(prefix="steradian-") as scratch:
-        failures = _run(specs, prepared, Path(scratch), command, jobs=1, quiet=True)
+        work = Work(run_cell, prepared, Path(scratch), command, threads=1)
+        failures = _run(specs, work, first, training_steps(recipe, prepared), 1, "comparing", quiet=True)
     if failures:
         raise SteradianError("\n".join(f"{name}: {why}" for name, why in failures.items()))
     return [spec.name for spec in specs]

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from steradian import losses
 from steradian.losses.fitted import DEPARTURES
@@ -22,7 +21,7 @@ from steradian.plots import (
     TargetLogitDisplay,
 )
 from steradian.plots.report import Block, Cell, Figure, Mark, Report, Section, Spheres, Table, facts
-from steradian.plots.theme import Theme, small_multiples
+from steradian.plots.theme import Panel, small_multiples
 from steradian.studies.cells import CellResult
 from steradian.studies.compare import Compared
 from steradian.studies.noise import Verdict, verdicts
@@ -37,6 +36,12 @@ COLUMNS: tuple[tuple[str, str, Callable[[float], str], bool | None], ...] = (
     ("clustering.silhouette", "silhouette", lambda v: f"{v:.3f}", True),
     ("verification.eer", "EER", lambda v: f"{v:.4f}", False),
     ("verification.tar_at_far.1e-03", "TAR@FAR\n1e-3", lambda v: f"{v:.3f}", True),
+    ("retrieval.map_at_r", "MAP@R", lambda v: f"{v:.3f}", True),
+    ("unseen.retrieval.recall_at_1", "unseen:\nrecall@1", lambda v: f"{v:.3f}", True),
+    ("unseen.verification.eer", "unseen:\nEER", lambda v: f"{v:.4f}", False),
+    ("unseen.verification.tar_at_far.1e-03", "unseen: TAR\n@FAR 1e-3", lambda v: f"{v:.3f}", True),
+    ("open_set.cosine.auroc", "known or not:\nAUROC", lambda v: f"{v:.3f}", True),
+    ("open_set.cosine.oscr", "known or not:\nOSCR", lambda v: f"{v:.3f}", True),
     ("geometry.own_angle_degrees", "own angle\n(median °)", lambda v: f"{v:.1f}", None),
     ("geometry.smallest_angle_between_classes_degrees", "closest\nclasses (°)", lambda v: f"{v:.1f}", None),
     ("geometry.hull_ratio", "hull\nratio", lambda v: f"{v:.3f}", None),
@@ -53,6 +58,7 @@ def build_report(compared: Compared) -> Report:
     sections = [_reading(compared)]
     for dims in comparison.dims:
         sections.append(_section(compared, dims))
+    sections += [_searches(compared)] if compared.comparison.tuned else []
     sections.append(_curves(compared))
     sections.append(_record(compared))
     return Report(
@@ -75,8 +81,7 @@ def _plural(count: int, word: str) -> str:
 
 def judged(compared: Compared, key: str, dims: int, higher: bool) -> dict[str, Verdict]:
     """`noise.verdicts` for one number in ``dims`` dimensions."""
-    right = {name: cell.right[key] for name, cell in compared.first(dims).items() if key in cell.right}
-    return verdicts(compared.by_seed(key, dims), right, higher_is_better=higher)
+    return verdicts(compared.by_seed(key, dims), compared.right(key, dims), higher_is_better=higher)
 
 
 def _reading(compared: Compared) -> Section:
@@ -105,8 +110,9 @@ def _reading(compared: Compared) -> Section:
         )
     else:
         text.append(
-            f"Differences to the best are paired over {compared.comparison.seeds} seeds (Student's t, 95 % over all "
-            "comparisons in a column). The intervals speak of new seeds on these test images, not of other data."
+            f"Differences to the best are paired over {compared.comparison.seeds} seeds and, for accuracies, over test "
+            "images (95 % over all comparisons in a column). The intervals of accuracies speak of new seeds and of new "
+            "images like these, the others of new seeds on these images."
         )
     text += compared.warnings
     for name, why in compared.failures.items():
@@ -130,6 +136,11 @@ def _table(compared: Compared, dims: int) -> Table:
         "k-means accuracy: clusters of unit vectors, each named by its majority. Hull and ellipsoid "
         "ratios: volumes of the classes over that of all points, raw embeddings, smaller is tighter.",
     ]
+    if any(key.startswith("unseen.") for key, _, _, _ in shown):
+        notes.append(
+            "Unseen: on classes that no technique was trained on. Known or not: by the cosine to the nearest center, "
+            "images of trained classes against those of unseen ones."
+        )
     notes += [f"{name}: {DEPARTURES[name]}." for name in compared.comparison.losses if name in DEPARTURES]
     return Table(["", *(heading for _, heading, _, _ in shown)], rows, notes)
 
@@ -151,9 +162,6 @@ def _thinned(cell: CellResult) -> Any:
     if len(cell.labels) <= DRAWN_POINTS:
         return np.arange(len(cell.labels))
     return np.sort(np.random.default_rng(0).choice(len(cell.labels), DRAWN_POINTS, replace=False))
-
-
-Panel = Callable[[Axes, Theme], object]
 
 
 def _section(compared: Compared, dims: int) -> Section:
@@ -259,6 +267,25 @@ def _intervals(compared: Compared, dims: int) -> Figure:
         ),
         "Open points are seeds, the filled one their mean, the line its 95 % interval.",
     )
+
+
+def _searches(compared: Compared) -> Section:
+    comparison = compared.comparison
+    rows = [
+        (
+            Cell(name),
+            Cell(f"{dims}-D"),
+            Cell(", ".join(f"{kind} × {factor:.2f}" for kind, factor in trial.factors.items()) or "nothing to tune"),
+            Cell(f"{trial.score:.4f}"),
+        )
+        for (name, dims), trial in sorted(comparison.tuned.items())
+    ]
+    text = (
+        f"Every technique had {comparison.trials} trials to move margin and scale from the values that fit the number "
+        "of classes and dimensions. MAP@R of validation images chose; no test image did.",
+    )
+    headings = ("technique", "dims", "found", "MAP@R, validation")
+    return Section("Tuning", text, [Table(headings, rows, align="left")])
 
 
 def _curves(compared: Compared) -> Section:

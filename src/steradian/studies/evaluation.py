@@ -1,53 +1,42 @@
-"""Measure one trained model on held-out images, with its page."""
+"""Measure one trained model on held-out images."""
 
 from __future__ import annotations
 
+import csv
 import datetime
-from collections.abc import Callable
+import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from steradian import data
-from steradian.data.pixels import PixelSet, load_pixels, no_progress, with_labels_of
+from steradian.data.pixels import PixelSet, load_pixels, no_progress, with_known_first
 from steradian.data.pixels import Progress as DataProgress
 from steradian.errors import DataError, UsageError
-from steradian.files import write_json, write_text
-from steradian.models.heads import class_centers
 from steradian.models.recognizer import Recognizer
-from steradian.plots import AnglesDisplay, ConfusionDisplay, EmbeddingDisplay, HistoryDisplay, SphereDisplay
-from steradian.plots.report import Block, Cell, Figure, Report, Section, Spheres, Table, facts
-from steradian.plots.theme import Theme, small_multiples
-from steradian.studies.measurement import Embedded, Measured, embed_pixels, flat, measure
+from steradian.studies.measurement import Embedded, Measured, embed_pixels
+from steradian.studies.protocols import DEFAULT, Material, check_protocols, left_out, measure
 from steradian.training.recipe import read_recipe
 from steradian.training.resources import environment
 from steradian.training.run import Prepared, prepare
 
-Panel = Callable[[Axes, Theme], object]
 
-WORDS = {
-    "images": ("test images", "{:,.0f}"),
-    "closed.accuracy": ("accuracy", "{:.4f}"),
-    "closed.top_5": ("top-5 accuracy", "{:.4f}"),
-    "neighbors.knn_accuracy": ("5-nearest-neighbor accuracy", "{:.4f}"),
-    "clustering.majority": ("k-means accuracy, majority vote", "{:.4f}"),
-    "clustering.one_to_one": ("k-means accuracy, one to one", "{:.4f}"),
-    "clustering.silhouette": ("silhouette on the sphere", "{:.3f}"),
-    "verification.auc": ("verification: area under the ROC", "{:.4f}"),
-    "verification.eer": ("verification: equal error rate", "{:.4f}"),
-    "verification.tar_at_far.1e-02": ("verification: TAR at FAR 1e-2", "{:.4f}"),
-    "verification.tar_at_far.1e-03": ("verification: TAR at FAR 1e-3", "{:.4f}"),
-    "geometry.own_angle_degrees": ("angle to own class, median (°)", "{:.1f}"),
-    "geometry.nearest_other_angle_degrees": ("angle to nearest other class, median (°)", "{:.1f}"),
-    "geometry.smallest_angle_between_classes_degrees": ("closest two classes (°)", "{:.1f}"),
-    "geometry.hull_ratio": ("summed hull ratio", "{:.3f}"),
-    "geometry.ellipsoid_ratio": ("summed 95 % ellipsoid ratio", "{:.3f}"),
-}
-"""Dotted key -> (words, format)."""
+@dataclass(frozen=True)
+class Images:
+    """Images of an evaluation, with what the model says of them.
+
+    Attributes:
+        pixels: uint8 [N, channels, size, size]; ``names`` [N] go with them.
+        embedded: of the same images.
+    """
+
+    pixels: NDArray[np.uint8]
+    names: tuple[str, ...]
+    embedded: Embedded
 
 
 @dataclass(frozen=True)
@@ -55,28 +44,43 @@ class Evaluated:
     """Numbers of one model on one set of images.
 
     Attributes:
+        classes: the names that labels stand for; first those that the model knows.
+        known, unknown: images of classes that the model knows, and of others; None where there are none.
+        reference: images that it was trained on, or None.
         part: which images were measured, in words.
+        notes: what was left out or assumed, in words.
     """
 
     model: Recognizer
     measured: Measured
-    test: Embedded
+    classes: tuple[str, ...]
+    known: Images | None
+    unknown: Images | None
+    reference: Images | None
     part: str
+    notes: tuple[str, ...]
     provenance: dict[str, Any]
 
 
 def evaluate(
-    path: Path, source: str | None, root: str | None, command: str, progress: DataProgress = no_progress
+    path: Path,
+    source: str | None,
+    root: str | None,
+    command: str,
+    progress: DataProgress = no_progress,
+    protocols: Sequence[str] | None = None,
 ) -> Evaluated:
     """Measure the model in ``path``, a run or model folder.
 
     Args:
         source: images; None, or the run's own source, means the part of the run's data that was held out.
+        protocols: names of `protocols.PROTOCOLS`; None: all that the images suffice for, but landmarks.
 
     Raises:
-        UsageError: no ``source`` for a model folder without a recipe.
-        DataError: the run's data has changed since training; classes that the model does not know.
+        UsageError: no ``source`` for a model folder without a recipe; unknown protocols, or none that can be measured.
+        DataError: the run's data has changed since training.
     """
+    check_protocols(protocols or ())
     model = Recognizer.load(path)
     recipe = read_recipe(path / "recipe.yaml") if (path / "recipe.yaml").is_file() else None
     if recipe is not None and source in (None, recipe.data.source):
@@ -88,135 +92,131 @@ def evaluate(
                 f"{recipe.data.source} has changed since {path} was trained on it, so its held-out part is no longer "
                 "known: images of it may have been trained on. Train again, or evaluate on a folder of new images."
             )
-        return evaluate_run(model, prepared, command)
+        return evaluate_run(model, prepared, command, protocols)
     if source is None:
         raise UsageError(f"{path} has no recipe.yaml, so name the DATA to measure on.")
-    return evaluate_on(model, source, root, command, progress)
+    return evaluate_on(model, source, root, command, progress, protocols)
 
 
 def evaluate_on(
-    model: Recognizer, source: str, root: str | None, command: str, progress: DataProgress = no_progress
+    model: Recognizer,
+    source: str,
+    root: str | None,
+    command: str,
+    progress: DataProgress = no_progress,
+    protocols: Sequence[str] | None = None,
 ) -> Evaluated:
     """Measure ``model`` on other data than it was trained on: its test part if it names one, else all of it.
 
-    Raises:
-        DataError: classes that the model does not know.
+    Classes that the model does not know are measured as unknown ones, or alone where there are no others.
     """
+    pixels, part = pixels_for(model, source, root, progress)
+    count = len(model.spec.classes)
+    ours, others = np.flatnonzero(pixels.labels < count), np.flatnonzero(pixels.labels >= count)
+    notes = []
+    if len(others):
+        strange = pixels.classes[count:]
+        listed = ", ".join(repr(name) for name in strange[:5]) + (", …" if len(strange) > 5 else "")
+        notes.append(
+            f"The model does not know {len(strange)} of the classes ({listed}): their {len(others):,} images count as "
+            "unknown."
+        )
+    known = _seen(model, pixels, ours) if len(ours) else None
+    unknown = _seen(model, pixels, others) if len(others) else None
+    origin = origin_of(model, pixels, part, pixels.digest(), command)
+    return _evaluated(model, pixels.classes, (known, unknown, None), part, notes, origin, protocols)
+
+
+def pixels_for(model: Recognizer, source: str, root: str | None, progress: DataProgress) -> tuple[PixelSet, str]:
+    """The images of ``source`` as ``model`` takes them, labels by its classes; and which part they are, in words."""
     preprocessing = model.spec.preprocessing
     found = load_pixels(
         data.open(source, root), size=preprocessing.size, channels=preprocessing.channels, progress=progress
     )
-    pixels = with_labels_of(found, model.spec.classes)
-    chosen, part = np.arange(len(pixels)), "all images"
+    pixels = with_known_first(found, model.spec.classes)
     if pixels.splits is not None and (pixels.splits == "test").any():
-        chosen, part = np.flatnonzero(pixels.splits == "test"), "the test part"
-    return _evaluated(model, pixels, chosen, None, part, pixels.digest(), command)
+        return pixels.at(np.flatnonzero(pixels.splits == "test")), "the test part"
+    return pixels, "all images"
 
 
-def evaluate_run(model: Recognizer, prepared: Prepared, command: str) -> Evaluated:
+def evaluate_run(
+    model: Recognizer, prepared: Prepared, command: str, protocols: Sequence[str] | None = None
+) -> Evaluated:
     """Measure ``model`` on the test part of the data it was trained on; neighbors come from the training part.
 
     Raises:
         DataError: the test part is empty.
     """
-    splits = prepared.splits
+    splits, pixels, unseen = prepared.splits, prepared.pixels, prepared.unseen
     if len(splits.test) == 0:
         raise DataError("The test part is empty, so there is nothing to measure on. Name other data, or set data.test.")
-    pixels = prepared.pixels
-    reference = embed_pixels(model, pixels.pixels[splits.train], pixels.labels[splits.train])
-    return _evaluated(model, pixels, splits.test, reference, "the test part", prepared.digest, command)
+    classes, unknown = pixels.classes, None
+    if unseen is not None:
+        others = with_known_first(unseen, pixels.classes)
+        classes, unknown = others.classes, _seen(model, others, np.arange(len(others)))
+    known, reference = _seen(model, pixels, splits.test), _seen(model, pixels, splits.train)
+    origin = origin_of(model, pixels, "the test part", prepared.digest, command)
+    return _evaluated(model, classes, (known, unknown, reference), "the test part", [], origin, protocols)
 
 
-def _evaluated(
-    model: Recognizer,
-    pixels: PixelSet,
-    chosen: NDArray[np.intp],
-    reference: Embedded | None,
-    part: str,
-    digest: str,
-    command: str,
-) -> Evaluated:
-    test = embed_pixels(model, pixels.pixels[chosen], pixels.labels[chosen])
-    origin = {
+def _seen(model: Recognizer, pixels: PixelSet, chosen: NDArray[np.intp]) -> Images:
+    found = pixels.at(chosen)
+    return Images(found.pixels, found.names, embed_pixels(model, found.pixels, found.labels))
+
+
+def origin_of(model: Recognizer, pixels: PixelSet, part: str, digest: str, command: str) -> dict[str, Any]:
+    """Where the numbers of an evaluation come from."""
+    return {
         "command": command,
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
         "data": {"source": pixels.source, "part": part, "digest": digest, "skipped": len(pixels.skipped)},
         "model": model.card.id if model.card is not None else None,
         **environment(),
     }
-    return Evaluated(model, measure(test, reference, len(pixels.classes)), test, part, origin)
 
 
-def write_evaluation(evaluated: Evaluated, out: Path, history: list[dict[str, Any]] | None = None) -> None:
-    """``report.html`` and then ``metrics.json`` in ``out``: where the second is, everything is."""
-    write_text(out / "report.html", build_report(evaluated, history).html())
-    write_json(out / "metrics.json", {**evaluated.measured.numbers, "provenance": evaluated.provenance})
+def _evaluated(
+    model: Recognizer,
+    classes: tuple[str, ...],
+    images: tuple[Images | None, Images | None, Images | None],
+    part: str,
+    notes: list[str],
+    origin: dict[str, Any],
+    protocols: Sequence[str] | None,
+) -> Evaluated:
+    known, unknown, reference = images
+    seen, strange, trained = (None if found is None else found.embedded for found in images)
+    material = Material(classes, len(model.spec.classes), seen, strange, trained)
+    measured = measure(material, DEFAULT if protocols is None else protocols)
+    missing = left_out(protocols, measured.numbers) if protocols is not None else []
+    if protocols is not None and len(missing) == len(set(protocols)):
+        raise UsageError(" ".join(missing))
+    return Evaluated(model, measured, classes, known, unknown, reference, part, (*notes, *missing), origin)
 
 
-def build_report(evaluated: Evaluated, history: list[dict[str, Any]] | None = None) -> Report:
-    """The page of one model."""
-    spec, origin = evaluated.model.spec, evaluated.provenance
-    sections = [Section("Numbers", [], [_numbers(evaluated)]), Section("Pictures", [], _pictures(evaluated))]
-    if history:
-        panels: dict[str, Panel] = {
-            value.replace("_", " "): HistoryDisplay.from_histories({spec.loss: [history]}, value).plot
-            for value in ("train_loss", "validation_accuracy")
-        }
-        figure = Figure(small_multiples(panels, "Training curves", columns=2, width=4.5, height=3.2), "By epoch.")
-        sections.append(Section("Training", [], [figure]))
-    record = {
-        "command": origin["command"],
-        "date": origin["date"],
-        "data": f"{origin['data']['source']}, {evaluated.part}, sha256 {origin['data']['digest'][:16]}…",
-        "skipped files": origin["data"]["skipped"],
-        "model": origin["model"],
-        "encoder": spec.encoder,
-        "loss": f"{spec.loss} {spec.loss_options}",
-        "versions": f"steradian {origin['steradian']}, torch {origin['torch']}, Python {origin['python']}",
-    }
-    sections.append(Section("How it was made", [], [facts(record)]))
-    subtitle = (
-        f"{spec.loss}, {spec.embedding_size} dimensions, {len(spec.classes)} classes, measured on {evaluated.part}"
-    )
-    return Report(f"Evaluation on {origin['data']['source'].rstrip('/').rsplit('/', 1)[-1]}", subtitle, sections)
+PREDICTIONS = ("id", "label", "prediction", "score")
 
 
-def numbers_in_words(evaluated: Evaluated) -> list[tuple[str, str]]:
-    """(words, formatted value) of every number that could be measured."""
-    found = dict(flat(evaluated.measured.numbers))
-    return [
-        (words, form.format(found[key]))
-        for key, (words, form) in WORDS.items()
-        if key in found and found[key] == found[key]
-    ]
+def predictions_csv(evaluated: Evaluated) -> str:
+    """Every answer as ``id,label,prediction,score``: a table that ``evaluate --predictions`` takes.
 
-
-def _numbers(evaluated: Evaluated) -> Table:
-    return Table(("", ""), [(Cell(words), Cell(value)) for words, value in numbers_in_words(evaluated)])
-
-
-def _pictures(evaluated: Evaluated) -> list[Block]:
-    test, spec = evaluated.test, evaluated.model.spec
-    centers = class_centers(evaluated.model.head).cpu().numpy()
-    blocks: list[Block] = []
-    if spec.embedding_size == 2:
-        flat_display = EmbeddingDisplay.from_embeddings(test.raw, test.labels, spec.classes, centers)
-        panels: dict[str, Panel] = {"embedding": flat_display.plot, "directions": flat_display.plot_circle}
-        words = "2-D embedding, raw and on the unit circle"
-        blocks.append(Figure(small_multiples(panels, words, columns=2, width=4.5), "Rays are class centers."))
-    if spec.embedding_size == 3:
-        sphere = SphereDisplay.from_embeddings(test.raw, test.labels, spec.classes, centers)
-        words = "3-D embedding on the unit sphere"
-        blocks.append(Figure(small_multiples({"": sphere.plot}, words, width=7.0, height=3.8), "Both halves."))
-        blocks.append(Spheres("sphere", {spec.loss: sphere}, "Drag to turn, scroll to come closer."))
-    if len(np.unique(test.labels)) > 1:
-        angles = AnglesDisplay.from_embeddings(test.raw, test.labels)
-        panels = {"angles": angles.plot, "own against nearest other": angles.plot_own_against_nearest}
-        words = "Angles to own and nearest other class"
-        blocks.append(
-            Figure(small_multiples(panels, words, columns=2, width=4.5, height=3.4), "Of test images, in degrees.")
+    The score is the probability of the prediction. For an image of a class that the model does not know, the
+    prediction is wrong whatever it is.
+    """
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(PREDICTIONS)
+    for images in (evaluated.known, evaluated.unknown):
+        if images is None:
+            continue
+        answers = images.embedded.answers
+        rows = zip(
+            images.names,
+            images.embedded.labels.tolist(),
+            answers.predictions.tolist(),
+            answers.probability.tolist(),
+            strict=True,
         )
-    confusion = ConfusionDisplay.from_predictions(test.labels, test.predictions, spec.classes)
-    caption = "Rows are true classes, columns predictions."
-    blocks.append(Figure(small_multiples({"confusion": confusion.plot}, "Confusion matrix", width=5.6), caption))
-    return blocks
+        for name, label, predicted, score in rows:
+            table.writerow([name, evaluated.classes[label], evaluated.classes[predicted], f"{score:.6g}"])
+    return text.getvalue()

@@ -1,8 +1,7 @@
-"""Every number that a study reports, from embeddings and logits of held-out images."""
+"""Images as a model sees them: embeddings and what the head says, a block of rows at a time however many classes."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +10,38 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from steradian import metrics
 from steradian.models.recognizer import Recognizer
 
-FARS = (1e-2, 1e-3)
+TABLE_UP_TO = 50_000_000
+"""Probabilities (200 MB) up to which they are kept as a table of all images and classes."""
+
+BLOCK = 2**24
+"""Probabilities that are made at a time."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What the head says of N images, of which M = N or fewer are of the C classes that it knows.
+
+    Attributes:
+        predictions: int64 [N], the most probable class.
+        ranks: int64 [N] of the true class from 0, ties counting against it; -1 for an image of no known class.
+        probability: float32 [N] of the prediction; ``of_truth`` [N] of the true class, NaN for no known class.
+        squares: float64 [N], sum of squared probabilities.
+        cosine, logit: float32 [N], the largest of each.
+        set_sizes: coverage -> int64 [N], classes in the set of candidates.
+        table: float32 [N, C] probabilities, or None where they would be more than `TABLE_UP_TO`.
+    """
+
+    predictions: NDArray[np.int64]
+    ranks: NDArray[np.int64]
+    probability: NDArray[np.float32]
+    of_truth: NDArray[np.float32]
+    squares: NDArray[np.float64]
+    cosine: NDArray[np.float32]
+    logit: NDArray[np.float32]
+    set_sizes: dict[str, NDArray[np.int64]]
+    table: NDArray[np.float32] | None
 
 
 @dataclass(frozen=True)
@@ -23,27 +50,27 @@ class Embedded:
 
     Attributes:
         raw: float32 [N, D] embeddings before normalization.
-        logits: float32 [N, C], margin-free.
-        labels: int64 [N].
+        labels: int64 [N]; from C on they are classes that the model does not know.
+        answers: what the head says.
     """
 
     raw: NDArray[np.float32]
-    logits: NDArray[np.float32]
     labels: NDArray[np.int64]
+    answers: Answered
 
     @property
     def predictions(self) -> NDArray[np.int64]:
-        """The class of the highest logit, [N]."""
-        found: NDArray[np.int64] = self.logits.argmax(axis=1)
+        """The most probable class, [N]."""
+        return self.answers.predictions
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether it is the true one, bool [N]."""
+        found: NDArray[np.bool_] = self.answers.predictions == self.labels
         return found
 
-
-@torch.no_grad()
-def embed_pixels(model: Recognizer, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> Embedded:
-    """Embed uint8 pixels [N, channels, size, size]."""
-    raw = model.embed(torch.from_numpy(np.ascontiguousarray(pixels)), normalize=False)
-    logits = model.as_head.logits(raw.to(model.as_head.weight.device)).float().cpu()
-    return Embedded(raw.numpy(), logits.numpy(), labels)
+    def __len__(self) -> int:
+        return len(self.labels)
 
 
 @dataclass(frozen=True)
@@ -59,82 +86,47 @@ class Measured:
     right: dict[str, NDArray[np.bool_]]
 
 
-def measure(test: Embedded, reference: Embedded | None, num_classes: int, seed: int = 0) -> Measured:
-    """Closed-set, neighbor, clustering, verification and geometry numbers of ``test``.
-
-    Args:
-        test: held-out images.
-        reference: training images for the nearest neighbors, or None to leave those out.
-        num_classes: C; k-means looks for as many clusters. With fewer than two images per cluster its accuracies would
-            be high by construction, so they are NaN.
-        seed: of k-means.
-    """
-    labels, present = test.labels, len(np.unique(test.labels))
-    predicted = test.predictions == labels
-    right = {"closed.accuracy": predicted}
-    majority = one_to_one = math.nan
-    if len(labels) >= 2 * num_classes:
-        clusters = metrics.spherical_clusters(test.raw, num_classes, seed=seed)
-        right["clustering.majority"] = _majority_right(clusters, labels)
-        majority = metrics.cluster_accuracy(clusters, labels, "majority")
-        one_to_one = metrics.cluster_accuracy(clusters, labels, "one-to-one")
-    numbers: dict[str, Any] = {
-        "images": len(labels),
-        "closed": {
-            "accuracy": metrics.accuracy(test.logits, labels),
-            "top_5": metrics.top_k_accuracy(test.logits, labels, k=5) if num_classes > 5 else math.nan,
-        },
-        "clustering": {
-            "majority": majority,
-            "one_to_one": one_to_one,
-            "silhouette": metrics.spherical_silhouette(test.raw, labels) if present > 1 else math.nan,
-        },
-        "verification": _verification(test),
-        "geometry": _geometry(test, present),
-    }
-    if reference is not None:
-        named = metrics.knn_predict(test.raw, reference.raw, reference.labels, k=5)
-        right["neighbors.knn_accuracy"] = named == labels
-        numbers["neighbors"] = {"knn_accuracy": float(np.mean(named == labels))}
-    return Measured(numbers, right)
+def embed_pixels(model: Recognizer, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> Embedded:
+    """Embed uint8 pixels [N, channels, size, size] and ask the head."""
+    raw = model.embed(torch.from_numpy(np.ascontiguousarray(pixels)), normalize=False)
+    return Embedded(raw.numpy(), labels, answer(model, raw, labels))
 
 
-def _majority_right(clusters: NDArray[np.integer[Any]], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    right = np.zeros(len(labels), dtype=bool)
-    for cluster in np.unique(clusters):
-        inside = clusters == cluster
-        right[inside] = labels[inside] == np.bincount(labels[inside]).argmax()
-    return right
+def answer(model: Recognizer, raw: torch.Tensor, labels: NDArray[np.int64]) -> Answered:
+    """What the head of ``model`` says of raw embeddings [N, D], a block of rows at a time."""
+    classes, count = len(model.spec.classes), len(labels)
+    quantiles = model.calibration.coverage_quantiles if model.calibration is not None else {}
+    table = np.empty((count, classes), dtype=np.float32) if count * classes <= TABLE_UP_TO else None
+    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in _COLUMNS}
+    sizes: dict[str, list[NDArray[np.int64]]] = {share: [] for share in quantiles}
+    rows = max(1, BLOCK // classes)
+    for start in range(0, max(count, 1), rows):
+        block, truth = raw[start : start + rows], torch.from_numpy(labels[start : start + rows])
+        chances = model.probabilities(block)
+        known = truth < classes
+        own = chances.gather(1, truth.where(known, torch.zeros_like(truth))[:, None])
+        # The own class reaches its own score: that one is no rival.
+        ranks = torch.where(known, (chances >= own).sum(dim=1) - 1, -1)
+        found = {
+            "predictions": chances.argmax(dim=1),
+            "ranks": ranks,
+            "probability": chances.amax(dim=1),
+            "of_truth": own.squeeze(1).where(known, torch.tensor(torch.nan)),
+            "squares": chances.double().square().sum(dim=1),
+            "cosine": model.center_cosines(block).amax(dim=1),
+            "logit": model.logits(block).amax(dim=1),
+        }
+        for name, values in found.items():
+            columns[name].append(values.numpy())
+        for share, bound in quantiles.items():
+            sizes[share].append((1.0 - chances <= bound).sum(dim=1).clamp(min=1).numpy())
+        if table is not None:
+            table[start : start + rows] = chances.numpy()
+    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+    return Answered(**joined, set_sizes={share: np.concatenate(parts) for share, parts in sizes.items()}, table=table)
 
 
-def _verification(test: Embedded) -> dict[str, Any]:
-    present = len(np.unique(test.labels))
-    if present < 2 or present == len(test.labels):
-        nothing = {f"{far:.0e}": math.nan for far in FARS}
-        return {"auc": math.nan, "eer": math.nan, "tar_at_far": nothing}
-    found = metrics.verify_all_pairs(test.raw, test.labels, FARS)
-    return {
-        "auc": math.nan if found.histogram is None else found.histogram.auc(),
-        "eer": math.nan if found.histogram is None else found.histogram.equal_error().rate,
-        "tar_at_far": {f"{answer.far:.0e}": answer.tar for answer in found.accepted},
-        "genuine_pairs": found.genuine,
-        "impostor_pairs": found.impostor,
-    }
-
-
-def _geometry(test: Embedded, present: int) -> dict[str, Any]:
-    if present < 2:
-        return {}
-    angles = metrics.class_angles(test.raw, test.labels)
-    found = {
-        "own_angle_degrees": float(np.rad2deg(np.median(angles.own))),
-        "nearest_other_angle_degrees": float(np.rad2deg(np.median(angles.nearest_other))),
-        "smallest_angle_between_classes_degrees": float(np.rad2deg(angles.between.min())),
-    }
-    if test.raw.shape[1] in (2, 3):
-        ratios = metrics.volume_ratios(test.raw, test.labels)
-        found |= {"hull_ratio": ratios.hull, "ellipsoid_ratio": ratios.ellipsoid}
-    return found
+_COLUMNS = ("predictions", "ranks", "probability", "of_truth", "squares", "cosine", "logit")
 
 
 def flat(numbers: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -28,9 +28,11 @@ def image_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def name_images(
-    model: Recognizer, files: Sequence[Path], top: int
+    model: Recognizer, files: Sequence[Path], top: int, coverage: float = 0.95
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """Answers {image, ranking [{label, probability}], calibrated} in order, and failures {image, reason}."""
+    """Answers {image, ranking [{label, probability}], calibrated, coverage, candidates, known} in order (see
+    `models.Classification`), and failures {image, reason}.
+    """
     answers: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
     for start in range(0, len(files), CHUNK):
@@ -41,7 +43,8 @@ def name_images(
                 readable.append(file)
             except DataError as error:
                 failures.append({"image": str(file), "reason": str(error)})
-        for file, found in zip(readable, model.classify(pixels, top=top), strict=True):
+        for file, found in zip(readable, model.classify(pixels, top=top, coverage=coverage), strict=True):
             ranking = [{"label": label, "probability": probability} for label, probability in found.ranking]
-            answers.append({"image": str(file), "ranking": ranking, "calibrated": found.calibrated})
+            promise = {"coverage": found.coverage, "candidates": found.candidates, "known": found.known}
+            answers.append({"image": str(file), "ranking": ranking, "calibrated": found.calibrated, **promise})
     return answers, failures

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from steradian.metrics import Interval, normal_interval, t_interval
+from steradian.metrics import Interval, crossed_interval, normal_interval, t_interval
 
 Standing = Literal["best", "within noise", "worse", "unknown"]
 
@@ -30,19 +30,20 @@ class Verdict:
 
 def verdicts(
     values: Mapping[str, Mapping[int, float]],
-    right: Mapping[str, NDArray[np.bool_]] | None = None,
+    right: Mapping[str, Mapping[int, NDArray[np.bool_]]] | None = None,
     *,
     higher_is_better: bool = True,
 ) -> dict[str, Verdict]:
     """Compare each technique with the best.
 
-    With two seeds or more, differences are paired by seed (Student's t). With one seed they are paired by
-    test item, if ``right`` tells which items each got right (normal interval); that interval knows nothing of the
+    Differences are paired by seed and, if ``right`` tells which items each got right, by test item: with two seeds or
+    more the interval is of new seeds and new items at once (`metrics.crossed_interval`), or without ``right`` of new
+    seeds on these items (Student's t). With one seed it is of new items alone (normal), and knows nothing of the
     spread between seeds. The level is 95 % over all comparisons with the best (Bonferroni).
 
     Args:
         values: name -> seed -> value; differences are taken over the seeds that both have.
-        right: name -> [N] booleans for the single seed.
+        right: name -> seed -> [N] booleans.
     """
     sign = 1.0 if higher_is_better else -1.0
     means = {name: float(np.mean(list(found.values()))) for name, found in values.items() if found}
@@ -55,7 +56,7 @@ def verdicts(
         if name == best:
             found[name] = Verdict("best", None)
             continue
-        difference = _difference(values, right, best, name, level) if name in means else None
+        difference = _difference(values, right or {}, best, name, level) if name in means else None
         if difference is None or difference.low != difference.low:
             found[name] = Verdict("unknown", difference)
         else:
@@ -65,14 +66,16 @@ def verdicts(
 
 def _difference(
     values: Mapping[str, Mapping[int, float]],
-    right: Mapping[str, NDArray[np.bool_]] | None,
+    right: Mapping[str, Mapping[int, NDArray[np.bool_]]],
     best: str,
     name: str,
     level: float,
 ) -> Interval | None:
     shared = sorted(values[best].keys() & values[name].keys())
+    ours, theirs = right.get(best, {}), right.get(name, {})
+    if shared and all(seed in ours and seed in theirs for seed in shared):
+        items = np.stack([ours[seed].astype(float) - theirs[seed].astype(float) for seed in shared])
+        return crossed_interval(items, level) if len(shared) > 1 else normal_interval(items[0], level)
     if len(shared) > 1:
         return t_interval([values[best][seed] - values[name][seed] for seed in shared], level)
-    if right is not None and best in right and name in right:
-        return normal_interval(right[best].astype(float) - right[name].astype(float), level)
     return None

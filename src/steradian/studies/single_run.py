@@ -14,7 +14,9 @@ from steradian.errors import UsageError
 from steradian.files import check_folder, locked, new_folder, write_json
 from steradian.losses import preset
 from steradian.models.encoders import check_encoder
-from steradian.studies.evaluation import Evaluated, evaluate_run, write_evaluation
+from steradian.studies.calibrating import calibrated
+from steradian.studies.evaluation import Evaluated, evaluate_run
+from steradian.studies.evaluation_report import write_evaluation
 from steradian.training.checkpoint import FOLDER as CHECKPOINTS
 from steradian.training.distributed import is_chief, ranks, wait_for_all
 from steradian.training.progress import Progress
@@ -105,7 +107,7 @@ def _train_into(recipe: Recipe, prepared: Prepared, out: Path, command: str, qui
         trained = train(recipe, prepared, out, on_batch=progress.at, on_plan=None if quiet else progress.note)
     warnings = (*prepared.warnings, *short_training(recipe, prepared))
     origin: dict[str, Any] = provenance(prepared, recipe, command)
-    model = saved_model(trained, out / "model", origin)
+    model = saved_model(calibrated(trained.model, prepared), out / "model", origin)
     if len(prepared.splits.test) == 0:
         write_json(out / FINISHED, {"provenance": origin})
         return Run(trained, None, warnings)
@@ -133,6 +135,6 @@ def _claim(out: Path, recipe: Recipe) -> None:
     if there.is_file() and ((out / FINISHED).is_file() or read_recipe(there) != recipe):
         for old in ("model", CHECKPOINTS):
             shutil.rmtree(out / old, ignore_errors=True)
-        for old in (FINISHED, "history.csv", "report.html"):
+        for old in (FINISHED, "history.csv", "predictions.csv", "report.html"):
             (out / old).unlink(missing_ok=True)
     write_recipe(there, recipe)

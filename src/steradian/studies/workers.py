@@ -8,21 +8,20 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait as wait_for
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from steradian.errors import SteradianError, TrainingError
 from steradian.files import explained
-from steradian.studies.cells import CellSpec, run_cell
 from steradian.training.progress import Progress
 from steradian.training.run import Prepared
 
@@ -30,10 +29,22 @@ GRACE_SECONDS = 20.0
 """After Ctrl-C, for workers to write their checkpoints."""
 
 
+class Spec(Protocol):
+    """What is to be done, under a name of its own."""
+
+    @property
+    def name(self) -> str: ...
+
+
+Task = Callable[[Any, Prepared, Path, str, Callable[[int], None]], None]
+"""Does one spec: (spec, data, folder, command, called with the number of steps done since the last call)."""
+
+
 @dataclass(frozen=True)
 class Work:
-    """Everything that a worker needs to run cells."""
+    """Everything that a worker needs; ``task`` is a function of a module, such as `cells.run_cell`."""
 
+    task: Task
     prepared: Prepared
     folder: Path
     command: str
@@ -54,19 +65,19 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def run_here(specs: Sequence[CellSpec], work: Work, progress: Progress) -> dict[str, str]:
+def run_here(specs: Sequence[Spec], work: Work, progress: Progress) -> dict[str, str]:
     """Run the cells one after another in this process; name -> message of those that failed."""
     failures = {}
     with _threads(work.threads):
         for spec in specs:
             try:
-                run_cell(spec, work.prepared, work.folder / spec.name, work.command, progress.advance)
+                work.task(spec, work.prepared, work.folder / spec.name, work.command, progress.advance)
             except Exception as error:  # noqa: BLE001 - one technique must not take the others with it
                 failures[spec.name] = _why(error)
     return failures
 
 
-def run_in_workers(specs: Sequence[CellSpec], work: Work, jobs: int, progress: Progress) -> dict[str, str]:
+def run_in_workers(specs: Sequence[Spec], work: Work, jobs: int, progress: Progress) -> dict[str, str]:
     """Run the cells in ``jobs`` processes; name -> message of those that failed.
 
     Ctrl-C lets each worker finish its step and write a checkpoint. Killing this process ends them too.
@@ -98,7 +109,7 @@ def _why(error: Exception) -> str:
     return str(error) if isinstance(error, SteradianError) else f"{type(error).__name__}: {error}"
 
 
-def _collect(futures: dict[Future[None], CellSpec], steps: Synchronized[int], progress: Progress) -> dict[str, str]:
+def _collect(futures: dict[Future[None], Spec], steps: Synchronized[int], progress: Progress) -> dict[str, str]:
     failures, seen, running = {}, 0, set(futures)
     while running:
         finished, running = wait(running, timeout=0.25, return_when=FIRST_COMPLETED)
@@ -147,7 +158,7 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _run(spec: CellSpec) -> None:
+def _run(spec: Spec) -> None:
     if _work is None:
         raise RuntimeError("a worker was used before it was set up")
 
@@ -156,7 +167,7 @@ def _run(spec: CellSpec) -> None:
             _steps.value += done
 
     try:
-        run_cell(spec, _work.prepared, _work.folder / spec.name, _work.command, count)
+        _work.task(spec, _work.prepared, _work.folder / spec.name, _work.command, count)
     except KeyboardInterrupt:
         # The pool would hand this process the next cell; the checkpoint is written, so leave at once.
         os._exit(130)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -23,8 +23,14 @@ class DataSettings(_Settings):
     root: str | None = Field(None, description="Where the files of a built-in set are.")
     image_size: int | None = Field(None, ge=4, le=1024, description="Pixels per side; none: native up to 64, else 64.")
     validation: float = Field(0.1, ge=0, lt=1, description="Share of the training images held out to watch or select.")
+    calibration: float = Field(
+        0.1, ge=0, lt=1, description="Share of the rest to fit probabilities and thresholds on, and for nothing else."
+    )
     test: float = Field(
         0.2, ge=0, lt=1, description="Share of each class held out to measure, if the source names no test part."
+    )
+    unseen: Annotated[float, Field(ge=0, lt=1)] | list[str] = Field(
+        0.0, description="Classes kept from training to verify on: a share of them, or their names."
     )
     split_seed: int = Field(0, ge=0, description="Of the draw; the same for all techniques and seeds.")
 

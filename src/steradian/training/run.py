@@ -15,11 +15,11 @@ import torch
 
 from steradian import data
 from steradian.data.inspection import lonely_classes
-from steradian.data.pixels import PixelSet, listing, load_pixels, no_progress, sample_sizes
+from steradian.data.pixels import PixelSet, listing, load_pixels, no_progress, sample_sizes, subset
 from steradian.data.pixels import Progress as DataProgress
 from steradian.data.preprocessing import Preprocessing, statistics
 from steradian.data.sampling import epoch_length
-from steradian.data.splits import Splits, make_splits
+from steradian.data.splits import Splits, make_splits, unseen_classes
 from steradian.data.views import RandomView
 from steradian.errors import DataError, InputError, UsageError
 from steradian.losses import HEAD_OPTIONS, fitted_options, preset
@@ -60,6 +60,7 @@ class Prepared:
 
     Attributes:
         preprocessing: size and channels of the pixels, mean and deviation of the training part.
+        unseen: images of classes that are kept from training, or None.
         warnings: what is worth knowing before training.
     """
 
@@ -67,6 +68,7 @@ class Prepared:
     splits: Splits
     digest: str
     preprocessing: Preprocessing
+    unseen: PixelSet | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -90,11 +92,13 @@ def prepare(settings: DataSettings, progress: DataProgress = no_progress) -> Pre
     sizes, gray = sample_sizes(images)
     native = int(np.median([min(size) for size in sizes]))
     size = settings.image_size if settings.image_size is not None else min(native, SMALL_UP_TO)
-    pixels = load_pixels(images, size=max(size, 4), channels=1 if gray else 3, progress=progress)
+    everything = load_pixels(images, size=max(size, 4), channels=1 if gray else 3, progress=progress)
+    pixels, unseen = _seen_and_unseen(everything, settings)
     splits = make_splits(
         pixels.labels,
         pixels.splits,
         validation=settings.validation,
+        calibration=settings.calibration,
         test=settings.test,
         seed=settings.split_seed,
     )
@@ -107,7 +111,16 @@ def prepare(settings: DataSettings, progress: DataProgress = no_progress) -> Pre
         )
     mean, std = statistics(pixels.pixels, splits.train)
     preprocessing = Preprocessing(pixels.size, pixels.channels, mean, std)
-    return Prepared(pixels, splits, pixels.digest(), preprocessing, tuple(warnings))
+    return Prepared(pixels, splits, everything.digest(), preprocessing, unseen, tuple(warnings))
+
+
+def _seen_and_unseen(pixels: PixelSet, settings: DataSettings) -> tuple[PixelSet, PixelSet | None]:
+    if not settings.unseen:
+        return pixels, None
+    hidden = unseen_classes(pixels.classes, settings.unseen, settings.split_seed)[pixels.labels]
+    if not hidden.any():
+        return pixels, None
+    return subset(pixels, np.flatnonzero(~hidden)), subset(pixels, np.flatnonzero(hidden))
 
 
 def _check_classes(pixels: PixelSet, train: Indices) -> None:
@@ -312,9 +325,9 @@ def provenance(prepared: Prepared, recipe: Recipe, command: str) -> dict[str, An
     }
 
 
-def saved_model(trained: Trained, folder: Path, origin: dict[str, Any]) -> Recognizer:
+def saved_model(model: Recognizer, folder: Path, origin: dict[str, Any]) -> Recognizer:
     """Write the artifact with its provenance and load it again: what is measured is what others will load."""
-    artifact.save(trained.model, folder, origin)
+    artifact.save(model, folder, origin)
     return artifact.load(folder).to(pick_device())
 
 
@@ -340,7 +353,9 @@ def one_batch(recipe: Recipe, prepared: Prepared) -> tuple[Recipe, Prepared]:
     size = recipe.training.batch_size
     splits = prepared.splits
     train = _one_of_each_class_first(prepared.pixels.labels, splits.train)[: max(size, 1)]
-    cut = replace(prepared, splits=Splits(train, splits.validation[:size], splits.test[:size]))
+    cut = replace(
+        prepared, splits=Splits(train, splits.validation[:size], splits.calibration[:size], splits.test[:size])
+    )
     return recipe.changed(**{"training.epochs": 1}), cut
 
 
