@@ -38,9 +38,8 @@ def test_from_training_to_naming(command, image_folder, tmp_path: Path) -> None:
     photos = image_folder(3, 20)
     code, out, _ = command("train", str(photos), "--epochs", "2", "--embedding-size", "3", "--out", "run")
     assert code == 0 and "accuracy" in out and "run/model" in out
-    assert {"recipe.yaml", "model", "checkpoints", "history.csv", "metrics.json", "report.html"} == {
-        path.name for path in Path("run").glob("[!.]*")
-    }
+    left = {"recipe.yaml", "model", "checkpoints", "history.csv", "predictions.csv", "metrics.json", "report.html"}
+    assert {path.name for path in Path("run").glob("[!.]*")} == left
     code, out, err = command("train", str(photos), "--epochs", "2", "--embedding-size", "3", "--out", "run")
     assert code == 2 and "finished" in err and "--exist-ok" in err
     code, out, _ = command("train", "run/recipe.yaml", "--out", "again", "--json")
@@ -54,6 +53,10 @@ def test_from_training_to_naming(command, image_folder, tmp_path: Path) -> None:
     assert all(second[key] == first[key] for key in ("closed", "clustering", "verification", "geometry", "neighbors"))
     code, out, _ = command("evaluate", "run", str(photos), "--out", "elsewhere")
     assert code == 0 and Path("elsewhere/report.html").is_file()
+    code, out, _ = command("evaluate", "--predictions", "run/predictions.csv", "--out", "answers", "--json")
+    assert code == 0 and json.loads(out)["closed"]["accuracy"] == first["closed"]["accuracy"]
+    code, out, err = command("evaluate", "run", "--protocol", "retrieval,open_set", "--out", "some")
+    assert code == 0 and "MAP@R" in out and "open_set was not measured" in err and "silhouette" not in out
     moved = photos.rename(tmp_path / "moved")
     code, out, _ = command("evaluate", "run", str(moved), "--out", "moved-result", "--json")
     assert code == 0 and json.loads(out)["part"] == "all images" and json.loads(out)["images"] == 60
@@ -68,6 +71,42 @@ def test_from_training_to_naming(command, image_folder, tmp_path: Path) -> None:
     assert code == 2 and "does not exist" in err
     code, _, err = command("evaluate", "nowhere")
     assert code == 1 and "holds no model" in err
+
+
+def test_a_model_with_a_calibration_part_promises_and_lists_of_pairs_are_verified(command, image_folder) -> None:
+    photos = image_folder(3, 60)
+    code, out, err = command(
+        "train", str(photos), "--epochs", "8", "--embedding-size", "8", "--out", "run", "--set", "data.calibration=0.2"
+    )
+    assert code == 0, err
+    numbers = json.loads(Path("run/metrics.json").read_text())
+    assert 0.7 <= numbers["calibration"]["sets"]["0.9"]["covered"] <= 1.0
+    picture = next(photos.rglob("*.png"))
+    code, out, err = command("classify", "run", str(picture))
+    assert code == 0 and ("95% sure it is" in out or "perhaps none of these" in out) and "not calibrated" not in err
+    code, out, _ = command("classify", "run", str(picture), "--coverage", "0.9", "--json")
+    answer = json.loads(out)["answers"][0]
+    assert answer["coverage"] == 0.9 and len(answer["candidates"]) >= 1 and answer["known"] in (True, False)
+    code, _, err = command("classify", "run", str(picture), "--coverage", "0.7")
+    assert code == 1 and "it has 0.8, 0.9" in err
+
+    lines = ["10\t2"]
+    for n in range(10):
+        lines += [f"class-{n % 3}\t{n}\t{n + 20}", f"class-{(n + 1) % 3}\t{n}\t{n + 30}"]
+        lines += [f"class-{n % 3}\t{n}\tclass-{(n + 1) % 3}\t{n + 1}", f"class-0\t{n}\tclass-2\t{n + 5}"]
+    Path("pairs.txt").write_text("\n".join(lines))
+    code, out, err = command("evaluate", "run", str(photos), "--pairs", "pairs.txt", "--flip", "--json")
+    assert code == 0, err
+    found = json.loads(out)["verification"]
+    assert found["genuine_pairs"] == found["impostor_pairs"] == 20 and 0.5 < found["fold_accuracy"] <= 1.0
+    assert found["tar_at_far"]["1e-03"] is None
+    Path("pairs.txt").write_text("1\nclass-0\t1\t2\nclass-0\t1\tclass-9\t2\n")
+    code, _, err = command("evaluate", "run", str(photos), "--pairs", "pairs.txt", "--out", "p")
+    assert code == 1 and "line 3: class-9 2" in err and "--skip-missing" in err and not Path("p").exists()
+    code, _, err = command("evaluate", "run", "--pairs", "pairs.txt")
+    assert code == 2 and "--pairs needs DATA" in err
+    code, _, err = command("evaluate", "run", "--flip")
+    assert code == 2 and "go with --pairs" in err
 
 
 def test_compare_prints_the_report(command) -> None:

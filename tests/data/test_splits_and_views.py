@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from steradian.data import Preprocessing, RandomView, make_splits
 from steradian.data.preprocessing import square, statistics
 from steradian.data.sampling import balanced_batches, balanced_steps, epoch_batches, step_seed, steps_per_epoch
+from steradian.data.splits import unseen_classes
 from steradian.errors import DataError, InputError
 
 
@@ -39,6 +40,44 @@ def test_parts_are_disjoint_whole_and_every_class_trains(
 def test_test_part_does_not_depend_on_the_validation_share() -> None:
     labels = np.repeat(np.arange(5), 20)
     assert (make_splits(labels, validation=0.0).test == make_splits(labels, validation=0.3).test).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    counts=st.lists(st.integers(1, 40), min_size=1, max_size=8),
+    share=st.sampled_from([0.1, 0.3, 0.9]),
+    seed=st.integers(0, 99),
+)
+def test_the_calibration_part_is_an_even_draw_that_empties_no_class(counts: list[int], share: float, seed: int) -> None:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    found = make_splits(labels, validation=0.2, calibration=share, seed=seed)
+    without = make_splits(labels, validation=0.2, seed=seed)
+    assert (found.test == without.test).all() and (found.validation == without.validation).all()
+    assert sorted([*found.train, *found.calibration]) == without.train.tolist()
+    assert set(labels[found.train]) == set(range(len(counts)))
+    held, left = (np.bincount(labels[part], minlength=len(counts)) for part in (found.calibration, without.train))
+    assert (np.abs(held - share * left) <= 2).all()
+
+
+def test_every_image_is_as_likely_to_calibrate() -> None:
+    labels = np.repeat([0, 1, 2], [60, 30, 6])
+    drawn = np.zeros(len(labels))
+    for seed in range(400):
+        drawn[make_splits(labels, validation=0.0, test=0.0, calibration=0.2, seed=seed).calibration] += 1
+    by_class = [drawn[labels == label].mean() / 400 for label in range(3)]
+    assert np.allclose(by_class, 0.2, atol=0.03)
+
+
+def test_unseen_classes_are_a_share_or_names() -> None:
+    classes = tuple("abcdefghij")
+    drawn = unseen_classes(classes, 0.3, seed=1)
+    assert drawn.sum() == 3 and (drawn == unseen_classes(classes, 0.3, seed=1)).all()
+    assert (drawn != unseen_classes(classes, 0.3, seed=2)).any()
+    assert np.flatnonzero(unseen_classes(classes, ["c", "a"])).tolist() == [0, 2]
+    with pytest.raises(InputError, match="no class 'k'"):
+        unseen_classes(classes, ["k"])
+    with pytest.raises(InputError, match="at least two must be seen"):
+        unseen_classes(classes, 0.99)
 
 
 def test_given_parts_are_respected() -> None:

@@ -48,7 +48,8 @@ def test_knn_equals_brute_force(seed: int, count: int, references: int, k: int) 
 def test_knn_works_across_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     queries, known, labels = RNG.normal(size=(30, 4)), RNG.normal(size=(20, 4)), RNG.integers(0, 3, 20)
     whole = metrics.knn_predict(queries, known, labels)
-    monkeypatch.setattr("steradian.metrics.neighbors.TILE", 7)
+    for name in ("ROWS", "COLUMNS"):
+        monkeypatch.setattr(f"steradian.metrics.tiles.{name}", 7)
     assert (metrics.knn_predict(queries, known, labels) == whole).all()
 
 

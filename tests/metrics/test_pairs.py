@@ -57,6 +57,26 @@ def test_all_pairs_in_tiles_are_all_pairs(count: int, classes: int) -> None:
     assert found.histogram.equal_error().rate == pytest.approx(exact.equal_error().rate, abs=2e-2)
 
 
+@pytest.mark.parametrize("kept", [20, 10**6])
+@pytest.mark.usefixtures("small_tiles")
+def test_parts_of_the_pairs_add_up_to_all_of_them(monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
+    embeddings, labels = data(7, 85, 9)
+    monkeypatch.setattr(all_pairs, "MOST_KEPT", kept)
+    fars = (0.5, 0.1, 0.02, 1e-3, 1e-9)
+    whole = metrics.verify_all_pairs(embeddings, labels, fars)
+    parts = [metrics.PairTally.of(embeddings, labels, fars, part=(number, 4)) for number in range(4)]
+    joined = parts[2] + parts[0] + parts[3] + parts[1]
+    assert repr(joined.result().accepted) == repr(whole.accepted)
+    for ours, theirs in zip(vars(joined.result().histogram).values(), vars(whole.histogram).values(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(InputError, match=r"holds [\d,]+ of [\d,]+ impostor pairs: add every part, once each"):
+        (parts[0] + parts[1]).result()
+    with pytest.raises(InputError, match="of other pairs or other rates"):
+        parts[0] + metrics.PairTally.of(embeddings, labels, (0.1,))
+    with pytest.raises(InputError, match="0 <= i < n"):
+        metrics.PairTally.of(embeddings, labels, fars, part=(4, 4))
+
+
 @pytest.mark.usefixtures("small_tiles")
 def test_rates_that_keep_too_many_scores_take_a_second_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     embeddings, labels = data(3, 90, 6)

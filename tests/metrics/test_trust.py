@@ -242,3 +242,58 @@ def test_halves_without_a_number_are_left_out() -> None:
 def test_what_cannot_be_trusted_is_said(call, words: str) -> None:
     with pytest.raises(InputError, match=words):
         call()
+
+
+def test_doubt_keeps_the_temperature_of_logits_that_are_never_wrong_from_zero() -> None:
+    labels = np.repeat(np.arange(4), 25)
+    logits = 8.0 * np.eye(4)[labels]
+    assert metrics.fit_temperature(logits, labels) == pytest.approx(1e-3)
+    found = metrics.fit_temperature(logits, labels, doubt=1 / 102)
+    # One of 102 for three other classes together: that is what softmax then says.
+    assert metrics.softmax(logits / found)[0, 0] == pytest.approx(101 / 102)
+    noisy, truth = classifier(4000, 3.0)
+    assert metrics.fit_temperature(noisy, truth, doubt=1 / 4002) == pytest.approx(3.0, rel=0.1)
+    with pytest.raises(InputError, match="doubt must be at least 0"):
+        metrics.fit_temperature(noisy, truth, doubt=1.0)
+
+
+def test_weights_make_an_isotonic_curve_one_at_even_odds() -> None:
+    generator = np.random.default_rng(0)
+    scores = np.concatenate([generator.normal(1.0, 1.0, 6000), generator.normal(-1.0, 1.0, 60_000)])
+    same = np.arange(len(scores)) < 6000
+    even = metrics.fit_isotonic(scores, same, np.where(same, 0.5 / 6000, 0.5 / 60_000))
+    # Normal scores at +-1: the odds at x are exp(2 x).
+    for x in (-0.5, 0.0, 0.5):
+        assert even([x])[0] == pytest.approx(1 / (1 + np.exp(-2 * x)), abs=0.08)
+    assert metrics.fit_isotonic(scores, same)([0.0])[0] < 0.2
+    with pytest.raises(InputError, match="positive numbers"):
+        metrics.fit_isotonic([0.0, 1.0], [True, False], [1.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("of_seeds", "of_items", "rest", "least"), [(0.02, 0.3, 0.4, 0.93), (0.02, 0.0, 0.4, 0.93), (0.0, 0.3, 0.4, 0.93)]
+)
+def test_crossed_intervals_hold_the_mean_of_new_seeds_and_new_items(
+    of_seeds: float, of_items: float, rest: float, least: float
+) -> None:
+    generator, held = np.random.default_rng(0), 0
+    for _ in range(400):
+        values = generator.normal(0, of_seeds, (3, 1)) + generator.normal(0, of_items, (1, 150))
+        found = metrics.crossed_interval(values + generator.normal(0, rest, (3, 150)))
+        held += found.low <= 0.0 <= found.high
+    assert held / 400 >= least
+
+
+def test_crossed_intervals_of_a_few_values_by_hand() -> None:
+    values = np.array([[1.0, 0.0, 1.0, 0.0], [1.0, 1.0, 1.0, 0.0]])
+    found = metrics.crossed_interval(values)
+    seeds = np.var([0.5, 0.75], ddof=1) / 2
+    items = np.var([1.0, 0.5, 1.0, 0.0], ddof=1) / 4
+    rest = values - np.array([[0.5], [0.75]]) - np.array([[1.0, 0.5, 1.0, 0.0]]) + 0.625
+    variance = max(seeds + items - (rest**2).sum() / 3 / 8, items)
+    freedom = (seeds + items) ** 2 / (seeds**2 / 1 + items**2 / 3)
+    assert found.mean == 0.625
+    assert found.half_width == pytest.approx(stats.t.ppf(0.975, freedom) * math.sqrt(variance))
+    assert metrics.crossed_interval(np.full((2, 3), 0.25)) == metrics.Interval(0.25, 0.25, 0.25)
+    with pytest.raises(InputError, match="two seeds and two items"):
+        metrics.crossed_interval(values[:1])

@@ -37,6 +37,17 @@ DISPLAYS = {
     "history": (plots.HistoryDisplay.from_histories({"x": [HISTORY, HISTORY]}), "plot"),
     "no history": (plots.HistoryDisplay.from_histories({"x": [HISTORY]}, "validation_accuracy"), "plot"),
     "confusion": (plots.ConfusionDisplay.from_predictions(LABELS, np.roll(LABELS, 3), CLASSES), "plot"),
+    "mistakes": (
+        plots.MistakesDisplay.from_answers(
+            RNG.integers(0, 256, (5, 3, 9, 9), dtype=np.uint8),
+            RNG.integers(0, 256, (5, 3, 9, 9), dtype=np.uint8),
+            ["a", "<script>", "$x$", "a very long name of a class", "e"],
+            list("bcdef"),
+            [0.99, 0.9, 0.8, 0.7, 0.6],
+        ),
+        "plot",
+    ),
+    "det without errors": (plots.RocDisplay.from_rates({"x": ([0, 0, 1], [0, 1, 1])}), "plot_det"),
     "roc": (plots.RocDisplay.from_rates({"x": ([0, 0.1, 1], [0, 0.8, 1]), "y": ([0, 1], [0, 1])}), "plot"),
     "det": (plots.RocDisplay.from_rates({"x": ([0, 0.1, 0.5, 1], [0, 0.8, 0.9, 1])}), "plot_det"),
     "precision": (plots.PrecisionRecallDisplay.from_rates({"x": ([0.5, 1], [1, 0.6])}), "plot"),

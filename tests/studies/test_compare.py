@@ -133,16 +133,16 @@ def test_report_tells_what_it_knows(finished) -> None:
 
 def test_a_failed_technique_is_named_and_the_others_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from steradian.errors import TrainingError
-    from steradian.studies import workers
+    from steradian.studies import compare as study
 
-    real = workers.run_cell
+    real = study.run_cell
 
     def sometimes(spec, *arguments):
         if spec.loss == "softmax":
             raise TrainingError("The loss is nan at step 3")
         real(spec, *arguments)
 
-    monkeypatch.setattr(workers, "run_cell", sometimes)
+    monkeypatch.setattr(study, "run_cell", sometimes)
     found = run(comparison(), tmp_path / "out")
     assert [cell.spec.loss for cell in found.cells] == ["arcface"]
     assert "softmax-2d-seed0 failed and is left out: The loss is nan" in build_report(found).html()

@@ -6,8 +6,9 @@ from steradian.studies.noise import verdicts as judge
 
 
 def verdicts(values: dict[str, list[float]], right=None, **options):
-    """With seeds 0, 1, … for the values of each list."""
-    return judge({name: dict(enumerate(found)) for name, found in values.items()}, right, **options)
+    """With seeds 0, 1, … for the values of each list, and ``right`` for the first."""
+    of_first = None if right is None else {name: {0: found} for name, found in right.items()}
+    return judge({name: dict(enumerate(found)) for name, found in values.items()}, of_first, **options)
 
 
 def test_clear_differences_over_seeds() -> None:
@@ -50,3 +51,14 @@ def test_differences_pair_the_seeds_that_both_have() -> None:
     found = judge({"a": {0: 0.9, 1: 0.8, 2: 0.7}, "b": {1: 0.79, 2: 0.69}})
     assert found["b"].standing == "worse" or found["b"].difference.mean > 0
     assert abs(found["b"].difference.mean - 0.01) < 1e-12
+
+
+def test_seeds_that_agree_on_few_images_prove_little() -> None:
+    """Two images of 40 more in every seed: no doubt about seeds, every doubt about other images."""
+    ours, theirs = np.ones(40, bool), np.r_[np.zeros(2, bool), np.ones(38, bool)]
+    values = {"a": {0: 1.0, 1: 1.0, 2: 1.0}, "b": {0: 0.95, 1: 0.95, 2: 0.95}}
+    assert judge(values)["b"].standing == "worse"
+    right = {"a": dict.fromkeys(range(3), ours), "b": dict.fromkeys(range(3), theirs)}
+    assert judge(values, right)["b"].standing == "within noise"
+    many = {name: {seed: np.tile(found, 50) for seed, found in seeds.items()} for name, seeds in right.items()}
+    assert judge(values, many)["b"].standing == "worse"

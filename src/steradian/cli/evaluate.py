@@ -71,8 +71,9 @@ def evaluate(
         raise UsageError("name one of RUN, --predictions FILE and --scores FILE.")
     if pairs is None and (flip or skip_missing):
         raise UsageError("--flip and --skip-missing go with --pairs.")
-    if run is None and (root, protocol, pairs) != (None, None, None):
-        raise UsageError("--root, --protocol and --pairs are for a RUN; a table of answers has no images.")
+    for option, value in (("--root", root), ("--protocol", protocol), ("--pairs", pairs)):
+        if run is None and value is not None:
+            raise UsageError(f"{option} is for a RUN; a table of answers has no images.")
     if pairs is not None and (data is None or protocol is not None):
         raise UsageError("--pairs needs DATA, the folder of its images, and measures verification alone.")
     if run is not None and pairs is not None and data is not None:

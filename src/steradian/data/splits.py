@@ -86,14 +86,18 @@ def _drawn(labels: Labels, pool: Indices, share: float, generator: np.random.Gen
 
 
 def _spread(labels: Labels, pool: Indices, share: float, generator: np.random.Generator) -> Indices:
-    """A share of the pool, each image as likely, spread evenly over the classes; never the last one of a class."""
+    """A share of the pool, each image as likely, spread evenly over the classes; never a class to its last image."""
     shuffled = generator.permutation(pool)
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     count = round(share * len(by_class))
     places = np.floor((np.arange(count) + generator.random()) * len(by_class) / max(count, 1)).astype(np.intp)
-    ends = np.append(labels[by_class][1:] != labels[by_class][:-1], True)
-    chosen: Indices = by_class[places[~ends[places]]]
-    return chosen
+    chosen = np.zeros(len(by_class), dtype=bool)
+    chosen[places] = True
+    _, starts = np.unique(labels[by_class], return_index=True)
+    if len(starts):
+        chosen[starts[np.logical_and.reduceat(chosen, starts)]] = False
+    found: Indices = by_class[chosen]
+    return found
 
 
 def unseen_classes(classes: Sequence[str], unseen: float | Sequence[str], seed: int = 0) -> NDArray[np.bool_]:

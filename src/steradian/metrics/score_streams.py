@@ -19,29 +19,31 @@ REACH = 1.000001
 """Cosines of single precision may pass 1 by their last bits."""
 
 
+PIECE = 2**20
+"""Scores that are looked at together."""
+
+
 class HighestScores:
     """The ``most`` highest of a stream of scores, exact; ``add`` takes tensors of any shape, without NaN.
 
-    About five times as many are in memory while they are sifted, and a tile of the first scores.
+    Room for about twice as many is all the memory it takes.
     """
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._parts: list[Tensor] = []
+        self._room = torch.empty(2 * most + PIECE)
         self._held = 0
         self._bar = -math.inf
-        self._flags = torch.empty(0, dtype=torch.bool)
+        self._flags = torch.empty(PIECE, dtype=torch.bool)
 
     def add(self, scores: Tensor) -> None:
         """More of the stream."""
-        flat = scores.reshape(-1)
-        if len(self._flags) < len(flat):
-            self._flags = torch.empty(len(flat), dtype=torch.bool)
-        found = flat[above(flat, self._bar, self._flags)] if self._bar > -math.inf else flat.clone()
-        self._parts.append(found)
-        self._held += len(found)
-        if self._held > 2 * self.most:
-            self._keep()
+        for piece in torch.split(scores.reshape(-1), PIECE):
+            found = piece[above(piece, self._bar, self._flags)] if self._bar > -math.inf else piece
+            if self._held + len(found) > len(self._room):
+                self._keep()
+            self._room[self._held : self._held + len(found)] = found
+            self._held += len(found)
 
     def merge(self, other: HighestScores) -> None:
         """What another has found, of other scores."""
@@ -50,18 +52,19 @@ class HighestScores:
     def falling(self) -> Tensor:
         """[at most ``most``], the highest first."""
         self._keep()
-        self._parts[0].numpy().sort()
-        return self._parts[0].flip(0)
+        held = self._room[: self._held]
+        held.numpy().sort()
+        return held.flip(0)
 
     def _keep(self) -> None:
-        held = torch.cat([*self._parts, torch.empty(0)])
-        if len(held) > self.most:
+        rest = self._held - self.most
+        if rest > 0:
             # Not topk, whose indices would take twice the memory of the scores.
-            rest = len(held) - self.most
-            held.numpy().partition(rest)
-            held = held[rest:].clone()
-            self._bar = float(held.min())
-        self._parts, self._held = [held], len(held)
+            held = self._room[: self._held].numpy()
+            held.partition(rest)
+            held[: self.most] = held[rest:]
+            self._held = self.most
+            self._bar = float(held[: self.most].min())
 
 
 def binned(scores: Tensor) -> NDArray[np.int64]:

@@ -21,7 +21,7 @@ TIE = 5e-7
 
 def unit_vectors(embeddings: ArrayLike, labels: Ints, name: str) -> Tensor:
     """float32 unit vectors [N, D] with one row per label, or `InputError`."""
-    return torch.from_numpy(unit(as_rows(embeddings, labels, name)).astype("float32"))
+    return torch.from_numpy(unit(as_rows(embeddings, labels, name)).astype("float32", copy=False))
 
 
 def same_width(queries: Tensor, references: Tensor) -> None:

@@ -61,7 +61,9 @@ class MistakesDisplay:
                 x = left + place * (1 + GAP / 4)
                 shown = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
                 axes.imshow(shown, cmap="gray", vmin=0, vmax=255, extent=(x, x + 1, top + 1, top), aspect="equal")
-            axes.text(left, top + 1.04, "\n".join(words), color=theme.ink, fontsize=7, va="top", linespacing=1.15)
+            said = axes.text(left, top + 1.04, "\n".join(words), color=theme.ink, fontsize=7, va="top")
+            # A long name must not push the pictures together.
+            said.set_in_layout(False)
         axes.set_xlim(0, COLUMNS * (2 + 2 * GAP))
         axes.set_ylim(self.rows * (1 + WORDS), 0)
         axes.set_axis_off()

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
 from steradian.plots.margins import LINES
-from steradian.plots.theme import LIGHT, Theme, legend, own_axes
+from steradian.plots.theme import LIGHT, Theme, legend, own_axes, short_name
 
 Floats = NDArray[np.floating[Any]]
 POINTS = 2000
@@ -52,13 +52,23 @@ class RocDisplay:
 
     def plot_det(self, ax: Axes | None = None, theme: Theme = LIGHT) -> RocDisplay:
         """Misses against false accepts, both logarithmic: the detection error tradeoff."""
-        axes = own_axes(ax, theme)
+        axes, drawn = own_axes(ax, theme), False
         for index, (name, (far, tar)) in enumerate(self.curves.items()):
             x, y = far, 1.0 - tar
             some = (x > 0) & (y > 0)
-            axes.plot(*_thinned(x[some], y[some]), color=theme.color(index), ls=LINES[index % len(LINES)], label=name)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+            axes.plot(
+                *_thinned(x[some], y[some]),
+                color=theme.color(index),
+                ls=LINES[index % len(LINES)],
+                label=short_name(name, 20),
+            )
+            drawn = drawn or bool(some.any())
+        if drawn:
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+        else:
+            middle = axes.transAxes
+            axes.text(0.5, 0.5, "no threshold makes both errors", color=theme.ink, ha="center", transform=middle)
         axes.set_xlabel("false-accept rate")
         axes.set_ylabel("false-reject rate")
         legend(axes, theme)
@@ -68,7 +78,7 @@ class RocDisplay:
     def _lines(self, axes: Axes, theme: Theme) -> None:
         for index, (name, (far, tar)) in enumerate(self.curves.items()):
             style = LINES[index % len(LINES)]
-            axes.plot(*_thinned(far, tar), color=theme.color(index), ls=style, lw=1.5, label=name)
+            axes.plot(*_thinned(far, tar), color=theme.color(index), ls=style, lw=1.5, label=short_name(name, 20))
 
 
 @dataclass
@@ -91,7 +101,15 @@ class PrecisionRecallDisplay:
         axes = own_axes(ax, theme)
         for index, (name, (recall, precision)) in enumerate(self.curves.items()):
             x, y = _thinned(recall, precision)
-            axes.step(x, y, where="post", color=theme.color(index), ls=LINES[index % len(LINES)], lw=1.5, label=name)
+            axes.step(
+                x,
+                y,
+                where="post",
+                color=theme.color(index),
+                ls=LINES[index % len(LINES)],
+                lw=1.5,
+                label=short_name(name, 20),
+            )
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.02, 1.05)
         axes.set_xlabel("recall")

@@ -8,13 +8,14 @@ classes and dimensions, in equally many trials, the first of which is the fit it
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from steradian import metrics
-from steradian.errors import InputError, SteradianError, TrainingError, UsageError
+from steradian.errors import InputError, SteradianError, TrainingError, UnwiseOption, UsageError
 from steradian.files import read_json, write_json
 from steradian.losses import fitted_options, preset
 from steradian.losses.ranges import is_finite_number
@@ -29,8 +30,8 @@ REACH = 3.0
 MARGINS = ("margin", "m2", "m3", "m_a", "m_min", "m_max", "l_m", "u_m", "std")
 """Options that a factor of the margin multiplies; std spreads a margin."""
 
-STRETCHES = {"m_s": (), "margin": ("l-softmax", "sphereface")}
-"""Options that multiply an angle, for which the factor is on what exceeds 1: of all names, or of these families."""
+STRETCHING = ("l-softmax", "sphereface", "sphereface-r", "focal-sphereface", "hm-sphereface", "sv-sphereface")
+"""Losses whose margin multiplies the angle, as m_s does anywhere: the factor is on what exceeds 1."""
 
 SCALES = ("scale", "slope", "gamma", "loss_weight")
 TEMPERATURES = ("temperature", "base_temperature")
@@ -90,8 +91,7 @@ def scaled_options(loss: str, options: Mapping[str, Any], factors: Mapping[str, 
 
 
 def _stretches(loss: str, option: str) -> bool:
-    families = STRETCHES.get(option)
-    return families is not None and (not families or any(family in preset(loss).name for family in families))
+    return option == "m_s" or (option == "margin" and preset(loss).name in STRETCHING)
 
 
 def tune_technique(
@@ -176,7 +176,10 @@ def _tried(
 
     recipe = spec.recipe.changed(**{"loss.options": {**spec.recipe.loss.options, **options}})
     try:
-        model = train(recipe, prepared, on_batch=on_batch).model
+        with warnings.catch_warnings():
+            # That a setting is unwise is for the search to find out.
+            warnings.simplefilter("ignore", UnwiseOption)
+            model = train(recipe, prepared, on_batch=on_batch).model
     except (InputError, TrainingError) as error:
         return Trial(factors, options, math.nan, str(error).splitlines()[0])
     chosen, pixels = prepared.splits.validation, prepared.pixels
