@@ -73,7 +73,7 @@ def parts_of_a_step(recipe: Recipe, prepared: Prepared) -> dict[str, float]:
         encoded = time.perf_counter()
         head(embeddings.detach().requires_grad_(), labels).backward()
         headed = time.perf_counter()
-        train_step(state, recipe.training, batches, batch, 0.5)
+        train_step(state, recipe.training, batches, batch, 0.5, 0.5)
         stepped = time.perf_counter()
         times["images"].append(decoded - begin)
         times["encoder"].append(encoded - decoded)

@@ -31,6 +31,7 @@ from steradian.training.progress import Progress
 from steradian.training.resources import environment
 from steradian.training.run import make_batches, start
 from steradian.training.schedules import auxiliary_weight, ramp_value, rate_factor
+from steradian.training.stages import single_stage
 
 
 def bare_epoch(state, settings, batches, epoch: int) -> None:
@@ -72,7 +73,7 @@ def measure(rounds: int, swapped: bool) -> dict[str, object]:
             "training.deterministic": False,
         }
     )
-    prepared = prepare(recipe.data)
+    prepared = prepare(recipe)
     first = start(recipe, prepared)
     second = copy.deepcopy(first)
     ours, bare = (second, first) if swapped else (first, second)
@@ -87,7 +88,13 @@ def measure(rounds: int, swapped: bool) -> dict[str, object]:
     def our_epoch(epoch: int) -> None:
         with Progress(len(batches), "training") as bar:
             try:
-                fit(ours, recipe.training, batches, on_step=lambda *_: bar.advance(), on_epoch=stop)
+                fit(
+                    ours,
+                    recipe.training,
+                    single_stage(recipe.training, batches),
+                    on_step=lambda *_: bar.advance(),
+                    on_epoch=stop,
+                )
             except EndOfEpoch:
                 return
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
@@ -160,3 +161,20 @@ def test_mutual_information_equals_scikit_learn() -> None:
 
 def test_the_mean_true_rank_is_from_zero() -> None:
     assert metrics.mean_true_rank(np.array([[3.0, 2.0, 1.0], [1.0, 2.0, 3.0]]), [0, 0]) == 1.0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 40), st.integers(1, 6), st.booleans())
+def test_each_product_used_twice_finds_the_same_neighbors(seed: int, count: int, k: int, tied: bool) -> None:
+    generator = np.random.default_rng(seed)
+    raw = generator.integers(-1, 2, (count, 3)).astype(np.float32) if tied else generator.normal(size=(count, 3))
+    vectors = tiles.unit_vectors(raw.astype(np.float32), np.zeros(count, dtype=int), "x")
+    k = min(k, count - 1)
+    expected = tiles.nearest(vectors, vectors, k, torch.arange(count))
+    found = tiles.nearest_alike(vectors, k)
+    assert torch.allclose(found.cosine, expected.cosine, atol=1e-6)
+    if not tied:
+        assert torch.equal(found.place, expected.place)
+    assert (found.place != torch.arange(count)[:, None]).all()
+    own = (vectors[found.place] * vectors[:, None]).sum(dim=2)
+    assert torch.allclose(own, found.cosine, atol=1e-6)

@@ -57,7 +57,7 @@ def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(
         return Trial(factors, options, float(np.exp(-abs(np.log(factors["margin"] * 2)))))
 
     monkeypatch.setattr(tuning, "_tried", pretend)
-    prepared = prepare(RECIPE.data)
+    prepared = prepare(RECIPE)
     spec = TuningSpec("arcface", 3, 9, RECIPE)
     tuning.tune_technique(spec, prepared, tmp_path / "whole", "test", lambda done: None)
     assert tried[0] == {"margin": 1.0, "scale": 1.0} and len(tried) == 9
@@ -79,7 +79,7 @@ def test_impossible_settings_are_trials_that_lost() -> None:
     with pytest.raises(TrainingError, match="no setting could be trained: margin must lie"):
         best_trial([failed])
     real = tuning._tried(
-        TuningSpec("arcface", 3, 1, RECIPE), prepare(RECIPE.data), {"margin": 9.0}, {"margin": 9.0}, lambda done: None
+        TuningSpec("arcface", 3, 1, RECIPE), prepare(RECIPE), {"margin": 9.0}, {"margin": 9.0}, lambda done: None
     )
     assert np.isnan(real.score) and "margin" in real.why
 

@@ -17,13 +17,12 @@ from steradian.training import Recipe, prepare, train
 from steradian.training import checkpoint as checkpoints
 from steradian.training import run as runs
 from steradian.training.distributed import is_chief, process_group, rank
-from steradian.training.recipe import DataSettings
 
 CHANGES = {"embedding_size": 4, "training.epochs": 2, "training.batch_size": 50, "views": None}
 
 
 def digits():
-    whole = prepare(DataSettings())
+    whole = prepare(Recipe())
     few = replace(whole.splits, train=whole.splits.train[:201], validation=whole.splits.validation[:41])
     return replace(whole, splits=few)
 

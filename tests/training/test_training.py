@@ -24,12 +24,13 @@ from steradian.training.loop import fit
 from steradian.training.recipe import DataSettings, Ramp, TrainingSettings, setting_names
 from steradian.training.run import make_batches, start
 from steradian.training.schedules import Watch, auxiliary_weight, ramp_value, rate_factor
+from steradian.training.stages import single_stage
 from steradian.training.tracking import CsvTracker, TensorBoardTracker
 
 
 @pytest.fixture(scope="module")
 def digits():
-    whole = prepare(DataSettings())
+    whole = prepare(Recipe())
     few = replace(whole.splits, train=whole.splits.train[:200], validation=whole.splits.validation[:60])
     return replace(whole, splits=few)
 
@@ -86,7 +87,7 @@ def test_resume_is_exact_from_any_step(digits, tmp_path: Path, loss: str, stop: 
     batches = make_batches(wanted, digits, digits.splits.train)
     held_out = make_batches(wanted, digits, digits.splits.validation)
     whole = start(wanted, digits)
-    fit(whole, settings, batches, held_out)
+    fit(whole, settings, single_stage(settings, batches, held_out))
 
     class Stop(Exception):
         pass
@@ -97,12 +98,12 @@ def test_resume_is_exact_from_any_step(digits, tmp_path: Path, loss: str, stop: 
 
     halted = start(wanted, digits)
     with pytest.raises(Stop):
-        fit(halted, settings, batches, held_out, on_step=at_stop)
+        fit(halted, settings, single_stage(settings, batches, held_out), on_step=at_stop)
     folder = save_checkpoint(tmp_path, halted, recipe="r", data="d")
     torch.manual_seed(999)
     resumed = start(wanted, digits)
     restore(resumed, folder)
-    fit(resumed, settings, batches, held_out)
+    fit(resumed, settings, single_stage(settings, batches, held_out))
     assert resumed.history == whole.history
     assert_same(state_of(resumed.model), state_of(whole.model))
 
@@ -116,7 +117,7 @@ from steradian.training import run as module
 torch.set_num_threads(1)
 module.CHECKPOINT_SECONDS = 0.0
 recipe = Recipe().changed(**{"embedding_size": 3, "training.epochs": 6, "training.batch_size": 50})
-whole = prepare(recipe.data)
+whole = prepare(recipe)
 few = replace(whole.splits, train=whole.splits.train[:200], validation=whole.splits.validation[:60])
 digits = replace(whole, splits=few)
 pause = float(sys.argv[2])
@@ -190,7 +191,7 @@ def test_a_head_parameter_without_gradient_is_an_error(digits) -> None:
     state.silent.add("forgotten")
     batches = make_batches(recipe(), digits, digits.splits.train)
     with pytest.raises(TrainingError, match="'forgotten' receives no gradient"):
-        fit(state, recipe().training, batches)
+        fit(state, recipe().training, single_stage(recipe().training, batches))
 
 
 def test_a_head_parameter_with_zero_gradient_is_an_error(digits) -> None:
@@ -198,7 +199,7 @@ def test_a_head_parameter_with_zero_gradient_is_an_error(digits) -> None:
     state.model.head.weight.register_hook(lambda gradient: gradient * 0)
     batches = make_batches(recipe(), digits, digits.splits.train)
     with pytest.raises(TrainingError, match="'weight' receives no gradient"):
-        fit(state, recipe().training, batches)
+        fit(state, recipe().training, single_stage(recipe().training, batches))
 
 
 def test_early_stopping_restores_the_best(digits) -> None:
@@ -268,7 +269,7 @@ def test_a_class_without_training_images_is_an_error(tmp_path: Path) -> None:
         rows.append(f"{index}.png,{'ab'[index % 2]},{'train' if index % 2 == 0 else 'test'}")
     (tmp_path / "list.csv").write_text("\n".join(rows))
     with pytest.raises(DataError, match="'b' .* has no image to train on"):
-        prepare(DataSettings(source=str(tmp_path / "list.csv")))
+        prepare(Recipe(data=DataSettings(source=str(tmp_path / "list.csv"))))
 
 
 def test_tensorboard_is_optional(digits, tmp_path: Path) -> None:

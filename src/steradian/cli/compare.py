@@ -20,6 +20,7 @@ from steradian.cli.settings import (
     Root,
     Seed,
     Settings,
+    Weights,
     changed_recipe,
 )
 
@@ -38,6 +39,7 @@ def compare(
     ] = 0,
     epochs: Epochs = None,
     encoder: Encoder = None,
+    weights: Weights = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results (default: runs/compare-DATA).")] = None,
     root: Root = None,
     image_size: ImageSize = None,
@@ -88,6 +90,7 @@ def compare(
         "data.unseen": unseen,
         "data.image_size": image_size,
         "encoder": encoder,
+        "weights": weights,
         "training.epochs": epochs,
         "training.batch_size": batch_size,
         "training.learning_rate": lr,

@@ -20,6 +20,7 @@ from steradian.cli.settings import (
     Root,
     Seed,
     Settings,
+    Weights,
     changed_recipe,
 )
 
@@ -30,6 +31,11 @@ def train(
     ],
     loss: Annotated[str | None, typer.Option(help="Technique; see 'steradian losses'.", metavar="NAME")] = None,
     encoder: Encoder = None,
+    weights: Weights = None,
+    freeze: Annotated[
+        str | None,
+        typer.Option(help="First layers of the encoder that stay as they are: a number, all, or auto.", metavar="N"),
+    ] = None,
     embedding_size: Annotated[int | None, typer.Option(help="Dimensions of the embedding.", min=1)] = None,
     epochs: Epochs = None,
     out: Annotated[Path | None, typer.Option(help="Run folder (default: runs/DATA).")] = None,
@@ -52,6 +58,7 @@ def train(
     \b
       steradian train digits --out runs/digits
       steradian train photos/ --loss cosface --embedding-size 128
+      steradian train photos/ --weights package --freeze auto
       steradian train recipe.yaml --set training.seed=1
       torchrun --nproc-per-node 2 -m steradian train faces/
     """
@@ -68,8 +75,10 @@ def train(
         "data.root": root,
         "data.image_size": image_size,
         "encoder": encoder,
+        "weights": weights,
         "embedding_size": embedding_size,
         "loss.name": loss,
+        "training.freeze": int(freeze) if freeze is not None and freeze.isdecimal() else freeze,
         "training.epochs": epochs,
         "training.batch_size": batch_size,
         "training.learning_rate": lr,

@@ -28,6 +28,13 @@ def data_root(root: Path | None = None) -> Path:
         return root
     if configured := os.environ.get("STERADIAN_DATA"):
         return Path(configured)
+    return cache_folder()
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept: ``STERADIAN_CACHE``, else a folder in the user's cache."""
+    if configured := os.environ.get("STERADIAN_CACHE"):
+        return Path(configured)
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "steradian"
 
 

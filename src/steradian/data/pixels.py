@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steradian.data.images import ArrayItems, ImageSet, Labels
-from steradian.data.preprocessing import square
+from steradian.data.preprocessing import Interpolation, square
 from steradian.errors import DataError
 from steradian.files import sha256_of
 
@@ -103,9 +104,16 @@ def sample_sizes(images: ImageSet, count: int = 64) -> tuple[list[tuple[int, int
 
 
 def load_pixels(
-    images: ImageSet, *, size: int, channels: int, memory_limit: int | None = None, progress: Progress = no_progress
+    images: ImageSet,
+    *,
+    size: int,
+    channels: int,
+    crop: float = 1.0,
+    interpolation: Interpolation = "bilinear",
+    memory_limit: int | None = None,
+    progress: Progress = no_progress,
 ) -> PixelSet:
-    """Decode every image to uint8 [N, channels, size, size].
+    """Decode every image to uint8 [N, channels, size, size] (see `preprocessing.square`).
 
     A damaged file is skipped and listed. Decoding runs on a thread per core; the result does not depend on it.
 
@@ -125,7 +133,8 @@ def load_pixels(
 
     def work(index: int) -> None:
         try:
-            pixels[index] = square(images.items.pixels(index, shortest=size), size, channels)
+            decoded = images.items.pixels(index, shortest=math.ceil(size / crop))
+            pixels[index] = square(decoded, size, channels, crop, interpolation)
         except DataError as error:
             failures[index] = Skipped(images.items.name(index), str(error))
 

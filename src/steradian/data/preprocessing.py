@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -13,21 +15,27 @@ from torch import Tensor
 from steradian.data.decode import Pixels
 from steradian.errors import InputError
 
+Interpolation = Literal["bilinear", "bicubic"]
+
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Scale the shorter side to ``size``, cut the middle square, then (x / 255 - mean) / std per channel.
+    """Scale the shorter side to ``size / crop``, cut the middle square, then (x / 255 - mean) / std per channel.
 
     Attributes:
         size: pixels per side.
         channels: 1 (gray) or 3 (RGB).
         mean, std: one value per channel, for samples in [0, 1].
+        crop: share of the shorter side that the square has.
+        interpolation: how images are scaled.
     """
 
     size: int
     channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    crop: float = 1.0
+    interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):
@@ -38,10 +46,19 @@ class Preprocessing:
             raise InputError(f"mean and std need one value for each of the {self.channels} channels.")
         if not all(value > 0 for value in self.std):
             raise InputError(f"std must be positive, but is {self.std}.")
+        if not 0.0 < self.crop <= 1.0:
+            raise InputError(f"crop must be above 0 and at most 1, but is {self.crop}.")
+        if self.interpolation not in get_args(Interpolation):
+            raise InputError(f"interpolation must be bilinear or bicubic, but is {self.interpolation!r}.")
 
     def square(self, pixels: Pixels) -> NDArray[np.uint8]:
         """Decoded pixels [H, W] or [H, W, 3] -> uint8 [channels, size, size]."""
-        return square(pixels, self.size, self.channels)
+        return square(pixels, self.size, self.channels, self.crop, self.interpolation)
+
+    @property
+    def shortest(self) -> int:
+        """Pixels that the shorter side of a decoded image should have at least."""
+        return math.ceil(self.size / self.crop)
 
     def normalize(self, batch: Tensor) -> Tensor:
         """Samples in [0, 1], float [N, channels, size, size] -> the encoder's input."""
@@ -50,13 +67,18 @@ class Preprocessing:
         return (batch - mean) / std
 
 
-def square(pixels: Pixels, size: int, channels: int) -> NDArray[np.uint8]:
+RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+def square(
+    pixels: Pixels, size: int, channels: int, crop: float = 1.0, interpolation: Interpolation = "bilinear"
+) -> NDArray[np.uint8]:
     """Decoded pixels [H, W] or [H, W, 3] -> uint8 [channels, size, size]: shorter side scaled, middle cut."""
     image = Image.fromarray(pixels).convert("L" if channels == 1 else "RGB")
-    if image.size != (size, size):
-        side = min(image.size)
+    if image.size != (size, size) or crop < 1.0:
+        side = crop * min(image.size)
         left, top = (image.width - side) / 2, (image.height - side) / 2
-        image = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
+        image = image.resize((size, size), RESAMPLING[interpolation], box=(left, top, left + side, top + side))
     array = np.asarray(image)
     return array[None] if channels == 1 else array.transpose(2, 0, 1)
 

@@ -184,9 +184,9 @@ class PairTally:
         if bracketed and self.counted is not None:
             places = at_places(lambda: impostor_tiles(self.vectors, self.ends), self.counted, bracketed)
             known = dict(zip(bracketed, places, strict=True))
-        falling = self.highest.falling().tolist()
+        falling = self.highest.falling()
         rest = {count for count in self.allowed if count not in known}
-        known |= {count: falling[count] if count < len(falling) else -math.inf for count in rest}
+        known |= {count: float(falling[count]) if count < len(falling) else -math.inf for count in rest}
         return np.array([known[count] if count else math.nan for count in self.allowed])
 
 

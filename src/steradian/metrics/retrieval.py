@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from steradian.errors import InputError
 from steradian.metrics.checks import Ints, as_labels
-from steradian.metrics.tiles import nearest, unit_vectors
+from steradian.metrics.tiles import nearest, nearest_alike, unit_vectors
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,11 @@ def retrieval_sums(
         rows = rest[: min(alike_far, max(1, HELD // int(far[rest[alike_far - 1]])))]
         rest = rest[len(rows) :]
         of_rows = torch.from_numpy(rows)
-        place = nearest(vectors[of_rows], others, int(far[rows[-1]]), of_rows if alike else None).place
+        depth = int(far[rows[-1]])
+        if alike and len(rows) == len(names):
+            place = nearest_alike(vectors, depth).place[of_rows]
+        else:
+            place = nearest(vectors[of_rows], others, depth, of_rows if alike else None).place
         right = codes[place] == torch.from_numpy(names[rows].astype(np.int64))[:, None]
         sums = sums + _counted(right.numpy(), relevant[rows], ks)
     return sums

@@ -86,6 +86,72 @@ def nearest(queries: Tensor, references: Tensor, k: int, own: Tensor | None = No
     return Nearest(cosine, place)
 
 
+def nearest_alike(vectors: Tensor, k: int) -> Nearest:
+    """`nearest` of all unit vectors [N, D] among themselves, none being its own neighbor: each product serves both."""
+    count = len(vectors)
+    if not 1 <= k <= count - 1:
+        raise InputError(f"k must be between 1 and the {count - 1} others there are, but is {k}.")
+    cosine, place = torch.full((count, k), -torch.inf), torch.full((count, k), -1, dtype=torch.int64)
+    bars = _first_bars(vectors, k)
+    memory = vectors.new_empty(min(ROWS, count) * min(COLUMNS, count))
+    flags = torch.empty(len(memory), dtype=torch.bool)
+    for top in range(0, count, ROWS):
+        block = vectors[top : top + ROWS]
+        rows = slice(top, top + len(block))
+        for left in range(top, count, COLUMNS):
+            part = vectors[left : left + COLUMNS]
+            product = memory[: len(block) * len(part)].view(len(block), len(part))
+            torch.mm(block, part.T, out=product)
+            if left == top:
+                product.fill_diagonal_(-torch.inf)
+            found = above(product, torch.maximum(bars[rows], cosine[rows, -1])[:, None], flags)
+            at_row = torch.div(found, len(part), rounding_mode="floor")
+            at_column = found - at_row * len(part)
+            _insert((cosine[rows], place[rows]), at_row, at_column + left, product.view(-1)[found])
+            # What lies right of the block's own square is news for the columns, too.
+            beyond = max(rows.stop - left, 0)
+            if beyond < len(part):
+                columns = slice(left + beyond, left + len(part))
+                of_columns = slice(left, left + len(part))
+                found = above(product, torch.maximum(bars[of_columns], cosine[of_columns, -1]), flags)
+                at_row = torch.div(found, len(part), rounding_mode="floor")
+                at_column = found - at_row * len(part)
+                news = (at_column >= beyond).nonzero().squeeze(1)
+                news = news[at_column[news].argsort(stable=True)]
+                values = product.view(-1)[found[news]]
+                _insert((cosine[columns], place[columns]), at_column[news] - beyond, at_row[news] + top, values)
+    return Nearest(cosine, place)
+
+
+def _first_bars(vectors: Tensor, k: int) -> Tensor:
+    """What the k nearest of each will at least reach, [N]: those among the neighbors in its own block do."""
+    bars = torch.full((len(vectors),), -torch.inf)
+    for top in range(0, len(vectors), ROWS):
+        block = vectors[top : top + ROWS]
+        if len(block) > k:
+            # Itself is one of them, and its last bits depend on the tile.
+            bars[top : top + len(block)] = (block @ block.T).topk(k + 1, dim=1).values[:, -1] - TIE
+    return bars
+
+
+def _insert(best: tuple[Tensor, Tensor], rows: Tensor, where: Tensor, values: Tensor) -> None:
+    """Put ``values`` [H] with their places ``where`` among the k best of their ``rows``, which rise."""
+    if len(rows) == 0:
+        return
+    # Only rows that have news are sorted again.
+    some, at = torch.unique_consecutive(rows, return_inverse=True)
+    counts = torch.bincount(at)
+    position = torch.arange(len(rows)) - (counts.cumsum(0) - counts)[at]
+    kept, places = best
+    have = kept.shape[1]
+    wide = kept.new_full((len(some), have + int(counts.max())), -torch.inf)
+    there = places.new_full(wide.shape, -1)
+    wide[:, :have], there[:, :have] = kept[some], places[some]
+    wide[at, have + position], there[at, have + position] = values, where
+    order = wide.argsort(dim=1, descending=True, stable=True)[:, :have]
+    kept[some], places[some] = wide.gather(1, order), there.gather(1, order)
+
+
 def _merged(best: tuple[Tensor, Tensor], tile: Tile, k: int, flags: Tensor) -> tuple[Tensor, Tensor]:
     """The k best of those so far and of a tile, of equal ones the first."""
     values, places = best

@@ -15,16 +15,18 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from steradian.data.preprocessing import Preprocessing
+from steradian.data.preprocessing import Interpolation, Preprocessing
 from steradian.errors import SteradianError, StorageError
 from steradian.files import atomic_folder, finite, read_json, sha256_of
 from steradian.models.calibration import Calibration, Threshold
+from steradian.models.necks import NeckName
 from steradian.models.recognizer import ModelSpec, Recognizer
 from steradian.models.tensors import load_tensors, save_tensors, tensor_shapes
 from steradian.version import __version__
 
 TENSORS = "model.safetensors"
 CARD = "model.json"
+LATER = {"neck": "auto", "crop": 1.0, "interpolation": "bilinear"}
 FORMAT: Literal["steradian.recognizer"] = "steradian.recognizer"
 
 
@@ -39,10 +41,12 @@ class PreprocessingCard(_Strict):
     channels: Literal[1, 3]
     mean: list[float] = Field(min_length=1, max_length=3)
     std: list[float] = Field(min_length=1, max_length=3)
+    crop: float = Field(1.0, gt=0, le=1)
+    interpolation: Interpolation = "bilinear"
 
     def built(self) -> Preprocessing:
         """As the data room knows it."""
-        return Preprocessing(self.size, self.channels, tuple(self.mean), tuple(self.std))
+        return Preprocessing(self.size, self.channels, tuple(self.mean), tuple(self.std), self.crop, self.interpolation)
 
 
 class ModelCard(_Strict):
@@ -53,6 +57,7 @@ class ModelCard(_Strict):
     id: str = Field(pattern=r"^[0-9a-f]{64}$")
     steradian: str
     encoder: str
+    neck: NeckName = "auto"
     embedding_size: int = Field(ge=1, le=65536)
     loss: str
     loss_options: dict[str, Any]
@@ -65,7 +70,12 @@ class ModelCard(_Strict):
 
 def model_id(spec: ModelSpec, tensors: dict[str, torch.Tensor]) -> str:
     """A hash of what decides the model's answers: its spec and every tensor."""
-    described = json.dumps(_described(spec), sort_keys=True, ensure_ascii=False)
+    facts = _described(spec)
+    # What came after version 1 began is hashed only where it is used, so that older models keep their ids.
+    for place, later in ((facts, LATER), (facts["preprocessing"], LATER)):
+        for name in [name for name, value in later.items() if name in place and place[name] == value]:
+            del place[name]
+    described = json.dumps(facts, sort_keys=True, ensure_ascii=False)
     parts = [described.encode()]
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -79,6 +89,7 @@ def model_id(spec: ModelSpec, tensors: dict[str, torch.Tensor]) -> str:
 def _described(spec: ModelSpec) -> dict[str, Any]:
     return {
         "encoder": spec.encoder,
+        "neck": spec.neck,
         "embedding_size": spec.embedding_size,
         "loss": spec.loss,
         "loss_options": spec.loss_options,
@@ -117,6 +128,7 @@ def load(path: Path) -> Recognizer:
     try:
         spec = ModelSpec(
             encoder=card.encoder,
+            neck=card.neck,
             embedding_size=card.embedding_size,
             loss=card.loss,
             loss_options=card.loss_options,

@@ -49,35 +49,34 @@ class SmallEncoder(nn.Module):
         return features
 
 
-class ConvNeck(nn.Module):
-    """Feature map [N, F, h, w] -> embedding [N, D]: 3x3 convolution, global mean, batch norm (system B)."""
-
-    def __init__(self, num_features: int, embedding_size: int) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(num_features, embedding_size, 3, padding=1)
-        self.normalization = nn.BatchNorm1d(embedding_size)
-
-    def forward(self, features: Tensor) -> Tensor:
-        embeddings: Tensor = self.normalization(self.convolution(features).mean(dim=(2, 3)))
-        return embeddings
-
-
-class LinearNeck(nn.Module):
-    """Feature vector [N, F] -> embedding [N, D]: linear map, batch norm."""
-
-    def __init__(self, num_features: int, embedding_size: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(num_features, embedding_size, bias=False)
-        self.normalization = nn.BatchNorm1d(embedding_size)
-
-    def forward(self, features: Tensor) -> Tensor:
-        embeddings: Tensor = self.normalization(self.linear(features))
-        return embeddings
-
-
 def pooled(features: Tensor) -> Tensor:
     """Feature vectors [N, F] from a map [N, F, h, w] by its mean, or as they are."""
     return features.mean(dim=(2, 3)) if features.ndim == 4 else features
+
+
+def layers_of(encoder: nn.Module) -> dict[str, int]:
+    """Parameter name -> layer, counted from the input: a convolution of the small encoder, a stage of a timm one."""
+    if isinstance(encoder, SmallEncoder):
+        return {name: int(name.split(".")[1]) // 3 for name, _ in encoder.named_parameters()}
+    from timm.models import group_parameters
+
+    matcher: Any = encoder.group_matcher
+    found: dict[str, int] = group_parameters(encoder, matcher(coarse=True), reverse=True)
+    return found
+
+
+def freeze_layers(encoder: nn.Module, count: int) -> None:
+    """Keep the first ``count`` layers as they are: no gradients, and batch norm with the statistics that it has.
+
+    To be called after ``train()``, which would let statistics move.
+    """
+    layers = layers_of(encoder)
+    for name, layer in layers.items():
+        encoder.get_parameter(name).requires_grad_(layer >= count)
+        if layer < count:
+            encoder.get_submodule(name.rpartition(".")[0]).eval()
+    if count > max(layers.values()):
+        encoder.eval()
 
 
 def default_encoder(size: int) -> str:
@@ -118,8 +117,3 @@ def build_encoder(name: str, *, channels: int, size: int) -> tuple[nn.Module, in
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         raise InputError(f"timm cannot make {name!r} for {channels} channel(s) at {size} px: {error}") from error
     return encoder, int(getattr(encoder, "head_hidden_size", None) or encoder.num_features)
-
-
-def build_neck(encoder_name: str, num_features: int, embedding_size: int) -> nn.Module:
-    """The neck that fits the encoder's output."""
-    return (ConvNeck if encoder_name == SMALL else LinearNeck)(num_features, embedding_size)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -19,8 +19,10 @@ from steradian.errors import DataError, InputError
 from steradian.losses import OneVersusRest
 from steradian.losses.head.dense import cosines, unit_rows
 from steradian.models.calibration import Calibration, Threshold
-from steradian.models.encoders import build_encoder, build_neck
+from steradian.models.encoders import SMALL, build_encoder
 from steradian.models.heads import Head, as_head, build_head, class_centers
+from steradian.models.necks import NeckName, build_neck
+from steradian.models.runtimes import FEW, FastEncoder, Runtime, fast_encoder
 
 if TYPE_CHECKING:
     from steradian.models.artifact import ModelCard
@@ -35,6 +37,7 @@ class ModelSpec:
     Attributes:
         encoder: "small" or a timm name.
         embedding_size: D.
+        neck: how features become embeddings, a name of `necks.NECKS`; "auto": what fits the encoder.
         loss, loss_options: for `steradian.losses.create`.
         classes: the C class names; ``classes[label]`` names a label.
         preprocessing: how pixels become the encoder's input.
@@ -46,6 +49,7 @@ class ModelSpec:
     loss_options: dict[str, Any]
     classes: tuple[str, ...]
     preprocessing: Preprocessing
+    neck: NeckName = "auto"
 
 
 @dataclass(frozen=True)
@@ -110,11 +114,12 @@ class Recognizer(nn.Module):
         self.card: ModelCard | None = None
         self.calibration: Calibration | None = None
         self.thresholds: tuple[Threshold, ...] = ()
+        self._fast: FastEncoder | None = None
         self.encoder, num_features = build_encoder(
             spec.encoder, channels=spec.preprocessing.channels, size=spec.preprocessing.size
         )
         self.num_features = num_features
-        self.neck = build_neck(spec.encoder, num_features, spec.embedding_size)
+        self.neck = build_neck(spec.neck, spec.encoder, num_features, spec.embedding_size)
         options = {**spec.loss_options, **(head_options or {})}
         self.head = build_head(spec.loss, len(spec.classes), spec.embedding_size, options)
 
@@ -145,6 +150,26 @@ class Recognizer(nn.Module):
         embeddings: Tensor = self.neck(self.encoder(images))
         return embeddings
 
+    def train(self, mode: bool = True) -> Recognizer:
+        """As any module; weights that learn leave an accelerated encoder behind."""
+        if mode:
+            self._fast = None
+        return super().train(mode)
+
+    def accelerate(self, runtime: Runtime | Literal["auto"] = "auto") -> None:
+        """Run the encoder by a faster runtime from now on (see `runtimes`), with its weights as they are.
+
+        Raises:
+            UsageError: a runtime that is not installed.
+        """
+        self._fast = fast_encoder(self.encoder, self.spec.preprocessing, runtime)
+
+    def accelerate_for(self, images: int) -> None:
+        """`accelerate` where so many images repay it: many, a large encoder, and no GPU."""
+        on_cpu = next(self.parameters()).device.type == "cpu"
+        if images >= FEW and self.spec.encoder != SMALL and on_cpu and self._fast is None:
+            self.accelerate()
+
     def prepare(self, pixels: Tensor) -> Tensor:
         """Encoder input from uint8 pixels, or floats in [0, 1], [N, channels, size, size]."""
         parameter = next(self.parameters())
@@ -169,13 +194,20 @@ class Recognizer(nn.Module):
         self.eval()
         try:
             parts = [
-                self(self.prepare(pixels[start : start + batch_size])).float().cpu()
+                self._raw(pixels[start : start + batch_size]).float().cpu()
                 for start in range(0, len(pixels), batch_size)
             ]
         finally:
             self.train(was_training)
         raw = torch.cat(parts) if parts else torch.zeros(0, self.spec.embedding_size)
         return unit_rows(raw) if normalize else raw
+
+    def _raw(self, pixels: Tensor) -> Tensor:
+        if self._fast is None:
+            found: Tensor = self(self.prepare(pixels))
+        else:
+            found = self.neck(self._fast(pixels.cpu()))
+        return found
 
     @torch.no_grad()
     def classify(
@@ -263,7 +295,7 @@ class Recognizer(nn.Module):
     def decode(self, path: Path) -> Pixels:
         """Decode an image file for this model, uint8 [H, W] or [H, W, 3]. Raises `DataError` naming the file."""
         try:
-            return decode(path, self.spec.preprocessing.size)
+            return decode(path, self.spec.preprocessing.shortest)
         except DataError as error:
             raise DataError(f"{path} cannot be decoded: {error}.") from error
 

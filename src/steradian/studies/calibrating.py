@@ -22,6 +22,7 @@ def calibrated(model: Recognizer, prepared: Prepared, seed: int = 0) -> Recogniz
     if len(chosen) == 0:
         return model
     pixels = prepared.pixels.pixels[chosen]
+    model.accelerate_for(len(chosen))
     labels = prepared.pixels.labels[chosen]
     raw = model.embed(torch.from_numpy(np.ascontiguousarray(pixels)), normalize=False)
     words = f"{len(chosen)} images of trained classes, kept for nothing else"

@@ -89,6 +89,7 @@ def run_cell(spec: CellSpec, prepared: Prepared, folder: Path, command: str, on_
     splits, pixels = prepared.splits, prepared.pixels
     origin = provenance(prepared, spec.recipe, command)
     model = saved_model(trained.model, folder / MODEL, origin)
+    model.accelerate_for(len(pixels))
     test = embed_pixels(model, pixels.pixels[splits.test], pixels.labels[splits.test])
     reference = embed_pixels(model, pixels.pixels[splits.train], pixels.labels[splits.train])
     classes, unknown = pixels.classes, None

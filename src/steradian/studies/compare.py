@@ -26,7 +26,16 @@ from steradian.studies.tuning import Trial, TuningSpec, best_trial, check_tunabl
 from steradian.studies.workers import Spec, Work, run_here, run_in_workers
 from steradian.training.progress import Progress
 from steradian.training.recipe import Recipe
-from steradian.training.run import Prepared, one_batch, prepare, provenance, rehearse, short_training, training_steps
+from steradian.training.run import (
+    Prepared,
+    one_batch,
+    prepare,
+    provenance,
+    rehearse,
+    settled,
+    short_training,
+    training_steps,
+)
 from steradian.training.tracking import table
 
 IDENTITY = "compare.json"
@@ -147,7 +156,8 @@ def compare(
         TrainingError: every cell failed.
     """
     check_names(comparison)
-    prepared = prepare(comparison.recipe.data, decoding)
+    comparison = replace(comparison, recipe=settled(comparison.recipe))
+    prepared = prepare(comparison.recipe, decoding)
     if len(prepared.splits.test) == 0:
         raise DataError(
             "There is nothing to compare on: the test part is empty. It takes data.test above 0 and classes with at "
@@ -307,7 +317,8 @@ def rows(compared: Compared) -> list[dict[str, Any]]:
 def dry_run(comparison: Comparison, command: str) -> list[str]:
     """One batch of each technique through every stage, in a folder that is gone afterwards; the cells that ran."""
     check_names(comparison)
-    recipe, prepared = one_batch(comparison.recipe, prepare(comparison.recipe.data))
+    settled_recipe = settled(comparison.recipe)
+    recipe, prepared = one_batch(settled_recipe, prepare(settled_recipe))
     first = Comparison(recipe, comparison.losses, comparison.dims, seeds=1)
     specs = first.cells()
     with tempfile.TemporaryDirectory(prefix="steradian-") as scratch:

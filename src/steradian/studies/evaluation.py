@@ -84,8 +84,7 @@ def evaluate(
     model = Recognizer.load(path)
     recipe = read_recipe(path / "recipe.yaml") if (path / "recipe.yaml").is_file() else None
     if recipe is not None and source in (None, recipe.data.source):
-        settings = recipe.data if root is None else recipe.data.model_copy(update={"root": root})
-        prepared = prepare(settings, progress)
+        prepared = prepare(recipe if root is None else recipe.changed(**{"data.root": root}), progress)
         trained_on = model.card.provenance.get("data", {}).get("digest") if model.card is not None else None
         if trained_on != prepared.digest:
             raise DataError(
@@ -129,9 +128,14 @@ def evaluate_on(
 
 def pixels_for(model: Recognizer, source: str, root: str | None, progress: DataProgress) -> tuple[PixelSet, str]:
     """The images of ``source`` as ``model`` takes them, labels by its classes; and which part they are, in words."""
-    preprocessing = model.spec.preprocessing
+    shape = model.spec.preprocessing
     found = load_pixels(
-        data.open(source, root), size=preprocessing.size, channels=preprocessing.channels, progress=progress
+        data.open(source, root),
+        size=shape.size,
+        channels=shape.channels,
+        crop=shape.crop,
+        interpolation=shape.interpolation,
+        progress=progress,
     )
     pixels = with_known_first(found, model.spec.classes)
     if pixels.splits is not None and (pixels.splits == "test").any():
@@ -161,6 +165,7 @@ def evaluate_run(
 
 def _seen(model: Recognizer, pixels: PixelSet, chosen: NDArray[np.intp]) -> Images:
     found = pixels.at(chosen)
+    model.accelerate_for(len(chosen))
     return Images(found.pixels, found.names, embed_pixels(model, found.pixels, found.labels))
 
 

@@ -39,7 +39,7 @@ def name_images(
         readable, pixels = [], []
         for file in files[start : start + CHUNK]:
             try:
-                pixels.append(decode(file, model.spec.preprocessing.size))
+                pixels.append(decode(file, model.spec.preprocessing.shortest))
                 readable.append(file)
             except DataError as error:
                 failures.append({"image": str(file), "reason": str(error)})

@@ -14,6 +14,7 @@ from steradian.errors import UsageError
 from steradian.files import check_folder, locked, new_folder, write_json
 from steradian.losses import preset
 from steradian.models.encoders import check_encoder
+from steradian.models.pretrained import PACKAGED, check_weights
 from steradian.studies.calibrating import calibrated
 from steradian.studies.evaluation import Evaluated, evaluate_run
 from steradian.studies.evaluation_report import write_evaluation
@@ -29,6 +30,7 @@ from steradian.training.run import (
     provenance,
     rehearse,
     saved_model,
+    settled,
     short_training,
     train,
 )
@@ -65,21 +67,22 @@ def train_run(
         UsageError: ``out`` holds another or a finished run, or other files, and ``exist_ok`` is false.
     """
     check_names(recipe)
+    recipe = settled(recipe)
     if not is_chief():
         return _assist(recipe, out)
     _check_place(out, recipe, exist_ok)
-    prepared = prepare(recipe.data, decoding)
+    prepared = prepare(recipe, decoding)
     rehearse(recipe, prepared)
     new_folder(out, exist_ok=True)
     with locked(out):
         _claim(out, recipe)
         wait_for_all()
-        return _train_into(recipe, prepared, out, command, quiet)
+        return _train_into(recipe, prepared, out, command, quiet, decoding)
 
 
 def _assist(recipe: Recipe, out: Path) -> Run:
     """The part of a process that is not the chief: it trains along, and writes only its part of checkpoints."""
-    prepared = prepare(recipe.data)
+    prepared = prepare(recipe)
     rehearse(recipe, prepared)
     wait_for_all()
     return Run(train(recipe, prepared, out), None, ())
@@ -90,6 +93,10 @@ def check_names(recipe: Recipe) -> None:
     preset(recipe.loss.name)
     if recipe.encoder is not None:
         check_encoder(recipe.encoder)
+    if recipe.weights is not None:
+        if recipe.encoder is None and recipe.weights != "package":
+            raise UsageError(f"--weights {recipe.weights} needs --encoder: of which one are they?")
+        check_weights(recipe.encoder or PACKAGED, recipe.weights)
 
 
 def dry_run(recipe: Recipe, *, command: str) -> Run:
@@ -97,14 +104,29 @@ def dry_run(recipe: Recipe, *, command: str) -> Run:
     check_names(recipe)
     if ranks() > 1:
         raise UsageError("A dry run is for one process: start it without torchrun.")
-    cut, prepared = one_batch(recipe, prepare(recipe.data))
+    recipe = settled(recipe)
+    cut, prepared = one_batch(recipe, prepare(recipe))
     with tempfile.TemporaryDirectory(prefix="steradian-") as scratch:
         return _train_into(cut, prepared, Path(scratch), command, quiet=True)
 
 
-def _train_into(recipe: Recipe, prepared: Prepared, out: Path, command: str, quiet: bool) -> Run:
+def _train_into(
+    recipe: Recipe,
+    prepared: Prepared,
+    out: Path,
+    command: str,
+    quiet: bool,
+    progress_of_features: DataProgress = no_progress,
+) -> Run:
     with Progress(0, "training", quiet=quiet) as progress:
-        trained = train(recipe, prepared, out, on_batch=progress.at, on_plan=None if quiet else progress.note)
+        trained = train(
+            recipe,
+            prepared,
+            out,
+            on_batch=progress.at,
+            on_plan=None if quiet else progress.note,
+            progress=progress_of_features,
+        )
     warnings = (*prepared.warnings, *short_training(recipe, prepared))
     origin: dict[str, Any] = provenance(prepared, recipe, command)
     model = saved_model(calibrated(trained.model, prepared), out / "model", origin)

@@ -14,6 +14,7 @@ from steradian.data.pixels import PixelSet
 from steradian.data.preprocessing import Preprocessing
 from steradian.data.sampling import balanced_batches, epoch_batches, epoch_length, step_seed
 from steradian.data.views import RandomView
+from steradian.models.recognizer import Recognizer
 from steradian.training import distributed
 
 RANK_STRIDE = 1_000_003
@@ -70,6 +71,11 @@ class Batches:
             seed = step_seed(self.seed + RANK_STRIDE * distributed.rank(), step)
             samples = self.view(samples, torch.Generator().manual_seed(seed))
         return self.preprocessing.normalize(samples).contiguous(memory_format=self.memory_format)
+
+    def features(self, model: Recognizer, batch: Indices, step: int | None = None) -> Tensor:
+        """What the encoder of ``model`` makes of `images`."""
+        found: Tensor = model.encoder(self.images(batch, step))
+        return found
 
     def labels(self, batch: Indices) -> Tensor:
         """int64 labels of ``batch``."""

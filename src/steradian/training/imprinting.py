@@ -13,6 +13,7 @@ from steradian.errors import UsageError
 from steradian.losses import MarginSoftmaxLoss
 from steradian.losses.head.dense import unit_rows
 from steradian.losses.head.sharded import gather_batch, is_distributed
+from steradian.models.encoders import freeze_layers
 from steradian.training import distributed
 from steradian.training.batches import Batches
 from steradian.training.state import TrainingState
@@ -29,16 +30,25 @@ def movable(head: nn.Module) -> MarginSoftmaxLoss:
 
 
 @torch.no_grad()
-def imprint(state: TrainingState, train: Batches) -> None:
-    """Set each center, and its sub-centers, to the mean direction of the training images of its class."""
+def imprint(state: TrainingState, train: Batches, frozen: int = 0) -> None:
+    """Set each center, and its sub-centers, to the mean direction of the training images of its class.
+
+    Args:
+        frozen: layers of the encoder that keep their statistics.
+    """
     head = movable(state.model.head)
     # Batch norm by the batch: running statistics say nothing yet.
     state.model.train()
+    freeze_layers(state.model.encoder, frozen)
     sums = torch.zeros(len(head.weight) // head.subcenters, head.embedding_size, device=head.weight.device)
     for whole in train.epoch(0):
         batch = whole[distributed.part_of(whole)]
         labels = train.labels(batch)
-        raw = state.model(train.images(batch)).float() if len(batch) else sums.new_zeros(0, head.embedding_size)
+        raw = (
+            state.model.neck(train.features(state.model, batch)).float()
+            if len(batch)
+            else sums.new_zeros(0, head.embedding_size)
+        )
         if is_distributed():
             raw, labels = gather_batch(raw, labels)
         here = labels if head.engine.shard is None else head.engine.shard.local(labels)

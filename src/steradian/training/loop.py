@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -14,13 +14,14 @@ from torch.nn import functional
 
 from steradian.errors import InputError, TrainingError
 from steradian.losses import ClassCenters, MarginSoftmaxLoss
-from steradian.models.encoders import pooled
+from steradian.models.encoders import freeze_layers, pooled
 from steradian.models.heads import ClassMeanHead
 from steradian.training import distributed
 from steradian.training.batches import Batches, Indices
 from steradian.training.clipping import clip_gradients
 from steradian.training.recipe import TrainingSettings
 from steradian.training.schedules import auxiliary_weight, ramp_value, rate_factor
+from steradian.training.stages import Stage, share_done, stage_at
 from steradian.training.state import TrainingState
 
 OnStep = Callable[[TrainingState, float], None]
@@ -34,8 +35,7 @@ def _nothing(*_: object) -> None:
 def fit(
     state: TrainingState,
     settings: TrainingSettings,
-    train: Batches,
-    validation: Batches | None = None,
+    stages: Sequence[Stage],
     *,
     on_step: OnStep = _nothing,
     on_epoch: OnEpoch = _nothing,
@@ -45,7 +45,7 @@ def fit(
     Args:
         state: fresh, or restored from a checkpoint: the rest of the run is then the same.
         settings: of the recipe.
-        train, validation: batches to learn from and to watch.
+        stages: which layers learn, on what, until when; see `stages.single_stage`.
         on_step: called after each step with the loss.
         on_epoch: called after each epoch.
 
@@ -54,11 +54,12 @@ def fit(
     """
     with _determinism(settings.deterministic):
         while state.epoch < settings.epochs and not _stopped_early(state, settings):
-            _train_epoch(state, settings, train, on_step)
-            _finish_epoch(state, settings, len(train), validation)
+            _train_epoch(state, settings, stages, on_step)
+            _finish_epoch(state, settings, stages)
             on_epoch(state)
     if state.best is not None:
         state.model.load_state_dict(state.best)
+    train = stages[-1].train
     _demand_embeddings(state, train)
     if isinstance(state.model.head, ClassMeanHead):
         raw, labels = embed_batches(state, settings, train)
@@ -80,12 +81,16 @@ def _stopped_early(state: TrainingState, settings: TrainingSettings) -> bool:
     return settings.early_stopping is not None and state.watch.waited >= settings.early_stopping
 
 
-def _train_epoch(state: TrainingState, settings: TrainingSettings, train: Batches, on_step: OnStep) -> None:
+def _train_epoch(state: TrainingState, settings: TrainingSettings, stages: Sequence[Stage], on_step: OnStep) -> None:
+    stage = stage_at(stages, state.epoch)
+    train = stage.train
     state.model.train()
+    freeze_layers(state.model.encoder, stage.frozen)
     total = len(train) * settings.epochs
     whole, started = state.step_in_epoch == 0, time.perf_counter()
     for batch in train.epoch(state.epoch, skip=state.step_in_epoch):
-        loss = train_step(state, settings, train, batch, state.step / total)
+        pace = share_done(stages, state.epoch, state.step_in_epoch)
+        loss = train_step(state, settings, train, batch, state.step / total, pace)
         state.step += 1
         state.step_in_epoch += 1
         state.loss_sum += loss
@@ -95,14 +100,18 @@ def _train_epoch(state: TrainingState, settings: TrainingSettings, train: Batche
 
 
 def train_step(
-    state: TrainingState, settings: TrainingSettings, train: Batches, batch: Indices, progress: float
+    state: TrainingState, settings: TrainingSettings, train: Batches, batch: Indices, progress: float, pace: float
 ) -> float:
-    """One optimizer step on the images ``batch``; the loss without the auxiliary term."""
+    """One optimizer step on the images ``batch``; the loss without the auxiliary term.
+
+    Args:
+        progress: share of all steps that are done, for margin and scale; ``pace``: of this stage's, for the rate.
+    """
     head = state.model.head
     if isinstance(head, MarginSoftmaxLoss):
         head.margin_strength = ramp_value(settings.margin_ramp, progress)
         head.scale_strength = ramp_value(settings.scale_ramp, progress)
-    rate = _learning_rate(state, settings, progress)
+    rate = _learning_rate(state, settings, pace)
     for optimizer in state.optimizers:
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("factor", settings.center_rate)
@@ -129,7 +138,7 @@ def train_step(
     for optimizer in state.optimizers:
         optimizer.zero_grad(set_to_none=True)
     objective.backward()
-    distributed.sum_gradients(state.bodies)
+    distributed.sum_gradients(parameter for parameter in state.bodies if parameter.requires_grad)
     if state.silent:
         _listen(state)
     divided = [parameter for name, parameter in state.named_parameters() if name in state.divided]
@@ -149,14 +158,13 @@ def _embedded(
     if len(batch) == 0:
         nothing = model.as_head.weight.new_zeros(0, model.spec.embedding_size).requires_grad_()
         return nothing, nothing
-    images = train.images(batch, state.step if progress < train.views_until else None)
-    with _autocast(settings, images.device):
-        features = model.encoder(images)
+    with _autocast(settings, train.device):
+        features = train.features(model, batch, state.step if progress < train.views_until else None)
         return features, model.neck(features)
 
 
-def _learning_rate(state: TrainingState, settings: TrainingSettings, progress: float) -> float:
-    return settings.learning_rate * rate_factor(settings, progress) * float(0.1**state.watch.cuts)
+def _learning_rate(state: TrainingState, settings: TrainingSettings, pace: float) -> float:
+    return settings.learning_rate * rate_factor(settings, pace) * float(0.1**state.watch.cuts)
 
 
 def _autocast(settings: TrainingSettings, device: torch.device) -> torch.autocast:
@@ -209,7 +217,9 @@ def _no_gradient(name: str) -> TrainingError:
     )
 
 
-def _finish_epoch(state: TrainingState, settings: TrainingSettings, steps: int, validation: Batches | None) -> None:
+def _finish_epoch(state: TrainingState, settings: TrainingSettings, stages: Sequence[Stage]) -> None:
+    stage = stage_at(stages, state.epoch)
+    steps, validation = len(stage.train), stage.validation
     if state.silent:
         raise _no_gradient(min(state.silent))
     progress = (state.step - 1) / (steps * settings.epochs)
@@ -219,7 +229,7 @@ def _finish_epoch(state: TrainingState, settings: TrainingSettings, steps: int, 
         "train_loss": state.loss_sum / steps,
         "validation_loss": None,
         "validation_accuracy": None,
-        "learning_rate": _learning_rate(state, settings, progress),
+        "learning_rate": _learning_rate(state, settings, share_done(stages, state.epoch, steps - 1)),
         "margin_strength": ramp_value(settings.margin_ramp, progress),
         "scale_strength": ramp_value(settings.scale_ramp, progress),
     }
@@ -272,5 +282,5 @@ def _raw(state: TrainingState, settings: TrainingSettings, batches: Batches, bat
     if len(batch) == 0:
         return state.model.as_head.weight.new_zeros(0, state.model.spec.embedding_size)
     with _autocast(settings, batches.device):
-        raw: Tensor = state.model(batches.images(batch)).float()
+        raw: Tensor = state.model.neck(batches.features(state.model, batch)).float()
     return raw

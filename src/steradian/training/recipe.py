@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from steradian.errors import UsageError, did_you_mean
 from steradian.files import explained, sha256_of, write_text
+from steradian.models.necks import NeckName
 
 
 class _Settings(BaseModel):
@@ -80,6 +81,18 @@ class TrainingSettings(_Settings):
     )
     early_stopping: int | None = Field(None, ge=1, description="Patience in epochs; restores the best weights.")
     clip: float | None = Field(5.0, gt=0, description="Largest norm of the gradient.")
+    freeze: Annotated[int, Field(ge=0)] | Literal["all", "auto"] | None = Field(
+        None, description="First layers of the encoder that stay as they are; none: auto if pretrained, else 0."
+    )
+    head_epochs: int = Field(
+        0, ge=0, description="Of the epochs, those at the start that train neck and head alone, on cached features."
+    )
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="Factor on the learning rate from a layer of the encoder to the one below."
+    )
+    cached_views: int = Field(
+        1, ge=1, le=100, description="Views of each image whose features are cached, the first of them plain."
+    )
     margin_ramp: Ramp | None = Ramp(start=0.0, begin=0.1, end=0.4)
     scale_ramp: Ramp | None = Ramp(start=0.15, begin=0.0, end=0.5)
     centers: Literal["spread", "random", "means"] = Field(
@@ -108,6 +121,10 @@ class Recipe(_Settings):
 
     data: DataSettings = DataSettings()
     encoder: str | None = Field(None, description="'small' or a timm name; none: small up to 64 px, else resnet18.")
+    weights: str | None = Field(
+        None, description="Pretrained encoder: 'package' (extra: weights), 'hub', or a file; none: random."
+    )
+    neck: NeckName = Field("auto", description="linear, bn, mlp (system A) or, for 'small', conv; auto: what fits.")
     embedding_size: int = Field(64, ge=1, le=65536, description="Dimensions.")
     loss: LossSettings = LossSettings()
     views: ViewSettings | None = ViewSettings()

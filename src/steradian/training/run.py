@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,17 +27,20 @@ from steradian.losses.head.plan import HEADS
 from steradian.losses.head.sampled import DEFAULT_RATE
 from steradian.losses.ranges import one_of
 from steradian.models import artifact
-from steradian.models.encoders import SMALL_UP_TO, check_encoder, default_encoder
+from steradian.models.encoders import SMALL, SMALL_UP_TO, check_encoder, default_encoder, layers_of
+from steradian.models.pretrained import PACKAGED, has_package, load_pretrained, taught
 from steradian.models.recognizer import ModelSpec, Recognizer
 from steradian.training import distributed
 from steradian.training.batches import Batches, Indices
 from steradian.training.checkpoint import FOLDER as CHECKPOINTS
 from steradian.training.checkpoint import latest_checkpoint, read_model, read_record, restore, save_checkpoint
+from steradian.training.features import cached
 from steradian.training.imprinting import imprint, movable
 from steradian.training.interrupts import Interrupted, deferred_interrupts
 from steradian.training.loop import fit
 from steradian.training.recipe import DataSettings, Recipe
 from steradian.training.resources import environment, peak_memory_bytes, pick_device, reset_peak_memory
+from steradian.training.stages import Stage, frozen_layers
 from steradian.training.state import TrainingState, make_state, plan_line
 from steradian.training.tracking import CsvTracker, TensorBoardTracker, Tracker
 
@@ -82,17 +85,49 @@ class Trained:
     peak_memory: int
 
 
-def prepare(settings: DataSettings, progress: DataProgress = no_progress) -> Prepared:
-    """Open, decode and split the images of a recipe.
+def settled(recipe: Recipe) -> Recipe:
+    """The recipe with its encoder chosen where none is: for photographs the installed weights, if they are."""
+    if recipe.encoder is None and recipe.weights == "package":
+        return recipe.changed(encoder=PACKAGED)
+    if recipe.encoder is not None or recipe.weights is not None or not has_package():
+        return recipe
+    settings = recipe.data
+    if settings.image_size is not None and settings.image_size <= SMALL_UP_TO:
+        return recipe
+    if _native_size(data.open(settings.source, settings.root))[0] <= SMALL_UP_TO:
+        return recipe
+    return recipe.changed(encoder=PACKAGED, weights="package")
+
+
+def _native_size(images: data.ImageSet) -> tuple[int, bool]:
+    """Median of the shorter sides, in pixels, and whether all images are gray."""
+    sizes, gray = sample_sizes(images)
+    return int(np.median([min(size) for size in sizes])), gray
+
+
+def prepare(recipe: Recipe, progress: DataProgress = no_progress) -> Prepared:
+    """Open, decode and split the images of a recipe, as its encoder takes them.
 
     Raises:
         UsageError, DataError: see `steradian.data.open` and `load_pixels`.
     """
+    settings = recipe.data
     images = data.open(settings.source, settings.root)
-    sizes, gray = sample_sizes(images)
-    native = int(np.median([min(size) for size in sizes]))
-    size = settings.image_size if settings.image_size is not None else min(native, SMALL_UP_TO)
-    everything = load_pixels(images, size=max(size, 4), channels=1 if gray else 3, progress=progress)
+    native, gray = _native_size(images)
+    own = settings.image_size if settings.image_size is not None else min(native, SMALL_UP_TO)
+    shape = Preprocessing(max(own, 4), 1 if gray else 3, (0.5,) * (1 if gray else 3), (0.5,) * (1 if gray else 3))
+    if recipe.weights is not None and recipe.encoder is not None:
+        pixels_of = taught(recipe.encoder, recipe.weights)
+        size = settings.image_size if settings.image_size is not None else pixels_of.size
+        shape = Preprocessing(size, 3, pixels_of.mean, pixels_of.std, pixels_of.crop, pixels_of.interpolation)
+    everything = load_pixels(
+        images,
+        size=shape.size,
+        channels=shape.channels,
+        crop=shape.crop,
+        interpolation=shape.interpolation,
+        progress=progress,
+    )
     pixels, unseen = _seen_and_unseen(everything, settings)
     splits = make_splits(
         pixels.labels,
@@ -109,9 +144,10 @@ def prepare(settings: DataSettings, progress: DataProgress = no_progress) -> Pre
             f"{len(pixels.skipped)} of {len(images)} images cannot be decoded and are skipped:\n"
             + listing(pixels.skipped)
         )
-    mean, std = statistics(pixels.pixels, splits.train)
-    preprocessing = Preprocessing(pixels.size, pixels.channels, mean, std)
-    return Prepared(pixels, splits, everything.digest(), preprocessing, unseen, tuple(warnings))
+    if recipe.weights is None:
+        mean, std = statistics(pixels.pixels, splits.train)
+        shape = replace(shape, mean=mean, std=std)
+    return Prepared(pixels, splits, everything.digest(), shape, unseen, tuple(warnings))
 
 
 def _seen_and_unseen(pixels: PixelSet, settings: DataSettings) -> tuple[PixelSet, PixelSet | None]:
@@ -150,6 +186,7 @@ def model_spec(recipe: Recipe, prepared: Prepared) -> ModelSpec:
         loss_options=options,
         classes=pixels.classes,
         preprocessing=prepared.preprocessing,
+        neck=recipe.neck,
     )
 
 
@@ -188,6 +225,8 @@ def rehearse(recipe: Recipe, prepared: Prepared) -> None:
         )
     spec = model_spec(recipe, prepared)
     model = Recognizer(spec, head_options(recipe))
+    if recipe.weights is not None:
+        load_pretrained(model.encoder, spec.encoder, recipe.weights)
     if settings.centers == "means":
         movable(model.head)
     try:
@@ -224,10 +263,46 @@ def start(recipe: Recipe, prepared: Prepared) -> TrainingState:
     """A fresh training state, a function of recipe, data and seed."""
     settings = recipe.training
     torch.manual_seed(settings.seed)
-    model = Recognizer(model_spec(recipe, prepared), head_options(recipe)).to(pick_device())
+    model = Recognizer(model_spec(recipe, prepared), head_options(recipe))
+    if recipe.weights is not None:
+        load_pretrained(model.encoder, model.spec.encoder, recipe.weights)
+    model = model.to(pick_device())
     if settings.channels_last:
         model = model.to(memory_format=torch.channels_last)
+    frozen, _ = frozen_layers(freeze_setting(recipe), model.encoder, len(prepared.splits.train))
+    if frozen > max(layers_of(model.encoder).values()):
+        # An auxiliary head teaches the encoder, and here that does not learn.
+        settings = settings.model_copy(update={"auxiliary": 0.0})
     return make_state(model, settings)
+
+
+def freeze_setting(recipe: Recipe) -> int | Literal["all", "auto"]:
+    """``training.freeze``, or what stands for none: auto for pretrained encoders, 0 for others."""
+    asked = recipe.training.freeze
+    return asked if asked is not None else ("auto" if recipe.weights is not None else 0)
+
+
+def make_stages(
+    recipe: Recipe, prepared: Prepared, model: Recognizer, progress: DataProgress = no_progress
+) -> tuple[tuple[Stage, ...], str]:
+    """The stages of a training, and why which layers are frozen. Features of frozen encoders come from a cache."""
+    settings, splits = recipe.training, prepared.splits
+    train, held_out = (make_batches(recipe, prepared, part) for part in (splits.train, splits.validation))
+    frozen, why = frozen_layers(freeze_setting(recipe), model.encoder, len(splits.train))
+    count = max(layers_of(model.encoder).values()) + 1
+    head_epochs = settings.epochs if frozen == count else min(settings.head_epochs, settings.epochs)
+    stages: list[Stage] = []
+    if head_epochs:
+        parts = [train, held_out]
+        if model.spec.encoder != SMALL:
+            parts = [
+                cached(train, model, prepared.digest, views=settings.cached_views, progress=progress),
+                cached(held_out, model, prepared.digest, progress=progress) if len(held_out.indices) else held_out,
+            ]
+        stages.append(Stage(head_epochs, count, *parts))
+    if head_epochs < settings.epochs:
+        stages.append(Stage(settings.epochs, frozen, train, held_out))
+    return tuple(stages), why if frozen or recipe.weights is not None else ""
 
 
 def train(
@@ -237,6 +312,7 @@ def train(
     *,
     on_batch: OnBatch | None = None,
     on_plan: OnPlan | None = None,
+    progress: DataProgress = no_progress,
 ) -> Trained:
     """Train by the recipe; with ``run``, keep history and checkpoints there and go on from the last one.
 
@@ -247,8 +323,7 @@ def train(
     settings = recipe.training
     reset_peak_memory()
     state = start(recipe, prepared)
-    batches = make_batches(recipe, prepared, prepared.splits.train)
-    held_out = make_batches(recipe, prepared, prepared.splits.validation)
+    stages, why = make_stages(recipe, prepared, state.model, progress)
     digests = {"recipe": recipe.digest(), "data": prepared.digest}
     if run is not None and (found := latest_checkpoint(run)) is not None:
         record = read_record(found)
@@ -259,12 +334,14 @@ def train(
             if distributed.is_chief():
                 shutil.rmtree(run / CHECKPOINTS)
     if settings.centers == "means" and state.step == 0:
-        imprint(state, batches)
+        imprint(state, stages[0].train, stages[0].frozen)
     trackers = _trackers(run, recipe)
     if on_plan is not None and (line := plan_line(state, settings.batch_size)) is not None:
         on_plan(f"head: {line}")
+    if on_plan is not None and why:
+        on_plan(f"encoder: {why}")
     saved = time.monotonic()
-    total = len(batches) * settings.epochs
+    total = len(stages[0].train) * settings.epochs
 
     def after_step(state: TrainingState, loss: float) -> None:
         if on_batch is not None:
@@ -282,7 +359,7 @@ def train(
 
     with deferred_interrupts(distributed.anyone) as check_interrupt:
         try:
-            fit(state, settings, batches, held_out, on_step=after_step, on_epoch=after_epoch)
+            fit(state, settings, stages, on_step=after_step, on_epoch=after_epoch)
             check_interrupt()
         except Interrupted:
             if run is not None:

@@ -15,6 +15,7 @@ from steradian.losses.directions import REPELLED as SPREAD_UP_TO
 from steradian.losses.head.row_optimizer import RowOptimizer
 from steradian.losses.head.sharded import Shard
 from steradian.losses.head.sinks import Applied, InPlace
+from steradian.models.encoders import layers_of
 from steradian.models.recognizer import Recognizer
 from steradian.training import distributed
 from steradian.training.recipe import TrainingSettings
@@ -162,17 +163,22 @@ def _spread(head: nn.Module, weight: Tensor, num_classes: int, seed: int) -> Non
 def _optimizer(
     model: Recognizer, auxiliary: nn.Linear | None, settings: TrainingSettings, row_optimizer: RowOptimizer | None
 ) -> torch.optim.Optimizer:
-    """Weight decay on matrices and convolutions of encoder and neck; the head at its own rate."""
-    body = [*model.encoder.parameters(), *model.neck.parameters()]
-    plain = [parameter for parameter in body if parameter.ndim < 2]
-    if auxiliary is not None:
-        plain += auxiliary.parameters()
+    """Weight decay on matrices and convolutions of encoder and neck; the head and each layer at its own rate."""
+    above = [*model.neck.parameters(), *(auxiliary.parameters() if auxiliary is not None else [])]
+    layers = layers_of(model.encoder)
+    top = max(layers.values()) + 1
+    bodies = {1.0: above}
+    for name, parameter in model.encoder.named_parameters():
+        bodies.setdefault(settings.layer_decay ** (top - layers[name]), []).append(parameter)
+    fixed = {id(parameter) for parameter in (auxiliary.parameters() if auxiliary is not None else [])}
     head = [p for p in model.head.parameters() if row_optimizer is None or p is not model.head.weight]
-    groups = [
-        {"params": [p for p in body if p.ndim >= 2], "weight_decay": settings.weight_decay, "factor": 1.0},
-        {"params": plain, "weight_decay": 0.0, "factor": 1.0},
-        {"params": head, "weight_decay": 0.0, "factor": settings.center_rate},
-    ]
+    groups: list[dict[str, Any]] = []
+    for factor, body in bodies.items():
+        decayed = [p for p in body if p.ndim >= 2 and id(p) not in fixed]
+        rest = [p for p in body if p.ndim < 2 or id(p) in fixed]
+        groups.append({"params": decayed, "weight_decay": settings.weight_decay, "factor": factor})
+        groups.append({"params": rest, "weight_decay": 0.0, "factor": factor})
+    groups.append({"params": head, "weight_decay": 0.0, "factor": settings.center_rate})
     groups = [group for group in groups if group["params"]]
     rate = settings.learning_rate
     if settings.optimizer == "sgd":

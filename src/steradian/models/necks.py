@@ -1,0 +1,111 @@
+"""Necks by name: features in, embeddings out."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Literal
+
+from torch import Tensor, nn
+
+from steradian.errors import InputError
+from steradian.models.encoders import SMALL, pooled
+
+NeckName = Literal["auto", "conv", "linear", "bn", "mlp"]
+
+
+class ConvNeck(nn.Module):
+    """Feature map [N, F, h, w] -> embedding [N, D]: 3x3 convolution, global mean, batch norm (system B)."""
+
+    def __init__(self, num_features: int, embedding_size: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(num_features, embedding_size, 3, padding=1)
+        self.normalization = nn.BatchNorm1d(embedding_size)
+
+    def forward(self, features: Tensor) -> Tensor:
+        embeddings: Tensor = self.normalization(self.convolution(features).mean(dim=(2, 3)))
+        return embeddings
+
+
+class LinearNeck(nn.Module):
+    """Feature vector [N, F] -> embedding [N, D]: linear map, batch norm."""
+
+    def __init__(self, num_features: int, embedding_size: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(num_features, embedding_size, bias=False)
+        self.normalization = nn.BatchNorm1d(embedding_size)
+
+    def forward(self, features: Tensor) -> Tensor:
+        embeddings: Tensor = self.normalization(self.linear(pooled(features)))
+        return embeddings
+
+
+class NormNeck(nn.Module):
+    """Feature vector [N, F] -> embedding [N, F]: batch norm alone."""
+
+    def __init__(self, num_features: int, embedding_size: int) -> None:
+        super().__init__()
+        if num_features != embedding_size:
+            raise InputError(
+                f"the neck 'bn' keeps the {num_features} features of the encoder as they are, but the embedding shall "
+                f"have {embedding_size} dimensions. Use --embedding-size {num_features}, or another neck."
+            )
+        self.normalization = nn.BatchNorm1d(embedding_size)
+
+    def forward(self, features: Tensor) -> Tensor:
+        embeddings: Tensor = self.normalization(pooled(features))
+        return embeddings
+
+
+class ResidualBlock(nn.Module):
+    """h = ReLU(linear(x)); h + three times (dropout, ReLU(linear)) of its batch norm, normalized (system A)."""
+
+    DROPOUT = 0.05
+
+    def __init__(self, num_features: int, width: int) -> None:
+        super().__init__()
+        self.entry = nn.Linear(num_features, width)
+        self.before = nn.BatchNorm1d(width)
+        layers: list[nn.Module] = []
+        for _ in range(3):
+            layers += [nn.Dropout(self.DROPOUT), nn.Linear(width, width), nn.ReLU()]
+        self.layers = nn.Sequential(*layers)
+        self.after = nn.BatchNorm1d(width)
+
+    def forward(self, features: Tensor) -> Tensor:
+        hidden = self.entry(features).relu()
+        found: Tensor = hidden + self.after(self.layers(self.before(hidden)))
+        return found
+
+
+class ResidualNeck(nn.Module):
+    """Feature vector [N, F] -> embedding [N, D]: residual blocks of 256, 128 and 64, linear map (system A)."""
+
+    WIDTHS = (256, 128, 64)
+
+    def __init__(self, num_features: int, embedding_size: int) -> None:
+        super().__init__()
+        sizes = (num_features, *self.WIDTHS)
+        self.blocks = nn.Sequential(*(ResidualBlock(a, b) for a, b in itertools.pairwise(sizes)))
+        self.linear = nn.Linear(self.WIDTHS[-1], embedding_size)
+
+    def forward(self, features: Tensor) -> Tensor:
+        embeddings: Tensor = self.linear(self.blocks(pooled(features)))
+        return embeddings
+
+
+NECKS: dict[str, type[ConvNeck | LinearNeck | NormNeck | ResidualNeck]] = {
+    "conv": ConvNeck,
+    "linear": LinearNeck,
+    "bn": NormNeck,
+    "mlp": ResidualNeck,
+}
+
+
+def build_neck(name: NeckName, encoder_name: str, num_features: int, embedding_size: int) -> nn.Module:
+    """The neck ``name``; "auto" is "conv" on the map of the small encoder and "linear" on the vectors of others."""
+    if name == "conv" and encoder_name != SMALL:
+        raise InputError(
+            f"the neck 'conv' takes a map of features, which {encoder_name!r} does not give. Use 'linear'."
+        )
+    chosen = name if name != "auto" else ("conv" if encoder_name == SMALL else "linear")
+    return NECKS[chosen](num_features, embedding_size)

@@ -1,0 +1,159 @@
+"""Encoders run by what is fastest here: OpenVINO, ONNX Runtime, or torch with channels last.
+
+All take decoded pixels and give the features that the encoder gives in torch, to 1e-4 of a cosine. They hold a copy of
+the weights, so a model that learns on needs a new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib.util
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from steradian.data.preprocessing import Preprocessing
+from steradian.errors import UsageError
+
+Runtime = Literal["openvino", "onnxruntime", "torch"]
+RUNTIMES: tuple[Runtime, ...] = ("openvino", "onnxruntime", "torch")
+NEEDS = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "onnxscript"), "torch": ()}
+
+FEW = 256
+"""Fewer images than this do not repay the making of a fast encoder."""
+
+FastEncoder = Callable[[Tensor], Tensor]
+"""uint8 pixels or floats in [0, 1], [N, channels, size, size] -> features float32, [N, F] or a map, on the CPU."""
+
+
+def available_runtimes() -> tuple[Runtime, ...]:
+    """Those that are installed, the fastest first."""
+    return tuple(name for name in RUNTIMES if all(importlib.util.find_spec(part) for part in NEEDS[name]))
+
+
+def chosen_runtime(name: Runtime | Literal["auto"]) -> Runtime:
+    """``name``, or the fastest that is installed. Raises `UsageError` for one that is not."""
+    found = available_runtimes()
+    if name == "auto":
+        return found[0]
+    if name not in found:
+        raise UsageError(f"The runtime {name!r} is not installed: pip install 'steradian[fast]', or use {found[0]!r}.")
+    return name
+
+
+class Prepared(nn.Module):
+    """An encoder behind its preprocessing: floats in [0, 1] -> features."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, encoder: nn.Module, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.register_buffer("mean", torch.tensor(preprocessing.mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(preprocessing.std)[:, None, None])
+
+    def forward(self, samples: Tensor) -> Tensor:
+        features: Tensor = self.encoder((samples - self.mean) / self.std)
+        return features
+
+
+def fast_encoder(
+    encoder: nn.Module, preprocessing: Preprocessing, runtime: Runtime | Literal["auto"] = "auto"
+) -> FastEncoder:
+    """``encoder``, as it is now, in a runtime."""
+    chosen = chosen_runtime(runtime)
+    training, device = encoder.training, next(encoder.parameters()).device
+    prepared = Prepared(encoder, preprocessing).cpu().eval()
+    example = torch.zeros(2, preprocessing.channels, preprocessing.size, preprocessing.size)
+    try:
+        run = MAKERS[chosen](prepared, example)
+    finally:
+        encoder.to(device).train(training)
+
+    def features(pixels: Tensor) -> Tensor:
+        samples = pixels.float() / 255.0 if pixels.dtype == torch.uint8 else pixels.float()
+        return run(samples.contiguous())
+
+    return features
+
+
+def _openvino(prepared: Prepared, example: Tensor) -> FastEncoder:
+    import openvino
+
+    with _silence():
+        model = openvino.convert_model(prepared, example_input=example)
+    model.reshape({0: [-1, *example.shape[1:]]})
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": str(torch.get_num_threads())}
+    compiled = openvino.Core().compile_model(model, "CPU", settings)
+    request = compiled.create_infer_request()
+
+    def run(samples: Tensor) -> Tensor:
+        request.infer({0: samples.numpy()}, share_inputs=True)
+        return torch.from_numpy(np.array(request.get_output_tensor(0).data))
+
+    return run
+
+
+def _onnxruntime(prepared: Prepared, example: Tensor) -> FastEncoder:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(onnx_bytes(prepared, example), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+
+    def run(samples: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {name: samples.numpy()})[0])
+
+    return run
+
+
+def onnx_bytes(module: nn.Module, example: Tensor) -> bytes:
+    """``module`` as an ONNX model of any batch size."""
+    buffer = io.BytesIO()
+    with _silence():
+        program: Any = torch.onnx.export(
+            module, (example,), dynamo=True, dynamic_shapes=({0: torch.export.Dim("batch")},), verbose=False
+        )
+        program.save(buffer)
+    return buffer.getvalue()
+
+
+def _torch(prepared: Prepared, example: Tensor) -> FastEncoder:
+    own = copy.deepcopy(prepared).to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def run(samples: Tensor) -> Tensor:
+        found: Tensor = own(samples.contiguous(memory_format=torch.channels_last)).clone()
+        return found
+
+    return run
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Exporters tell their own stories; what matters to a user is whether the answers agree."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+MAKERS: dict[Runtime, Callable[[Prepared, Tensor], FastEncoder]] = {
+    "openvino": _openvino,
+    "onnxruntime": _onnxruntime,
+    "torch": _torch,
+}
