@@ -16,7 +16,7 @@ from steradian.studies.compare import Comparison, compare
 from steradian.studies.compare_report import build_report
 from steradian.studies.tuning import RESULT, Trial, TuningSpec, best_trial, read_trials, scaled_options, tuned_kinds
 from steradian.training import Recipe
-from steradian.training.run import prepare
+from steradian.training.prepared import prepare
 
 RECIPE = Recipe().changed(**{"training.epochs": 1, "training.batch_size": 256, "data.calibration": 0.0})
 

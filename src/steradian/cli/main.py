@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from steradian.cli import classify, compare, data, evaluate, losses, train
+from steradian.cli import classify, compare, data, evaluate, losses, train, transfer
 from steradian.cli.output import say
 from steradian.errors import SteradianError
 from steradian.version import __version__
@@ -34,9 +34,14 @@ Examples:
   steradian compare digits                    all techniques, one report
   steradian compare photos/ --seeds 3         your folder, a class each
   steradian train photos/ --out runs/photos   one recognizer
+  steradian transfer cifar10                  how general is each layer?
   steradian classify runs/photos cat.jpg      name an image
 """,
 )
+
+
+RESUMED: tuple[Callable[..., None], ...] = (compare.compare, train.train, transfer.transfer)
+"""Verbs that go on where they were stopped."""
 
 
 class _Stopped(SteradianError):
@@ -45,7 +50,7 @@ class _Stopped(SteradianError):
 
 def _stoppable(verb: Callable[..., None]) -> Callable[..., None]:
     """``verb`` with Ctrl-C as an error of ours; typer would end on it without a word."""
-    advice = "Run the same command again to go on from here." if verb in (compare.compare, train.train) else ""
+    advice = "Run the same command again to go on from here." if verb in RESUMED else ""
 
     @functools.wraps(verb)
     def run(*arguments: object, **options: object) -> None:
@@ -57,7 +62,8 @@ def _stoppable(verb: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for _verb in (compare.compare, train.train, evaluate.evaluate, classify.classify, data.data, losses.losses):
+_VERBS: tuple[Callable[..., None], ...] = (*RESUMED, evaluate.evaluate, classify.classify, data.data, losses.losses)
+for _verb in _VERBS:
     app.command(_verb.__name__)(_stoppable(_verb))
 
 

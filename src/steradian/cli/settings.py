@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     from steradian.training.recipe import Recipe
 
 Root = Annotated[str | None, typer.Option(help="Folder with the files of a built-in set.", metavar="DIR")]
-Encoder = Annotated[str | None, typer.Option(help="'small' (default up to 64 px) or any timm name.", metavar="NAME")]
+Encoder = Annotated[
+    str | None, typer.Option(help="'small' (default up to 64 px), 'eight-layer', or any timm name.", metavar="NAME")
+]
 Weights = Annotated[
     str | None,
-    typer.Option(help="Pretrained encoder: 'package', 'hub', or a .safetensors or .pth file.", metavar="ORIGIN"),
+    typer.Option(
+        help="Pretrained encoder: 'package', 'hub', a .safetensors or .pth file, or a model folder.", metavar="ORIGIN"
+    ),
 ]
 Epochs = Annotated[int | None, typer.Option(help="Passes over the training images.", min=1)]
 ImageSize = Annotated[int | None, typer.Option(help="Pixels per side (default: native, at most 64).", min=4, max=1024)]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from steradian.errors import InputError, UsageError, did_you_mean
 
-SMALL = "small"
+SMALL, EIGHT_LAYER = "small", "eight-layer"
 SMALL_UP_TO = 64
 """Above this many pixels per side the default encoder is `LARGE`."""
 LARGE = "resnet18"
@@ -49,6 +49,46 @@ class SmallEncoder(nn.Module):
         return features
 
 
+class EightLayerEncoder(nn.Module):
+    """Seven layers, to which the head adds the eighth: the layout of the published study of transfer, small.
+
+    Five convolutions and two fully connected layers as in CaffeNet (Yosinski et al. 2014), each with batch norm and
+    ReLU; the published net had no batch norm.
+
+    Input float [N, channels, size, size]; output [N, 128].
+    """
+
+    num_features = 128
+    CONVOLUTIONS = ((5, 32, 2), (3, 48, 1), (3, 64, 2), (3, 64, 1), (3, 64, 1))
+    """Kernel, channels, stride."""
+    POOLED = 4
+    CONNECTED = (256, 128)
+
+    def __init__(self, channels: int, size: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        width = channels
+        for kernel, out, stride in self.CONVOLUTIONS:
+            convolution = nn.Conv2d(width, out, kernel, stride, padding=kernel // 2, bias=False)
+            layers.append(nn.Sequential(convolution, nn.BatchNorm2d(out), nn.ReLU(inplace=True)))
+            width = out
+        width *= self.POOLED**2
+        for number, out in enumerate(self.CONNECTED):
+            before = [nn.AdaptiveAvgPool2d(self.POOLED), nn.Flatten()] if number == 0 else []
+            linear = nn.Linear(width, out, bias=False)
+            layers.append(nn.Sequential(*before, linear, nn.BatchNorm1d(out), nn.ReLU(inplace=True)))
+            width = out
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.layers(images)
+        return features
+
+
+OWN: dict[str, type[SmallEncoder | EightLayerEncoder]] = {SMALL: SmallEncoder, EIGHT_LAYER: EightLayerEncoder}
+"""Encoders of our own, all for small images."""
+
+
 def pooled(features: Tensor) -> Tensor:
     """Feature vectors [N, F] from a map [N, F, h, w] by its mean, or as they are."""
     return features.mean(dim=(2, 3)) if features.ndim == 4 else features
@@ -56,8 +96,9 @@ def pooled(features: Tensor) -> Tensor:
 
 def layers_of(encoder: nn.Module) -> dict[str, int]:
     """Parameter name -> layer, counted from the input: a convolution of the small encoder, a stage of a timm one."""
-    if isinstance(encoder, SmallEncoder):
-        return {name: int(name.split(".")[1]) // 3 for name, _ in encoder.named_parameters()}
+    if isinstance(encoder, SmallEncoder | EightLayerEncoder):
+        modules = 3 if isinstance(encoder, SmallEncoder) else 1
+        return {name: int(name.split(".")[1]) // modules for name, _ in encoder.named_parameters()}
     from timm.models import group_parameters
 
     matcher: Any = encoder.group_matcher
@@ -85,15 +126,15 @@ def default_encoder(size: int) -> str:
 
 
 def check_encoder(name: str) -> None:
-    """Raise `UsageError`, with the closest names, unless ``name`` is "small" or in ``timm.list_models()``."""
-    if name == SMALL:
+    """Raise `UsageError`, with the closest names, unless ``name`` is of `OWN` or in ``timm.list_models()``."""
+    if name in OWN:
         return
     import timm
 
     known = timm.list_models()
     # A tag such as resnet18.a1_in1k names weights of a model; a prefix such as hf-hub: would reach for the network.
     if ":" in name or not timm.is_model(name):
-        close = did_you_mean(name, [SMALL, *known])
+        close = did_you_mean(name, [*OWN, *known])
         hint = close if close.startswith("Did") else f"Use {SMALL!r} or one of the {len(known)} names of timm."
         raise UsageError(f"There is no encoder called {name!r}. {hint}")
 
@@ -101,11 +142,11 @@ def check_encoder(name: str) -> None:
 def build_encoder(name: str, *, channels: int, size: int) -> tuple[nn.Module, int]:
     """The encoder ``name``, with random weights, and its number of features F.
 
-    "small" gives a feature map [N, F, h, w], a timm encoder a vector [N, F].
+    "small" gives a feature map [N, F, h, w], others a vector [N, F].
     """
     check_encoder(name)
-    if name == SMALL:
-        return SmallEncoder(channels, size), SmallEncoder.num_features
+    if name in OWN:
+        return OWN[name](channels, size), OWN[name].num_features
     import timm
 
     settings: dict[str, Any] = {"pretrained": False, "in_chans": channels, "num_classes": 0}

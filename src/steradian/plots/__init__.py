@@ -12,6 +12,7 @@ from steradian.plots.rates import PrecisionRecallDisplay, ReliabilityDisplay, Ro
 from steradian.plots.relations import ClassRelationsDisplay
 from steradian.plots.sphere import SphereDisplay
 from steradian.plots.theme import DARK, LIGHT, Theme
+from steradian.plots.transfer import TransferDisplay
 
 __all__ = [
     "DARK",
@@ -30,4 +31,5 @@ __all__ = [
     "SphereDisplay",
     "TargetLogitDisplay",
     "Theme",
+    "TransferDisplay",
 ]

@@ -7,7 +7,7 @@ import torch
 
 from steradian.models.calibration import fit_calibration, fit_thresholds
 from steradian.models.recognizer import Recognizer
-from steradian.training.run import Prepared
+from steradian.training.prepared import Prepared
 
 MOST_LOGITS = 50_000_000
 """More images than give so many logits are sampled."""

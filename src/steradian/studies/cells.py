@@ -22,8 +22,9 @@ from steradian.models.heads import class_centers
 from steradian.studies.measurement import Measured, embed_pixels
 from steradian.studies.protocols import COMPARED, Material, measure
 from steradian.training.checkpoint import FOLDER as CHECKPOINTS
+from steradian.training.prepared import Prepared
 from steradian.training.recipe import Recipe
-from steradian.training.run import Prepared, Trained, provenance, saved_model, train
+from steradian.training.run import Trained, provenance, saved_model, train
 
 RESULT = "metrics.json"
 EMBEDDINGS = "embeddings.npz"

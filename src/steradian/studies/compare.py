@@ -18,24 +18,16 @@ from steradian.data.pixels import available_cores, no_progress
 from steradian.errors import DataError, SteradianError, TrainingError, UsageError
 from steradian.files import check_folder, locked, new_folder, read_json, write_json, write_text
 from steradian.losses import preset
-from steradian.models.encoders import SMALL, check_encoder, default_encoder
+from steradian.models.encoders import OWN, check_encoder, default_encoder
 from steradian.studies.cells import RESULT, CellResult, CellSpec, is_finished, load_cell, run_cell
 from steradian.studies.measurement import flat
 from steradian.studies.tuning import RESULT as TRIALS
 from steradian.studies.tuning import Trial, TuningSpec, best_trial, check_tunable, read_trials, tune_technique
 from steradian.studies.workers import Spec, Work, run_here, run_in_workers
+from steradian.training.prepared import Prepared, prepare, settled
 from steradian.training.progress import Progress
 from steradian.training.recipe import Recipe
-from steradian.training.run import (
-    Prepared,
-    one_batch,
-    prepare,
-    provenance,
-    rehearse,
-    settled,
-    short_training,
-    training_steps,
-)
+from steradian.training.run import one_batch, provenance, rehearse, short_training, training_steps
 from steradian.training.tracking import table
 
 IDENTITY = "compare.json"
@@ -257,7 +249,7 @@ def _run(
         return {}
     encoder = comparison.recipe.encoder
     encoder = encoder if encoder is not None else default_encoder(work.prepared.pixels.size)
-    side_by_side = encoder == SMALL and not torch.cuda.is_available()
+    side_by_side = encoder in OWN and not torch.cuda.is_available()
     jobs = min(len(specs), jobs if jobs is not None else (available_cores() if side_by_side else 1))
     work = replace(work, threads=1 if side_by_side else torch.get_num_threads())
     with Progress(steps * len(specs), what, quiet=quiet) as progress:

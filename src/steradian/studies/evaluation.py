@@ -20,9 +20,9 @@ from steradian.errors import DataError, UsageError
 from steradian.models.recognizer import Recognizer
 from steradian.studies.measurement import Embedded, Measured, embed_pixels
 from steradian.studies.protocols import DEFAULT, Material, check_protocols, left_out, measure
+from steradian.training.prepared import Prepared, prepare
 from steradian.training.recipe import read_recipe
 from steradian.training.resources import environment
-from steradian.training.run import Prepared, prepare
 
 
 @dataclass(frozen=True)

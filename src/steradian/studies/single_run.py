@@ -20,20 +20,10 @@ from steradian.studies.evaluation import Evaluated, evaluate_run
 from steradian.studies.evaluation_report import write_evaluation
 from steradian.training.checkpoint import FOLDER as CHECKPOINTS
 from steradian.training.distributed import is_chief, ranks, wait_for_all
+from steradian.training.prepared import Prepared, prepare, settled
 from steradian.training.progress import Progress
 from steradian.training.recipe import Recipe, read_recipe, write_recipe
-from steradian.training.run import (
-    Prepared,
-    Trained,
-    one_batch,
-    prepare,
-    provenance,
-    rehearse,
-    saved_model,
-    settled,
-    short_training,
-    train,
-)
+from steradian.training.run import Trained, one_batch, provenance, rehearse, saved_model, short_training, train
 
 RECIPE = "recipe.yaml"
 FINISHED = "metrics.json"

@@ -20,8 +20,9 @@ from steradian.files import read_json, write_json
 from steradian.losses import fitted_options, preset
 from steradian.losses.ranges import is_finite_number
 from steradian.studies.measurement import embed_pixels
+from steradian.training.prepared import Prepared
 from steradian.training.recipe import Recipe
-from steradian.training.run import Prepared, train
+from steradian.training.run import train
 
 RESULT = "trials.json"
 REACH = 3.0

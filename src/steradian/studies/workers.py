@@ -22,8 +22,8 @@ import torch
 
 from steradian.errors import SteradianError, TrainingError
 from steradian.files import explained
+from steradian.training.prepared import Prepared
 from steradian.training.progress import Progress
-from steradian.training.run import Prepared
 
 GRACE_SECONDS = 20.0
 """After Ctrl-C, for workers to write their checkpoints."""

@@ -122,7 +122,11 @@ class Recipe(_Settings):
     data: DataSettings = DataSettings()
     encoder: str | None = Field(None, description="'small' or a timm name; none: small up to 64 px, else resnet18.")
     weights: str | None = Field(
-        None, description="Pretrained encoder: 'package' (extra: weights), 'hub', or a file; none: random."
+        None,
+        description="Pretrained encoder: 'package' (extra: weights), 'hub', a file or a model folder; none: random.",
+    )
+    transfer_layers: int | None = Field(
+        None, ge=0, description="Layers of the pretrained encoder that are taken, from the input; none: all."
     )
     neck: NeckName = Field("auto", description="linear, bn, mlp (system A) or, for 'small', conv; auto: what fits.")
     embedding_size: int = Field(64, ge=1, le=65536, description="Dimensions.")

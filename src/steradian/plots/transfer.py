@@ -1,0 +1,112 @@
+"""Accuracy by how many layers were moved, in the layout of the published study (Yosinski et al. 2014, figures 2, 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from steradian.plots.theme import LIGHT, Theme, own_axes
+
+STYLES: dict[str, tuple[str, str, bool]] = {
+    "base": ("o", "none", True),
+    "base x2": ("s", "none", False),
+    "BnB": ("o", "#1f4e9c", False),
+    "BnB+": ("P", "#7db3e8", False),
+    "AnB": ("D", "#a8201a", False),
+    "AnB+": ("X", "#e88a7d", False),
+    "random": ("v", "#8a8f98", False),
+}
+"""Arm -> marker, color (none: ink), whether it is drawn hollow."""
+
+NAMES = {
+    "base": "base: from scratch",
+    "base x2": "base, twice as long",
+    "BnB": "BnB: own layers, frozen",
+    "BnB+": "BnB+: own layers, tuned",
+    "AnB": "AnB: other half's layers, frozen",
+    "AnB+": "AnB+: other half's layers, tuned",
+    "random": "random layers, frozen",
+}
+
+
+@dataclass
+class TransferDisplay:
+    """Accuracies of every network.
+
+    Attributes:
+        values: arm -> number of layers (0 for bases) -> one accuracy for each target half and seed.
+    """
+
+    values: dict[str, dict[int, list[float]]]
+
+    @classmethod
+    def from_accuracies(cls, values: Mapping[str, Mapping[int, Sequence[float]]]) -> TransferDisplay:
+        """From accuracies by arm and number of layers."""
+        kept = {arm: {n: list(found) for n, found in by_n.items() if len(found)} for arm, by_n in values.items()}
+        return cls({arm: by_n for arm, by_n in kept.items() if by_n})
+
+    def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> TransferDisplay:
+        """A marker for each network, as published: the scatter says how far runs differ."""
+        axes = self._axes(ax, theme)
+        for number, (arm, by_layers) in enumerate(self.values.items()):
+            marker, color, hollow = self._style(arm, theme)
+            shift = 0.09 * (number - (len(self.values) - 1) / 2) if arm not in ("base", "base x2") else 0.0
+            x = np.concatenate([np.full(len(found), n + shift) for n, found in by_layers.items()])
+            y = np.concatenate(list(by_layers.values()))
+            face = "none" if hollow or arm == "base x2" else color
+            axes.scatter(x, y, s=26, marker=marker, facecolors=face, edgecolors=color, label=NAMES[arm], linewidths=1)
+        axes.legend(frameon=False, fontsize=7, labelcolor=theme.ink, loc="lower left")
+        self.ax_, self.figure_ = axes, axes.figure
+        return self
+
+    def plot_means(self, ax: Axes | None = None, theme: Theme = LIGHT) -> TransferDisplay:
+        """Lines through the means, each starting at the base, with the four gaps that the study explains."""
+        axes = self._axes(ax, theme)
+        base = float(np.mean(self.values["base"][0]))
+        axes.axhline(base, color=theme.faint, lw=1, ls=":")
+        lines: dict[str, dict[int, float]] = {}
+        for arm, by_layers in self.values.items():
+            if arm in ("base", "base x2"):
+                continue
+            marker, color, _ = self._style(arm, theme)
+            lines[arm] = {0: base, **{n: float(np.mean(found)) for n, found in sorted(by_layers.items())}}
+            axes.plot(list(lines[arm]), list(lines[arm].values()), color=color, marker=marker, ms=5, label=NAMES[arm])
+        if "base x2" in self.values:
+            twice = float(np.mean(self.values["base x2"][0]))
+            axes.axhline(twice, color=theme.ink, lw=1, ls="--", label=NAMES["base x2"])
+        self._gaps(axes, theme, lines, base)
+        axes.legend(frameon=False, fontsize=7, labelcolor=theme.ink, loc="lower left")
+        self.ax_, self.figure_ = axes, axes.figure
+        return self
+
+    def _gaps(self, axes: Axes, theme: Theme, lines: Mapping[str, Mapping[int, float]], base: float) -> None:
+        """Shade what the published figure names: 2 co-adaptation, 3 recovery, 4 specificity, 5 gain."""
+        level = dict.fromkeys(range(8), base)
+        own, tuned, other = (lines.get(arm) for arm in ("BnB", "BnB+", "AnB"))
+        gaps = {"2": (level, own), "3": (own, tuned), "4": (own, other), "5": (level, lines.get("AnB+"))}
+        for number, (upper, lower) in gaps.items():
+            if upper is None or lower is None:
+                continue
+            x = sorted(upper.keys() & lower.keys())
+            a, b = np.array([upper[n] for n in x]), np.array([lower[n] for n in x])
+            if number in ("2", "4"):
+                axes.fill_between(x, a, b, color=theme.faint, alpha=0.35, lw=0)
+            widest = int(np.abs(a - b).argmax())
+            middle = (float(a[widest] + b[widest])) / 2
+            axes.text(x[widest] + 0.12, middle, number, color=theme.ink, fontsize=9, weight="bold", va="center")
+
+    def _axes(self, ax: Axes | None, theme: Theme) -> Axes:
+        axes = own_axes(ax, theme, 5.6, 4.6)
+        layers = sorted({n for by_layers in self.values.values() for n in by_layers})
+        axes.set_xticks(layers)
+        axes.set_xlabel("layers moved, n")
+        axes.set_ylabel("accuracy on the target half's test images")
+        return axes
+
+    @staticmethod
+    def _style(arm: str, theme: Theme) -> tuple[str, str, bool]:
+        marker, color, hollow = STYLES[arm]
+        return marker, theme.ink if color == "none" else color, hollow
