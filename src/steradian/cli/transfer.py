@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from steradian.cli.output import columns, command_line, default_folder, print_json, say
+from steradian.cli.output import command_line, default_folder, print_json, say
 from steradian.cli.settings import BatchSize, Epochs, ExistOk, Json, LearningRate, Root, Seed, Settings, changed_recipe
 
 
@@ -76,7 +76,8 @@ def transfer(
     if json:
         print_json({**numbers_of(found), "report": str(folder / "report.html")})
     else:
-        print(columns(findings(found)))
+        for claim, verdict in findings(found):
+            print(f"{claim}\n  {verdict}")
         print(f"\nreport   {folder / 'report.html'}\nresults  {folder / 'results.csv'}")
     if found.failures:
         for name, why in found.failures.items():

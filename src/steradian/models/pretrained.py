@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,7 +160,10 @@ def _read(path: Path) -> dict[str, Tensor]:
         try:
             if path.suffix == ".safetensors":
                 return dict(load_file(path))
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                # A foreign pickle protocol is warned about before it is refused.
+                warnings.simplefilter("ignore", UserWarning)
+                content = torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             raise StorageError(
                 f"{path} holds more than tensors, so it was not opened: code in it could do anything. Ask for the "

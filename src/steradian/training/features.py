@@ -62,7 +62,6 @@ def cached(
     model: Recognizer,
     digest: str,
     *,
-    view: RandomView | None = None,
     views: int = 1,
     progress: Progress = no_progress,
 ) -> CachedBatches:
@@ -70,8 +69,7 @@ def cached(
 
     Args:
         digest: of the pixels.
-        view: what makes the second view and the following ones.
-        views: how many there are of each image.
+        views: how many there are of each image; those after the first are made by the view of ``batches``.
 
     Raises:
         StorageError: the disk is full, or the cache cannot be written.
@@ -91,7 +89,7 @@ def cached(
     found: list[Features] = []
     encode = None
     for number in range(views):
-        drawn = view if number else None
+        drawn = batches.view if number else None
         name = sha256_of(basis.encode(), repr((number, drawn, batches.seed if number else None)).encode())[:40]
         path = folder / f"{name}.npy"
         if distributed.is_chief() and not path.is_file():

@@ -43,6 +43,9 @@ class Progress:
 
     def at(self, done: int, total: int, note: str) -> None:
         """Be at ``done`` of ``total``, as a run says after each step (the first may be far in, after a resume)."""
+        if self._total == 0:
+            # What came before the first step is no measure of the steps.
+            self._started = time.monotonic()
         self._total = total
         if self._bar is not None and self._bar.total != total:
             self._bar.reset(total=total)

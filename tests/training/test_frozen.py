@@ -1,0 +1,145 @@
+"""Frozen encoders: features made once, stages, why which layers are frozen; the same weights however it was stopped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from steradian.errors import StorageError
+from steradian.models.encoders import build_encoder, layers_of
+from steradian.training import Recipe, prepare, train
+from steradian.training import features as room
+from steradian.training.interrupts import Interrupted
+from steradian.training.run import make_batches, make_stages, start
+from steradian.training.stages import frozen_layers, share_done, stage_at
+
+LITTLE = "mobilenetv3_small_050"
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STERADIAN_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def digits():
+    whole = prepare(recipe())
+    few = replace(whole.splits, train=whole.splits.train[:120], validation=whole.splits.validation[:40])
+    return replace(whole, splits=few)
+
+
+def recipe(**changes) -> Recipe:
+    settings = {"encoder": LITTLE, "data.image_size": 32, "training.epochs": 3, "training.batch_size": 40}
+    return Recipe().changed(**{**settings, "training.freeze": "all", **changes})
+
+
+def encoder_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.encoder.state_dict().items()}
+
+
+def test_features_are_those_of_the_encoder_and_are_made_once(digits, tmp_path: Path, monkeypatch) -> None:
+    wanted = recipe()
+    state = start(wanted, digits)
+    stages, why = make_stages(wanted, digits, state.model)
+    assert len(stages) == 1 and "frozen, as asked" in why and state.auxiliary is None
+    batch = digits.splits.train[[5, 0, 17]]
+    state.model.eval()
+    with torch.no_grad():
+        expected = state.model.encoder(make_batches(wanted, digits, digits.splits.train).images(batch))
+    found = stages[0].train.features(state.model, batch)
+    torch.testing.assert_close(found, expected, rtol=2e-3, atol=2e-3)
+    files = sorted((tmp_path / "cache" / "features").glob("*.npy"))
+    assert len(files) == 2 and np.load(files[0]).dtype == np.float16
+
+    monkeypatch.setattr(room, "_write", lambda *arguments: pytest.fail("made again"))
+    make_stages(wanted, digits, state.model)
+    other = replace(digits, digest="of other images")
+    for changed in ((wanted, other), (wanted.changed(**{"training.seed": 1}), digits)):
+        with pytest.raises(pytest.fail.Exception, match="made again"):
+            make_stages(*changed, start(*changed).model)
+
+
+def test_views_are_drawn_by_seed_and_step_and_training_uses_them(digits) -> None:
+    wanted = recipe(**{"training.cached_views": 3})
+    state = start(wanted, digits)
+    batches = make_stages(wanted, digits, state.model)[0][0].train
+    batch = digits.splits.train[:30]
+    plain, first, again, second = (batches.features(state.model, batch, step) for step in (None, 1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, second)
+    same = (first == plain).all(dim=1)
+    assert 0 < int(same.sum()) < 30
+
+
+def test_a_head_on_frozen_features_learns_and_the_encoder_does_not(digits) -> None:
+    wanted = recipe(**{"training.epochs": 20, "training.cached_views": 2})
+    fresh = encoder_of(start(wanted, digits).model)
+    trained = train(wanted, digits)
+    assert all(torch.equal(tensor, fresh[name]) for name, tensor in encoder_of(trained.model).items())
+    assert trained.history[-1]["train_loss"] < 0.7 * trained.history[0]["train_loss"]
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"training.freeze": 3, "training.head_epochs": 1, "training.layer_decay": 0.7}]
+)
+@pytest.mark.parametrize("stop", [2, 4, 7])
+def test_a_run_that_was_stopped_ends_in_the_same_weights(digits, tmp_path: Path, changes, stop: int) -> None:
+    wanted = recipe(**{"training.cached_views": 2, **changes})
+    whole = train(wanted, digits, tmp_path / "whole").model.state_dict()
+
+    def interrupt(step: int, total: int, note: str) -> None:
+        if step == stop:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        train(wanted, digits, tmp_path / "part", on_batch=interrupt)
+    resumed = train(wanted, digits, tmp_path / "part").model.state_dict()
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in resumed.items())
+
+
+def test_stages_unfreeze_and_have_schedules_of_their_own(digits) -> None:
+    wanted = recipe(**{"training.freeze": 4, "training.head_epochs": 1, "training.layer_decay": 0.5})
+    state = start(wanted, digits)
+    stages, _ = make_stages(wanted, digits, state.model)
+    count = max(layers_of(state.model.encoder).values()) + 1
+    assert [(stage.until, stage.frozen) for stage in stages] == [(1, count), (3, 4)]
+    steps = len(stages[0].train)
+    assert [stage_at(stages, epoch).frozen for epoch in (0, 1, 2)] == [count, 4, 4]
+    assert share_done(stages, 0, steps - 1) < 1 and share_done(stages, 1, 0) == 0.0
+    assert share_done(stages, 2, 0) == pytest.approx(0.5)
+    factors = {group["factor"] for group in state.optimizer.param_groups}
+    assert {0.5, 0.25, 0.5**count} <= factors and state.auxiliary is not None
+    fresh = encoder_of(state.model)
+    model = train(wanted, digits).model
+    layers = {name.rpartition(".")[0]: layer for name, layer in layers_of(model.encoder).items()}
+    moved = {layers[n.rpartition(".")[0]] for n, t in encoder_of(model).items() if not torch.equal(t, fresh[n])}
+    assert min(moved) == 4
+
+
+def test_auto_freezes_what_has_too_many_parameters_for_the_images() -> None:
+    encoder, _ = build_encoder("resnet10t", channels=3, size=64)
+    sizes = [0] * (max(layers_of(encoder).values()) + 1)
+    for name, layer in layers_of(encoder).items():
+        sizes[layer] += encoder.get_parameter(name).numel()
+    few, why = frozen_layers("auto", encoder, 100)
+    assert few == len(sizes) and "over 100 for each of 100 training images" in why
+    some, _ = frozen_layers("auto", encoder, sizes[-1] // 100 + 1)
+    assert some == len(sizes) - 1
+    none, why = frozen_layers("auto", encoder, 10**6)
+    assert none == 0 and "no layer is frozen" in why
+    assert frozen_layers(99, encoder, 5)[0] == len(sizes)
+
+
+def test_a_full_disk_while_caching_is_a_sentence(digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(room.np.lib.format, "write_array_header_1_0", full)
+    with pytest.raises(StorageError, match="The disk is full"):
+        make_stages(recipe(), digits, start(recipe(), digits).model)
+    assert not list((tmp_path / "cache" / "features").glob("*.npy"))
