@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -103,18 +104,22 @@ def _spread(labels: Labels, pool: Indices, share: float, generator: np.random.Ge
 def unseen_classes(classes: Sequence[str], unseen: float | Sequence[str], seed: int = 0) -> NDArray[np.bool_]:
     """Which of the C classes are kept from training, bool [C]: a drawn share of them, or those of the given names.
 
+    A name may be a pattern: ``Greek/*`` are all classes that begin so.
+
     Raises:
-        InputError: an unknown name, or fewer than two classes would be left.
+        InputError: a name or pattern of no class, or fewer than two classes would be left.
     """
     if isinstance(unseen, float | int):
         count = round(unseen * len(classes))
         chosen = np.zeros(len(classes), dtype=bool)
         chosen[np.random.default_rng([seed, 1]).permutation(len(classes))[:count]] = True
     else:
+        chosen = np.zeros(len(classes), dtype=bool)
         for name in unseen:
-            if name not in classes:
+            fits = np.array([found == name or fnmatch.fnmatchcase(found, name) for found in classes])
+            if not fits.any():
                 raise InputError(f"there is no class {name!r} to keep unseen. {did_you_mean(name, classes)}")
-        chosen = np.isin(np.array(classes), np.array(unseen))
+            chosen |= fits
     if len(classes) - chosen.sum() < 2:
         raise InputError(f"{chosen.sum()} of {len(classes)} classes would stay unseen; at least two must be seen.")
     return chosen

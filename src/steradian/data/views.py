@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+KNOTS = 4
+"""Points along a side that bends are drawn at."""
+
 
 @dataclass(frozen=True)
 class RandomView:
@@ -20,6 +23,8 @@ class RandomView:
         shear: tangent of the shear angle.
         shift: share of the image's side.
         flip: probability of a left-right flip, in [0, 1].
+        elastic: standard deviation of bends on a 4 x 4 grid, smooth between, as a share of the side.
+        thicker: probability that dark strokes become a pixel thicker on each side, in [0, 1].
     """
 
     rotation: float = 10.0
@@ -27,6 +32,8 @@ class RandomView:
     shear: float = 0.15
     shift: float = 0.07
     flip: float = 0.0
+    elastic: float = 0.0
+    thicker: float = 0.0
 
     def __call__(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         """Views of ``batch``, float [N, channels, H, W]; edges repeat beyond the border."""
@@ -47,4 +54,12 @@ class RandomView:
         ]
         maps = torch.stack(rows, dim=1).to(batch.device, batch.dtype)
         grid = functional.affine_grid(maps, list(batch.shape), align_corners=False)
+        if self.elastic > 0.0:
+            knots = 2.0 * self.elastic * torch.randn(count, 2, KNOTS, KNOTS, generator=generator)
+            sides = list(batch.shape[-2:])
+            bends = functional.interpolate(knots.to(grid), size=sides, mode="bicubic", align_corners=True)
+            grid = grid + bends.permute(0, 2, 3, 1)
+        if self.thicker > 0.0:
+            drawn = (torch.rand(count, generator=generator) < self.thicker).to(batch.device)
+            batch = torch.where(drawn[:, None, None, None], -functional.max_pool2d(-batch, 3, 1, 1), batch)
         return functional.grid_sample(batch, grid, padding_mode="border", align_corners=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -119,8 +120,14 @@ def save(model: Recognizer, folder: Path, provenance: dict[str, Any] | None = No
     return card
 
 
+BUILT_IN = ("glyphs",)
+"""Models that come with the package, by name."""
+
+
 def load(path: Path) -> Recognizer:
-    """Load from a model folder, or from a run folder that holds one called ``model``."""
+    """Load from a model folder, a run folder that holds one called ``model``, or a model of `BUILT_IN` by its name."""
+    if str(path) in BUILT_IN and not path.exists():
+        path = Path(str(resources.files("steradian.models"))) / str(path)
     folder = path / "model" if not (path / CARD).is_file() and (path / "model" / CARD).is_file() else path
     if not (folder / CARD).is_file():
         raise StorageError(f"{path} holds no model: {CARD} was expected in it or in its subfolder model/.")

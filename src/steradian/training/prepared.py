@@ -8,7 +8,7 @@ import numpy as np
 
 from steradian import data
 from steradian.data.inspection import lonely_classes
-from steradian.data.pixels import PixelSet, listing, load_pixels, no_progress, sample_sizes, subset
+from steradian.data.pixels import PixelSet, listing, load_pixels, no_progress, sample_sizes, subset, with_quarter_turns
 from steradian.data.pixels import Progress as DataProgress
 from steradian.data.preprocessing import Preprocessing, statistics
 from steradian.data.splits import Splits, make_splits, unseen_classes
@@ -83,6 +83,7 @@ def prepare(recipe: Recipe, progress: DataProgress = no_progress) -> Prepared:
         progress=progress,
     )
     pixels, unseen = _seen_and_unseen(everything, settings)
+    pixels = with_quarter_turns(pixels) if settings.quarter_turns else pixels
     splits = make_splits(
         pixels.labels,
         pixels.splits,

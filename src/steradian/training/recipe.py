@@ -31,7 +31,10 @@ class DataSettings(_Settings):
         0.2, ge=0, lt=1, description="Share of each class held out to measure, if the source names no test part."
     )
     unseen: Annotated[float, Field(ge=0, lt=1)] | list[str] = Field(
-        0.0, description="Classes kept from training to verify on: a share of them, or their names."
+        0.0, description="Classes kept from training to verify on: a share, or names and patterns such as Greek/*."
+    )
+    quarter_turns: bool = Field(
+        False, description="Also train on each class turned by 90, 180 and 270 degrees, as three classes more."
     )
     split_seed: int = Field(0, ge=0, description="Of the draw; the same for all techniques and seeds.")
 
@@ -43,6 +46,8 @@ class ViewSettings(_Settings):
     scale: float = Field(0.1, ge=0, lt=1, description="Relative change of size.")
     shear: float = Field(0.15, ge=0, lt=1, description="Tangent of the angle.")
     shift: float = Field(0.07, ge=0, lt=1, description="Share of the side.")
+    elastic: float = Field(0.0, ge=0, le=0.5, description="Bends of the image, deviation as a share of the side.")
+    thicker: float = Field(0.0, ge=0, le=1, description="Probability that dark strokes are a pixel thicker.")
     flip: float | None = Field(None, ge=0, le=1, description="Probability; none: 0.5 for RGB, 0 for gray.")
     until: float = Field(
         0.9, ge=0, le=1, description="Share of the steps that use views; the rest train on the originals."
