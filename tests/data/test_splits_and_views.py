@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steradian.data import Preprocessing, RandomView, make_splits
+from steradian.data.pixels import PixelSet, with_quarter_turns
 from steradian.data.preprocessing import square, statistics
 from steradian.data.sampling import balanced_batches, balanced_steps, epoch_batches, step_seed, steps_per_epoch
 from steradian.data.splits import unseen_classes
@@ -74,6 +75,9 @@ def test_unseen_classes_are_a_share_or_names() -> None:
     assert drawn.sum() == 3 and (drawn == unseen_classes(classes, 0.3, seed=1)).all()
     assert (drawn != unseen_classes(classes, 0.3, seed=2)).any()
     assert np.flatnonzero(unseen_classes(classes, ["c", "a"])).tolist() == [0, 2]
+    alphabets = ("Greek/a", "Greek/b", "Latin/[x]", "Latin/b")
+    assert unseen_classes(alphabets, ["Greek/*"]).tolist() == [True, True, False, False]
+    assert unseen_classes(alphabets, ["Latin/[x]"]).tolist() == [False, False, True, False]
     with pytest.raises(InputError, match="no class 'k'"):
         unseen_classes(classes, ["k"])
     with pytest.raises(InputError, match="at least two must be seen"):
@@ -191,3 +195,29 @@ def test_classes_and_images_take_turns() -> None:
     assert set(np.flatnonzero(labels < 5)) <= set(seen.tolist())
     with pytest.raises(InputError, match="room for two classes.*at least 8"):
         balanced_batches(labels, 7, 4, 0, 0)
+
+
+def test_bends_and_thicker_strokes_are_drawn_for_each_image() -> None:
+    page = torch.ones(6, 1, 28, 28)
+    page[:, :, 8:20, 13:15] = 0.0
+    still = {"rotation": 0.0, "scale": 0.0, "shear": 0.0, "shift": 0.0}
+    bent = RandomView(**still, elastic=0.05)(page, torch.Generator().manual_seed(0))
+    assert bent.shape == page.shape and torch.isfinite(bent).all()
+    assert len({tuple(image.flatten().round(decimals=4).tolist()) for image in bent}) == 6
+    assert (bent.mean(dim=(1, 2, 3)) - page.mean()).abs().max() < 0.05
+    thick = RandomView(**still, thicker=0.5)(page, torch.Generator().manual_seed(0))
+    ink = (thick < 0.5).sum(dim=(1, 2, 3)).tolist()
+    assert set(ink) == {12 * 2, 14 * 4}
+    same = RandomView(**still)(page, torch.Generator().manual_seed(0))
+    assert torch.allclose(same, page, atol=1e-6)
+
+
+def test_a_class_that_was_turned_is_a_class_of_its_own() -> None:
+    pixels = np.arange(2 * 1 * 3 * 3, dtype=np.uint8).reshape(2, 1, 3, 3)
+    found = with_quarter_turns(
+        PixelSet("x", pixels, np.array([1, 0]), ("p", "q"), np.array(["train", "test"]), ("1", "2"))
+    )
+    assert found.classes[:3] == ("p", "q", "p ↶90°") and found.labels.tolist() == [1, 0, 3, 2, 5, 4, 7, 6]
+    assert found.splits.tolist() == ["train", "test"] * 4 and len(set(found.names)) == 8
+    np.testing.assert_array_equal(found.pixels[2, 0], np.rot90(pixels[0, 0]))
+    np.testing.assert_array_equal(found.pixels[5, 0], np.rot90(pixels[1, 0], 2))

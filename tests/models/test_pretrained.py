@@ -17,7 +17,7 @@ from steradian.data import Preprocessing
 from steradian.errors import InputError, StorageError, UsageError
 from steradian.models import ModelSpec, Recognizer
 from steradian.models import pretrained as room
-from steradian.models.encoders import EIGHT_LAYER, build_encoder, check_encoder, freeze_layers, layers_of
+from steradian.models.encoders import EIGHT_LAYER, RESIDUAL, build_encoder, check_encoder, freeze_layers, layers_of
 from steradian.models.necks import NECKS, build_neck
 from steradian.models.pretrained import PACKAGED, check_weights, load_pretrained, taught
 from steradian.models.runtimes import available_runtimes, chosen_runtime, fast_encoder
@@ -139,7 +139,7 @@ def test_a_hub_that_cannot_be_reached_is_a_sentence(monkeypatch: pytest.MonkeyPa
         load_pretrained(encoder, LITTLE, "hub")
 
 
-@pytest.mark.parametrize("name", ["small", EIGHT_LAYER, LITTLE, "resnet10t"])
+@pytest.mark.parametrize("name", ["small", EIGHT_LAYER, RESIDUAL, LITTLE, "resnet10t"])
 def test_frozen_layers_learn_nothing_and_keep_their_statistics(name: str) -> None:
     encoder, _ = build_encoder(name, channels=3, size=32)
     layers = layers_of(encoder)

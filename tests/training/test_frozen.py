@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from steradian.errors import StorageError
+from steradian.errors import InputError, StorageError, UsageError
+from steradian.models import Recognizer
 from steradian.models.encoders import build_encoder, layers_of
 from steradian.training import Recipe, prepare, train
 from steradian.training import features as room
+from steradian.training.batches import Blend
 from steradian.training.interrupts import Interrupted
-from steradian.training.run import make_batches, make_stages, start
+from steradian.training.run import make_batches, make_stages, rehearse, start
 from steradian.training.stages import frozen_layers, share_done, stage_at
 
 LITTLE = "mobilenetv3_small_050"
@@ -143,3 +145,46 @@ def test_a_full_disk_while_caching_is_a_sentence(digits, tmp_path: Path, monkeyp
     with pytest.raises(StorageError, match="The disk is full"):
         make_stages(recipe(), digits, start(recipe(), digits).model)
     assert not list((tmp_path / "cache" / "features").glob("*.npy"))
+
+
+@pytest.mark.parametrize("frozen", ["all", 0])
+def test_blends_take_each_class_by_its_share(digits, frozen) -> None:
+    wanted = recipe(**{"training.mixup": 1.0, "training.freeze": frozen, "training.epochs": 1})
+    blend = Blend.drawn(1.0, 8, 5)
+    again = Blend.drawn(1.0, 8, 5)
+    assert blend.share == again.share and torch.equal(blend.partner, again.partner) and 0 < blend.share < 1
+    samples = torch.randn(8, 3)
+    torch.testing.assert_close(
+        blend(samples)[2], blend.share * samples[2] + (1 - blend.share) * samples[blend.partner[2]]
+    )
+    first, second = (train(wanted, digits).history[0]["train_loss"] for _ in range(2))
+    plain = train(wanted.changed(**{"training.mixup": 0.0}), digits).history[0]["train_loss"]
+    assert first == second and abs(first - plain) > 1e-4
+
+
+def test_blends_that_have_no_meaning_are_refused(digits) -> None:
+    for changes, words in (
+        ({"loss.name": "triplet"}, "asks of two images whether they are of one class"),
+        ({"loss.options": {"head": "tiled"}}, "Leave it at 0, or set head=dense"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            rehearse(recipe(**{"training.mixup": 0.5, **changes}), digits)
+
+
+def test_stages_join_the_features_and_the_artifact_remembers(digits, tmp_path: Path) -> None:
+    plain, few = build_encoder(LITTLE, channels=3, size=32)
+    staged, many = build_encoder(LITTLE, channels=3, size=32, stages=2)
+    assert many > few and staged.eval()(torch.zeros(2, 3, 32, 32)).shape == (2, many)
+    assert {name.removeprefix("model.") for name in layers_of(staged)} == set(layers_of(plain))
+    staged.model.load_state_dict(plain.state_dict())
+    images = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(staged.eval()(images)[:, -few:], plain.eval()(images))
+    trained = train(recipe(**{"stages": 2, "training.epochs": 1}), digits).model
+    trained.save(tmp_path / "m")
+    again = Recognizer.load(tmp_path / "m")
+    pixels = torch.from_numpy(np.ascontiguousarray(digits.pixels.pixels[:3]))
+    torch.testing.assert_close(again.embed(pixels), trained.embed(pixels))
+    assert again.spec.stages == 2
+    with pytest.raises(InputError, match="'small' has no stages"):
+        build_encoder("small", channels=1, size=28, stages=1)

@@ -27,7 +27,7 @@ from steradian.version import __version__
 
 TENSORS = "model.safetensors"
 CARD = "model.json"
-LATER = {"neck": "auto", "crop": 1.0, "interpolation": "bilinear"}
+LATER = {"neck": "auto", "stages": 0, "crop": 1.0, "interpolation": "bilinear"}
 FORMAT: Literal["steradian.recognizer"] = "steradian.recognizer"
 
 
@@ -59,6 +59,7 @@ class ModelCard(_Strict):
     steradian: str
     encoder: str
     neck: NeckName = "auto"
+    stages: int = Field(0, ge=0, le=64)
     embedding_size: int = Field(ge=1, le=65536)
     loss: str
     loss_options: dict[str, Any]
@@ -91,6 +92,7 @@ def _described(spec: ModelSpec) -> dict[str, Any]:
     return {
         "encoder": spec.encoder,
         "neck": spec.neck,
+        "stages": spec.stages,
         "embedding_size": spec.embedding_size,
         "loss": spec.loss,
         "loss_options": spec.loss_options,
@@ -136,6 +138,7 @@ def load(path: Path) -> Recognizer:
         spec = ModelSpec(
             encoder=card.encoder,
             neck=card.neck,
+            stages=card.stages,
             embedding_size=card.embedding_size,
             loss=card.loss,
             loss_options=card.loss_options,

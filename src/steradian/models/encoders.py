@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from steradian.errors import InputError, UsageError, did_you_mean
+from steradian.models.staged import StagedEncoder, bare
 
 SMALL, EIGHT_LAYER, RESIDUAL = "small", "eight-layer", "residual"
 SMALL_UP_TO = 64
@@ -154,9 +155,10 @@ def layers_of(encoder: nn.Module) -> dict[str, int]:
         return {name: int(name.split(".")[1]) // modules for name, _ in encoder.named_parameters()}
     from timm.models import group_parameters
 
-    matcher: Any = encoder.group_matcher
-    found: dict[str, int] = group_parameters(encoder, matcher(coarse=True), reverse=True)
-    return found
+    model = bare(encoder)
+    matcher: Any = model.group_matcher
+    found: dict[str, int] = group_parameters(model, matcher(coarse=True), reverse=True)
+    return {f"model.{name}": layer for name, layer in found.items()} if model is not encoder else found
 
 
 def freeze_layers(encoder: nn.Module, count: int) -> None:
@@ -192,13 +194,18 @@ def check_encoder(name: str) -> None:
         raise UsageError(f"There is no encoder called {name!r}. {hint}")
 
 
-def build_encoder(name: str, *, channels: int, size: int) -> tuple[nn.Module, int]:
+def build_encoder(name: str, *, channels: int, size: int, stages: int = 0) -> tuple[nn.Module, int]:
     """The encoder ``name``, with random weights, and its number of features F.
 
     "small" gives a feature map [N, F, h, w], others a vector [N, F].
+
+    Args:
+        stages: last stages of a timm encoder whose averages join the features (`staged.StagedEncoder`).
     """
     check_encoder(name)
     if name in OWN:
+        if stages:
+            raise InputError(f"the encoder {name!r} has no stages to join: use stages: 0, or a timm encoder.")
         return OWN[name](channels, size), OWN[name].num_features
     import timm
 
@@ -210,4 +217,7 @@ def build_encoder(name: str, *, channels: int, size: int) -> tuple[nn.Module, in
         encoder = timm.create_model(name, **settings)
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         raise InputError(f"timm cannot make {name!r} for {channels} channel(s) at {size} px: {error}") from error
+    if stages:
+        staged = StagedEncoder(encoder, stages, channels, size)
+        return staged, staged.num_features
     return encoder, int(getattr(encoder, "head_hidden_size", None) or encoder.num_features)

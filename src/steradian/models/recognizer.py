@@ -38,6 +38,7 @@ class ModelSpec:
         encoder: "small" or a timm name.
         embedding_size: D.
         neck: how features become embeddings, a name of `necks.NECKS`; "auto": what fits the encoder.
+        stages: last stages of the encoder whose averages join its features.
         loss, loss_options: for `steradian.losses.create`.
         classes: the C class names; ``classes[label]`` names a label.
         preprocessing: how pixels become the encoder's input.
@@ -50,6 +51,7 @@ class ModelSpec:
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     neck: NeckName = "auto"
+    stages: int = 0
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,10 @@ class Recognizer(nn.Module):
         self.thresholds: tuple[Threshold, ...] = ()
         self._fast: FastEncoder | None = None
         self.encoder, num_features = build_encoder(
-            spec.encoder, channels=spec.preprocessing.channels, size=spec.preprocessing.size
+            spec.encoder,
+            channels=spec.preprocessing.channels,
+            size=spec.preprocessing.size,
+            stages=spec.stages,
         )
         self.num_features = num_features
         self.neck = build_neck(spec.neck, spec.encoder, num_features, spec.embedding_size)

@@ -23,6 +23,29 @@ Indices = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
+class Blend:
+    """Each image with a share of another one of its batch (mixup, Zhang et al. 2018).
+
+    Attributes:
+        share: of the own image, in [0, 1].
+        partner: int64 [N], which other.
+    """
+
+    share: float
+    partner: Tensor
+
+    @classmethod
+    def drawn(cls, alpha: float, count: int, seed: int) -> Blend:
+        """A share from Beta(alpha, alpha) and a random partner for each of ``count`` images."""
+        generator = np.random.default_rng([seed, 3])
+        return cls(float(generator.beta(alpha, alpha)), torch.from_numpy(generator.permutation(count)))
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """Blends of ``samples`` [N, ...]."""
+        return self.share * samples + (1.0 - self.share) * samples[self.partner.to(samples.device)]
+
+
+@dataclass(frozen=True)
 class Batches:
     """The images at ``indices`` of ``pixels``, in batches.
 
@@ -72,9 +95,12 @@ class Batches:
             samples = self.view(samples, torch.Generator().manual_seed(seed))
         return self.preprocessing.normalize(samples).contiguous(memory_format=self.memory_format)
 
-    def features(self, model: Recognizer, batch: Indices, step: int | None = None) -> Tensor:
-        """What the encoder of ``model`` makes of `images`."""
-        found: Tensor = model.encoder(self.images(batch, step))
+    def features(
+        self, model: Recognizer, batch: Indices, step: int | None = None, blend: Blend | None = None
+    ) -> Tensor:
+        """What the encoder of ``model`` makes of `images`, or of their blends."""
+        images = self.images(batch, step)
+        found: Tensor = model.encoder(images if blend is None else blend(images))
         return found
 
     def labels(self, batch: Indices) -> Tensor:

@@ -24,7 +24,7 @@ from steradian.models.encoders import pooled
 from steradian.models.recognizer import Recognizer
 from steradian.models.runtimes import FEW, FastEncoder, chosen_runtime, fast_encoder
 from steradian.training import distributed
-from steradian.training.batches import Batches, Indices
+from steradian.training.batches import Batches, Blend, Indices
 
 FOLDER = "features"
 CHUNK = 64
@@ -43,8 +43,13 @@ class CachedBatches(Batches):
     views: Sequence[Features] = ()
     rows_of: NDArray[np.int64] | None = None
 
-    def features(self, model: Recognizer, batch: Indices, step: int | None = None) -> Tensor:
-        """Those of the images as they are; with ``step``, each image in one of its views, drawn by seed and step."""
+    def features(
+        self, model: Recognizer, batch: Indices, step: int | None = None, blend: Blend | None = None
+    ) -> Tensor:
+        """Those of the images as they are; with ``step``, each image in one of its views, drawn by seed and step.
+
+        A blend is of features: behind a frozen encoder there are no other images to make them from.
+        """
         rows = batch if self.rows_of is None else self.rows_of[batch]
         drawn = np.zeros(len(batch), dtype=np.int64)
         if step is not None and len(self.views) > 1:
@@ -54,7 +59,8 @@ class CachedBatches(Batches):
         for number in np.unique(drawn):
             chosen = drawn == number
             found[chosen] = self.views[number][rows[chosen]]
-        return torch.from_numpy(found).to(self.device)
+        features = torch.from_numpy(found).to(self.device)
+        return features if blend is None else blend(features)
 
 
 def cached(

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from steradian.data.sampling import step_seed
 from steradian.errors import InputError, TrainingError
 from steradian.losses import ClassCenters, MarginSoftmaxLoss
 from steradian.models.encoders import freeze_layers, pooled
 from steradian.models.heads import ClassMeanHead
 from steradian.training import distributed
-from steradian.training.batches import Batches, Indices
+from steradian.training.batches import Batches, Blend, Indices
 from steradian.training.clipping import clip_gradients
 from steradian.training.recipe import TrainingSettings
 from steradian.training.schedules import auxiliary_weight, ramp_value, rate_factor
@@ -118,9 +119,13 @@ def train_step(
 
     whole, batch = len(batch), batch[distributed.part_of(batch)]
     labels = train.labels(batch)
-    features, embeddings = _embedded(state, settings, train, batch, progress)
+    blend = None
+    if settings.mixup > 0:
+        blend = Blend.drawn(settings.mixup, len(batch), step_seed(settings.seed, state.step))
+    features, embeddings = _embedded(state, settings, train, batch, progress, blend)
     try:
-        loss = head(embeddings, labels)
+        # Of a blend each class has its margin, in its share of the loss.
+        loss = _shared(lambda names: head(embeddings, names), labels, blend)
     except InputError:
         if len(batch) == 0:
             raise
@@ -133,11 +138,13 @@ def train_step(
     if state.auxiliary is not None and weight > 0 and len(batch):
         # The mean over the batch of all processes is the sum of these.
         share = len(batch) / whole
-        objective = loss + weight * share * functional.cross_entropy(state.auxiliary(pooled(features).float()), labels)
+        logits = state.auxiliary(pooled(features).float())
+        told = _shared(lambda names: functional.cross_entropy(logits, names), labels, blend)
+        objective = loss + weight * share * told
     _demand_finite(float(objective.detach()), "loss", state, train, batch, embeddings)
     for optimizer in state.optimizers:
         optimizer.zero_grad(set_to_none=True)
-    objective.backward()
+    torch.autograd.backward(objective)
     distributed.sum_gradients(parameter for parameter in state.bodies if parameter.requires_grad)
     if state.silent:
         _listen(state)
@@ -150,8 +157,20 @@ def train_step(
     return value
 
 
+def _shared(loss: Callable[[Tensor], Tensor], labels: Tensor, blend: Blend | None) -> Tensor:
+    """``loss`` of the labels, or of those of both images of each blend by their shares."""
+    if blend is None:
+        return loss(labels)
+    return blend.share * loss(labels) + (1.0 - blend.share) * loss(labels[blend.partner.to(labels.device)])
+
+
 def _embedded(
-    state: TrainingState, settings: TrainingSettings, train: Batches, batch: Indices, progress: float
+    state: TrainingState,
+    settings: TrainingSettings,
+    train: Batches,
+    batch: Indices,
+    progress: float,
+    blend: Blend | None,
 ) -> tuple[Tensor, Tensor]:
     """Features and raw embeddings of the images ``batch``; of none, a process's share of a short batch, [0, D]."""
     model = state.model
@@ -159,7 +178,7 @@ def _embedded(
         nothing = model.as_head.weight.new_zeros(0, model.spec.embedding_size).requires_grad_()
         return nothing, nothing
     with _autocast(settings, train.device):
-        features = train.features(model, batch, state.step if progress < train.views_until else None)
+        features = train.features(model, batch, state.step if progress < train.views_until else None, blend)
         return features, model.neck(features)
 
 

@@ -98,6 +98,9 @@ class TrainingSettings(_Settings):
     cached_views: int = Field(
         1, ge=1, le=100, description="Views of each image whose features are cached, the first of them plain."
     )
+    mixup: float = Field(
+        0.0, ge=0, le=10, description="Blends of two images with shares from Beta(this, this), as of the loss; 0: none."
+    )
     margin_ramp: Ramp | None = Ramp(start=0.0, begin=0.1, end=0.4)
     scale_ramp: Ramp | None = Ramp(start=0.15, begin=0.0, end=0.5)
     centers: Literal["spread", "random", "means"] = Field(
@@ -133,6 +136,7 @@ class Recipe(_Settings):
     transfer_layers: int | None = Field(
         None, ge=0, description="Layers of the pretrained encoder that are taken, from the input; none: all."
     )
+    stages: int = Field(0, ge=0, le=64, description="Last stages of a timm encoder whose averages join its features.")
     neck: NeckName = Field("auto", description="linear, bn, mlp (system A) or, for 'small', conv; auto: what fits.")
     embedding_size: int = Field(64, ge=1, le=65536, description="Dimensions.")
     loss: LossSettings = LossSettings()

@@ -20,7 +20,7 @@ from steradian.data.sampling import epoch_length
 from steradian.data.splits import Splits
 from steradian.data.views import RandomView
 from steradian.errors import InputError, UsageError
-from steradian.losses import HEAD_OPTIONS, fitted_options, preset
+from steradian.losses import HEAD_OPTIONS, ClassCenters, MarginSoftmaxLoss, fitted_options, preset
 from steradian.losses.head.plan import HEADS
 from steradian.losses.head.sampled import DEFAULT_RATE
 from steradian.losses.ranges import one_of
@@ -84,6 +84,7 @@ def model_spec(recipe: Recipe, prepared: Prepared) -> ModelSpec:
         classes=pixels.classes,
         preprocessing=prepared.preprocessing,
         neck=recipe.neck,
+        stages=recipe.stages,
     )
 
 
@@ -126,6 +127,7 @@ def rehearse(recipe: Recipe, prepared: Prepared) -> None:
         load_pretrained(model.encoder, spec.encoder, recipe.weights, recipe.transfer_layers)
     if settings.centers == "means":
         movable(model.head)
+    _check_mixup(recipe, model)
     try:
         model.embed(torch.from_numpy(np.ascontiguousarray(prepared.pixels.pixels[:2])))
     except (RuntimeError, ValueError, IndexError) as error:
@@ -133,6 +135,25 @@ def rehearse(recipe: Recipe, prepared: Prepared) -> None:
             f"The encoder {spec.encoder!r} cannot take images of {spec.preprocessing.size} px ({error}). "
             "Choose another --encoder or --image-size."
         ) from error
+
+
+def _check_mixup(recipe: Recipe, model: Recognizer) -> None:
+    """Raise `UsageError` where blends of images have no meaning, or no way to be trained on."""
+    settings = recipe.training
+    if settings.mixup == 0:
+        return
+    if not isinstance(model.head, ClassCenters):
+        raise UsageError(
+            f"training.mixup blends two classes in one image, and {recipe.loss.name!r} asks of two images whether they "
+            "are of one class. Leave it at 0, or take a loss with class centers."
+        )
+    engine = model.head.engine if isinstance(model.head, MarginSoftmaxLoss) else None
+    tiled = isinstance(model.head, MarginSoftmaxLoss) and model.head.plan(settings.batch_size).path != "dense"
+    if distributed.ranks() > 1 or tiled or (engine is not None and engine.sampling is not None):
+        raise UsageError(
+            "training.mixup passes the classes twice a step, which only a dense head in one process does. "
+            "Leave it at 0, or set head=dense."
+        )
 
 
 def make_batches(recipe: Recipe, prepared: Prepared, indices: Indices) -> Batches:

@@ -1,0 +1,149 @@
+"""A few thousand photographs, an installed encoder, two cores: against cached features and logistic regression.
+
+    python benchmarks/transfer/clothing.py --data clothing_small --record benchmarks/transfer/clothing.json
+    python benchmarks/transfer/clothing.py --data clothing_small --per-class 20
+
+Both sides start from the files, use the same weights at 160 px and the same training images; CPU seconds are of the
+whole process, all threads. The baseline is scikit-learn's logistic regression on features made with timm as it comes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from steradian import metrics
+from steradian.studies.measurement import embed_pixels
+from steradian.training import Recipe, train
+from steradian.training.prepared import Prepared, prepare
+from steradian.training.resources import environment
+
+RECIPE = {
+    "data.image_size": 160,
+    "data.calibration": 0.0,
+    "encoder": "tf_efficientnet_lite0",
+    "weights": "package",
+    "stages": 3,
+    "embedding_size": 256,
+    "loss.name": "normface",
+    "training.freeze": "all",
+    "training.cached_views": 3,
+    "training.mixup": 1.0,
+    "training.epochs": 20,
+    "training.weight_decay": 5.0,
+    "training.learning_rate": 2e-3,
+    "training.center_rate": 1.0,
+    "views.rotation": 10.0,
+    "views.scale": 0.15,
+    "views.flip": 0.5,
+}
+
+
+def few(prepared: Prepared, per_class: int | None) -> Prepared:
+    """The first images of each class to train on, in a seeded order."""
+    if per_class is None:
+        return prepared
+    labels, pool = prepared.pixels.labels, np.random.default_rng(0).permutation(prepared.splits.train)
+    kept = np.concatenate([pool[labels[pool] == label][:per_class] for label in range(len(prepared.pixels.classes))])
+    return replace(prepared, splits=replace(prepared.splits, train=np.sort(kept)))
+
+
+def baseline(data: str, per_class: int | None) -> dict[str, Any]:
+    """Logistic regression on features that are made once."""
+    import timm
+    from sklearn.linear_model import LogisticRegression
+
+    from steradian.models.pretrained import load_pretrained
+
+    prepared = few(prepare(Recipe().changed(**{**RECIPE, "data.source": data})), per_class)
+    name = RECIPE["encoder"]
+    encoder = timm.create_model(name, num_classes=0).eval()
+    load_pretrained(encoder, str(name), "package")
+    splits, labels = prepared.splits, prepared.pixels.labels
+
+    @torch.no_grad()
+    def features(chosen: np.ndarray) -> np.ndarray:
+        parts = []
+        for start in range(0, len(chosen), 64):
+            pixels = torch.from_numpy(prepared.pixels.pixels[chosen[start : start + 64]]).float() / 255.0
+            parts.append(encoder(prepared.preprocessing.normalize(pixels)).numpy())
+        return np.concatenate(parts)
+
+    fitted = LogisticRegression(max_iter=2000).fit(features(splits.train), labels[splits.train])
+    right = fitted.predict(features(splits.test)) == labels[splits.test]
+    return {"right": [right.tolist()], "cpu_seconds": time.process_time()}
+
+
+def ours(data: str, per_class: int | None, seeds: int) -> dict[str, Any]:
+    """Neck and head on cached features, each seed from the files on."""
+    right, history = [], []
+    wanted = Recipe().changed(**{**RECIPE, "data.source": data})
+    prepared = few(prepare(wanted), per_class)
+    splits, pixels = prepared.splits, prepared.pixels
+    for seed in range(seeds):
+        trained = train(wanted.changed(**{"training.seed": seed}), prepared)
+        trained.model.accelerate_for(len(splits.test))
+        found = embed_pixels(trained.model, pixels.pixels[splits.test], pixels.labels[splits.test])
+        right.append(found.right.tolist())
+        history.append(trained.history[-1]["validation_accuracy"])
+    return {"right": right, "validation": history, "cpu_seconds": time.process_time()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--per-class", type=int)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--one", choices=["baseline", "ours", "ours-once"], help="run this side here")
+    parser.add_argument("--record", type=Path)
+    chosen = parser.parse_args()
+    if chosen.one is not None:
+        if chosen.one == "baseline":
+            found = baseline(chosen.data, chosen.per_class)
+        else:
+            found = ours(chosen.data, chosen.per_class, chosen.seeds if chosen.one == "ours" else 1)
+        print(json.dumps(found))
+        return
+    sides = {}
+    for side in ("baseline", "ours-once", "ours"):
+        with tempfile.TemporaryDirectory() as cache:
+            command = [sys.executable, "-W", "ignore", __file__, "--data", chosen.data, "--one", side]
+            command += ["--seeds", str(chosen.seeds)]
+            command += ["--per-class", str(chosen.per_class)] if chosen.per_class is not None else []
+            said = subprocess.run(
+                command, stdout=subprocess.PIPE, text=True, check=True, env={**os.environ, "STERADIAN_CACHE": cache}
+            ).stdout
+        sides[side] = json.loads(said.splitlines()[-1])
+    mine, theirs = (np.array(sides[side]["right"], dtype=float) for side in ("ours", "baseline"))
+    interval = metrics.crossed_interval(mine - theirs)
+    record = {
+        **environment(),
+        "per_class": chosen.per_class,
+        "accuracy": {"ours": mine.mean(axis=1).round(4).tolist(), "baseline": float(theirs.mean())},
+        "validation": sides["ours"]["validation"],
+        "difference": [interval.mean, interval.low, interval.high],
+        "cpu_seconds": {
+            "ours, one training": round(sides["ours-once"]["cpu_seconds"], 1),
+            f"ours, {chosen.seeds} trainings": round(sides["ours"]["cpu_seconds"], 1),
+            "baseline": round(sides["baseline"]["cpu_seconds"], 1),
+        },
+        "recipe": RECIPE,
+    }
+    print(json.dumps(record, indent=2))
+    if chosen.record is not None:
+        chosen.record.write_text(json.dumps(record, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
