@@ -250,3 +250,22 @@ def test_color_images_become_gray_and_back(tmp_path: Path) -> None:
     assert sample_sizes(data.open(tmp_path / "c"))[1] is False
     assert loaded(tmp_path / "c", channels=3).pixels.shape == (2, 3, 16, 16)
     assert loaded(tmp_path / "c", channels=1).pixels.shape == (2, 1, 16, 16)
+
+
+def test_copies_across_parts_and_classes_are_reported(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for part in ("train", "test"):
+        for name in ("a", "b"):
+            folder = tmp_path / "set" / part / name
+            folder.mkdir(parents=True)
+            for number in range(3):
+                Image.fromarray(generator.integers(0, 256, (9, 9), dtype=np.uint8)).save(folder / f"{number}.png")
+    base = tmp_path / "set"
+    assert data.inspect(data.open(base)).copies == ()
+    shutil.copy(base / "train/a/0.png", base / "test/a/copy.png")
+    Image.open(base / "train/b/1.png").save(base / "train/a/same.bmp")
+    found = data.inspect(data.open(base))
+    assert len(found.copies) == 2 and found.leaks == 1 and found.confused == 1
+    text = " ".join(found.warnings)
+    assert "2 pictures are there more than once" in text
+    assert "1 of them stand in two parts" in text and "1 of them stand in two classes" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,6 +24,9 @@ class Inspection:
         smallest, median, largest: [height, width] by the shorter side.
         gray: whether all images are gray.
         skipped: images that cannot be decoded.
+        copies: names of images with the very same pixels, a tuple for each picture that is there more than once.
+        leaks: how many of those pictures stand in two parts (train, validation, test) at once.
+        confused: how many of them stand in two classes at once.
         warnings: what is worth knowing before training.
     """
 
@@ -36,6 +40,9 @@ class Inspection:
     largest: tuple[int, int]
     gray: bool
     skipped: tuple[Skipped, ...]
+    copies: tuple[tuple[str, ...], ...]
+    leaks: int
+    confused: int
     warnings: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -46,6 +53,7 @@ class Inspection:
 def inspect(images: ImageSet, progress: Progress = no_progress) -> Inspection:
     """Decode every image of ``images`` and report. Damaged images are listed, not raised."""
     sizes, gray, skipped = [], True, []
+    places: dict[bytes, list[int]] = {}
     for index in progress(range(len(images)), len(images), "inspecting"):
         try:
             pixels = images.items.pixels(index)
@@ -54,9 +62,15 @@ def inspect(images: ImageSet, progress: Progress = no_progress) -> Inspection:
             continue
         sizes.append((int(pixels.shape[0]), int(pixels.shape[1])))
         gray = gray and pixels.ndim == 2
+        content = hashlib.blake2b(pixels.tobytes(), digest_size=16, key=repr(pixels.shape).encode())
+        places.setdefault(content.digest(), []).append(index)
     if not sizes:
         raise DataError(f"{images.source}: not one of its {len(images)} images can be decoded.")
     sizes.sort(key=min)
+    alike = [found for found in places.values() if len(found) > 1]
+    splits = images.splits
+    leaks = 0 if splits is None else sum(len(set(splits[found].tolist())) > 1 for found in alike)
+    confused = sum(len(set(images.labels[found].tolist())) > 1 for found in alike)
     counts = np.bincount(images.labels, minlength=len(images.classes))
     per_split = {} if images.splits is None else {name: int((images.splits == name).sum()) for name in SPLITS}
     return Inspection(
@@ -70,7 +84,10 @@ def inspect(images: ImageSet, progress: Progress = no_progress) -> Inspection:
         largest=sizes[-1],
         gray=gray,
         skipped=tuple(skipped),
-        warnings=tuple(_warnings(images, counts, len(skipped))),
+        copies=tuple(tuple(images.items.name(index) for index in found) for found in alike),
+        leaks=leaks,
+        confused=confused,
+        warnings=(*_warnings(images, counts, len(skipped)), *_of_copies(alike, leaks, confused, images)),
     )
 
 
@@ -86,6 +103,19 @@ def _warnings(images: ImageSet, counts: np.ndarray[Any, np.dtype[np.int64]], dam
         found.append(f"{damaged} of {len(images)} images cannot be decoded; {what}.")
     if images.splits is not None and not (images.splits == "train").any():
         found.append("No image is in the training part: this can be evaluated on, not trained on.")
+    return found
+
+
+def _of_copies(alike: list[list[int]], leaks: int, confused: int, images: ImageSet) -> list[str]:
+    """Warnings about pictures that are there more than once."""
+    found = []
+    if alike:
+        first = " and ".join(repr(images.items.name(index)) for index in alike[0][:2])
+        found.append(f"{len(alike)} pictures are there more than once, such as {first}.")
+    if leaks:
+        found.append(f"{leaks} of them stand in two parts at once: what was trained on would be measured on.")
+    if confused:
+        found.append(f"{confused} of them stand in two classes at once: one of the labels is wrong.")
     return found
 
 

@@ -111,12 +111,13 @@ def fit_calibration(
         temperature=temperature,
         coverage_quantiles={share: bound for share, bound in bounds.items() if math.isfinite(bound)},
         known_cosines={share: bound for share, bound in known.items() if math.isfinite(bound)},
-        pairs=_pair_curve(raw, labels),
+        pairs=pair_curve(raw, labels),
         measured_on=measured_on,
     )
 
 
-def _pair_curve(raw: Floats, labels: NDArray[np.int64]) -> PairCurve | None:
+def pair_curve(raw: Floats, labels: NDArray[np.int64]) -> PairCurve | None:
+    """Probability of the same class by cosine, of embeddings [N, D]; None with fewer than `FEWEST` pairs of a kind."""
     scores = metrics.pair_scores(raw, labels, max_items=PAIRED)
     genuine, impostor = scores.genuine, scores.impostor
     if min(len(genuine), len(impostor)) < FEWEST:
