@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +16,9 @@ def data(
         str | None, typer.Argument(help="Built-in name, folder, .zip, .npz or .csv.", metavar="[DATA]")
     ] = None,
     root: Root = None,
+    views: Annotated[
+        Path | None, typer.Option(help="Write a picture of images beside the views that training makes.", metavar="PNG")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Look at a data set before training: counts, sizes, damaged files. Without DATA, list the built-in sets.
@@ -24,6 +28,7 @@ def data(
     \b
       steradian data
       steradian data photos/ --json
+      steradian data photos/ --views sheet.png
     """
     from steradian.data import DESCRIPTIONS
 
@@ -34,6 +39,12 @@ def data(
     from steradian.data.pixels import listing
     from steradian.training.progress import shown
 
+    if views is not None:
+        from steradian.studies.view_sheet import write_view_sheet
+
+        write_view_sheet(source, root, views)
+        print(f"views  {views}")
+        return
     found = images.inspect(images.open(source, root), shown)
     if json:
         print_json(found.as_dict())

@@ -36,6 +36,9 @@ def train(
         str | None,
         typer.Option(help="First layers of the encoder that stay as they are: a number, all, or auto.", metavar="N"),
     ] = None,
+    views: Annotated[
+        int | None, typer.Option(help="Views of each image in a batch, each harder than the one before.", min=1)
+    ] = None,
     embedding_size: Annotated[int | None, typer.Option(help="Dimensions of the embedding.", min=1)] = None,
     epochs: Epochs = None,
     out: Annotated[Path | None, typer.Option(help="Run folder (default: runs/DATA).")] = None,
@@ -79,6 +82,7 @@ def train(
         "embedding_size": embedding_size,
         "loss.name": loss,
         "training.freeze": int(freeze) if freeze is not None and freeze.isdecimal() else freeze,
+        "progressive.views": views,
         "training.epochs": epochs,
         "training.batch_size": batch_size,
         "training.learning_rate": lr,

@@ -3,6 +3,7 @@
 from steradian.plots.angles import AnglesDisplay
 from steradian.plots.boundaries import DecisionBoundaryDisplay
 from steradian.plots.confusion import ConfusionDisplay
+from steradian.plots.contact_sheet import ViewsDisplay
 from steradian.plots.embedding import EmbeddingDisplay
 from steradian.plots.history import HistoryDisplay
 from steradian.plots.intervals import IntervalsDisplay
@@ -32,4 +33,5 @@ __all__ = [
     "TargetLogitDisplay",
     "Theme",
     "TransferDisplay",
+    "ViewsDisplay",
 ]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from steradian.data.pixels import PixelSet
 from steradian.data.preprocessing import Preprocessing
+from steradian.data.progressive import ProgressiveViews
 from steradian.data.sampling import balanced_batches, epoch_batches, epoch_length, step_seed
 from steradian.data.views import RandomView
 from steradian.models.recognizer import Recognizer
@@ -61,7 +62,7 @@ class Batches:
     preprocessing: Preprocessing
     batch_size: int
     seed: int
-    view: RandomView | None
+    view: RandomView | ProgressiveViews | None
     views_until: float
     memory_format: torch.memory_format
     device: torch.device
@@ -87,7 +88,7 @@ class Batches:
             yield self.indices[start : start + self.batch_size]
 
     def images(self, batch: Indices, step: int | None = None) -> Tensor:
-        """Encoder input for ``batch``; with ``step``, random views that depend on nothing else."""
+        """Encoder input for ``batch``; with ``step``, random views that depend on nothing else, [V * N, ...]."""
         samples = torch.from_numpy(self.pixels.pixels[batch]).to(self.device).float().div_(255.0)
         if step is not None and self.view is not None:
             # Each process draws views of its own part.
@@ -103,6 +104,10 @@ class Batches:
         found: Tensor = model.encoder(images if blend is None else blend(images))
         return found
 
-    def labels(self, batch: Indices) -> Tensor:
-        """int64 labels of ``batch``."""
-        return torch.from_numpy(self.pixels.labels[batch]).to(self.device)
+    def views_at(self, step: int | None) -> int:
+        """How many views of each image `images` gives."""
+        return self.view.views if step is not None and isinstance(self.view, ProgressiveViews) else 1
+
+    def labels(self, batch: Indices, step: int | None = None) -> Tensor:
+        """int64 labels of ``batch``, of all views of `images`."""
+        return torch.from_numpy(self.pixels.labels[batch]).to(self.device).repeat(self.views_at(step))

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from steradian.data.catalog import cache_folder
 from steradian.data.pixels import Progress, no_progress
+from steradian.data.progressive import ProgressiveViews
 from steradian.data.sampling import step_seed
 from steradian.data.views import RandomView
 from steradian.files import atomic_file, explained, sha256_of
@@ -42,6 +43,10 @@ class CachedBatches(Batches):
 
     views: Sequence[Features] = ()
     rows_of: NDArray[np.int64] | None = None
+
+    def views_at(self, step: int | None) -> int:
+        """One: of the views that are kept, each image has one in a step."""
+        return 1
 
     def features(
         self, model: Recognizer, batch: Indices, step: int | None = None, blend: Blend | None = None
@@ -92,11 +97,13 @@ def cached(
         *parts,
     )
     folder = cache_folder() / FOLDER
+    random = batches.view.first if isinstance(batches.view, ProgressiveViews) else batches.view
     found: list[Features] = []
     encode = None
     for number in range(views):
-        drawn = batches.view if number else None
-        name = sha256_of(basis.encode(), repr((number, drawn, batches.seed if number else None)).encode())[:40]
+        # Views are the same for all seeds and techniques of a comparison, which then share them.
+        drawn = random if number else None
+        name = sha256_of(basis.encode(), repr((number, drawn)).encode())[:40]
         path = folder / f"{name}.npy"
         if distributed.is_chief() and not path.is_file():
             encode = encode or fast_encoder(model.encoder, batches.preprocessing, runtime)
@@ -127,7 +134,7 @@ def _write(
             chosen = batches.indices[start : start + CHUNK]
             samples = torch.from_numpy(np.ascontiguousarray(batches.pixels.pixels[chosen]))
             if view is not None:
-                generator = torch.Generator().manual_seed(step_seed(batches.seed + number, start))
+                generator = torch.Generator().manual_seed(step_seed(number, start))
                 samples = view(samples.float().div_(255.0), generator)
             features = pooled(encode(samples)).numpy().astype(np.float16)
             if start == 0:

@@ -20,6 +20,7 @@ from steradian.models.heads import ClassMeanHead
 from steradian.training import distributed
 from steradian.training.batches import Batches, Blend, Indices
 from steradian.training.clipping import clip_gradients
+from steradian.training.consistency import angle, divergence, symmetric_divergence
 from steradian.training.recipe import TrainingSettings
 from steradian.training.schedules import auxiliary_weight, ramp_value, rate_factor
 from steradian.training.stages import Stage, share_done, stage_at
@@ -118,11 +119,12 @@ def train_step(
             group["lr"] = rate * group.get("factor", settings.center_rate)
 
     whole, batch = len(batch), batch[distributed.part_of(batch)]
-    labels = train.labels(batch)
+    seen = state.step if progress < train.views_until else None
+    labels, views = train.labels(batch, seen), train.views_at(seen)
     blend = None
     if settings.mixup > 0:
         blend = Blend.drawn(settings.mixup, len(batch), step_seed(settings.seed, state.step))
-    features, embeddings = _embedded(state, settings, train, batch, progress, blend)
+    features, embeddings = _embedded(state, settings, train, batch, seen, blend)
     try:
         # Of a blend each class has its margin, in its share of the loss.
         loss = _shared(lambda names: head(embeddings, names), labels, blend)
@@ -134,13 +136,15 @@ def train_step(
         raise
     value = float(loss.detach())
     objective = loss
+    if views > 1:
+        objective = objective + len(batch) / whole * _held_together(state, embeddings, views)
     weight = auxiliary_weight(settings, progress) if state.auxiliary is not None else 0.0
     if state.auxiliary is not None and weight > 0 and len(batch):
         # The mean over the batch of all processes is the sum of these.
         share = len(batch) / whole
         logits = state.auxiliary(pooled(features).float())
         told = _shared(lambda names: functional.cross_entropy(logits, names), labels, blend)
-        objective = loss + weight * share * told
+        objective = objective + weight * share * told
     _demand_finite(float(objective.detach()), "loss", state, train, batch, embeddings)
     for optimizer in state.optimizers:
         optimizer.zero_grad(set_to_none=True)
@@ -157,6 +161,15 @@ def train_step(
     return value
 
 
+def _held_together(state: TrainingState, embeddings: Tensor, views: int) -> Tensor:
+    """The term that asks of ``views`` views of each image to be told alike, by its weight."""
+    settings = state.progressive
+    if settings.consistency == "angle":
+        return settings.weight * angle(embeddings, views)
+    measure = divergence if settings.consistency == "kl" else symmetric_divergence
+    return settings.weight * measure(state.model.as_head.logits(embeddings), views)
+
+
 def _shared(loss: Callable[[Tensor], Tensor], labels: Tensor, blend: Blend | None) -> Tensor:
     """``loss`` of the labels, or of those of both images of each blend by their shares."""
     if blend is None:
@@ -169,7 +182,7 @@ def _embedded(
     settings: TrainingSettings,
     train: Batches,
     batch: Indices,
-    progress: float,
+    step: int | None,
     blend: Blend | None,
 ) -> tuple[Tensor, Tensor]:
     """Features and raw embeddings of the images ``batch``; of none, a process's share of a short batch, [0, D]."""
@@ -178,7 +191,7 @@ def _embedded(
         nothing = model.as_head.weight.new_zeros(0, model.spec.embedding_size).requires_grad_()
         return nothing, nothing
     with _autocast(settings, train.device):
-        features = train.features(model, batch, state.step if progress < train.views_until else None, blend)
+        features = train.features(model, batch, step, blend)
         return features, model.neck(features)
 
 

@@ -54,6 +54,23 @@ class ViewSettings(_Settings):
     )
 
 
+class ProgressiveSettings(_Settings):
+    """Several views of each image in a batch, each harder than the one before; see `steradian.data.progressive`."""
+
+    views: int = Field(1, ge=1, le=16, description="Views of each image in a batch, each made from the one before it.")
+    consistency: Literal["kl", "js", "angle"] = Field(
+        "kl", description="What holds views together: kl (first view teaches), js (symmetric), angle of embeddings."
+    )
+    weight: float = Field(1.0, ge=0, description="Of that term.")
+    probability: float = Field(0.5, ge=0, le=1, description="That each part of a harder view happens to an image.")
+    noise: float = Field(0.2, ge=0, lt=1, description="Largest change of the factor on all samples.")
+    brightness: float = Field(0.025, ge=0, le=1, description="Largest shift.")
+    contrast: float = Field(0.025, ge=0, lt=1, description="Largest change of the factor around the mean.")
+    detail: float = Field(0.9, gt=0, le=1, description="Factor on the resolution.")
+    sharpen: float = Field(0.5, ge=0, le=5, description="How much of what a blur takes away is added.")
+    rotation: float = Field(25.0, ge=0, le=180, description="Degrees.")
+
+
 class Ramp(_Settings):
     """A linear rise from ``start`` to 1 between two shares of all steps."""
 
@@ -141,6 +158,7 @@ class Recipe(_Settings):
     embedding_size: int = Field(64, ge=1, le=65536, description="Dimensions.")
     loss: LossSettings = LossSettings()
     views: ViewSettings | None = ViewSettings()
+    progressive: ProgressiveSettings = ProgressiveSettings()
     training: TrainingSettings = TrainingSettings()
 
     def digest(self) -> str:

@@ -16,6 +16,7 @@ import torch
 from steradian import data
 from steradian.data.pixels import Progress as DataProgress
 from steradian.data.pixels import no_progress
+from steradian.data.progressive import HarderView, ProgressiveViews
 from steradian.data.sampling import epoch_length
 from steradian.data.splits import Splits
 from steradian.data.views import RandomView
@@ -128,6 +129,7 @@ def rehearse(recipe: Recipe, prepared: Prepared) -> None:
     if settings.centers == "means":
         movable(model.head)
     _check_mixup(recipe, model)
+    _check_progressive(recipe, model)
     try:
         model.embed(torch.from_numpy(np.ascontiguousarray(prepared.pixels.pixels[:2])))
     except (RuntimeError, ValueError, IndexError) as error:
@@ -156,13 +158,32 @@ def _check_mixup(recipe: Recipe, model: Recognizer) -> None:
         )
 
 
+def _check_progressive(recipe: Recipe, model: Recognizer) -> None:
+    """Raise `UsageError` where several views of an image in a batch have no meaning."""
+    settings, training = recipe.progressive, recipe.training
+    if settings.views == 1:
+        return
+    if recipe.views is None or training.mixup > 0:
+        raise UsageError("progressive.views makes views of images: it needs views, and no mixup.")
+    tiled = isinstance(model.head, MarginSoftmaxLoss) and model.head.plan(training.batch_size).path != "dense"
+    if settings.consistency != "angle" and (tiled or not isinstance(model.head, ClassCenters)):
+        raise UsageError(
+            f"progressive.consistency {settings.consistency!r} compares probabilities of all classes, which "
+            f"{recipe.loss.name!r} has none of here. Set progressive.consistency to angle."
+        )
+
+
 def make_batches(recipe: Recipe, prepared: Prepared, indices: Indices) -> Batches:
     """Batches of the images at ``indices``."""
-    settings, view = recipe.training, None
+    settings = recipe.training
+    view: RandomView | ProgressiveViews | None = None
     if recipe.views is not None:
         limits = recipe.views.model_dump(exclude={"until"})
         flip = limits["flip"] if limits["flip"] is not None else (0.5 if prepared.pixels.channels == 3 else 0.0)
         view = RandomView(**{**limits, "flip": flip})
+        if recipe.progressive.views > 1:
+            parts = recipe.progressive.model_dump(exclude={"views", "consistency", "weight"})
+            view = ProgressiveViews(view, HarderView(**parts), recipe.progressive.views)
     return Batches(
         pixels=prepared.pixels,
         indices=indices,
@@ -191,7 +212,9 @@ def start(recipe: Recipe, prepared: Prepared) -> TrainingState:
     if frozen > max(layers_of(model.encoder).values()):
         # An auxiliary head teaches the encoder, and here that does not learn.
         settings = settings.model_copy(update={"auxiliary": 0.0})
-    return make_state(model, settings)
+    state = make_state(model, settings)
+    state.progressive = recipe.progressive
+    return state
 
 
 def freeze_setting(recipe: Recipe) -> int | Literal["all", "auto"]:
@@ -212,7 +235,8 @@ def make_stages(
     stages: list[Stage] = []
     if head_epochs:
         parts = [train, held_out]
-        if model.spec.encoder not in OWN:
+        # A chain of views is made anew at every step, and only what is the same every time can be kept.
+        if model.spec.encoder not in OWN and (head_epochs < settings.epochs or recipe.progressive.views == 1):
             parts = [
                 cached(train, model, prepared.digest, views=settings.cached_views, progress=progress),
                 cached(held_out, model, prepared.digest, progress=progress) if len(held_out.indices) else held_out,

@@ -18,7 +18,7 @@ from steradian.losses.head.sinks import Applied, InPlace
 from steradian.models.encoders import layers_of
 from steradian.models.recognizer import Recognizer
 from steradian.training import distributed
-from steradian.training.recipe import TrainingSettings
+from steradian.training.recipe import ProgressiveSettings, TrainingSettings
 from steradian.training.schedules import Watch
 
 AUXILIARY_UP_TO = 2048
@@ -38,6 +38,7 @@ class TrainingState:
         history: one row per finished epoch.
         best: the weights with the best validation loss, where early stopping keeps them.
         silent: head parameters that have not had a gradient other than 0 yet.
+        progressive: how views of one image are held together.
         seconds: spent on the training steps of each epoch that ran without interruption.
     """
 
@@ -54,6 +55,7 @@ class TrainingState:
     best: dict[str, Tensor] | None = None
     silent: set[str] = field(default_factory=set)
     seconds: list[float] = field(default_factory=list)
+    progressive: ProgressiveSettings = field(default_factory=ProgressiveSettings)
 
     @property
     def optimizers(self) -> list[torch.optim.Optimizer]:

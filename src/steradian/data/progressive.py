@@ -1,0 +1,77 @@
+"""Views that get harder one after another, each an augmentation of the one before it (system A).
+
+Formula of the chain, with g the first view and h the harder one: v_0 = g(x), v_k = h(v_(k-1)). The published h is
+multiplicative noise, brightness and contrast, a loss of detail, sharpening and a turn, each with probability 1/2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from steradian.data.views import RandomView
+
+
+@dataclass(frozen=True)
+class HarderView:
+    """One step of the chain; each part happens to each image with ``probability``.
+
+    Attributes:
+        noise: largest change of the factor on all samples.
+        brightness, contrast: largest shift, and change of the factor around the mean.
+        detail: factor on the resolution, in (0, 1].
+        sharpen: how much of what a blur takes away is added.
+        rotation: degrees.
+    """
+
+    probability: float = 0.5
+    noise: float = 0.2
+    brightness: float = 0.025
+    contrast: float = 0.025
+    detail: float = 0.9
+    sharpen: float = 0.5
+    rotation: float = 25.0
+
+    def __call__(self, batch: Tensor, generator: torch.Generator) -> Tensor:
+        """``batch`` [N, channels, H, W] of samples in [0, 1], changed and kept in [0, 1]."""
+        count = len(batch)
+
+        def drawn() -> Tensor:
+            chosen = torch.rand(count, generator=generator) < self.probability
+            return chosen.to(batch.device)[:, None, None, None]
+
+        def uniform(limit: float) -> Tensor:
+            values = limit * (2.0 * torch.rand(count, generator=generator) - 1.0)
+            return values.to(batch.device)[:, None, None, None]
+
+        batch = torch.where(drawn(), batch * (1.0 + uniform(self.noise)), batch)
+        mean = batch.mean(dim=(1, 2, 3), keepdim=True)
+        shifted = mean + (batch - mean) * (1.0 + uniform(self.contrast)) + uniform(self.brightness)
+        batch = torch.where(drawn(), shifted, batch)
+        sides = [int(batch.shape[2]), int(batch.shape[3])]
+        small = [max(1, round(self.detail * side)) for side in sides]
+        coarse = functional.interpolate(batch, size=small, mode="bilinear", antialias=True)
+        batch = torch.where(drawn(), functional.interpolate(coarse, size=sides, mode="bilinear"), batch)
+        blurred = functional.avg_pool2d(functional.pad(batch, (1, 1, 1, 1), mode="replicate"), 3, 1)
+        batch = torch.where(drawn(), batch + self.sharpen * (batch - blurred), batch)
+        turn = RandomView(rotation=self.rotation, scale=0.0, shear=0.0, shift=0.0)
+        return torch.where(drawn(), turn(batch, generator), batch).clamp(0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class ProgressiveViews:
+    """``views`` views of each image in a row, the first by ``first``, each other one from the one before it."""
+
+    first: RandomView
+    harder: HarderView
+    views: int
+
+    def __call__(self, batch: Tensor, generator: torch.Generator) -> Tensor:
+        """``batch`` [N, channels, H, W] -> [V * N, channels, H, W]: all first views, then all second ones, ..."""
+        found = [self.first(batch, generator)]
+        for _ in range(self.views - 1):
+            found.append(self.harder(found[-1], generator))
+        return torch.cat(found)
