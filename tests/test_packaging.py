@@ -18,7 +18,7 @@ def test_wheel_installs_and_works_elsewhere(tmp_path: Path) -> None:
     assert built.returncode == 0, built.stderr
     (wheel,) = tmp_path.glob("steradian-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert "steradian/py.typed" in names and "steradian/plots/report.html" in names
+    assert {"steradian/py.typed", "steradian/plots/report.html", "steradian/models/glyphs/model.safetensors"} <= {*names}
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
     install = [
         sys.executable,

@@ -11,7 +11,7 @@ import torch
 from steradian.errors import UsageError
 from steradian.models import Recognizer
 from steradian.studies import transferability as study
-from steradian.studies.transfer_report import build_report, differences, display_of, findings, numbers_of
+from steradian.studies.transfer_report import build_report, differences, display_of, findings, numbers_of, unfinished
 from steradian.studies.transferability import Cell, Transfer, Transferred, half_of, halves_of, transfer
 from steradian.training.prepared import prepare
 
@@ -102,6 +102,7 @@ def test_findings_are_judged_by_paired_intervals() -> None:
     found = Transferred(Transfer(RECIPE, (4,), 3), 10, tuple(cells), {}, {})
     told = dict(findings(found))
     verdicts = [verdict.split(":")[0] for verdict in told.values()]
+    assert unfinished(found)[0].startswith("The networks were not done: trained twice as long, a base gains 0.030")
     assert verdicts == ["replicated"] * 4 + ["replicated", "not replicated, the other way round"]
     assert differences(found)["AnB"][4].mean == pytest.approx(-0.088)
 

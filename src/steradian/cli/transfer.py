@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from steradian.cli.output import command_line, default_folder, print_json, say
+from steradian.cli.output import bullets, command_line, default_folder, print_json, say
 from steradian.cli.settings import BatchSize, Epochs, ExistOk, Json, LearningRate, Root, Seed, Settings, changed_recipe
 
 
@@ -47,7 +47,7 @@ def transfer(
     from steradian.errors import UsageError
     from steradian.files import write_json, write_text
     from steradian.studies import transferability as study
-    from steradian.studies.transfer_report import build_report, findings, numbers_of
+    from steradian.studies.transfer_report import build_report, findings, numbers_of, unfinished
     from steradian.training.progress import shown
 
     try:
@@ -73,6 +73,7 @@ def transfer(
     )
     write_text(folder / "report.html", build_report(found).html())
     write_json(folder / "metrics.json", numbers_of(found))
+    bullets(unfinished(found), "!")
     if json:
         print_json({**numbers_of(found), "report": str(folder / "report.html")})
     else:

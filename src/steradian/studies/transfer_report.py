@@ -45,6 +45,21 @@ def differences(found: Transferred, to: Arm = "base") -> dict[str, dict[int, Int
     return result
 
 
+UNDONE = 0.02
+"""A base that gains more than this when it is trained twice as long was not done."""
+
+
+def unfinished(found: Transferred) -> list[str]:
+    """A warning where the bases had too few epochs for differences to speak of layers."""
+    gains = found.differences("base x2", 0)
+    if not gains or t_interval(gains).mean <= UNDONE:
+        return []
+    return [
+        f"The networks were not done: trained twice as long, a base gains {t_interval(gains).mean:.3f}. What moved "
+        "layers gain is then mostly training that they were spared. Take more --epochs before reading the differences."
+    ]
+
+
 def findings(found: Transferred) -> list[tuple[str, str]]:
     """The published findings, and what this study says of each: replicated, not, or too close to tell."""
     by_arm = differences(found)
@@ -113,7 +128,8 @@ def build_report(found: Transferred) -> Report:
         "Left: each network. Right: means, from the base. 2: frozen layers have lost what they were trained with; "
         "3: tuning wins it back; 4: layers are specific to the other half; 5: what transfer and tuning gain.",
     )
-    text = [f"{claim}. {verdict[0].upper()}{verdict[1:]}." for claim, verdict in findings(found)]
+    text = unfinished(found)
+    text += [f"{claim}. {verdict[0].upper()}{verdict[1:]}." for claim, verdict in findings(found)]
     text += [f"{name} failed and is left out: {why.splitlines()[0]}" for name, why in found.failures.items()]
     halves = f"half A is {', '.join(study.half)}" if study.half else "random halves of the classes, anew for each seed"
     size = "all" if study.target_images is None else f"{study.target_images:,}"
@@ -177,5 +193,6 @@ def numbers_of(found: Transferred) -> dict[str, Any]:
             for arm, by_layers in differences(found).items()
         },
         "findings": [{"claim": claim, "here": verdict} for claim, verdict in findings(found)],
+        "warnings": unfinished(found),
         "failures": found.failures,
     }
