@@ -18,7 +18,8 @@ def test_wheel_installs_and_works_elsewhere(tmp_path: Path) -> None:
     assert built.returncode == 0, built.stderr
     (wheel,) = tmp_path.glob("steradian-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert {"steradian/py.typed", "steradian/plots/report.html", "steradian/models/glyphs/model.safetensors"} <= {*names}
+    needed = ("py.typed", "plots/report.html", "models/glyphs/model.safetensors", "models/glyphs/README.md")
+    assert {f"steradian/{name}" for name in needed} <= {*names}
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
     install = [
         sys.executable,
