@@ -24,7 +24,10 @@ Weights = Annotated[
     ),
 ]
 Epochs = Annotated[int | None, typer.Option(help="Passes over the training images.", min=1)]
-ImageSize = Annotated[int | None, typer.Option(help="Pixels per side (default: native, at most 64).", min=4, max=1024)]
+ImageSize = Annotated[
+    int | None,
+    typer.Option(help="Pixels per side (default: native, at most 64; pretrained: as taught).", min=4, max=1024),
+]
 BatchSize = Annotated[int | None, typer.Option(help="Images per step.", min=2)]
 LearningRate = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")]
 Seed = Annotated[int | None, typer.Option(help="Seed, of compare the first.", min=0)]

@@ -74,8 +74,8 @@ def model_id(spec: ModelSpec, tensors: dict[str, torch.Tensor]) -> str:
     """A hash of what decides the model's answers: its spec and every tensor."""
     facts = _described(spec)
     # What came after version 1 began is hashed only where it is used, so that older models keep their ids.
-    for place, later in ((facts, LATER), (facts["preprocessing"], LATER)):
-        for name in [name for name, value in later.items() if name in place and place[name] == value]:
+    for place in (facts, facts["preprocessing"]):
+        for name in [name for name, value in LATER.items() if place.get(name) == value]:
             del place[name]
     described = json.dumps(facts, sort_keys=True, ensure_ascii=False)
     parts = [described.encode()]

@@ -9,7 +9,7 @@ from steradian.metrics import Interval, t_interval
 from steradian.plots import TransferDisplay
 from steradian.plots.report import Cell, Figure, Report, Section, Table, facts
 from steradian.plots.theme import Panel, small_multiples
-from steradian.studies.transferability import Arm, Transferred
+from steradian.studies.transferability import MOVED, Arm, Transferred
 
 PUBLISHED: dict[str, tuple[float, ...]] = {
     "BnB": (0.0035, 0.0003, -0.0021, -0.0185, -0.0297, -0.0045, 0.0000),
@@ -19,8 +19,6 @@ PUBLISHED: dict[str, tuple[float, ...]] = {
 }
 """Paired differences to the base of the same half, n = 1..7, from the released logs of ImageNet halves."""
 
-ARMS: tuple[Arm, ...] = ("BnB", "BnB+", "AnB", "AnB+", "random")
-
 
 def display_of(found: Transferred) -> TransferDisplay:
     """Every network of the study."""
@@ -29,7 +27,7 @@ def display_of(found: Transferred) -> TransferDisplay:
         "base": {0: list(found.accuracies("base").values())},
         "base x2": {0: list(found.accuracies("base x2").values())},
     }
-    for arm in ARMS:
+    for arm in MOVED:
         values[arm] = {n: list(found.accuracies(arm, n).values()) for n in layers}
     return TransferDisplay.from_accuracies(values)
 
@@ -37,7 +35,7 @@ def display_of(found: Transferred) -> TransferDisplay:
 def differences(found: Transferred, to: Arm = "base") -> dict[str, dict[int, Interval]]:
     """Arm -> layers -> paired difference to the base of the same seed and target half, with its 95 % interval."""
     result: dict[str, dict[int, Interval]] = {}
-    for arm in ARMS:
+    for arm in MOVED:
         for n in found.transfer.layers:
             values = found.differences(arm, n, to)
             if values:

@@ -13,6 +13,7 @@ from steradian.metrics.checks import Floats
 from steradian.plots import RocDisplay
 from steradian.plots.report import Figure
 from steradian.plots.theme import Panel, small_multiples
+from steradian.studies.closed import interval
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4)
 FEWEST_FOR_FOLDS = 20
@@ -40,7 +41,7 @@ def pair_numbers(
         "eer": equal.rate,
         "eer_threshold": equal.threshold,
         "tar_at_far": {f"{point.far:.0e}": point.tar for point in points},
-        "tar_interval_at_far": {f"{far:.0e}": _interval(count, genuine) for far, count in accepted.items()},
+        "tar_interval_at_far": {f"{far:.0e}": interval(count, genuine) for far, count in accepted.items()},
         "threshold_at_far": {f"{point.far:.0e}": point.threshold for point in points},
         "genuine_pairs": genuine,
         "impostor_pairs": len(parts.impostor),
@@ -54,11 +55,6 @@ def pair_numbers(
         if math.isnan(point.tar)
     )
     return numbers, notes
-
-
-def _interval(accepted: int, genuine: int) -> list[float]:
-    found = metrics.wilson_interval(accepted, genuine)
-    return [found.low, found.high]
 
 
 def pairs_picture(scores: Floats, same: NDArray[np.bool_]) -> Figure:

@@ -22,7 +22,12 @@ class DataSettings(_Settings):
 
     source: str = Field("digits", description="Built-in name, folder, zip, .npz or .csv.")
     root: str | None = Field(None, description="Where the files of a built-in set are.")
-    image_size: int | None = Field(None, ge=4, le=1024, description="Pixels per side; none: native up to 64, else 64.")
+    image_size: int | None = Field(
+        None,
+        ge=4,
+        le=1024,
+        description="Pixels per side; none: native up to 64, else 64; pretrained: as it was taught.",
+    )
     validation: float = Field(0.1, ge=0, lt=1, description="Share of the training images held out to watch or select.")
     calibration: float = Field(
         0.1, ge=0, lt=1, description="Share of the rest to fit probabilities and thresholds on, and for nothing else."
@@ -145,7 +150,9 @@ class Recipe(_Settings):
     """One run."""
 
     data: DataSettings = DataSettings()
-    encoder: str | None = Field(None, description="'small' or a timm name; none: small up to 64 px, else resnet18.")
+    encoder: str | None = Field(
+        None, description="Of ours or of timm; none: small up to 64 px, else the packaged weights or resnet18."
+    )
     weights: str | None = Field(
         None,
         description="Pretrained encoder: 'package' (extra: weights), 'hub', a file or a model folder; none: random.",
