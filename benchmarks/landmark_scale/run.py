@@ -26,11 +26,11 @@ from steradian.data.splits import Splits
 from steradian.losses import MarginSoftmaxLoss
 from steradian.losses.head.dense import unit_rows
 from steradian.training import Prepared, Recipe, train
+from steradian.training.assembly import make_batches, start
 from steradian.training.distributed import is_chief, process_group, ranks
 from steradian.training.loop import train_step
 from steradian.training.progress import Progress
 from steradian.training.resources import environment, peak_memory_bytes
-from steradian.training.run import make_batches, start
 
 DISTRACTORS = 20_000
 

@@ -26,10 +26,10 @@ from torch.nn import functional
 from steradian.data.sampling import step_seed
 from steradian.files import write_json
 from steradian.training import Recipe, prepare
+from steradian.training.assembly import make_batches, start
 from steradian.training.loop import fit
 from steradian.training.progress import Progress
 from steradian.training.resources import environment
-from steradian.training.run import make_batches, start
 from steradian.training.schedules import auxiliary_weight, ramp_value, rate_factor
 from steradian.training.stages import single_stage
 

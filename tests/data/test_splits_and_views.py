@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from steradian.data import Preprocessing, RandomView, make_splits
 from steradian.data.pixels import PixelSet, with_quarter_turns
 from steradian.data.preprocessing import square, statistics
-from steradian.data.sampling import balanced_batches, balanced_steps, epoch_batches, step_seed, steps_per_epoch
+from steradian.data.sampling import (
+    balanced_batches,
+    balanced_steps,
+    epoch_batches,
+    step_seed,
+    steps_per_epoch,
+    weighted_batches,
+)
 from steradian.data.splits import unseen_classes
 from steradian.errors import DataError, InputError
 
@@ -221,3 +228,22 @@ def test_a_class_that_was_turned_is_a_class_of_its_own() -> None:
     assert found.splits.tolist() == ["train", "test"] * 4 and len(set(found.names)) == 8
     np.testing.assert_array_equal(found.pixels[2, 0], np.rot90(pixels[0, 0]))
     np.testing.assert_array_equal(found.pixels[5, 0], np.rot90(pixels[1, 0], 2))
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_classes_have_their_share_of_an_epoch(power: float) -> None:
+    labels = np.repeat([0, 1, 2], [600, 60, 6])
+    batches = weighted_batches(labels, 32, power, seed=0, epoch=1)
+    drawn = np.concatenate(batches)
+    assert len(drawn) == 666 and len(batches) == steps_per_epoch(666, 32)
+    wanted = np.array([600.0, 60.0, 6.0]) ** power
+    assert np.abs(np.bincount(labels[drawn]) - 666 * wanted / wanted.sum()).max() <= 1
+    # Images of a class take turns: none comes twice more often than another.
+    for label in range(3):
+        often = np.bincount(drawn, minlength=666)[labels == label]
+        assert often.max() - often.min() <= 1
+    again = np.concatenate(weighted_batches(labels, 32, power, seed=0, epoch=1))
+    other = np.concatenate(weighted_batches(labels, 32, power, seed=0, epoch=2))
+    assert (drawn == again).all() and (drawn != other).any()
+    if power == 1.0:
+        assert sorted(drawn.tolist()) == list(range(666))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from steradian.data.sources import natural_order
+from steradian.data.images import natural_order
 from steradian.errors import DataError, UsageError
 from steradian.files import explained
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import lzma
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +20,16 @@ from steradian.files import printable
 Labels = NDArray[np.int64]
 
 SPLITS = ("train", "validation", "test")
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
 DAMAGED_ZIP = (
     zipfile.BadZipFile,
     zlib.error,
@@ -111,6 +122,23 @@ class ArrayItems:
 
 
 @dataclass(frozen=True)
+class ChosenItems:
+    """Some of the images of ``items``."""
+
+    items: Items
+    chosen: NDArray[np.intp]
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def name(self, index: int) -> str:
+        return self.items.name(int(self.chosen[index]))
+
+    def pixels(self, index: int, shortest: int | None = None) -> Pixels:
+        return self.items.pixels(int(self.chosen[index]), shortest)
+
+
+@dataclass(frozen=True)
 class ImageSet:
     """Labeled images.
 
@@ -120,6 +148,7 @@ class ImageSet:
         labels: int64 [N] in 0..C-1.
         classes: the C class names; ``classes[label]`` names a label.
         splits: [N] of "train", "validation" or "test", or None where the source has no splits.
+        groups: [N] names of what must not be divided between parts (a person, a scene), or None.
     """
 
     source: str
@@ -127,6 +156,7 @@ class ImageSet:
     labels: Labels
     classes: tuple[str, ...]
     splits: NDArray[np.str_] | None = None
+    groups: NDArray[np.str_] | None = None
 
     def __post_init__(self) -> None:
         if len(self.items) == 0:
@@ -139,8 +169,63 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.items)
 
+    def with_min_images(self, count: int) -> ImageSet:
+        """Without the classes of fewer than ``count`` images.
+
+        Raises:
+            DataError: fewer than two classes are left.
+        """
+        sizes = np.bincount(self.labels, minlength=len(self.classes))
+        if (sizes >= count).all():
+            return self
+        kept = np.flatnonzero(sizes[self.labels] >= count)
+        if (sizes >= count).sum() < 2:
+            raise DataError(
+                f"{self.source}: {(sizes >= count).sum()} of {len(sizes)} classes have {count} images or more, and two "
+                "are needed. Lower data.min_images."
+            )
+        codes, labels = np.unique(self.labels[kept], return_inverse=True)
+        return ImageSet(
+            self.source,
+            ChosenItems(self.items, kept),
+            labels.astype(np.int64),
+            tuple(self.classes[code] for code in codes),
+            self.splits[kept] if self.splits is not None else None,
+            self.groups[kept] if self.groups is not None else None,
+        )
+
 
 EXPECTED = (
     "Expected: a folder or zip with one folder of images per class (train/, validation/ and test/ above "
-    "them are understood), an .npz with arrays x and y, or a .csv with the columns path,label[,split]."
+    "them are understood), tar shards, an .npz with arrays x and y, or a .csv or .parquet with the columns "
+    "path,label[,split][,group]."
 )
+
+
+def natural_order(name: str) -> tuple[int, int, str]:
+    """Numbers in order of their value, before all other names."""
+    return (0, int(name), name) if name.isdecimal() and name.isascii() else (1, 0, name)
+
+
+def labeled(
+    source: str,
+    items: Items,
+    names: Sequence[str],
+    splits: Sequence[str] | None = None,
+    groups: Sequence[str] | None = None,
+) -> ImageSet:
+    """An `ImageSet` from the class name of each image; classes are in `natural_order`."""
+    if len(items) == 0:
+        raise DataError(f"{source} holds no images. {EXPECTED}")
+    names = [printable(name) for name in names]
+    classes = tuple(sorted(set(names), key=natural_order))
+    index = {name: position for position, name in enumerate(classes)}
+    labels = np.array([index[name] for name in names], dtype=np.int64)
+    return ImageSet(
+        source,
+        items,
+        labels,
+        classes,
+        np.array(splits) if splits is not None else None,
+        np.array(groups) if groups is not None else None,
+    )

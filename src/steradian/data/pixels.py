@@ -40,6 +40,7 @@ class PixelSet:
         labels: int64 [N] in 0..C-1.
         classes: C names.
         splits: [N] names of splits, or None.
+        groups: [N] names of what is not divided between parts, or None.
         names: what to call each image in a message.
         skipped: images that could not be decoded.
     """
@@ -51,6 +52,7 @@ class PixelSet:
     splits: NDArray[np.str_] | None
     names: tuple[str, ...]
     skipped: tuple[Skipped, ...] = ()
+    groups: NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -72,16 +74,18 @@ class PixelSet:
             pixels=self.pixels[chosen],
             labels=self.labels[chosen],
             splits=self.splits[chosen] if self.splits is not None else None,
+            groups=self.groups[chosen] if self.groups is not None else None,
             names=tuple(self.names[index] for index in chosen),
         )
 
     def digest(self) -> str:
-        """A hash of the pixels, labels, class names and splits: what a result was measured on."""
+        """A hash of the pixels, labels, class names, splits and groups: what a result was measured on."""
         splits = b"" if self.splits is None else "\n".join(self.splits).encode()
+        groups = b"" if self.groups is None else "\n".join(self.groups).encode()
         names = "\n".join(self.classes).encode()
         pixels = np.ascontiguousarray(self.pixels)
         shape = repr(pixels.shape).encode()
-        return sha256_of(shape, pixels.data.cast("B"), self.labels.tobytes(), names, splits)
+        return sha256_of(shape, pixels.data.cast("B"), self.labels.tobytes(), names, splits, groups)
 
 
 def no_progress(items: Iterable[int], total: int, what: str) -> Iterable[int]:
@@ -171,6 +175,7 @@ def _without(images: ImageSet, pixels: NDArray[np.uint8], failures: dict[int, Sk
         splits=images.splits[kept] if images.splits is not None else None,
         names=tuple(images.items.name(int(index)) for index in kept),
         skipped=skipped,
+        groups=images.groups[kept] if images.groups is not None else None,
     )
 
 
@@ -215,6 +220,7 @@ def with_quarter_turns(found: PixelSet) -> PixelSet:
         labels=np.concatenate([found.labels + turns * count for turns in range(len(TURNS))]),
         classes=tuple(f"{name}{words}" for words in TURNS for name in found.classes),
         splits=None if found.splits is None else np.tile(found.splits, len(TURNS)),
+        groups=None if found.groups is None else np.tile(found.groups, len(TURNS)),
         names=tuple(f"{name}{words}" for words in TURNS for name in found.names),
     )
 

@@ -31,6 +31,27 @@ def epoch_batches(count: int, batch_size: int, seed: int, epoch: int) -> list[In
     return np.array_split(order, steps_per_epoch(count, batch_size))
 
 
+def weighted_batches(labels: NDArray[np.int64], batch_size: int, power: float, seed: int, epoch: int) -> list[Indices]:
+    """An epoch in which a class of n images has a share of images that goes with n**power; a function of (seed, epoch).
+
+    0 holds as many of each class, 1 each image once. As many images as there are, in batches as of `epoch_batches`:
+    the images of a class take turns, so that those of small classes come several times and large ones in part.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    order = np.argsort(labels, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
+    weights = np.array([float(len(group)) ** power for group in members])
+    # Rounding the running sum by one random offset gives each class its share on the average over epochs.
+    edges = np.floor(np.concatenate([[0.0], np.cumsum(weights / weights.sum())]) * len(labels) + rng.random())
+    counts = np.diff(edges).astype(int)
+    drawn = []
+    for group, count in zip(members, counts, strict=True):
+        turns = _turns(rng, group)
+        drawn += [next(turns) for _ in range(count)]
+    found = rng.permutation(np.array(drawn, dtype=np.intp))
+    return np.array_split(found, steps_per_epoch(len(labels), batch_size))
+
+
 def epoch_length(labels: NDArray[np.int64], batch_size: int, images_per_class: int | None) -> int:
     """Number of batches that an epoch of the images with ``labels`` has; None: shuffled, else class-balanced."""
     if images_per_class is None:

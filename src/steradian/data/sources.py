@@ -1,35 +1,20 @@
-"""One door for every kind of source: `open` tells a built-in name, a folder, a zip, an .npz and a .csv apart."""
+"""One door for every kind of source: `open` tells a built-in name, a folder, a zip, shards and tables apart."""
 
 from __future__ import annotations
 
-import csv
-import math
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from steradian.data import catalog
+from steradian.data.arrays import open_npz
+from steradian.data.columns import open_parquet
 from steradian.data.decode import SUFFIXES
-from steradian.data.images import DAMAGED_ZIP, EXPECTED, SPLITS, ArrayItems, FileItems, ImageSet, ZipItems
+from steradian.data.images import EXPECTED, SPLIT_NAMES, FileItems, ImageSet, ZipItems, labeled
+from steradian.data.shards import open_shards
+from steradian.data.tables import open_csv
 from steradian.errors import DataError, UsageError, did_you_mean
 from steradian.files import explained, printable
-
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
-MAX_ARRAY = 16 * 2**30
-"""An array of over 16 GiB inside an .npz is refused before it is read."""
 
 
 def open(source: str | Path, root: str | Path | None = None) -> ImageSet:  # noqa: A001 - reads as data.open
@@ -37,8 +22,9 @@ def open(source: str | Path, root: str | Path | None = None) -> ImageSet:  # noq
 
     Args:
         source: a built-in name (`catalog.NAMES`), a folder with one folder per class, a zip of such a
-            folder, an ``.npz`` with ``x`` uint8 [N, H, W(, 3)] and ``y`` int [N] (``names`` [C] optional), or a
-            ``.csv`` with columns ``path,label[,split]``, paths relative to the file.
+            folder, an ``.npz`` (`arrays.open_npz`), a ``.csv`` with columns ``path,label[,split][,group]``, paths
+            relative to the file, or an index of Google Landmarks v2 (`tables.open_csv`), a ``.parquet`` or a folder of
+            them (`columns.open_parquet`), a ``.tar`` or a folder of them (`shards.open_shards`).
         root: where the files of a built-in set are, or are put (default: ``STERADIAN_DATA``, else a cache folder).
 
     Raises:
@@ -60,11 +46,24 @@ def open(source: str | Path, root: str | Path | None = None) -> ImageSet:  # noq
 
 def _open_path(path: Path) -> ImageSet:
     if path.is_dir():
-        return _open_folder(path)
-    readers = {".zip": _open_zip, ".npz": _open_npz, ".csv": _open_csv}
+        return _folder_reader(path)(path)
+    readers = {
+        ".zip": _open_zip,
+        ".npz": open_npz,
+        ".csv": open_csv,
+        ".parquet": open_parquet,
+        ".tar": open_shards,
+    }
     if path.suffix.lower() not in readers:
         raise UsageError(f"{path} is of a kind that is not understood. {EXPECTED}")
     return readers[path.suffix.lower()](path)
+
+
+def _folder_reader(folder: Path) -> Callable[[Path], ImageSet]:
+    """Of shards or parquet files where there are any, else of images."""
+    if any(folder.glob("*.tar")):
+        return open_shards
+    return open_parquet if any(folder.glob("*.parquet")) or any(folder.glob("data/*.parquet")) else _open_folder
 
 
 def _open_builtin(name: str, root: Path | None) -> ImageSet:
@@ -82,7 +81,7 @@ def _open_folder(folder: Path) -> ImageSet:
     relative = [PurePosixPath(path.relative_to(folder).as_posix()) for path in found]
     kept = [index for index, path in enumerate(relative) if not _hidden(path.parts)]
     labels, splits = _by_folder([relative[index] for index in kept], str(folder))
-    return _labeled(str(folder), FileItems(tuple(found[index] for index in kept)), labels, splits)
+    return labeled(str(folder), FileItems(tuple(found[index] for index in kept)), labels, splits)
 
 
 def _open_zip(path: Path) -> ImageSet:
@@ -98,7 +97,7 @@ def _open_zip(path: Path) -> ImageSet:
         if PurePosixPath(name).suffix.lower() in SUFFIXES and not _hidden(PurePosixPath(name).parts)
     ]
     labels, splits = _by_folder([PurePosixPath(name) for name in kept], str(path))
-    return _labeled(str(path), ZipItems(path, tuple(kept)), labels, splits)
+    return labeled(str(path), ZipItems(path, tuple(kept)), labels, splits)
 
 
 def _by_folder(paths: Sequence[PurePosixPath], source: str) -> tuple[list[str], list[str] | None]:
@@ -121,116 +120,3 @@ def _by_folder(paths: Sequence[PurePosixPath], source: str) -> tuple[list[str], 
     if all(in_split):
         return [names[1] for names in parts], [SPLIT_NAMES[names[0].lower()] for names in parts]
     return [names[0] for names in parts], None
-
-
-def _npz_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays x, y and names of an .npz, once their headers claim no more than `MAX_ARRAY` bytes."""
-    found: dict[str, NDArray[Any]] = {}
-    with zipfile.ZipFile(path) as archive:
-        members = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-        for name in {"x", "y", "names"}.intersection(members):
-            with archive.open(f"{name}.npy") as file:
-                version = np.lib.format.read_magic(file)
-                header = (
-                    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                )
-                shape, _, dtype = header(file)
-            claimed = math.prod(shape) * dtype.itemsize
-            if claimed > MAX_ARRAY:
-                raise DataError(f"{path}: {name} claims {claimed:,} bytes; at most {MAX_ARRAY:,} are read.")
-            with archive.open(f"{name}.npy") as file:
-                found[name] = np.lib.format.read_array(file, allow_pickle=False)
-    missing = [name for name in ("x", "y") if name not in found]
-    if missing:
-        raise DataError(
-            f"{path} has no array {missing[0]!r}; it has: {', '.join(members) or 'none'}. "
-            "Expected x uint8 [N, H, W] or [N, H, W, 3] and y int [N]."
-        )
-    return found
-
-
-def _open_npz(path: Path) -> ImageSet:
-    try:
-        with explained("read", path):
-            arrays = _npz_arrays(path)
-    except (*DAMAGED_ZIP, MemoryError) as error:
-        raise DataError(f"{path} is not a readable .npz ({error}).") from error
-    x, y = arrays["x"], arrays["y"]
-    x = x[..., 0] if x.ndim == 4 and x.shape[3] == 1 else x
-    if "names" in arrays and arrays["names"].ndim != 1:
-        raise DataError(f"{path}: names must be a list [C], but has shape {list(arrays['names'].shape)}.")
-    names = [str(name) for name in arrays["names"]] if "names" in arrays else None
-    if x.dtype != np.uint8 or x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[3] != 3):
-        raise DataError(f"{path}: x must be uint8 [N, H, W] or [N, H, W, 3], but is {x.dtype} {list(x.shape)}.")
-    if 0 in x.shape:
-        raise DataError(f"{path}: x is {list(x.shape)}: images of no pixels, or no images.")
-    if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer) or len(y) != len(x):
-        raise DataError(f"{path}: y must be whole numbers [{len(x)}], one per image, but is {y.dtype} {list(y.shape)}.")
-    highest = len(names) - 1 if names else None
-    wrong = np.flatnonzero((y < 0) | (y > highest if highest is not None else np.zeros(len(y), dtype=bool)))
-    if len(wrong):
-        raise DataError(
-            f"{path}: y[{wrong[0]}] is {y[wrong[0]]}, but labels run from 0"
-            + (f" to {highest} (the number of names)." if highest is not None else ".")
-        )
-    labels = [names[int(value)] for value in y] if names else [str(value) for value in y]
-    return _labeled(str(path), ArrayItems(str(path), x), labels, None)
-
-
-def _open_csv(path: Path) -> ImageSet:
-    try:
-        with explained("read", path), path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-            reader = csv.DictReader(file)
-            columns = [(column or "").strip() for column in reader.fieldnames or ()]
-            reader.fieldnames = columns
-            for column in ("path", "label"):
-                if column not in columns:
-                    has = ", ".join(columns) or "none"
-                    raise DataError(f"{path} has no column {column!r}; it has: {has}. {EXPECTED}")
-            rows = [(reader.line_num, row) for row in reader]
-    except csv.Error as error:
-        raise DataError(f"{path} is not a readable .csv ({error}).") from error
-    for line, row in rows:
-        if not (row["path"] or "").strip() or not (row["label"] or "").strip():
-            raise DataError(f"{path}, line {line}: path and label must both be given.")
-    splits = None
-    if "split" in columns:
-        splits = []
-        for line, row in rows:
-            name = (row["split"] or "").strip().lower()
-            if name not in SPLIT_NAMES:
-                raise DataError(f"{path}, line {line}: split is {name!r}; expected one of {', '.join(SPLITS)}.")
-            splits.append(SPLIT_NAMES[name])
-    files = tuple(path.parent / row["path"].strip() for _, row in rows)
-    missing = [(line, file) for (line, _), file in zip(rows, files, strict=True) if not _is_file(file)]
-    if missing:
-        listed = "\n".join(f"  line {line}: {file}" for line, file in missing[:10])
-        more = f"\n  and {len(missing) - 10} more" if len(missing) > 10 else ""
-        raise DataError(
-            f"{path} names {len(missing)} file(s) that do not exist (paths are relative to the .csv):\n{listed}{more}"
-        )
-    return _labeled(str(path), FileItems(files), [row["label"].strip() for _, row in rows], splits)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:
-        return False
-
-
-def natural_order(name: str) -> tuple[int, int, str]:
-    """Numbers in order of their value, before all other names."""
-    return (0, int(name), name) if name.isdecimal() and name.isascii() else (1, 0, name)
-
-
-def _labeled(
-    source: str, items: FileItems | ZipItems | ArrayItems, names: Sequence[str], splits: Sequence[str] | None
-) -> ImageSet:
-    if len(items) == 0:
-        raise DataError(f"{source} holds no images. {EXPECTED}")
-    names = [printable(name) for name in names]
-    classes = tuple(sorted(set(names), key=natural_order))
-    index = {name: position for position, name in enumerate(classes)}
-    labels = np.array([index[name] for name in names], dtype=np.int64)
-    return ImageSet(source, items, labels, classes, np.array(splits) if splits is not None else None)

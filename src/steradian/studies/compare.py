@@ -27,7 +27,8 @@ from steradian.studies.workers import Spec, Work, run_here, run_in_workers
 from steradian.training.prepared import Prepared, prepare, settled
 from steradian.training.progress import Progress
 from steradian.training.recipe import Recipe
-from steradian.training.run import one_batch, provenance, rehearse, short_training, training_steps
+from steradian.training.rehearsal import one_batch, rehearse, short_training
+from steradian.training.run import provenance, training_steps
 from steradian.training.tracking import table
 
 IDENTITY = "compare.json"

@@ -23,7 +23,8 @@ from steradian.training.distributed import is_chief, ranks, wait_for_all
 from steradian.training.prepared import Prepared, prepare, settled
 from steradian.training.progress import Progress
 from steradian.training.recipe import Recipe, read_recipe, write_recipe
-from steradian.training.run import Trained, one_batch, provenance, rehearse, saved_model, short_training, train
+from steradian.training.rehearsal import one_batch, rehearse, short_training
+from steradian.training.run import Trained, provenance, saved_model, train
 
 RECIPE = "recipe.yaml"
 FINISHED = "metrics.json"

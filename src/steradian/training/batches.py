@@ -13,7 +13,7 @@ from torch import Tensor
 from steradian.data.pixels import PixelSet
 from steradian.data.preprocessing import Preprocessing
 from steradian.data.progressive import ProgressiveViews
-from steradian.data.sampling import balanced_batches, epoch_batches, epoch_length, step_seed
+from steradian.data.sampling import balanced_batches, epoch_batches, epoch_length, step_seed, weighted_batches
 from steradian.data.views import RandomView
 from steradian.models.recognizer import Recognizer
 from steradian.training import distributed
@@ -55,6 +55,7 @@ class Batches:
         views_until: share of all steps that use them.
         memory_format: of the images handed out.
         images_per_class: K for batches of P classes by K images; None for shuffled ones.
+        class_power: of shuffled ones, see `weighted_batches`.
     """
 
     pixels: PixelSet
@@ -67,6 +68,7 @@ class Batches:
     memory_format: torch.memory_format
     device: torch.device
     images_per_class: int | None = None
+    class_power: float = 1.0
 
     def __len__(self) -> int:
         """Batches per epoch."""
@@ -74,10 +76,12 @@ class Batches:
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[Indices]:
         """Indices of the batches of a shuffled or class-balanced epoch, from batch ``skip`` on."""
-        if self.images_per_class is None:
+        labels = self.pixels.labels[self.indices]
+        if self.images_per_class is None and self.class_power == 1.0:
             batches = epoch_batches(len(self.indices), self.batch_size, self.seed, epoch)
+        elif self.images_per_class is None:
+            batches = weighted_batches(labels, self.batch_size, self.class_power, self.seed, epoch)
         else:
-            labels = self.pixels.labels[self.indices]
             batches = balanced_batches(labels, self.batch_size, self.images_per_class, self.seed, epoch)
         for batch in batches[skip:]:
             yield self.indices[batch]

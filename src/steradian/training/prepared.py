@@ -11,7 +11,7 @@ from steradian.data.inspection import lonely_classes
 from steradian.data.pixels import PixelSet, listing, load_pixels, no_progress, sample_sizes, subset, with_quarter_turns
 from steradian.data.pixels import Progress as DataProgress
 from steradian.data.preprocessing import Preprocessing, statistics
-from steradian.data.splits import Splits, make_splits, unseen_classes
+from steradian.data.splits import Splits, groups_by, make_splits, unseen_classes
 from steradian.errors import DataError
 from steradian.models.encoders import SMALL_UP_TO
 from steradian.models.pretrained import PACKAGED, has_package, taught
@@ -64,7 +64,7 @@ def prepare(recipe: Recipe, progress: DataProgress = no_progress) -> Prepared:
         UsageError, DataError: see `steradian.data.open` and `load_pixels`.
     """
     settings = recipe.data
-    images = data.open(settings.source, settings.root)
+    images = data.open(settings.source, settings.root).with_min_images(settings.min_images)
     native, gray = _native_size(images)
     own = settings.image_size if settings.image_size is not None else min(native, SMALL_UP_TO)
     shape = Preprocessing(max(own, 4), 1 if gray else 3, (0.5,) * (1 if gray else 3), (0.5,) * (1 if gray else 3))
@@ -91,6 +91,7 @@ def prepare(recipe: Recipe, progress: DataProgress = no_progress) -> Prepared:
         calibration=settings.calibration,
         test=settings.test,
         seed=settings.split_seed,
+        groups=groups_by(settings.group_by, pixels.names) if settings.group_by is not None else pixels.groups,
     )
     _check_classes(pixels, splits.train)
     warnings = lonely_classes(pixels.classes, pixels.labels)

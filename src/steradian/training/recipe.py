@@ -20,7 +20,7 @@ class _Settings(BaseModel):
 class DataSettings(_Settings):
     """Which images, at what size, and how they are divided."""
 
-    source: str = Field("digits", description="Built-in name, folder, zip, .npz or .csv.")
+    source: str = Field("digits", description="Built-in name, folder, .zip, .tar, .npz, .csv or .parquet.")
     root: str | None = Field(None, description="Where the files of a built-in set are.")
     image_size: int | None = Field(
         None,
@@ -37,6 +37,12 @@ class DataSettings(_Settings):
     )
     unseen: Annotated[float, Field(ge=0, lt=1)] | list[str] = Field(
         0.0, description="Classes kept from training to verify on: a share, or names and patterns such as Greek/*."
+    )
+    min_images: int = Field(1, ge=1, description="Classes of fewer images are left out.")
+    group_by: str | None = Field(
+        None,
+        description="Regular expression: images whose names have the same match (its first group, if it has one) are "
+        "not divided between parts; none: a column 'group' of the table, if there is one.",
     )
     quarter_turns: bool = Field(
         False, description="Also train on each class turned by 90, 180 and 270 degrees, as three classes more."
@@ -94,6 +100,12 @@ class TrainingSettings(_Settings):
         ge=2,
         le=100_000,
         description="Batches of batch_size // this classes with this many images each; none: shuffled.",
+    )
+    class_power: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="An epoch holds as many images of a class as its count to this power, by share; 0: of each alike.",
     )
     optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="adamw, adam or sgd.")
     learning_rate: float = Field(4e-3, gt=0, description="The highest of the schedule.")

@@ -1,0 +1,164 @@
+"""Images in tar shards, found by an index of offsets: any image is one read away, in any order and any process."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steradian.data.catalog import cache_folder
+from steradian.data.decode import SUFFIXES, Pixels, decode
+from steradian.data.images import MAX_MEMBER, SPLIT_NAMES, ImageSet, labeled
+from steradian.errors import DataError
+from steradian.files import atomic_file, explained, printable, sha256_of
+
+INDEX = "shards"
+LABELS = (".cls", ".json", ".txt")
+"""Endings of the file beside an image that names its class, the first that is there; of .json its "label"."""
+
+MAX_LABEL = 2**20
+
+
+@dataclass(frozen=True)
+class TarItems:
+    """Images in tar files.
+
+    Attributes:
+        shards: the tar files.
+        shard: int64 [N], in which of them each image is.
+        offset, size: int64 [N], where its bytes begin, and how many there are.
+        names: of each image in its shard.
+    """
+
+    shards: tuple[Path, ...]
+    shard: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    size: NDArray[np.int64]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.shard)
+
+    def name(self, index: int) -> str:
+        return printable(f"{self.shards[self.shard[index]]}:{self.names[index]}")
+
+    def pixels(self, index: int, shortest: int | None = None) -> Pixels:
+        if self.size[index] > MAX_MEMBER:
+            raise DataError(f"it has more than {MAX_MEMBER:,} bytes")
+        try:
+            with self.shards[self.shard[index]].open("rb") as file:
+                file.seek(int(self.offset[index]))
+                content = file.read(int(self.size[index]))
+        except OSError as error:
+            raise DataError(f"it cannot be read from the shard ({error})") from error
+        return decode(content, shortest)
+
+
+def open_shards(source: Path) -> ImageSet:
+    """A .tar, or a folder of them whose names begin with their split (``train-000000.tar``).
+
+    The class of ``0001.jpg`` is the text of ``0001.cls`` or ``0001.txt``, or "label" in ``0001.json`` (WebDataset);
+    where there is no such file, the folder that the image is in. Indexes of offsets are kept in the cache, by path,
+    size and time of the shard.
+
+    Raises:
+        DataError: a damaged or compressed shard; an image without a class.
+    """
+    shards = tuple(sorted(source.glob("*.tar"))) if source.is_dir() else (source,)
+    names: list[str] = []
+    labels: list[str] = []
+    where: list[tuple[int, int, int]] = []
+    splits: list[str] = []
+    for number, shard in enumerate(shards):
+        index = _index(shard)
+        names += index["names"].tolist()
+        labels += index["labels"].tolist()
+        where += [(number, int(offset), int(size)) for offset, size in index["places"]]
+        prefix = shard.stem.split("-")[0].lower()
+        splits += [SPLIT_NAMES.get(prefix, "")] * len(index["names"])
+    if any(splits) and not all(splits):
+        odd = next(shard for shard in shards if shard.stem.split("-")[0].lower() not in SPLIT_NAMES)
+        raise DataError(
+            f"{odd} does not begin with a split, though other shards do. Rename it, such as train-0001.tar."
+        )
+    places = np.array(where, dtype=np.int64).reshape(-1, 3)
+    items = TarItems(shards, places[:, 0], places[:, 1], places[:, 2], tuple(names))
+    return labeled(str(source), items, labels, splits if splits and all(splits) else None)
+
+
+def _index(shard: Path) -> dict[str, NDArray[Any]]:
+    """Names, classes, and (offset, size) of the images of a shard; from the cache where it has them."""
+    with explained("read", shard):
+        found = shard.stat()
+    key = sha256_of(repr((str(shard.resolve()), found.st_size, found.st_mtime_ns)).encode())[:40]
+    path = cache_folder() / INDEX / f"{key}.npz"
+    if path.is_file():
+        with explained("read", path), np.load(path, allow_pickle=False) as kept:
+            return {name: kept[name] for name in ("names", "labels", "places")}
+    index = _scan(shard)
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **index)  # type: ignore[arg-type]
+    return index
+
+
+def _scan(shard: Path) -> dict[str, NDArray[Any]]:
+    images: list[tuple[str, int, int]] = []
+    told: dict[str, dict[str, str]] = {}
+    with explained("read", shard):
+        try:
+            with tarfile.open(shard, "r:") as archive:
+                for member in archive:
+                    stem, suffix = _parts(member.name)
+                    if not member.isfile() or PurePosixPath(member.name).name.startswith("."):
+                        continue
+                    if suffix in SUFFIXES:
+                        images.append((member.name, member.offset_data, member.size))
+                    elif suffix in LABELS and member.size <= MAX_LABEL:
+                        file = archive.extractfile(member)
+                        text = file.read().decode("utf-8", errors="replace") if file is not None else ""
+                        told.setdefault(stem, {})[suffix] = text
+        except tarfile.TarError as error:
+            raise DataError(
+                f"{shard} is not a readable .tar ({error}). If it is compressed, unpack it: gunzip."
+            ) from error
+    labels = [_class_of(shard, name, told) for name, _, _ in images]
+    return {
+        "names": np.array([name for name, _, _ in images], dtype=np.str_),
+        "labels": np.array(labels, dtype=np.str_),
+        "places": np.array([(offset, size) for _, offset, size in images], dtype=np.int64).reshape(-1, 2),
+    }
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """Key and ending of a member: up to the first dot of its base name, as WebDataset has it."""
+    folder, slash, base = name.rpartition("/")
+    stem, dot, rest = base.partition(".")
+    return f"{folder}{slash}{stem}", f".{rest.rpartition('.')[2].lower()}" if dot else ""
+
+
+def _class_of(shard: Path, name: str, told: dict[str, dict[str, str]]) -> str:
+    beside = told.get(_parts(name)[0], {})
+    text = next((beside[suffix] for suffix in LABELS if suffix in beside), None)
+    if text is not None and ".json" in beside and ".cls" not in beside:
+        text = _json_label(text)
+    folders: Sequence[str] = PurePosixPath(name).parts[:-1]
+    label = text.strip() if text is not None else (folders[-1] if folders else "")
+    if not label:
+        raise DataError(
+            f"{shard}: {name} has no class. Expected {_parts(name)[0]}.cls beside it, or a folder named by the class."
+        )
+    return label
+
+
+def _json_label(text: str) -> str:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return ""
+    return str(found["label"]) if isinstance(found, dict) and "label" in found else ""
