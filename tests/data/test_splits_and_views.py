@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steradian.data import Preprocessing, RandomView, make_splits
+from steradian.data.operations import rand_augment, random_erasing
 from steradian.data.pixels import PixelSet, with_quarter_turns
 from steradian.data.preprocessing import square, statistics
 from steradian.data.sampling import (
@@ -247,3 +248,26 @@ def test_classes_have_their_share_of_an_epoch(power: float) -> None:
     assert (drawn == again).all() and (drawn != other).any()
     if power == 1.0:
         assert sorted(drawn.tolist()) == list(range(666))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_operations_are_drawn_from_their_generator_alone(channels: int) -> None:
+    batch = torch.rand(12, channels, 16, 16)
+    state = torch.random.get_rng_state()
+    first, again, other = (rand_augment(batch, 2, 9, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert first.shape == batch.shape and first.dtype == batch.dtype and first.min() >= 0 and first.max() <= 1
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    gone = random_erasing(batch, 1.0, torch.Generator().manual_seed(1))
+    share = (gone != batch).float().mean(dim=(1, 2, 3))
+    assert (share > 0.01).all() and (share < 0.34).all()
+    assert torch.equal(random_erasing(batch, 0.0, torch.Generator().manual_seed(1)), batch)
+
+
+def test_a_view_uses_its_operations() -> None:
+    batch = torch.rand(8, 3, 16, 16)
+    still = RandomView(rotation=0, scale=0, shear=0, shift=0)
+    plain = still(batch, torch.Generator().manual_seed(3))
+    for changes in ({"operations": 1}, {"erasing": 1.0}):
+        view = RandomView(rotation=0, scale=0, shear=0, shift=0, **changes)
+        assert (view(batch, torch.Generator().manual_seed(3)) - plain).abs().max() > 0.05

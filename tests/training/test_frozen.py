@@ -15,7 +15,7 @@ from steradian.models.encoders import build_encoder, layers_of
 from steradian.training import Recipe, prepare, train
 from steradian.training import features as room
 from steradian.training.assembly import make_batches, make_stages, start
-from steradian.training.batches import Blend
+from steradian.training.batches import Blend, Patch
 from steradian.training.interrupts import Interrupted
 from steradian.training.rehearsal import rehearse
 from steradian.training.stages import frozen_layers, share_done, stage_at
@@ -163,10 +163,31 @@ def test_blends_take_each_class_by_its_share(digits, frozen) -> None:
     assert first == second and abs(first - plain) > 1e-4
 
 
+def test_a_box_of_another_image_has_the_share_that_its_class_has(digits) -> None:
+    shares = []
+    for seed in range(50):
+        patch = Patch.cut(1.0, 8, 16, seed)
+        samples = torch.arange(8.0)[:, None, None, None].expand(8, 2, 16, 16)
+        found = patch(samples)
+        own = (found == samples).float().mean(dim=(1, 2, 3))
+        moved = patch.partner != torch.arange(8)
+        torch.testing.assert_close(own[moved], torch.full((int(moved.sum()),), patch.share))
+        assert (found[moved][found[moved] != samples[moved]] >= 0).all()
+        shares.append(patch.share)
+    assert min(shares) < 0.4 and max(shares) > 0.9
+    wanted = recipe(**{"training.cutmix": 1.0, "training.freeze": 0, "training.epochs": 1})
+    first, second = (train(wanted, digits).history[0]["train_loss"] for _ in range(2))
+    plain = train(wanted.changed(**{"training.cutmix": 0.0}), digits).history[0]["train_loss"]
+    assert first == second and abs(first - plain) > 1e-4
+
+
 def test_blends_that_have_no_meaning_are_refused(digits) -> None:
     for changes, words in (
         ({"loss.name": "triplet"}, "asks of two images whether they are of one class"),
         ({"loss.options": {"head": "tiled"}}, "Leave it at 0, or set head=dense"),
+        ({"training.cutmix": 0.5}, "set one of them to 0"),
+        ({"training.mixup": 0.0, "training.cutmix": 1.0, "training.freeze": "all"}, "no place to cut at"),
+        ({"training.mixup": 0.0, "training.cutmix": 1.0, "training.head_epochs": 1}, "no place to cut at"),
     ):
         with pytest.raises(UsageError, match=words):
             rehearse(recipe(**{"training.mixup": 0.5, **changes}), digits)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from steradian.data.operations import rand_augment, random_erasing
+
 KNOTS = 4
 """Points along a side that bends are drawn at."""
 
@@ -25,6 +27,8 @@ class RandomView:
         flip: probability of a left-right flip, in [0, 1].
         elastic: standard deviation of bends on a 4 x 4 grid, smooth between, as a share of the side.
         thicker: probability that dark strokes become a pixel thicker on each side, in [0, 1].
+        operations, magnitude: of RandAugment, see `operations.rand_augment`.
+        erasing: probability that a rectangle becomes noise, see `operations.random_erasing`.
     """
 
     rotation: float = 10.0
@@ -34,6 +38,9 @@ class RandomView:
     flip: float = 0.0
     elastic: float = 0.0
     thicker: float = 0.0
+    operations: int = 0
+    magnitude: int = 9
+    erasing: float = 0.0
 
     def __call__(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         """Views of ``batch``, float [N, channels, H, W]; edges repeat beyond the border."""
@@ -62,4 +69,7 @@ class RandomView:
         if self.thicker > 0.0:
             drawn = (torch.rand(count, generator=generator) < self.thicker).to(batch.device)
             batch = torch.where(drawn[:, None, None, None], -functional.max_pool2d(-batch, 3, 1, 1), batch)
-        return functional.grid_sample(batch, grid, padding_mode="border", align_corners=False)
+        found = functional.grid_sample(batch, grid, padding_mode="border", align_corners=False)
+        if self.operations > 0:
+            found = rand_augment(found, self.operations, self.magnitude, generator)
+        return random_erasing(found, self.erasing, generator) if self.erasing > 0.0 else found

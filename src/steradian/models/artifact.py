@@ -21,13 +21,14 @@ from steradian.errors import SteradianError, StorageError
 from steradian.files import atomic_folder, finite, read_json, sha256_of
 from steradian.models.calibration import Calibration, Threshold
 from steradian.models.necks import NeckName
+from steradian.models.pooling import PoolingName
 from steradian.models.recognizer import ModelSpec, Recognizer
 from steradian.models.tensors import load_tensors, save_tensors, tensor_shapes
 from steradian.version import __version__
 
 TENSORS = "model.safetensors"
 CARD = "model.json"
-LATER = {"neck": "auto", "stages": 0, "crop": 1.0, "interpolation": "bilinear"}
+LATER = {"neck": "auto", "stages": 0, "pooling": "average", "crop": 1.0, "interpolation": "bilinear"}
 FORMAT: Literal["steradian.recognizer"] = "steradian.recognizer"
 
 
@@ -60,6 +61,7 @@ class ModelCard(_Strict):
     encoder: str
     neck: NeckName = "auto"
     stages: int = Field(0, ge=0, le=64)
+    pooling: PoolingName = "average"
     embedding_size: int = Field(ge=1, le=65536)
     loss: str
     loss_options: dict[str, Any]
@@ -93,6 +95,7 @@ def _described(spec: ModelSpec) -> dict[str, Any]:
         "encoder": spec.encoder,
         "neck": spec.neck,
         "stages": spec.stages,
+        "pooling": spec.pooling,
         "embedding_size": spec.embedding_size,
         "loss": spec.loss,
         "loss_options": spec.loss_options,
@@ -139,6 +142,7 @@ def load(path: Path) -> Recognizer:
             encoder=card.encoder,
             neck=card.neck,
             stages=card.stages,
+            pooling=card.pooling,
             embedding_size=card.embedding_size,
             loss=card.loss,
             loss_options=card.loss_options,

@@ -7,9 +7,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from steradian.errors import InputError, UsageError, did_you_mean
+from steradian.models.mobile_face import MobileFaceEncoder
+from steradian.models.pooling import PoolingName, set_pooling
 from steradian.models.staged import StagedEncoder, bare
 
-SMALL, EIGHT_LAYER, RESIDUAL = "small", "eight-layer", "residual"
+SMALL, EIGHT_LAYER, RESIDUAL, MOBILE_FACE = "small", "eight-layer", "residual", "mobile-face"
 SMALL_UP_TO = 64
 """Above this many pixels per side the default encoder is `LARGE`."""
 LARGE = "resnet18"
@@ -135,12 +137,13 @@ class ResidualEncoder(nn.Module):
         return features
 
 
-OWN: dict[str, type[SmallEncoder | EightLayerEncoder | ResidualEncoder]] = {
+OWN: dict[str, type[SmallEncoder | EightLayerEncoder | ResidualEncoder | MobileFaceEncoder]] = {
     SMALL: SmallEncoder,
     EIGHT_LAYER: EightLayerEncoder,
     RESIDUAL: ResidualEncoder,
+    MOBILE_FACE: MobileFaceEncoder,
 }
-"""Encoders of our own, all for small images."""
+"""Encoders of our own, for small images and for aligned faces."""
 
 
 def pooled(features: Tensor) -> Tensor:
@@ -150,7 +153,7 @@ def pooled(features: Tensor) -> Tensor:
 
 def layers_of(encoder: nn.Module) -> dict[str, int]:
     """Parameter name -> layer, counted from the input: a convolution of the small encoder, a stage of a timm one."""
-    if isinstance(encoder, SmallEncoder | EightLayerEncoder | ResidualEncoder):
+    if isinstance(encoder, tuple(OWN.values())):
         modules = 3 if isinstance(encoder, SmallEncoder) else 1
         return {name: int(name.split(".")[1]) // modules for name, _ in encoder.named_parameters()}
     from timm.models import group_parameters
@@ -194,18 +197,23 @@ def check_encoder(name: str) -> None:
         raise UsageError(f"There is no encoder called {name!r}. {hint}")
 
 
-def build_encoder(name: str, *, channels: int, size: int, stages: int = 0) -> tuple[nn.Module, int]:
+def build_encoder(
+    name: str, *, channels: int, size: int, stages: int = 0, pooling: PoolingName = "average"
+) -> tuple[nn.Module, int]:
     """The encoder ``name``, with random weights, and its number of features F.
 
     "small" gives a feature map [N, F, h, w], others a vector [N, F].
 
     Args:
         stages: last stages of a timm encoder whose averages join the features (`staged.StagedEncoder`).
+        pooling: of the last map of a timm encoder.
     """
     check_encoder(name)
     if name in OWN:
         if stages:
             raise InputError(f"the encoder {name!r} has no stages to join: use stages: 0, or a timm encoder.")
+        if pooling != "average":
+            raise InputError(f"the encoder {name!r} has an end of its own: use pooling: average, or a timm encoder.")
         return OWN[name](channels, size), OWN[name].num_features
     import timm
 
@@ -217,6 +225,7 @@ def build_encoder(name: str, *, channels: int, size: int, stages: int = 0) -> tu
         encoder = timm.create_model(name, **settings)
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         raise InputError(f"timm cannot make {name!r} for {channels} channel(s) at {size} px: {error}") from error
+    set_pooling(encoder, name, pooling)
     if stages:
         staged = StagedEncoder(encoder, stages, channels, size)
         return staged, staged.num_features

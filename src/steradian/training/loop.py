@@ -18,7 +18,7 @@ from steradian.losses import ClassCenters, MarginSoftmaxLoss
 from steradian.models.encoders import freeze_layers, pooled
 from steradian.models.heads import ClassMeanHead
 from steradian.training import distributed
-from steradian.training.batches import Batches, Blend, Indices
+from steradian.training.batches import Batches, Blend, Indices, Patch
 from steradian.training.clipping import clip_gradients
 from steradian.training.consistency import angle, divergence, symmetric_divergence
 from steradian.training.recipe import TrainingSettings
@@ -121,9 +121,7 @@ def train_step(
     whole, batch = len(batch), batch[distributed.part_of(batch)]
     seen = state.step if progress < train.views_until else None
     labels, views = train.labels(batch, seen), train.views_at(seen)
-    blend = None
-    if settings.mixup > 0:
-        blend = Blend.drawn(settings.mixup, len(batch), step_seed(settings.seed, state.step))
+    blend = _blend(settings, train, len(batch), state.step)
     features, embeddings = _embedded(state, settings, train, batch, seen, blend)
     try:
         # Of a blend each class has its margin, in its share of the loss.
@@ -159,6 +157,14 @@ def train_step(
     for optimizer in state.optimizers:
         optimizer.step()
     return value
+
+
+def _blend(settings: TrainingSettings, train: Batches, count: int, step: int) -> Blend | None:
+    """What images are blended by at ``step``, or None."""
+    seed = step_seed(settings.seed, step)
+    if settings.cutmix > 0:
+        return Patch.cut(settings.cutmix, count, train.preprocessing.size, seed)
+    return Blend.drawn(settings.mixup, count, seed) if settings.mixup > 0 else None
 
 
 def _held_together(state: TrainingState, embeddings: Tensor, views: int) -> Tensor:

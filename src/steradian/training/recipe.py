@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from steradian.errors import UsageError, did_you_mean
 from steradian.files import explained, sha256_of, write_text
 from steradian.models.necks import NeckName
+from steradian.models.pooling import PoolingName
 
 
 class _Settings(BaseModel):
@@ -59,6 +60,9 @@ class ViewSettings(_Settings):
     shift: float = Field(0.07, ge=0, lt=1, description="Share of the side.")
     elastic: float = Field(0.0, ge=0, le=0.5, description="Bends of the image, deviation as a share of the side.")
     thicker: float = Field(0.0, ge=0, le=1, description="Probability that dark strokes are a pixel thicker.")
+    operations: int = Field(0, ge=0, le=14, description="RandAugment: operations on each image; 0: none.")
+    magnitude: int = Field(9, ge=0, le=30, description="Of those operations.")
+    erasing: float = Field(0.0, ge=0, le=1, description="Probability that a rectangle is erased.")
     flip: float | None = Field(None, ge=0, le=1, description="Probability; none: 0.5 for RGB, 0 for gray.")
     until: float = Field(
         0.9, ge=0, le=1, description="Share of the steps that use views; the rest train on the originals."
@@ -135,6 +139,9 @@ class TrainingSettings(_Settings):
     mixup: float = Field(
         0.0, ge=0, le=10, description="Blends of two images with shares from Beta(this, this), as of the loss; 0: none."
     )
+    cutmix: float = Field(
+        0.0, ge=0, le=10, description="A box of one image in another, its share from Beta(this, this); 0: none."
+    )
     margin_ramp: Ramp | None = Ramp(start=0.0, begin=0.1, end=0.4)
     scale_ramp: Ramp | None = Ramp(start=0.15, begin=0.0, end=0.5)
     centers: Literal["spread", "random", "means"] = Field(
@@ -173,6 +180,7 @@ class Recipe(_Settings):
         None, ge=0, description="Layers of the pretrained encoder that are taken, from the input; none: all."
     )
     stages: int = Field(0, ge=0, le=64, description="Last stages of a timm encoder whose averages join its features.")
+    pooling: PoolingName = Field("average", description="Of the last map of a timm encoder: average, max or gem.")
     neck: NeckName = Field("auto", description="linear, bn, mlp (system A) or, for 'small', conv; auto: what fits.")
     embedding_size: int = Field(64, ge=1, le=65536, description="Dimensions.")
     loss: LossSettings = LossSettings()

@@ -14,7 +14,7 @@ from steradian.losses import ClassCenters, MarginSoftmaxLoss
 from steradian.models.pretrained import load_pretrained
 from steradian.models.recognizer import Recognizer
 from steradian.training import distributed
-from steradian.training.assembly import head_options, model_spec
+from steradian.training.assembly import head_options, model_spec, plan_stages
 from steradian.training.batches import Indices
 from steradian.training.imprinting import movable
 from steradian.training.prepared import Prepared
@@ -49,7 +49,7 @@ def rehearse(recipe: Recipe, prepared: Prepared) -> None:
         load_pretrained(model.encoder, spec.encoder, recipe.weights, recipe.transfer_layers)
     if settings.centers == "means":
         movable(model.head)
-    _check_mixup(recipe, model)
+    _check_blends(recipe, prepared, model)
     _check_progressive(recipe, model)
     try:
         model.embed(torch.from_numpy(np.ascontiguousarray(prepared.pixels.pixels[:2])))
@@ -60,21 +60,30 @@ def rehearse(recipe: Recipe, prepared: Prepared) -> None:
         ) from error
 
 
-def _check_mixup(recipe: Recipe, model: Recognizer) -> None:
+def _check_blends(recipe: Recipe, prepared: Prepared, model: Recognizer) -> None:
     """Raise `UsageError` where blends of images have no meaning, or no way to be trained on."""
     settings = recipe.training
-    if settings.mixup == 0:
+    if settings.mixup == 0 and settings.cutmix == 0:
         return
+    if settings.mixup > 0 and settings.cutmix > 0:
+        raise UsageError("training.mixup and training.cutmix blend the same images: set one of them to 0.")
+    name = "mixup" if settings.mixup > 0 else "cutmix"
+    stages, _ = plan_stages(recipe, prepared, model)
+    if settings.cutmix > 0 and any(stage.from_cache for stage in stages):
+        raise UsageError(
+            "training.cutmix cuts into images, and features of a frozen encoder have no place to cut at. Take "
+            "training.mixup, or let layers learn: --freeze 0, and no head_epochs."
+        )
     if not isinstance(model.head, ClassCenters):
         raise UsageError(
-            f"training.mixup blends two classes in one image, and {recipe.loss.name!r} asks of two images whether they "
-            "are of one class. Leave it at 0, or take a loss with class centers."
+            f"training.{name} blends two classes in one image, and {recipe.loss.name!r} asks of two images whether "
+            "they are of one class. Leave it at 0, or take a loss with class centers."
         )
     engine = model.head.engine if isinstance(model.head, MarginSoftmaxLoss) else None
     tiled = isinstance(model.head, MarginSoftmaxLoss) and model.head.plan(settings.batch_size).path != "dense"
     if distributed.ranks() > 1 or tiled or (engine is not None and engine.sampling is not None):
         raise UsageError(
-            "training.mixup passes the classes twice a step, which only a dense head in one process does. "
+            f"training.{name} passes the classes twice a step, which only a dense head in one process does. "
             "Leave it at 0, or set head=dense."
         )
 
@@ -84,8 +93,8 @@ def _check_progressive(recipe: Recipe, model: Recognizer) -> None:
     settings, training = recipe.progressive, recipe.training
     if settings.views == 1:
         return
-    if recipe.views is None or training.mixup > 0:
-        raise UsageError("progressive.views makes views of images: it needs views, and no mixup.")
+    if recipe.views is None or training.mixup > 0 or training.cutmix > 0:
+        raise UsageError("progressive.views makes views of images: it needs views, and no mixup or cutmix.")
     tiled = isinstance(model.head, MarginSoftmaxLoss) and model.head.plan(training.batch_size).path != "dense"
     if settings.consistency != "angle" and (tiled or not isinstance(model.head, ClassCenters)):
         raise UsageError(

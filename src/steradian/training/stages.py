@@ -17,6 +17,19 @@ PARAMETERS_AN_IMAGE = 100
 
 
 @dataclass(frozen=True)
+class StagePlan:
+    """Epochs from the end of the stage before to ``until``, in which the first ``frozen`` layers do not learn.
+
+    Attributes:
+        from_cache: whether all layers are frozen, so that features are made once and kept.
+    """
+
+    until: int
+    frozen: int
+    from_cache: bool
+
+
+@dataclass(frozen=True)
 class Stage:
     """Epochs from the end of the stage before to ``until``, in which the first ``frozen`` layers do not learn.
 

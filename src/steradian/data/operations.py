@@ -1,0 +1,37 @@
+"""Random operations of torchvision on each image of a batch, all of them drawn from one generator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def rand_augment(batch: Tensor, operations: int, magnitude: int, generator: torch.Generator) -> Tensor:
+    """RandAugment (Cubuk et al. 2020): so many operations for each image of ``batch`` [N, channels, H, W] in [0, 1].
+
+    Args:
+        operations: how many happen to an image, one after another, drawn from torchvision's fourteen.
+        magnitude: of them, in 0..30.
+    """
+    from torchvision.transforms import InterpolationMode, v2
+
+    operation = v2.RandAugment(operations, magnitude, interpolation=InterpolationMode.BILINEAR)
+    levels = (batch * 255.0).round().clamp(0.0, 255.0).to(torch.uint8)
+    return _each(levels, operation, generator).to(batch.dtype) / 255.0
+
+
+def random_erasing(batch: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Random erasing (Zhong et al. 2020): noise in a rectangle of 2 to 33 % of an image, with ``probability``."""
+    from torchvision.transforms import v2
+
+    return _each(batch, v2.RandomErasing(probability, value="random"), generator).clamp(0.0, 1.0)
+
+
+def _each(batch: Tensor, operation: Callable[[Tensor], Tensor], generator: torch.Generator) -> Tensor:
+    """``operation`` on each image. It draws from torch's own generator, which is set by ours and put back after it."""
+    seed = int(torch.randint(2**62, (1,), generator=generator))
+    with torch.random.fork_rng(devices=[]):
+        torch.random.manual_seed(seed)
+        return torch.stack([operation(image) for image in batch.cpu()]).to(batch.device)
