@@ -10,6 +10,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from steradian import Recognizer
+from steradian.studies.evaluation import evaluate
+from steradian.studies.pairs import measure_listed_pairs
 from steradian.studies.single_run import train_run
 from steradian.training import read_recipe
 
@@ -60,3 +62,52 @@ def test_digits_on_a_sphere(tmp_path: Path) -> None:
     short = recipe.changed(**{**SHORT, "training.batch_size": 256, "data.source": "digits"})
     run = train_run(short, tmp_path / "run", command="test", quiet=True)
     assert run.trained.model.spec.embedding_size == 3 and (tmp_path / "run" / "report.html").is_file()
+
+
+def photo(path: Path, value: int, side: tuple[int, int] = (40, 32)) -> None:
+    generator = np.random.default_rng(value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(generator.integers(0, 256, (*side, 3), dtype=np.uint8)).save(path)
+
+
+def test_landmarks_in_the_files_of_google_landmarks(tmp_path: Path) -> None:
+    rows = {7: [f"{number:04x}0" for number in range(12)], 12: [f"{number:04x}1" for number in range(8)], 99: ["ffff9"]}
+    for number, name in enumerate(name for names in rows.values() for name in names):
+        photo(tmp_path / "train" / name[0] / name[1] / name[2] / f"{name}.jpg", number)
+    lines = [f"{landmark},{' '.join(names)}" for landmark, names in rows.items()]
+    (tmp_path / "train_clean.csv").write_text("\n".join(["landmark_id,images", *lines]))
+    queries = {"aaaa": "7", "bbbb": "12 7", "cccc": "", "dddd": "99"}
+    for number, name in enumerate(queries):
+        photo(tmp_path / "test" / name[0] / name[1] / name[2] / f"{name}.jpg", 100 + number)
+    lines = [f"{name},{landmarks},Public" for name, landmarks in queries.items()]
+    (tmp_path / "solution.csv").write_text("\n".join(["id,landmarks,Usage", *lines]))
+    recipe = read_recipe(next(path for path in RECIPES if path.stem == "landmarks"))
+    # The hub is out of reach here: a small encoder of the same family with random weights.
+    changes = {"data.source": str(tmp_path / "train_clean.csv"), "data.image_size": 32, "weights": None}
+    short = recipe.changed(**{**SHORT, **changes, "encoder": "tf_efficientnet_lite0"})
+    model = train_run(short, tmp_path / "run", command="test", quiet=True).trained.model
+    assert model.spec.classes == ("7", "12") and model.spec.pooling == "gem"
+    counts = model.spec.loss_options["class_counts"]
+    assert counts[0] > counts[1] > 1
+    found = evaluate(tmp_path / "run", str(tmp_path / "solution.csv"), None, "test", protocols=["landmarks"])
+    assert found.measured.numbers["landmarks"]["queries"] == 4
+    assert found.measured.numbers["landmarks"]["without_landmark"] == 2
+    assert 0.0 <= found.measured.numbers["landmarks"]["gap"] <= 1.0
+
+
+def test_faces_and_the_pairs_of_lfw(tmp_path: Path) -> None:
+    for number in range(16):
+        person = ("Ana_Gil", "Bo_Ek")[number % 2]
+        photo(tmp_path / "faces" / person / f"{number}.jpg", number, (112, 112))
+    for number in range(3):
+        for person in ("Cy_Ott", "Di_Roe"):
+            photo(tmp_path / "lfw" / person / f"{person}_{number + 1:04d}.jpg", number, (112, 112))
+    (tmp_path / "pairs.txt").write_text(
+        "1\t2\nCy_Ott\t1\t2\nDi_Roe\t2\t3\nCy_Ott\t1\tDi_Roe\t1\nCy_Ott\t3\tDi_Roe\t2\n"
+    )
+    recipe = read_recipe(next(path for path in RECIPES if path.stem == "faces"))
+    short = recipe.changed(**{**SHORT, "data.source": str(tmp_path / "faces"), "training.batch_size": 8})
+    model = train_run(short, tmp_path / "run", command="test", quiet=True).trained.model
+    assert model.spec.encoder == "mobile-face" and model.spec.preprocessing.size == 112
+    found = measure_listed_pairs(tmp_path / "run", str(tmp_path / "lfw"), tmp_path / "pairs.txt", "test", flip=True)
+    assert found.numbers["images"] == 6 and 0.0 <= found.numbers["verification"]["auc"] <= 1.0
