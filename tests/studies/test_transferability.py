@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from steradian.errors import UsageError
 from steradian.models import Recognizer
 from steradian.studies import transferability as study
+from steradian.studies.halves import halves_of
 from steradian.studies.transfer_report import build_report, differences, display_of, findings, numbers_of, unfinished
-from steradian.studies.transferability import Cell, Transfer, Transferred, half_of, halves_of, transfer
+from steradian.studies.transferability import Cell, Transfer, Transferred, half_of, prepare_domains, transfer
 from steradian.training.prepared import prepare
 
 RECIPE = study.default_recipe().changed(**{"training.epochs": 1, "training.batch_size": 256})
@@ -52,7 +54,7 @@ def test_the_same_command_trains_nothing_again_and_more_layers_add(finished) -> 
     found = transfer(more, out, command="test", quiet=True, jobs=1)
     assert len(found.accuracies("AnB", 1)) == 2
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
-    with pytest.raises(UsageError, match="another study of transfer .its target_images is another"):
+    with pytest.raises(UsageError, match="another study of transfer .target_images is 100 there and None now"):
         transfer(Transfer(RECIPE, seeds=1), out, command="test", quiet=True, jobs=1)
 
 
@@ -81,7 +83,7 @@ def test_halves_are_disjoint_whole_and_directions_swap() -> None:
 
 def test_a_small_target_is_spread_over_its_classes() -> None:
     prepared = prepare(RECIPE)
-    spec = Transfer(RECIPE, seeds=1, target_images=23).moved()[0]
+    spec = Transfer(RECIPE, (2,), seeds=1, target_images=23).moved()[0]
     own = half_of(prepared, spec)
     counts = np.bincount(own.pixels.labels[own.splits.train])
     assert counts.sum() == 23 and counts.max() - counts.min() <= 1 and len(own.pixels.classes) == 5
@@ -125,3 +127,33 @@ def test_a_network_whose_base_failed_is_named(tmp_path: Path, monkeypatch: pytes
         "seed0-B-BnB-7": "its base failed",
     }
     assert "its base failed" in build_report(found).html()
+
+
+def test_another_domain_is_the_other_half(image_folder, tmp_path: Path) -> None:
+    one, other = image_folder(3, 10, "photos"), image_folder(4, 10, "drawings")
+    recipe = RECIPE.changed(**{"data.source": str(one)})
+    prepared, wanted = prepare_domains(Transfer(recipe, other=str(other)))
+    assert wanted.half == ("class-0", "class-1", "class-2") and wanted.layers == (1, 2, 3, 4, 5, 6, 7)
+    assert prepared.pixels.classes[3:] == ("class-0*", "class-1*", "class-2*", "class-3*")
+    specs = {spec.target: spec for spec in wanted.bases() if spec.arm == "base" and spec.seed == 0}
+    a, b = (half_of(prepared, specs[target]) for target in ("A", "B"))
+    assert len(a.pixels) == 30 and len(b.pixels) == 40 and a.preprocessing == b.preprocessing
+    assert all("drawings" in name for name in b.pixels.names)
+    found = transfer(
+        Transfer(recipe, (2,), 1, other=str(other), arms=("AnB",)), tmp_path / "out", command="t", quiet=True, jobs=1
+    )
+    assert not found.failures and "half B" in build_report(found).html()
+    with pytest.raises(UsageError, match="Halves by name cannot be had with a second domain"):
+        prepare_domains(Transfer(recipe, half=("class-0", "class-1"), other=str(other)))
+    with pytest.raises(UsageError, match=r"1 to 7 can be moved, not \[9\]"):
+        prepare_domains(Transfer(RECIPE, (9,)))
+
+
+def test_domains_of_other_colors_are_refused(image_folder, tmp_path: Path) -> None:
+    for label in ("x", "y"):
+        (tmp_path / "color" / label).mkdir(parents=True)
+        for number in range(6):
+            Image.new("RGB", (16, 16), (40 * number, 9, 9)).save(tmp_path / "color" / label / f"{number}.png")
+    recipe = RECIPE.changed(**{"data.source": str(image_folder(2, 6))})
+    with pytest.raises(UsageError, match="is gray and .* in color"):
+        prepare_domains(Transfer(recipe, other=str(tmp_path / "color")))

@@ -5,6 +5,7 @@ from steradian.plots.boundaries import DecisionBoundaryDisplay
 from steradian.plots.confusion import ConfusionDisplay
 from steradian.plots.contact_sheet import ViewsDisplay
 from steradian.plots.embedding import EmbeddingDisplay
+from steradian.plots.freezing import FreezingDisplay
 from steradian.plots.history import HistoryDisplay
 from steradian.plots.intervals import IntervalsDisplay
 from steradian.plots.margins import TargetLogitDisplay
@@ -23,6 +24,7 @@ __all__ = [
     "ConfusionDisplay",
     "DecisionBoundaryDisplay",
     "EmbeddingDisplay",
+    "FreezingDisplay",
     "HistoryDisplay",
     "IntervalsDisplay",
     "MistakesDisplay",

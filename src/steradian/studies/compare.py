@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from steradian.data.pixels import Progress as DataProgress
 from steradian.data.pixels import available_cores, no_progress
 from steradian.errors import DataError, SteradianError, TrainingError, UsageError
-from steradian.files import check_folder, locked, new_folder, read_json, write_json, write_text
+from steradian.files import locked, new_folder, read_json, write_json, write_text
 from steradian.losses import preset
 from steradian.models.encoders import OWN, check_encoder, default_encoder
 from steradian.studies.cells import RESULT, CellResult, CellSpec, is_finished, load_cell, run_cell
 from steradian.studies.measurement import flat
+from steradian.studies.place import check_place
 from steradian.studies.tuning import RESULT as TRIALS
 from steradian.studies.tuning import Trial, TuningSpec, best_trial, check_tunable, read_trials, tune_technique
 from steradian.studies.workers import Spec, Work, run_here, run_in_workers
@@ -158,7 +159,7 @@ def compare(
         )
     for spec in {(spec.loss, spec.dims): spec for spec in comparison.cells()}.values():
         rehearse(spec.recipe, prepared)
-    _check_place(out, comparison, prepared, exist_ok)
+    check_place(out, IDENTITY, _identity(comparison, prepared), "comparison", exist_ok=exist_ok)
     new_folder(out, exist_ok=True)
     with locked(out):
         write_json(out / IDENTITY, _identity(comparison, prepared))
@@ -268,29 +269,6 @@ def _identity(comparison: Comparison, prepared: Prepared) -> dict[str, Any]:
         "trials": comparison.trials,
         "recipe": comparison.recipe.model_dump(mode="json", exclude={"loss": {"name"}, "embedding_size": True}),
     }
-
-
-def _check_place(out: Path, comparison: Comparison, prepared: Prepared, exist_ok: bool) -> None:
-    """Refuse a folder that holds something else than this comparison, without touching it."""
-    if not (out / IDENTITY).is_file():
-        check_folder(out, exist_ok=exist_ok)
-        return
-    found, wanted = read_json(out / IDENTITY), _identity(comparison, prepared)
-    if found != wanted:
-        raise UsageError(
-            f"{out} holds another comparison ({_first_difference(found, wanted)}). Choose another --out, or repeat the "
-            "command that started it."
-        )
-
-
-def _first_difference(found: Any, wanted: Any, where: str = "") -> str:
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        for key in wanted:
-            if found.get(key) != wanted[key]:
-                return _first_difference(found.get(key), wanted[key], f"{where}{'.' if where else ''}{key}")
-    if where == "data":
-        return "of other images"
-    return f"{where} is {found!r} there and {wanted!r} now"
 
 
 def rows(compared: Compared) -> list[dict[str, Any]]:

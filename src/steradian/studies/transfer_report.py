@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from steradian.metrics import Interval, t_interval
+from steradian.models.encoders import EIGHT_LAYER
 from steradian.plots import TransferDisplay
 from steradian.plots.report import Cell, Figure, Report, Section, Table, facts
 from steradian.plots.theme import Panel, small_multiples
@@ -22,7 +23,7 @@ PUBLISHED: dict[str, tuple[float, ...]] = {
 
 def display_of(found: Transferred) -> TransferDisplay:
     """Every network of the study."""
-    layers = found.transfer.layers
+    layers = found.layers
     values: dict[str, dict[int, list[float]]] = {
         "base": {0: list(found.accuracies("base").values())},
         "base x2": {0: list(found.accuracies("base x2").values())},
@@ -36,7 +37,7 @@ def differences(found: Transferred, to: Arm = "base") -> dict[str, dict[int, Int
     """Arm -> layers -> paired difference to the base of the same seed and target half, with its 95 % interval."""
     result: dict[str, dict[int, Interval]] = {}
     for arm in MOVED:
-        for n in found.transfer.layers:
+        for n in found.layers:
             values = found.differences(arm, n, to)
             if values:
                 result.setdefault(arm, {})[n] = t_interval(values)
@@ -61,7 +62,7 @@ def unfinished(found: Transferred) -> list[str]:
 def findings(found: Transferred) -> list[tuple[str, str]]:
     """The published findings, and what this study says of each: replicated, not, or too close to tell."""
     by_arm = differences(found)
-    layers = found.transfer.layers
+    layers = found.layers
     told: list[tuple[str, str]] = []
     middle = [n for n in layers if n in (3, 4, 5)]
     if "BnB" in by_arm and middle:
@@ -130,6 +131,8 @@ def build_report(found: Transferred) -> Report:
     text += [f"{claim}. {verdict[0].upper()}{verdict[1:]}." for claim, verdict in findings(found)]
     text += [f"{name} failed and is left out: {why.splitlines()[0]}" for name, why in found.failures.items()]
     halves = f"half A is {', '.join(study.half)}" if study.half else "random halves of the classes, anew for each seed"
+    if study.other is not None:
+        halves = f"half A is {study.recipe.data.source}, half B {study.other}"
     size = "all" if study.target_images is None else f"{study.target_images:,}"
     record = {
         "command": origin["command"],
@@ -157,11 +160,11 @@ def _table(found: Transferred) -> Table:
     rows = []
     for arm, by_layers in by_arm.items():
         cells = [Cell(arm)]
-        for n in found.transfer.layers:
+        for n in found.layers:
             cells.append(_difference(by_layers[n]) if n in by_layers else Cell("–"))
         rows.append(cells)
-        if arm in PUBLISHED:
-            values = [Cell(f"{PUBLISHED[arm][n - 1]:+.4f}" if 1 <= n <= 7 else "–") for n in found.transfer.layers]
+        if arm in PUBLISHED and found.transfer.recipe.encoder == EIGHT_LAYER:
+            values = [Cell(f"{PUBLISHED[arm][n - 1]:+.4f}" if 1 <= n <= 7 else "–") for n in found.layers]
             rows.append([Cell(f"{arm}, published"), *values])
     twice = t_interval(found.differences("base x2", 0)) if found.differences("base x2", 0) else None
     notes = [
@@ -172,7 +175,7 @@ def _table(found: Transferred) -> Table:
     ]
     if twice is not None:
         notes.append(f"The base trained twice as long: {_difference(twice).text}.")
-    return Table(["", *(f"n = {n}" for n in found.transfer.layers)], rows, notes)
+    return Table(["", *(f"n = {n}" for n in found.layers)], rows, notes)
 
 
 def _difference(value: Interval) -> Cell:

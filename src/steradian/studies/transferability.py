@@ -19,35 +19,29 @@ random    first n layers random, frozen, the others trained on T
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from steradian.data.pixels import Progress as DataProgress
-from steradian.data.pixels import available_cores, no_progress, subset
-from steradian.data.splits import Splits
-from steradian.errors import DataError, UsageError, did_you_mean
-from steradian.files import check_folder, locked, new_folder, read_json, write_json, write_text
+from steradian.data.pixels import no_progress
+from steradian.errors import DataError, UsageError
+from steradian.files import locked, new_folder, write_json, write_text
 from steradian.models.encoders import EIGHT_LAYER
-from steradian.studies.measurement import embed_pixels
-from steradian.studies.workers import Work, run_here, run_in_workers
+from steradian.studies.halves import HALVES, Half, halves_of, joined, of_classes
+from steradian.studies.networks import MODEL, RESULT, accuracies, encoder_depth, results, train_networks
+from steradian.studies.place import check_place
+from steradian.studies.workers import Work
 from steradian.training.prepared import Prepared, prepare
-from steradian.training.progress import Progress
 from steradian.training.recipe import Recipe
 from steradian.training.run import provenance, saved_model, train, training_steps
 from steradian.training.tracking import table
 
 Arm = Literal["base", "base x2", "BnB", "BnB+", "AnB", "AnB+", "random"]
-Half = Literal["A", "B"]
-HALVES: tuple[Half, Half] = ("A", "B")
 MOVED: tuple[Arm, ...] = ("BnB", "BnB+", "AnB", "AnB+", "random")
-LAYERS = (1, 2, 3, 4, 5, 6, 7)
 
-IDENTITY, CELLS, RESULT, MODEL = "transfer.json", "cells", "result.json", "model"
+IDENTITY, CELLS = "transfer.json", "cells"
 
 
 @dataclass(frozen=True)
@@ -56,17 +50,19 @@ class Transfer:
 
     Attributes:
         recipe: of every training; its seed is that of the first run.
-        layers: the values of n.
+        layers: the values of n; None: from 1 to the layers of the encoder.
         seeds: runs, each with halves (unless they are given) and weights of its own.
         half: classes of half A by name, or none: a random half by the seed.
+        other: images of another domain, whose classes are half B and those of the recipe's data half A; or None.
         target_images: training images that a target has, or None for all: a large source and a small target.
         arms: which of `MOVED` are trained.
     """
 
     recipe: Recipe
-    layers: tuple[int, ...] = LAYERS
+    layers: tuple[int, ...] | None = None
     seeds: int = 3
     half: tuple[str, ...] = ()
+    other: str | None = None
     target_images: int | None = None
     arms: tuple[Arm, ...] = MOVED
 
@@ -86,7 +82,7 @@ class Transfer:
             self._spec(seed, target, arm, n, self.target_images)
             for seed in range(self.seeds)
             for target in HALVES
-            for n in self.layers
+            for n in self.layers or ()
             for arm in self.arms
         ]
 
@@ -159,6 +155,11 @@ class Transferred:
     failures: dict[str, str]
     provenance: dict[str, Any]
 
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The values of n."""
+        return self.transfer.layers or ()
+
     def accuracies(self, arm: Arm, layers: int = 0) -> dict[tuple[int, Half], float]:
         """(seed, target half) -> accuracy of the networks of ``arm`` for the target's number of images."""
         return {
@@ -190,50 +191,10 @@ def default_recipe() -> Recipe:
     )
 
 
-def halves_of(classes: Sequence[str], seed: int, half: Sequence[str] = ()) -> dict[Half, NDArray[np.bool_]]:
-    """Which classes belong to each half, bool [C]: a random half by ``seed``, or those named in ``half`` and the rest.
-
-    Raises:
-        UsageError: a name that is no class; a half with fewer than two classes.
-    """
-    if half:
-        for name in half:
-            if name not in classes:
-                raise UsageError(f"There is no class {name!r} to split by. {did_you_mean(name, classes)}")
-        first = np.isin(np.array(classes), np.array(half))
-    else:
-        first = np.zeros(len(classes), dtype=bool)
-        first[np.random.default_rng(seed).permutation(len(classes))[: len(classes) // 2]] = True
-    if min(first.sum(), (~first).sum()) < 2:
-        raise UsageError(
-            f"Halves of {first.sum()} and {(~first).sum()} classes: each needs two or more to tell apart. "
-            "Take data with four classes or more."
-        )
-    return {"A": first, "B": ~first}
-
-
 def half_of(prepared: Prepared, spec: TransferSpec) -> Prepared:
-    """The data of the target half of ``spec``, with as many training images as it has; preprocessing is everybody's."""
-    pixels, splits = prepared.pixels, prepared.splits
-    inside = halves_of(pixels.classes, spec.seed, spec.half)[spec.target][pixels.labels]
-    chosen = np.flatnonzero(inside)
-    place = np.full(len(pixels), -1)
-    place[chosen] = np.arange(len(chosen))
-    parts = {name: place[part[inside[part]]] for name, part in vars(splits).items()}
-    own = subset(pixels, chosen)
-    if spec.images is not None and spec.images < len(parts["train"]):
-        parts["train"] = _spread_over_classes(own.labels, parts["train"], spec.images, spec.seed)
-    return replace(prepared, pixels=own, splits=Splits(**parts), unseen=None)
-
-
-def _spread_over_classes(labels: NDArray[np.int64], pool: NDArray[np.intp], count: int, seed: int) -> NDArray[np.intp]:
-    """``count`` of the pool, of each class as many as of any other, as far as it goes."""
-    shuffled = np.random.default_rng([seed, 2]).permutation(pool)
-    turn = np.empty(len(shuffled), dtype=np.int64)
-    for label in np.unique(labels[shuffled]):
-        members = np.flatnonzero(labels[shuffled] == label)
-        turn[members] = np.arange(len(members))
-    return np.sort(shuffled[np.argsort(turn, kind="stable")[:count]])
+    """The data of the target half of ``spec``, with as many training images as it has."""
+    classes = halves_of(prepared.pixels.classes, spec.seed, spec.half)[spec.target]
+    return of_classes(prepared, classes, spec.images, spec.seed)
 
 
 def run_network(
@@ -250,14 +211,30 @@ def run_network(
 
     trained = train(recipe, own, folder, on_batch=on_batch)
     model = saved_model(trained.model, folder / MODEL, provenance(own, recipe, command))
-    right = {}
-    for part in ("validation", "test"):
-        chosen = vars(own.splits)[part]
-        right[part] = embed_pixels(model, own.pixels.pixels[chosen], own.pixels.labels[chosen]).right
     content = {name: getattr(spec, name) for name in ("seed", "target", "arm", "layers", "images")}
-    content |= {"accuracy": float(right["test"].mean()), "test_images": len(right["test"])}
-    content["validation"] = float(right["validation"].mean()) if len(right["validation"]) else None
-    write_json(folder / RESULT, content)
+    write_json(folder / RESULT, content | accuracies(model, own))
+
+
+def prepare_domains(study: Transfer, progress: DataProgress = no_progress) -> tuple[Prepared, Transfer]:
+    """The data of ``study``, of both domains where there are two, and the study with its halves and layers.
+
+    Raises:
+        UsageError: domains of another number of channels, a half that cannot be made, a layer that does not exist.
+    """
+    prepared = prepare(study.recipe, progress)
+    if study.other is not None:
+        if study.half:
+            raise UsageError("Halves by name cannot be had with a second domain, whose classes are the second half.")
+        size = prepared.preprocessing.size
+        second = prepare(study.recipe.changed(**{"data.source": study.other, "data.image_size": size}), progress)
+        study = replace(study, half=prepared.pixels.classes)
+        prepared = joined(prepared, second)
+    halves_of(prepared.pixels.classes, 0, study.half)
+    depth = encoder_depth(study.recipe, prepared)
+    layers = study.layers if study.layers is not None else tuple(range(1, depth + 1))
+    if not layers or not set(layers) <= set(range(1, depth + 1)):
+        raise UsageError(f"{study.recipe.encoder} has {depth} layers: 1 to {depth} can be moved, not {list(layers)}.")
+    return prepared, replace(study, layers=layers)
 
 
 def transfer(
@@ -276,8 +253,7 @@ def transfer(
         UsageError: ``out`` holds another study or other files; halves that cannot be made.
         DataError: nothing to test on.
     """
-    prepared = prepare(study.recipe, decoding)
-    halves_of(prepared.pixels.classes, 0, study.half)
+    prepared, study = prepare_domains(study, decoding)
     if len(prepared.splits.test) == 0:
         raise DataError("There is nothing to measure on: the test part is empty. It takes data.test above 0.")
     identity = {
@@ -285,46 +261,20 @@ def transfer(
         "version": 1,
         "data": prepared.digest,
         "half": list(study.half),
+        "other": study.other,
         "target_images": study.target_images,
         "recipe": study.recipe.model_dump(mode="json"),
     }
-    _check_place(out, identity, exist_ok)
+    check_place(out, IDENTITY, identity, "study of transfer", exist_ok=exist_ok)
     new_folder(out, exist_ok=True)
     failures: dict[str, str] = {}
     with locked(out):
         write_json(out / IDENTITY, identity)
         steps = training_steps(study.recipe, prepared) // 2
         for words, specs in (("bases", study.bases()), ("transfer", study.moved())):
-            todo = [spec for spec in specs if not (out / CELLS / spec.name / RESULT).is_file()]
-            ready = [spec for spec in todo if spec.source is None or (out / CELLS / spec.source / RESULT).is_file()]
-            failures |= {spec.name: "its base failed" for spec in todo if spec not in ready}
-            if not ready:
-                continue
             work = Work(run_network, prepared, out / CELLS, command, threads=1)
-            count = min(len(ready), jobs if jobs is not None else available_cores())
-            with Progress(steps * len(ready), words, quiet=quiet) as progress:
-                run = run_here(ready, work, progress) if count == 1 else run_in_workers(ready, work, count, progress)
-            failures |= run
-        found = [
-            Cell(**_nan_for_none(read_json(path)))
-            for spec in (*study.bases(), *study.moved())
-            if (path := out / CELLS / spec.name / RESULT).is_file()
-        ]
+            failures |= train_networks(specs, work, steps, words, jobs, quiet=quiet)
+        found = [Cell(**row) for row in results((*study.bases(), *study.moved()), out / CELLS)]
         write_text(out / "results.csv", table([vars(cell) for cell in found]))
     origin = provenance(prepared, study.recipe, command)
     return Transferred(study, len(prepared.pixels.classes), tuple(found), failures, origin)
-
-
-def _nan_for_none(content: Mapping[str, Any]) -> dict[str, Any]:
-    return {**content, "validation": content["validation"] if content["validation"] is not None else float("nan")}
-
-
-def _check_place(out: Path, identity: dict[str, Any], exist_ok: bool) -> None:
-    if not (out / IDENTITY).is_file():
-        check_folder(out, exist_ok=exist_ok)
-    elif (found := read_json(out / IDENTITY)) != identity:
-        different = next(key for key in identity if found.get(key) != identity[key])
-        raise UsageError(
-            f"{out} holds another study of transfer (its {different} is another). Choose another --out, or repeat the "
-            "command that started it."
-        )
