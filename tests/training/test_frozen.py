@@ -163,6 +163,27 @@ def test_blends_take_each_class_by_its_share(digits, frozen) -> None:
     assert first == second and abs(first - plain) > 1e-4
 
 
+@pytest.mark.parametrize("frozen", ["all", 0])
+def test_the_neck_does_not_see_features_that_are_dropped(digits, frozen) -> None:
+    wanted = recipe(**{"training.dropout": 0.5, "training.freeze": frozen, "training.epochs": 1})
+    first, second = (train(wanted, digits).history[0]["train_loss"] for _ in range(2))
+    plain = train(wanted.changed(**{"training.dropout": 0.0}), digits).history[0]["train_loss"]
+    assert first == second and abs(first - plain) > 1e-4
+
+
+def test_a_mirrored_model_cannot_tell_left_from_right(digits, tmp_path: Path) -> None:
+    trained = train(recipe(mirrored=True, **{"training.epochs": 1}), digits).model
+    images = torch.from_numpy(digits.pixels.pixels[:5])
+    found = trained.embed(images, normalize=False)
+    torch.testing.assert_close(trained.embed(images.flip(3), normalize=False), found)
+    trained.spec = replace(trained.spec, mirrored=False)
+    one, other = (trained.embed(some, normalize=False) for some in (images, images.flip(3)))
+    torch.testing.assert_close((one + other) / 2, found)
+    trained.spec = replace(trained.spec, mirrored=True)
+    trained.save(tmp_path / "model")
+    torch.testing.assert_close(Recognizer.load(tmp_path / "model").embed(images, normalize=False), found)
+
+
 def test_a_box_of_another_image_has_the_share_that_its_class_has(digits) -> None:
     shares = []
     for seed in range(50):

@@ -28,7 +28,7 @@ from steradian.version import __version__
 
 TENSORS = "model.safetensors"
 CARD = "model.json"
-LATER = {"neck": "auto", "stages": 0, "pooling": "average", "crop": 1.0, "interpolation": "bilinear"}
+LATER = {"neck": "auto", "stages": 0, "pooling": "average", "mirrored": False, "crop": 1.0, "interpolation": "bilinear"}
 FORMAT: Literal["steradian.recognizer"] = "steradian.recognizer"
 
 
@@ -62,6 +62,7 @@ class ModelCard(_Strict):
     neck: NeckName = "auto"
     stages: int = Field(0, ge=0, le=64)
     pooling: PoolingName = "average"
+    mirrored: bool = False
     embedding_size: int = Field(ge=1, le=65536)
     loss: str
     loss_options: dict[str, Any]
@@ -96,6 +97,7 @@ def _described(spec: ModelSpec) -> dict[str, Any]:
         "neck": spec.neck,
         "stages": spec.stages,
         "pooling": spec.pooling,
+        "mirrored": spec.mirrored,
         "embedding_size": spec.embedding_size,
         "loss": spec.loss,
         "loss_options": spec.loss_options,
@@ -143,6 +145,7 @@ def load(path: Path) -> Recognizer:
             neck=card.neck,
             stages=card.stages,
             pooling=card.pooling,
+            mirrored=card.mirrored,
             embedding_size=card.embedding_size,
             loss=card.loss,
             loss_options=card.loss_options,

@@ -41,6 +41,7 @@ class ModelSpec:
         neck: how features become embeddings, a name of `necks.NECKS`; "auto": what fits the encoder.
         stages: last stages of the encoder whose averages join its features.
         pooling: how the last map of a timm encoder becomes a vector.
+        mirrored: whether an embedding is the mean of those of an image and its mirror image.
         loss, loss_options: for `steradian.losses.create`.
         classes: the C class names; ``classes[label]`` names a label.
         preprocessing: how pixels become the encoder's input.
@@ -55,6 +56,7 @@ class ModelSpec:
     neck: NeckName = "auto"
     stages: int = 0
     pooling: PoolingName = "average"
+    mirrored: bool = False
 
 
 @dataclass(frozen=True)
@@ -212,6 +214,10 @@ class Recognizer(nn.Module):
         return unit_rows(raw) if normalize else raw
 
     def _raw(self, pixels: Tensor) -> Tensor:
+        found = self._raw_of(pixels)
+        return (found + self._raw_of(pixels.flip(3))) / 2.0 if self.spec.mirrored else found
+
+    def _raw_of(self, pixels: Tensor) -> Tensor:
         if self._fast is None:
             found: Tensor = self(self.prepare(pixels))
         else:

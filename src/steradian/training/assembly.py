@@ -49,6 +49,7 @@ def model_spec(recipe: Recipe, prepared: Prepared) -> ModelSpec:
         neck=recipe.neck,
         stages=recipe.stages,
         pooling=recipe.pooling,
+        mirrored=recipe.mirrored,
     )
 
 

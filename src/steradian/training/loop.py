@@ -198,7 +198,8 @@ def _embedded(
         return nothing, nothing
     with _autocast(settings, train.device):
         features = train.features(model, batch, step, blend)
-        return features, model.neck(features)
+        seen = functional.dropout(features, settings.dropout) if settings.dropout > 0 else features
+        return features, model.neck(seen)
 
 
 def _learning_rate(state: TrainingState, settings: TrainingSettings, pace: float) -> float:

@@ -136,6 +136,7 @@ class TrainingSettings(_Settings):
     cached_views: int = Field(
         1, ge=1, le=100, description="Views of each image whose features are cached, the first of them plain."
     )
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of the features that the neck does not see in a step.")
     mixup: float = Field(
         0.0, ge=0, le=10, description="Blends of two images with shares from Beta(this, this), as of the loss; 0: none."
     )
@@ -182,6 +183,9 @@ class Recipe(_Settings):
     stages: int = Field(0, ge=0, le=64, description="Last stages of a timm encoder whose averages join its features.")
     pooling: PoolingName = Field("average", description="Of the last map of a timm encoder: average, max or gem.")
     neck: NeckName = Field("auto", description="linear, bn, mlp (system A) or, for 'small', conv; auto: what fits.")
+    mirrored: bool = Field(
+        False, description="Embed an image and its mirror image and take the mean, in all that comes after training."
+    )
     embedding_size: int = Field(64, ge=1, le=65536, description="Dimensions.")
     loss: LossSettings = LossSettings()
     views: ViewSettings | None = ViewSettings()

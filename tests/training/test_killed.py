@@ -1,0 +1,60 @@
+"""kill -9 at any moment, the same command again, the same weights: with cached features, stages, blends and dropout."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+SCRIPT = """
+import sys, torch
+from dataclasses import replace
+from pathlib import Path
+from steradian.training import Recipe, prepare, train
+from steradian.training import run as module
+torch.set_num_threads(1)
+module.CHECKPOINT_SECONDS = 0.0
+recipe = Recipe().changed(**{
+    "encoder": "mobilenetv3_small_050", "data.image_size": 32, "embedding_size": 8, "training.batch_size": 40,
+    "training.epochs": 9, "training.head_epochs": 4, "training.freeze": 3, "training.layer_decay": 0.8,
+    "training.cached_views": 2, "training.mixup": 0.5, "training.dropout": 0.2, "training.class_power": 0.5,
+    "views.operations": 1, "views.erasing": 0.3, "loss.name": "elastic-arcface"})
+whole = prepare(recipe)
+few = replace(whole.splits, train=whole.splits.train[:120], validation=whole.splits.validation[:40])
+found = train(recipe, replace(whole, splits=few), Path(sys.argv[1]), on_batch=lambda *_: print("step", flush=True))
+found.model.save(Path(sys.argv[1]) / "model")
+"""
+KILLS = 3
+
+
+def test_killed_at_random_moments_ends_in_the_same_weights(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    moments = random.Random(int(os.environ.get("STERADIAN_KILL_SEED", "0")))
+
+    def run(folder: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-W", "ignore", str(tmp_path / "script.py"), str(tmp_path / folder)]
+        environment = {**os.environ, "STERADIAN_CACHE": str(tmp_path / f"{folder}-cache")}
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    first = run("whole")
+    assert first.stdout is not None
+    began = time.monotonic()
+    first.stdout.readline()
+    until_the_first_step = time.monotonic() - began
+    output, errors = first.communicate(timeout=180)
+    assert first.returncode == 0, errors.decode()
+    training = time.monotonic() - began - until_the_first_step
+    assert output.count(b"step") > 20
+    for _ in range(int(os.environ.get("STERADIAN_KILLS", str(KILLS)))):
+        killed = run("killed")
+        time.sleep(until_the_first_step * 0.8 + moments.random() * training)
+        killed.kill()
+        killed.communicate()
+    last = run("killed")
+    _, errors = last.communicate(timeout=180)
+    assert last.returncode == 0, errors.decode()
+    for name in ("history.csv", "model/model.safetensors"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes(), name
