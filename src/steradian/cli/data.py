@@ -19,9 +19,17 @@ def data(
     views: Annotated[
         Path | None, typer.Option(help="Write a picture of images beside the views that training makes.", metavar="PNG")
     ] = None,
+    near_copies: Annotated[
+        str | None,
+        typer.Option(
+            help="Find images that are nearly the same, by 'package' (the installed weights) or a run or model folder.",
+            metavar="MODEL",
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for a report with pictures.")] = None,
     json: Json = False,
 ) -> None:
-    """Look at a data set before training: counts, sizes, damaged files. Without DATA, list the built-in sets.
+    """Look at a data set before training: counts, sizes, damaged files, copies. Without DATA, list the built-in sets.
 
     Examples:
 
@@ -29,6 +37,7 @@ def data(
       steradian data
       steradian data photos/ --json
       steradian data photos/ --views sheet.png
+      steradian data photos/ --near-copies package --out runs/photos-data
     """
     from steradian.data import DESCRIPTIONS
 
@@ -37,6 +46,7 @@ def data(
         return
     from steradian import data as images
     from steradian.data.pixels import listing
+    from steradian.files import check_folder, new_folder, write_text
     from steradian.training.progress import shown
 
     if views is not None:
@@ -45,25 +55,31 @@ def data(
         write_view_sheet(source, root, views)
         print(f"views  {views}")
         return
-    found = images.inspect(images.open(source, root), shown)
+    from steradian.studies.data_report import build_report, facts_of
+    from steradian.studies.near_copies import near_copies as near_copies_of
+
+    opened = images.open(source, root)
+    if out is not None:
+        check_folder(out)
+    found = images.inspect(opened, shown)
+    near = near_copies_of(opened, near_copies, progress=shown) if near_copies is not None else None
+    page = out / "report.html" if out is not None else None
+    if page is not None:
+        new_folder(page.parent, exist_ok=True)
+        write_text(page, build_report(opened, found, near).html())
     if json:
-        print_json(found.as_dict())
+        listed = {} if near is None else {"near_copies": near.as_list(), "near_copy_leaks": near.leaks}
+        print_json(found.as_dict() | listed | ({} if page is None else {"report": str(page)}))
         return
-    sizes = " / ".join(f"{height}x{width}" for height, width in (found.smallest, found.median, found.largest))
-    facts = [
-        ("source", found.source),
-        ("images", f"{found.images:,} {'gray' if found.gray else 'color'}"),
-        ("size (smallest / median / largest)", sizes),
-        ("classes", f"{len(found.classes)}"),
-    ]
-    if found.per_split:
-        facts.append(("splits", ", ".join(f"{name} {count:,}" for name, count in found.per_split.items())))
+    facts = list(facts_of(found).items())
     print(columns(facts))
     print()
     shares = [(f"  {name}", f"{count:,}") for name, count in list(found.per_class.items())[:40]]
     print(columns(shares))
     if len(found.per_class) > 40:
         print(f"  … and {len(found.per_class) - 40} more classes (--json lists all)")
-    bullets(found.warnings, "!")
+    bullets((*found.warnings, *(() if near is None else near.sentences())), "!")
     if found.skipped:
         print(f"\ncannot be decoded:\n{listing(found.skipped)}")
+    if page is not None:
+        print(f"\nreport  {page}")

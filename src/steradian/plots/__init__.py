@@ -4,6 +4,7 @@ from steradian.plots.angles import AnglesDisplay
 from steradian.plots.boundaries import DecisionBoundaryDisplay
 from steradian.plots.confusion import ConfusionDisplay
 from steradian.plots.contact_sheet import ViewsDisplay
+from steradian.plots.data_overview import ClassSizesDisplay, ExamplesDisplay
 from steradian.plots.embedding import EmbeddingDisplay
 from steradian.plots.freezing import FreezingDisplay
 from steradian.plots.history import HistoryDisplay
@@ -21,9 +22,11 @@ __all__ = [
     "LIGHT",
     "AnglesDisplay",
     "ClassRelationsDisplay",
+    "ClassSizesDisplay",
     "ConfusionDisplay",
     "DecisionBoundaryDisplay",
     "EmbeddingDisplay",
+    "ExamplesDisplay",
     "FreezingDisplay",
     "HistoryDisplay",
     "IntervalsDisplay",
