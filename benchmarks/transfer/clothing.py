@@ -94,7 +94,7 @@ def ours(data: str, per_class: int | None, seeds: int) -> dict[str, Any]:
     for seed in range(seeds):
         trained = train(wanted.changed(**{"training.seed": seed}), prepared)
         trained.model.accelerate_for(len(splits.test))
-        found = embed_pixels(trained.model, pixels.pixels[splits.test], pixels.labels[splits.test])
+        found = embed_pixels(trained.model, pixels, splits.test)
         right.append(found.right.tolist())
         history.append(trained.history[-1]["validation_accuracy"])
     return {"right": right, "validation": history, "cpu_seconds": time.process_time()}

@@ -14,6 +14,7 @@ from PIL import Image
 
 from steradian import data
 from steradian.data.pixels import load_pixels, sample_sizes
+from steradian.data.room import room_for
 from steradian.errors import DataError, UsageError
 
 
@@ -166,8 +167,20 @@ def test_an_emptied_class_is_an_error(image_folder) -> None:
 
 
 def test_memory_is_checked_before_it_is_taken(image_folder) -> None:
-    with pytest.raises(DataError, match="Choose a smaller --image-size"):
-        loaded(image_folder(2, 3), memory_limit=10)
+    huge = (10**9, 3, 1000, 1000)
+    with pytest.raises(DataError, match=r"need 2793967\.7 GiB.* are free on the disk.*smaller --image-size"):
+        room_for(huge)
+
+
+def test_beyond_memory_the_pixels_are_a_file_without_a_name(image_folder, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("STERADIAN_CACHE", str(tmp_path / "cache"))
+    photos = image_folder(3, 12)
+    (photos / "class-1" / "003.png").write_bytes(b"broken")
+    inside, outside = loaded(photos), loaded(photos, memory_limit=10)
+    assert isinstance(outside.pixels, np.memmap) and not isinstance(inside.pixels, np.memmap)
+    np.testing.assert_array_equal(outside.pixels, inside.pixels)
+    assert outside.digest() == inside.digest() and len(outside) == 35
+    assert list((tmp_path / "cache" / "pixels").iterdir()) == []
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:

@@ -20,7 +20,7 @@ from steradian.models.calibration import fit_calibration
 from steradian.studies import measurement
 from steradian.studies.evaluation import evaluate_on, predictions_csv
 from steradian.studies.evaluation_report import build_report
-from steradian.studies.measurement import answer, embed_pixels
+from steradian.studies.measurement import Embedded, answer, embed_pixels
 from steradian.studies.protocols import COMPARED, DEFAULT, PROTOCOLS, Material, measure
 
 GENERATOR = np.random.default_rng(0)
@@ -58,15 +58,20 @@ def model() -> Recognizer:
     return made
 
 
+def seen(model: Recognizer, labels: np.ndarray, seed: int) -> Embedded:
+    found = PixelSet("made", pictures(labels, seed), labels, (*CLASSES, "e", "f", "g"), None, ())
+    return embed_pixels(model, found)
+
+
 def material(model: Recognizer, known: int = 120, unknown: int = 60) -> Material:
     ours, others = GENERATOR.integers(0, 4, known), GENERATOR.integers(4, 7, unknown)
     trained = np.repeat(np.arange(4), 20)
     return Material(
         (*CLASSES, "e", "f", "g"),
         4,
-        embed_pixels(model, pictures(ours, 3), ours) if known else None,
-        embed_pixels(model, pictures(others, 4), others) if unknown else None,
-        embed_pixels(model, pictures(trained, 5), trained) if known else None,
+        seen(model, ours, 3) if known else None,
+        seen(model, others, 4) if unknown else None,
+        seen(model, trained, 5) if known else None,
     )
 
 
@@ -133,7 +138,7 @@ def test_what_the_images_do_not_suffice_for_is_left_out(model: Recognizer) -> No
     assert {"verification", "retrieval", "identification", "clustering", "geometry"} <= strangers.keys()
     assert not {"closed", "calibration", "neighbors", "open_set", "unseen"} & strangers.keys()
     one = np.zeros(9, dtype=np.int64)
-    lonely = measure(Material(CLASSES, 4, embed_pixels(model, pictures(one, 1), one)), DEFAULT).numbers
+    lonely = measure(Material(CLASSES, 4, seen(model, one, 1)), DEFAULT).numbers
     assert not {"verification", "identification", "geometry", "open_set"} & lonely.keys()
     assert math.isnan(lonely["clustering"]["silhouette"])
     with pytest.raises(UsageError, match="no protocol 'verifiction'. Did you mean 'verification'"):

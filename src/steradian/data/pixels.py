@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from steradian.data.images import ArrayItems, ImageSet, Labels
 from steradian.data.preprocessing import Interpolation, square
+from steradian.data.room import keep_rows, room_for
 from steradian.errors import DataError
 from steradian.files import sha256_of
 
@@ -121,18 +122,13 @@ def load_pixels(
 
     A damaged file is skipped and listed. Decoding runs on a thread per core; the result does not depend on it.
 
+    Args:
+        memory_limit: bytes; None: half of the machine's memory. Beyond that the pixels are a file (`room.room_for`).
+
     Raises:
-        DataError: more than 5 % are damaged, a class has no image left, or the result would not fit in
-            ``memory_limit`` bytes (default: half of the machine's memory).
+        DataError: more than 5 % are damaged, a class has no image left, or there is no room for the result.
     """
-    needed = len(images) * channels * size * size
-    limit = memory_limit if memory_limit is not None else _half_of_memory()
-    if needed > limit:
-        raise DataError(
-            f"{len(images):,} images at {size} px need {needed / 2**30:.1f} GiB; {limit / 2**30:.1f} GiB may be used. "
-            "Choose a smaller --image-size."
-        )
-    pixels = np.empty((len(images), channels, size, size), dtype=np.uint8)
+    pixels = room_for((len(images), channels, size, size), memory_limit)
     failures: dict[int, Skipped] = {}
 
     def work(index: int) -> None:
@@ -169,7 +165,7 @@ def _without(images: ImageSet, pixels: NDArray[np.uint8], failures: dict[int, Sk
         )
     return PixelSet(
         source=images.source,
-        pixels=pixels[kept] if failures else pixels,
+        pixels=keep_rows(pixels, kept),
         labels=labels,
         classes=images.classes,
         splits=images.splits[kept] if images.splits is not None else None,
@@ -190,10 +186,6 @@ def listing(skipped: tuple[Skipped, ...], at_most: int = 10) -> str:
 def available_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _half_of_memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def subset(found: PixelSet, chosen: NDArray[np.intp]) -> PixelSet:

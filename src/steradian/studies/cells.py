@@ -91,12 +91,12 @@ def run_cell(spec: CellSpec, prepared: Prepared, folder: Path, command: str, on_
     origin = provenance(prepared, spec.recipe, command)
     model = saved_model(trained.model, folder / MODEL, origin)
     model.accelerate_for(len(pixels))
-    test = embed_pixels(model, pixels.pixels[splits.test], pixels.labels[splits.test])
-    reference = embed_pixels(model, pixels.pixels[splits.train], pixels.labels[splits.train])
+    test = embed_pixels(model, pixels, splits.test)
+    reference = embed_pixels(model, pixels, splits.train)
     classes, unknown = pixels.classes, None
     if prepared.unseen is not None:
         others = with_known_first(prepared.unseen, pixels.classes)
-        classes, unknown = others.classes, embed_pixels(model, others.pixels, others.labels)
+        classes, unknown = others.classes, embed_pixels(model, others)
     material = Material(classes, len(pixels.classes), test, unknown, reference)
     measured = measure(material, COMPARED)
     measured.numbers["closed"].pop("per_class")

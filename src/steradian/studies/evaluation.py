@@ -30,12 +30,13 @@ class Images:
     """Images of an evaluation, with what the model says of them.
 
     Attributes:
-        pixels: uint8 [N, channels, size, size]; ``names`` [N] go with them.
+        pixels: what they are among.
+        chosen: [N], which of those they are.
         embedded: of the same images.
     """
 
-    pixels: NDArray[np.uint8]
-    names: tuple[str, ...]
+    pixels: PixelSet
+    chosen: NDArray[np.intp]
     embedded: Embedded
 
 
@@ -164,9 +165,8 @@ def evaluate_run(
 
 
 def _seen(model: Recognizer, pixels: PixelSet, chosen: NDArray[np.intp]) -> Images:
-    found = pixels.at(chosen)
     model.accelerate_for(len(chosen))
-    return Images(found.pixels, found.names, embed_pixels(model, found.pixels, found.labels))
+    return Images(pixels, chosen, embed_pixels(model, pixels, chosen))
 
 
 def origin_of(model: Recognizer, pixels: PixelSet, part: str, digest: str, command: str) -> dict[str, Any]:
@@ -216,7 +216,7 @@ def predictions_csv(evaluated: Evaluated) -> str:
             continue
         answers = images.embedded.answers
         rows = zip(
-            images.names,
+            [images.pixels.names[index] for index in images.chosen],
             images.embedded.labels.tolist(),
             answers.predictions.tolist(),
             answers.probability.tolist(),

@@ -204,8 +204,8 @@ def _mistakes(evaluated: Evaluated) -> list[Block]:
     if not shown:
         return []
     display = MistakesDisplay.from_answers(
-        known.pixels[shown],
-        others.pixels[alike],
+        known.pixels.pixels[known.chosen[shown]],
+        others.pixels.pixels[others.chosen[alike]],
         [evaluated.classes[label] for label in test.labels[shown]],
         [evaluated.classes[label] for label in test.predictions[shown]],
         test.answers.probability[shown].tolist(),

@@ -10,10 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from steradian.data.pixels import PixelSet
 from steradian.models.recognizer import Recognizer
 
 TABLE_UP_TO = 50_000_000
 """Probabilities (200 MB) up to which they are kept as a table of all images and classes."""
+
+IMAGES = 4096
+"""Images that are copied at a time: all of them may be a file."""
 
 BLOCK = 2**24
 """Probabilities that are made at a time."""
@@ -86,9 +90,13 @@ class Measured:
     right: dict[str, NDArray[np.bool_]]
 
 
-def embed_pixels(model: Recognizer, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> Embedded:
-    """Embed uint8 pixels [N, channels, size, size] and ask the head."""
-    raw = model.embed(torch.from_numpy(np.ascontiguousarray(pixels)), normalize=False)
+def embed_pixels(model: Recognizer, pixels: PixelSet, chosen: NDArray[np.intp] | None = None) -> Embedded:
+    """Embed the images ``chosen``, or all, a block at a time, and ask the head."""
+    wanted = chosen if chosen is not None else np.arange(len(pixels))
+    blocks = [wanted[start : start + IMAGES] for start in range(0, len(wanted), IMAGES)]
+    parts = [model.embed(torch.from_numpy(np.array(pixels.pixels[block])), normalize=False) for block in blocks]
+    raw = torch.cat(parts) if parts else torch.zeros(0, model.spec.embedding_size)
+    labels = pixels.labels[wanted]
     return Embedded(raw.numpy(), labels, answer(model, raw, labels))
 
 

@@ -59,7 +59,7 @@ def accuracies(model: Recognizer, data: Prepared) -> dict[str, Any]:
     """ "validation" and "accuracy" (of the test part), None for a part without images, and "test_images"."""
     found: dict[str, Any] = {"test_images": len(data.splits.test)}
     for name, part in (("validation", data.splits.validation), ("accuracy", data.splits.test)):
-        right = embed_pixels(model, data.pixels.pixels[part], data.pixels.labels[part]).right
+        right = embed_pixels(model, data.pixels, part).right
         found[name] = float(right.mean()) if len(right) else None
     return found
 

@@ -184,7 +184,7 @@ def _tried(
     except (InputError, TrainingError) as error:
         return Trial(factors, options, math.nan, str(error).splitlines()[0])
     chosen, pixels = prepared.splits.validation, prepared.pixels
-    found = embed_pixels(model, pixels.pixels[chosen], pixels.labels[chosen])
+    found = embed_pixels(model, pixels, chosen)
     return Trial(factors, options, metrics.map_at_r(found.raw, found.labels))
 
 

@@ -95,6 +95,11 @@ def prepare(recipe: Recipe, progress: DataProgress = no_progress) -> Prepared:
     )
     _check_classes(pixels, splits.train)
     warnings = lonely_classes(pixels.classes, pixels.labels)
+    if isinstance(everything.pixels, np.memmap):
+        warnings.append(
+            f"The decoded images take {everything.pixels.nbytes / 2**30:.1f} GiB, over half of the memory: they lie on "
+            "the disk of the cache while this runs."
+        )
     if pixels.skipped:
         warnings.append(
             f"{len(pixels.skipped)} of {len(images)} images cannot be decoded and are skipped:\n"
