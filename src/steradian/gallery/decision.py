@@ -1,0 +1,95 @@
+"""Who is it? From the similarities of enrolled identities to a name, to "unknown", or to "ambiguous"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Verdict = Literal["match", "unknown", "ambiguous"]
+Strategy = Literal["nearest", "mean", "vote"]
+STRATEGIES: tuple[Strategy, ...] = ("nearest", "mean", "vote")
+
+MARGIN = 0.02
+"""Two identities above the threshold that are nearer to each other than this are not told apart."""
+
+VOTERS = 3
+"""Nearest images that vote (system D)."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """An enrolled identity and how alike it is.
+
+    Attributes:
+        similarity: cosine.
+        probability: that it is the same, if same and different were as likely beforehand; None where not calibrated.
+    """
+
+    label: str
+    similarity: float
+    probability: float | None = None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The answer for one image.
+
+    Attributes:
+        decision: "match", "unknown" (nobody exceeds the threshold) or "ambiguous" (two do, within `MARGIN`).
+        label: of a match, else None.
+        similarity: cosine to the best identity; NaN with nobody enrolled.
+        threshold: cosine that a match exceeds.
+        probability: see `Match`, of the best identity.
+        matches: the best identities, the most alike first, whether they exceed the threshold or not.
+    """
+
+    decision: Verdict
+    label: str | None
+    similarity: float
+    threshold: float
+    probability: float | None
+    matches: tuple[Match, ...]
+
+
+def decide(matches: Sequence[Match], threshold: float, margin: float = MARGIN) -> Decision:
+    """The answer from the best identities, the most alike first.
+
+    Formula: unknown if s_1 <= threshold; ambiguous if s_2 > threshold and s_1 - s_2 < margin; else a match.
+    """
+    if not matches:
+        return Decision("unknown", None, float("nan"), threshold, None, ())
+    best = matches[0]
+    if best.similarity <= threshold:
+        verdict: Verdict = "unknown"
+    elif len(matches) > 1 and matches[1].similarity > threshold and best.similarity - matches[1].similarity < margin:
+        verdict = "ambiguous"
+    else:
+        verdict = "match"
+    label = best.label if verdict == "match" else None
+    return Decision(verdict, label, best.similarity, threshold, best.probability, tuple(matches))
+
+
+def ranked(
+    scores: NDArray[np.float32], identities: NDArray[np.int64], strategy: Strategy = "nearest"
+) -> list[tuple[int, float]]:
+    """Identities and their similarities, the best first, from the nearest images of one query.
+
+    Args:
+        scores: [K] falling; ``identities`` [K] whose images they are.
+        strategy: "nearest" (or "mean", where each identity has one vector): by the best image of each; "vote": first
+            those among the `VOTERS` nearest, by the sum of their similarities (system D), then as "nearest".
+    """
+    best: dict[int, float] = {}
+    for identity, score in zip(identities.tolist(), scores.tolist(), strict=True):
+        best.setdefault(identity, score)
+    found = list(best.items())
+    if strategy == "vote":
+        votes: dict[int, float] = {}
+        for identity, score in zip(identities[:VOTERS].tolist(), scores[:VOTERS].tolist(), strict=True):
+            votes[identity] = votes.get(identity, 0.0) + score
+        found.sort(key=lambda item: -votes.get(item[0], -np.inf))
+    return found

@@ -1,0 +1,126 @@
+"""A gallery in one file for somebody else, and embedded anew by another model."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from steradian.errors import DataError, InputError, StorageError
+from steradian.files import atomic_file, explained
+from steradian.gallery.gallery import Gallery, model_id
+from steradian.gallery.store import LONGEST_METADATA, MOST_DIMENSIONS, Store
+from steradian.models.recognizer import Recognizer
+
+CARD, VECTORS = "gallery.json", "vectors.npy"
+LARGEST_CARD = 2**30
+FORMAT = "steradian.gallery"
+
+Progress = Callable[[Iterable[int], int, str], Iterable[int]]
+
+
+def export(gallery: Gallery, path: Path) -> int:
+    """Write everybody to ``path``, a zip of ``gallery.json`` and ``vectors.npy`` [N, D]; the number of images."""
+    rows, people = gallery.store.rows(), dict(gallery.store.identities())
+    sources = gallery.store.sources()
+    card = {
+        "format": FORMAT,
+        "version": 1,
+        "model": gallery.store.fact("model"),
+        "identities": {identity.name: identity.metadata for identity in people.values()},
+        "images": [{"name": people[int(who)].name, "source": sources[int(number)][1]} for number, who in _pairs(rows)],
+    }
+    buffer = io.BytesIO()
+    np.save(buffer, rows.vectors)
+    with atomic_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(CARD, json.dumps(card, ensure_ascii=False))
+        archive.writestr(VECTORS, buffer.getvalue())
+    return len(rows.ids)
+
+
+def _pairs(rows: Any) -> Iterable[tuple[int, int]]:
+    return zip(rows.ids.tolist(), rows.identities.tolist(), strict=True)
+
+
+def import_into(gallery: Gallery, path: Path) -> int:
+    """Enroll everybody of an exported file, in one transaction; the number of images.
+
+    Raises:
+        StorageError: no such file, damaged, or of another model.
+    """
+    card, vectors = _read(path)
+    held = gallery.store.fact("model")
+    if card["model"] != held:
+        raise StorageError(
+            f"{path} holds vectors of another model ({card['model'][:12]}…, not {held[:12]}…): they cannot be compared."
+        )
+    places: dict[str, list[int]] = {}
+    for place, image in enumerate(card["images"]):
+        places.setdefault(image["name"], []).append(place)
+    gallery.store.add_many(
+        [
+            (name, vectors[own], [card["images"][place]["source"] for place in own], card["identities"].get(name))
+            for name, own in places.items()
+        ]
+    )
+    return len(vectors)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], np.ndarray[Any, np.dtype[np.float32]]]:
+    damaged = f"{path} is no exported gallery, or is damaged"
+    with explained("read", path):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                if archive.getinfo(CARD).file_size > LARGEST_CARD:
+                    raise StorageError(f"{damaged}: its list takes over {LARGEST_CARD:,} bytes.")
+                card = json.loads(archive.read(CARD))
+                images, people = card["images"], card["identities"]
+                if card["format"] != FORMAT or card["version"] != 1 or not isinstance(card["model"], str):
+                    raise StorageError(f"{damaged}, or was written by a newer steradian.")
+                most = 4 * MOST_DIMENSIONS * max(len(images), 1) + 4096
+                if archive.getinfo(VECTORS).file_size > most:
+                    raise StorageError(f"{damaged}: its vectors are larger than {len(images)} images can have.")
+                vectors = np.load(io.BytesIO(archive.read(VECTORS)), allow_pickle=False)
+        except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError) as error:
+            raise StorageError(f"{damaged} ({error}).") from error
+    sound = vectors.ndim == 2 and vectors.dtype == np.float32 and len(vectors) == len(images)
+    named = all(isinstance(image, dict) and {"name", "source"} <= image.keys() for image in images)
+    plain = all(isinstance(image[key], str) for image in images for key in ("name", "source")) if named else False
+    small = isinstance(people, dict) and all(len(json.dumps(one)) <= LONGEST_METADATA for one in people.values())
+    if not (sound and plain and small) or not np.isfinite(vectors).all():
+        raise StorageError(f"{damaged}: its list and its vectors do not fit.")
+    return card, vectors
+
+
+def rebuild(path: Path, model: Recognizer, progress: Progress) -> tuple[int, list[str]]:
+    """Embed all images of the gallery ``path`` anew by ``model``, from where they came, in one transaction.
+
+    Returns:
+        How many there are now, and what could not be embedded: an image that is gone is no longer in the gallery.
+
+    Raises:
+        InputError: not one image is left.
+    """
+    store = Store(path)
+    sources = store.sources()
+    vectors: dict[int, np.ndarray[Any, np.dtype[np.float32]]] = {}
+    lost: list[str] = []
+    numbers = list(sources)
+    for place in progress(range(len(numbers)), len(numbers), "embedding"):
+        name, source = sources[numbers[place]]
+        try:
+            if not source:
+                raise DataError("it did not come from a file")
+            vectors[numbers[place]] = model.embed([source]).numpy()[0]
+        except (DataError, StorageError, OSError) as error:
+            lost.append(f"{name}: {source or 'an image'}: {error}")
+    if numbers and not vectors:
+        raise InputError(f"not one of the {len(numbers)} images of {path} can be embedded anew:\n  {lost[0]}")
+    store.replace_vectors(model_id(model), vectors, model.spec.embedding_size)
+    store.close()
+    return len(vectors), lost

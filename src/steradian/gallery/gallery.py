@@ -1,0 +1,311 @@
+"""A gallery: enroll by a few images, ask who it is, hear "unknown"."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steradian.errors import InputError, StorageError, UsageError
+from steradian.gallery.decision import MARGIN, STRATEGIES, VOTERS, Decision, Match, Strategy, decide, ranked
+from steradian.gallery.memory import Memory
+from steradian.gallery.search import top as nearest
+from steradian.gallery.store import Identity, Store
+from steradian.models.calibration import Threshold
+from steradian.models.recognizer import Images, Recognizer
+
+FAR = 1e-3
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """What an enrollment did.
+
+    Attributes:
+        images: how many were added.
+        hints: what is odd about them: an image unlike the others of its name, or like somebody else's.
+    """
+
+    name: str
+    images: int
+    hints: tuple[str, ...]
+
+
+class Gallery:
+    """Enrolled identities in a file, and the model that their images are embedded by.
+
+    Everything that it says is of the file as it is now, whoever changed it; every change is on the disk when the call
+    returns. Safe to use from several threads and processes.
+
+    Attributes:
+        store: the record.
+        model: None for a gallery that is only looked at.
+    """
+
+    def __init__(self, store: Store, model: Recognizer | None) -> None:
+        self.store = store
+        self.model = model
+        self._memory = Memory(store)
+
+    @classmethod
+    def open(cls, path: str | Path, model: Recognizer | str | Path | None = None) -> Gallery:
+        """Open the gallery file ``path``; with a model it is made where there is none.
+
+        Args:
+            model: a recognizer, or a run or model folder.
+
+        Raises:
+            StorageError: no gallery, damaged, of a newer version or of another model.
+        """
+        found = Recognizer.load(model) if isinstance(model, str | Path) else model
+        if found is None:
+            return cls(Store(Path(path)), None)
+        return cls(Store(Path(path), model_id(found), found.spec.embedding_size), found)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.store.close()
+
+    def __enter__(self) -> Gallery:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self.store.identities())
+
+    @property
+    def recognizer(self) -> Recognizer:
+        """The model. Raises `UsageError` without one."""
+        if self.model is None:
+            raise UsageError("This gallery was opened without a model, so no image can be embedded: name the RUN.")
+        return self.model
+
+    def identities(self) -> list[Identity]:
+        """Everybody who is enrolled, by name."""
+        return [identity for _, identity in self.store.identities()]
+
+    def enroll(
+        self,
+        name: str,
+        images: Images,
+        *,
+        sources: Sequence[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Enrolled:
+        """Add images of ``name``, new or enrolled already; what is odd about them is told, not refused.
+
+        Args:
+            images: as `Recognizer.embed` takes them.
+            sources: where each came from, kept to embed them anew; none: the paths.
+            metadata: JSON values, joined to those that are there.
+
+        Raises:
+            InputError: no image; a name that cannot be shown.
+            DataError: an image that cannot be decoded; then nothing is enrolled.
+        """
+        vectors = self.recognizer.embed(images).numpy()
+        if len(vectors) == 0:
+            raise InputError(f"no image of {name!r} came, so nothing can be enrolled.")
+        if sources is None:
+            named = not hasattr(images, "shape")
+            paths = list(images) if named else []
+            sources = [str(Path(image).resolve()) if isinstance(image, str | Path) else "" for image in paths] or [
+                ""
+            ] * len(vectors)
+        return self.enroll_vectors(name, vectors, sources, metadata)
+
+    def enroll_vectors(
+        self,
+        name: str,
+        vectors: NDArray[np.float32],
+        sources: Sequence[str],
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Enrolled:
+        """`enroll` for unit vectors [M, D] of this gallery's model."""
+        self.store.add(name, vectors, sources, metadata)
+        return Enrolled(name, len(vectors), tuple(self._hints(name, vectors, sources)))
+
+    def _hints(self, name: str, vectors: NDArray[np.float32], sources: Sequence[str]) -> list[str]:
+        try:
+            threshold = self.threshold(FAR).cosine
+        except InputError:
+            return []
+        memory = self._memory.now()
+        own, names = self.store.number(name), memory.names
+        mine = memory.identities == own
+        found = []
+        for vector, source in zip(vectors, sources, strict=True):
+            image = Path(source).name or "an image"
+            inside, _ = nearest(memory.vectors, vector[None], 2, mine)
+            # The nearest of its own is the image itself.
+            if inside.shape[1] > 1 and inside[0, 1] <= threshold:
+                found.append(f"{image} is unlike the other images of {name!r} (cosine {inside[0, 1]:.2f}).")
+            outside, place = nearest(memory.vectors, vector[None], 1, ~mine)
+            if outside.size and outside[0, 0] > threshold:
+                other = names[int(memory.identities[place[0, 0]])]
+                found.append(f"{image} is like {other!r} (cosine {outside[0, 0]:.2f}), who is enrolled, too.")
+        return found
+
+    def remove(self, name: str) -> None:
+        """Forget ``name`` and all images. Raises `InputError` where nobody is called so."""
+        self.store.remove(name)
+
+    def rename(self, name: str, new: str) -> None:
+        """``name`` is called ``new``. Raises `InputError` for a name that is taken."""
+        self.store.rename(name, new)
+
+    def merge(self, name: str, into: str) -> None:
+        """``name`` was ``into`` all along: one identity with the images of both."""
+        self.store.merge(name, into)
+
+    def identify(
+        self,
+        images: Images,
+        *,
+        top: int = 5,
+        far: float = FAR,
+        threshold: float | None = None,
+        strategy: Strategy = "nearest",
+        where: Mapping[str, Any] | None = None,
+    ) -> list[Decision]:
+        """Who is on each image, or "unknown", or "ambiguous".
+
+        Args:
+            images: as `Recognizer.embed` takes them.
+            top: how many identities an answer lists.
+            far: false-accept rate whose threshold is taken: of the gallery where `calibrate` was called (then a share
+                of questions about strangers), else of the model (a share of pairs).
+            threshold: cosine, instead of ``far``.
+            strategy: "nearest" image, "mean" of each identity's images, or "vote" of the nearest images.
+            where: only identities with these metadata.
+
+        Raises:
+            InputError: no threshold for ``far``; an unknown strategy.
+            DataError: an image that cannot be decoded.
+        """
+        return self.identify_vectors(
+            self.recognizer.embed(images).numpy(),
+            top=top,
+            far=far,
+            threshold=threshold,
+            strategy=strategy,
+            where=where,
+        )
+
+    def identify_vectors(
+        self,
+        vectors: NDArray[np.float32],
+        *,
+        top: int = 5,
+        far: float = FAR,
+        threshold: float | None = None,
+        strategy: Strategy = "nearest",
+        where: Mapping[str, Any] | None = None,
+    ) -> list[Decision]:
+        """`identify` for unit vectors [N, D]."""
+        if strategy not in STRATEGIES:
+            raise InputError(f"there is no strategy {strategy!r}; there are {', '.join(STRATEGIES)}.")
+        if top < 1:
+            raise InputError(f"top must be at least 1, but is {top}.")
+        limit = threshold if threshold is not None else self.threshold(far).cosine
+        memory = self._memory.now()
+        held, of_row = (memory.vectors, memory.identities) if strategy != "mean" else memory.means()
+        allowed = None
+        if where is not None:
+            wanted = [number for number, identity in self.store.identities() if _fits(identity.metadata, where)]
+            allowed = np.isin(of_row, wanted)
+        # Votes already weigh two that are alike.
+        margin = MARGIN if strategy != "vote" else -math.inf
+        answers = []
+        for scores, rows in _with_distinct(held, of_row, vectors, top, allowed):
+            matches = [
+                Match(memory.names[number], similarity, self._probability(similarity))
+                for number, similarity in ranked(scores, of_row[rows], strategy)[:top]
+                if number in memory.names
+            ]
+            answers.append(decide(matches, limit, margin))
+        return answers
+
+    def _probability(self, similarity: float) -> float | None:
+        calibration = self.model.calibration if self.model is not None else None
+        return calibration.pairs(similarity) if calibration is not None and calibration.pairs is not None else None
+
+    def threshold(self, far: float) -> Threshold:
+        """The threshold for a false-accept rate: of this gallery where it was calibrated, else of the model.
+
+        Raises:
+            InputError: there is none for ``far``.
+        """
+        own = self.thresholds()
+        known = own or (self.model.thresholds if self.model is not None else ())
+        found = next((one for one in known if math.isclose(one.far, far)), None)
+        if found is None:
+            has = ", ".join(f"{one.far:g}" for one in known) or "none"
+            whose = "this gallery" if own else "this model"
+            raise InputError(
+                f"{whose} has no threshold for a false-accept rate of {far:g}; it has {has}. Choose one of those, give "
+                "a threshold, or enroll more and calibrate the gallery."
+            )
+        return found
+
+    def thresholds(self) -> tuple[Threshold, ...]:
+        """Those of `calibrate`, or none."""
+        try:
+            found = json.loads(self.store.fact("thresholds"))
+            return tuple(Threshold.model_validate(one) for one in found)
+        except (ValueError, TypeError) as error:
+            raise StorageError(f"{self.store.path} is damaged: its thresholds cannot be read ({error}).") from error
+
+    def set_thresholds(self, thresholds: Sequence[Threshold]) -> None:
+        """Keep them in the file; none: those of the model count again."""
+        content = json.dumps([one.model_dump() for one in thresholds])
+        with self.store.change():
+            self.store.set_fact("thresholds", content)
+
+    def memory(self) -> Memory:
+        """All vectors as they are now."""
+        return self._memory.now()
+
+
+def model_id(model: Recognizer) -> str:
+    """The id of the artifact that ``model`` was loaded from. Raises `UsageError` for one that was not saved."""
+    if model.card is None:
+        raise UsageError("This model was never saved, so a gallery could not tell it from others: save it first.")
+    return model.card.id
+
+
+def _fits(metadata: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
+    return all(metadata.get(key) == value for key, value in where.items())
+
+
+def _with_distinct(
+    vectors: NDArray[np.float32],
+    identities: NDArray[np.int64],
+    queries: NDArray[np.float32],
+    wanted: int,
+    allowed: NDArray[np.bool_] | None,
+) -> list[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+    """Of each query so many nearest images that ``wanted`` identities are among them, as far as there are so many."""
+    if allowed is not None and not allowed.any():
+        return [(np.zeros(0, np.float32), np.zeros(0, np.int64)) for _ in queries]
+    present = len(np.unique(identities if allowed is None else identities[allowed]))
+    goal, k = min(wanted, present), max(4 * wanted, VOTERS)
+    found: list[tuple[NDArray[np.float32], NDArray[np.int64]]] = [
+        (np.zeros(0, np.float32), np.zeros(0, np.int64)) for _ in queries
+    ]
+    left = np.arange(len(queries))
+    while len(left) and goal:
+        scores, rows = nearest(vectors, queries[left], k, allowed)
+        for place, query in enumerate(left.tolist()):
+            found[query] = (scores[place], rows[place])
+        enough = np.array([len(np.unique(identities[row])) >= goal for row in rows])
+        left, k = left[~enough], 4 * k
+    return found

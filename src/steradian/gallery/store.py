@@ -1,0 +1,367 @@
+"""The record of a gallery: who is enrolled by which images, in one SQLite file that survives kill -9.
+
+Every change is one transaction, synced to the disk before it is acknowledged (write-ahead log, synchronous = FULL).
+Many processes may read while one writes; a second writer waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import sqlite3
+import threading
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steradian.errors import InputError, StorageError
+
+APPLICATION, VERSION = 0x53545244, 1
+WAIT_SECONDS = 30.0
+LONGEST_NAME, LONGEST_METADATA = 256, 65_536
+MOST_DIMENSIONS = 65_536
+
+SCHEMA = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE identities (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,
+    created TEXT NOT NULL, changed TEXT NOT NULL, metadata TEXT NOT NULL
+);
+CREATE TABLE images (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, identity INTEGER NOT NULL REFERENCES identities (id),
+    vector BLOB NOT NULL, source TEXT NOT NULL, created TEXT NOT NULL
+);
+CREATE INDEX images_of ON images (identity);
+"""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Somebody or something that is enrolled.
+
+    Attributes:
+        images: how many.
+        created, changed: UTC, ISO 8601.
+        metadata: free, a JSON object.
+    """
+
+    name: str
+    images: int
+    created: str
+    changed: str
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Images as the record holds them.
+
+    Attributes:
+        ids: int64 [M], rising.
+        identities: int64 [M], whose they are.
+        vectors: float32 [M, D].
+    """
+
+    ids: NDArray[np.int64]
+    identities: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+
+
+def checked_name(name: str) -> str:
+    """``name`` without spaces around it.
+
+    Raises:
+        InputError: empty, too long, or with characters that control how text is shown.
+    """
+    found = unicodedata.normalize("NFC", name).strip()
+    if not found or len(found) > LONGEST_NAME:
+        raise InputError(f"a name has 1 to {LONGEST_NAME} characters, but this one has {len(found)}.")
+    for character in found:
+        if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp"):
+            raise InputError(
+                f"the name holds the character U+{ord(character):04X}, which controls how text is shown. Leave it out."
+            )
+    return found
+
+
+class Store:
+    """One gallery file.
+
+    Args:
+        path: created where it does not exist and ``model`` is given.
+        model: id of the model whose vectors it holds; None: whichever it is.
+        dimensions: D, with ``model``.
+
+    Raises:
+        StorageError: not a gallery, damaged, of a newer version, of another model, or not to be written.
+    """
+
+    def __init__(self, path: Path, model: str | None = None, dimensions: int | None = None) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        self.model: str | None = None
+        self.dimensions = 0
+        if model is None and not path.is_file():
+            raise StorageError(f"There is no gallery {path}. Enroll somebody first: steradian enroll RUN FOLDER.")
+        with self._told():
+            self._connection = sqlite3.connect(
+                path, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            self._connection.execute("PRAGMA foreign_keys = ON")
+            self._open(model, dimensions)
+
+    def _open(self, model: str | None, dimensions: int | None) -> None:
+        run = self._connection.execute
+        found = run("PRAGMA application_id").fetchone()[0]
+        if found == 0 and run("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0 and model is not None:
+            run("PRAGMA journal_mode = WAL")
+            with self.change():
+                if run("PRAGMA application_id").fetchone()[0] == 0:
+                    self._create(model, dimensions or 0)
+        elif found != APPLICATION:
+            raise StorageError(f"{self.path} is no gallery. Choose another --gallery.")
+        version = run("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise StorageError(
+                f"{self.path} was written by a newer steradian (format {version}; this one knows {VERSION}). Update it."
+            )
+        run("PRAGMA synchronous = FULL")
+        held = self.fact("model")
+        if model is not None and held != model:
+            raise StorageError(
+                f"{self.path} holds vectors of another model ({held[:12]}…, not {model[:12]}…): they cannot be "
+                "compared. Use that model, another --gallery, or embed its images anew: steradian gallery rebuild."
+            )
+        self.model = held
+        self.dimensions = int(self.fact("dimensions"))
+        if not 1 <= self.dimensions <= MOST_DIMENSIONS:
+            raise StorageError(f"{self.path} is damaged: it says that vectors have {self.dimensions} dimensions.")
+
+    def _create(self, model: str, dimensions: int) -> None:
+        for statement in SCHEMA.split(";"):
+            self._connection.execute(statement)
+        facts = {"model": model, "dimensions": str(dimensions), "rewrites": "0", "thresholds": "[]"}
+        self._connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
+        self._connection.execute(f"PRAGMA application_id = {APPLICATION}")
+        self._connection.execute(f"PRAGMA user_version = {VERSION}")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """What SQLite raises, as what went wrong with which file."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            words = {"locked": "another process is writing to it", "readonly": "it may not be written"}
+            why = next((said for part, said in words.items() if part in str(error)), str(error))
+            raise StorageError(f"The gallery {self.path} cannot be used: {why}.") from error
+        except sqlite3.DatabaseError as error:
+            raise StorageError(
+                f"{self.path} is damaged or no gallery ({error}). Restore a copy, or enroll anew."
+            ) from error
+
+    @contextlib.contextmanager
+    def change(self) -> Iterator[None]:
+        """One transaction: all of it is on the disk at the end, or, after an error, none of it."""
+        with self._lock, self._told():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._check_model()
+                yield
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """The file as it is at one moment, whatever others write meanwhile."""
+        with self._lock, self._told():
+            self._connection.execute("BEGIN")
+            try:
+                self._check_model()
+                yield
+            finally:
+                self._connection.execute("COMMIT")
+
+    def _check_model(self) -> None:
+        if self.model is not None and self.fact("model") != self.model:
+            raise StorageError(f"{self.path} was embedded anew by another model meanwhile. Open it again.")
+
+    def fact(self, name: str) -> str:
+        """A value of the table of facts."""
+        with self._lock, self._told():
+            row = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            raise StorageError(f"{self.path} is damaged: it does not say its {name}.")
+        return str(row[0])
+
+    def set_fact(self, name: str, value: str) -> None:
+        """Inside of `change`."""
+        self._connection.execute("UPDATE facts SET value = ? WHERE name = ?", (value, name))
+
+    def add(
+        self,
+        name: str,
+        vectors: NDArray[np.float32],
+        sources: Sequence[str],
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Images [M, D] of ``name``, who is there already or new; ``metadata`` is joined to what there is."""
+        self.add_many([(name, vectors, sources, metadata)])
+
+    def add_many(
+        self,
+        people: Sequence[tuple[str, NDArray[np.float32], Sequence[str], Mapping[str, Any] | None]],
+    ) -> None:
+        """`add` for each of ``people``, in one transaction."""
+        checked = [(checked_name(name), vectors, sources, data) for name, vectors, sources, data in people]
+        now = _now()
+        with self.change():
+            for name, vectors, sources, data in checked:
+                if vectors.ndim != 2 or vectors.shape[1] != self.dimensions:
+                    shape = list(vectors.shape)
+                    raise InputError(f"vectors of this gallery are [M, {self.dimensions}], but these are {shape}.")
+                identity = self._identity(name, now, data)
+                rows = vectors.astype("<f4")
+                self._connection.executemany(
+                    "INSERT INTO images (identity, vector, source, created) VALUES (?, ?, ?, ?)",
+                    ((identity, row.tobytes(), source, now) for row, source in zip(rows, sources, strict=True)),
+                )
+
+    def _identity(self, name: str, now: str, metadata: Mapping[str, Any] | None) -> int:
+        run = self._connection.execute
+        found = run("SELECT id, metadata FROM identities WHERE name = ?", (name,)).fetchone()
+        if found is None:
+            row = (name, now, now, _as_json(metadata or {}))
+            return int(
+                run("INSERT INTO identities (name, created, changed, metadata) VALUES (?, ?, ?, ?)", row).lastrowid or 0
+            )
+        joined = _as_json({**json.loads(found[1]), **(metadata or {})})
+        run("UPDATE identities SET changed = ?, metadata = ? WHERE id = ?", (now, joined, found[0]))
+        return int(found[0])
+
+    def number(self, name: str) -> int:
+        """The id of ``name``. Raises `InputError` where nobody is called so."""
+        with self._lock, self._told():
+            row = self._connection.execute(
+                "SELECT id FROM identities WHERE name = ?", (unicodedata.normalize("NFC", name).strip(),)
+            ).fetchone()
+        if row is None:
+            raise InputError(f"nobody called {name!r} is enrolled in {self.path}.")
+        return int(row[0])
+
+    def remove(self, name: str) -> None:
+        """``name`` and all images."""
+        with self.change():
+            number = self.number(name)
+            self._connection.execute("DELETE FROM images WHERE identity = ?", (number,))
+            self._connection.execute("DELETE FROM identities WHERE id = ?", (number,))
+            self._rewritten()
+
+    def rename(self, name: str, new: str) -> None:
+        """``name`` is called ``new`` from now on. Raises `InputError` where somebody is called so already."""
+        new = checked_name(new)
+        with self.change():
+            number = self.number(name)
+            taken = self._connection.execute("SELECT id FROM identities WHERE name = ?", (new,)).fetchone()
+            if taken is not None and taken[0] != number:
+                raise InputError(f"somebody is called {new!r} already. To make one of both: steradian gallery merge.")
+            row = (new, _now(), number)
+            self._connection.execute("UPDATE identities SET name = ?, changed = ? WHERE id = ?", row)
+            self._rewritten()
+
+    def merge(self, name: str, into: str) -> None:
+        """The images of ``name`` are those of ``into`` from now on."""
+        with self.change():
+            number, other = self.number(name), self.number(into)
+            if number == other:
+                raise InputError(f"{name!r} cannot be merged into itself.")
+            self._connection.execute("UPDATE images SET identity = ? WHERE identity = ?", (other, number))
+            self._connection.execute("DELETE FROM identities WHERE id = ?", (number,))
+            self._connection.execute("UPDATE identities SET changed = ? WHERE id = ?", (_now(), other))
+            self._rewritten()
+
+    def replace_vectors(self, model: str, vectors: Mapping[int, NDArray[np.float32]], dimensions: int) -> None:
+        """Vectors of another model for the images ``vectors``; images that are not among them are removed."""
+        with self.change():
+            kept = {int(row[0]) for row in self._connection.execute("SELECT id FROM images")} & vectors.keys()
+            self._connection.executemany(
+                "UPDATE images SET vector = ? WHERE id = ?",
+                ((vectors[number].astype("<f4").tobytes(), number) for number in kept),
+            )
+            self._connection.execute("CREATE TEMP TABLE kept (id INTEGER PRIMARY KEY)")
+            self._connection.executemany("INSERT INTO kept VALUES (?)", ((number,) for number in kept))
+            self._connection.execute("DELETE FROM images WHERE id NOT IN (SELECT id FROM kept)")
+            self._connection.execute("DROP TABLE kept")
+            self.set_fact("model", model)
+            self.set_fact("dimensions", str(dimensions))
+            self.set_fact("thresholds", "[]")
+            self._rewritten()
+        self.model, self.dimensions = model, dimensions
+
+    def _rewritten(self) -> None:
+        self._connection.execute("UPDATE facts SET value = value + 1 WHERE name = 'rewrites'")
+
+    def identities(self) -> list[tuple[int, Identity]]:
+        """Everybody by id, in the order of their names."""
+        with self._lock, self._told():
+            rows = self._connection.execute(
+                "SELECT i.id, name, created, changed, metadata, (SELECT count(*) FROM images WHERE identity = i.id) "
+                "FROM identities i ORDER BY name"
+            ).fetchall()
+        return [
+            (int(number), Identity(name, int(images), created, changed, json.loads(metadata)))
+            for number, name, created, changed, metadata, images in rows
+        ]
+
+    def state(self) -> tuple[int, int]:
+        """(how often rows have changed or gone, the last id): what a copy in memory is compared by."""
+        with self._lock, self._told():
+            last = self._connection.execute("SELECT max(id) FROM images").fetchone()[0]
+        return int(self.fact("rewrites")), int(last or 0)
+
+    def rows(self, after: int = 0) -> Rows:
+        """Images with an id above ``after``."""
+        with self._lock, self._told():
+            found = self._connection.execute(
+                "SELECT id, identity, vector FROM images WHERE id > ? ORDER BY id", (after,)
+            ).fetchall()
+        size = 4 * self.dimensions
+        wrong = next((number for number, _, vector in found if len(vector) != size), None)
+        if wrong is not None:
+            raise StorageError(f"{self.path} is damaged: image {wrong} has no vector of {self.dimensions} dimensions.")
+        vectors = np.frombuffer(b"".join(row[2] for row in found), dtype="<f4").reshape(-1, self.dimensions)
+        numbers = np.array([row[:2] for row in found], dtype=np.int64).reshape(-1, 2)
+        return Rows(numbers[:, 0], numbers[:, 1], vectors.astype(np.float32, copy=False))
+
+    def sources(self) -> dict[int, tuple[str, str]]:
+        """Image id -> (name, where it came from)."""
+        with self._lock, self._told():
+            rows = self._connection.execute(
+                "SELECT images.id, name, source FROM images JOIN identities ON identity = identities.id"
+            ).fetchall()
+        return {int(number): (name, source) for number, name, source in rows}
+
+
+def _as_json(metadata: Mapping[str, Any]) -> str:
+    try:
+        text = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"metadata must be plain JSON values ({error}).") from error
+    if len(text) > LONGEST_METADATA:
+        raise InputError(f"metadata takes {len(text):,} characters; at most {LONGEST_METADATA:,} are kept.")
+    return text
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")

@@ -1,0 +1,307 @@
+"""A gallery as its users have it: enroll, identify, rename, merge, export, rebuild, and other processes."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from steradian import Recognizer
+from steradian.errors import DataError, InputError, StorageError, UsageError
+from steradian.gallery import Gallery, calibrate
+from steradian.gallery.calibrating import strangers
+from steradian.gallery.exchange import export, import_into, rebuild
+from steradian.gallery.store import Store
+
+MODEL, D = "m" * 64, 6
+
+
+def unit(*shape: int, seed: int = 0) -> np.ndarray:
+    found = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    return found / np.linalg.norm(found, axis=-1, keepdims=True)
+
+
+def around(center: np.ndarray, count: int, spread: float = 0.1, seed: int = 0) -> np.ndarray:
+    found = center + spread * np.random.default_rng(seed).normal(size=(count, len(center)))
+    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Gallery:
+    return Gallery(Store(tmp_path / "g.db", MODEL, D), None)
+
+
+def fill(gallery: Gallery, people: int = 6, images: int = 5) -> np.ndarray:
+    centers = unit(people, D, seed=1)
+    for number, center in enumerate(centers):
+        vectors = around(center, images, seed=number)
+        gallery.enroll_vectors(f"p{number}", vectors, [f"{number}-{place}.png" for place in range(images)])
+    return centers
+
+
+def test_who_is_enrolled_is_found_and_others_are_unknown(gallery: Gallery) -> None:
+    centers = fill(gallery)
+    answers = gallery.identify_vectors(around(centers[2], 3, seed=9), threshold=0.8, top=3)
+    assert [answer.decision for answer in answers] == ["match"] * 3 and answers[0].label == "p2"
+    assert len(answers[0].matches) == 3 and len({match.label for match in answers[0].matches}) == 3
+    falling = [match.similarity for match in answers[0].matches]
+    assert falling == sorted(falling, reverse=True) and answers[0].similarity == falling[0]
+    stranger = -centers[2:3]
+    assert gallery.identify_vectors(stranger, threshold=0.99)[0].decision == "unknown"
+    assert gallery.identify_vectors(unit(0, D), threshold=0.5) == []
+
+
+def test_an_empty_gallery_knows_nobody(gallery: Gallery) -> None:
+    answer = gallery.identify_vectors(unit(1, D), threshold=0.5)[0]
+    assert answer.decision == "unknown" and answer.matches == () and len(gallery) == 0
+
+
+def test_two_who_are_alike_are_ambiguous_unless_votes_decide(gallery: Gallery) -> None:
+    center = unit(1, D)[0]
+    gallery.enroll_vectors("ana", np.stack([center, center]), ["", ""])
+    gallery.enroll_vectors("ana's twin", around(center, 1, 0.01), [""])
+    assert gallery.identify_vectors(center[None], threshold=0.5)[0].decision == "ambiguous"
+    assert gallery.identify_vectors(center[None], threshold=0.5, strategy="vote")[0].label == "ana"
+    with pytest.raises(InputError, match="there is no strategy 'best'"):
+        gallery.identify_vectors(center[None], threshold=0.5, strategy="best")  # type: ignore[arg-type]
+
+
+def test_means_are_one_vector_an_identity(gallery: Gallery) -> None:
+    centers = fill(gallery)
+    held, numbers = gallery.memory().means()
+    assert held.shape == (6, D) and len(numbers) == 6
+    np.testing.assert_allclose(np.linalg.norm(held, axis=1), 1.0, rtol=1e-5)
+    answer = gallery.identify_vectors(centers[4:5], threshold=0.8, strategy="mean")[0]
+    assert answer.label == "p4" and answer.similarity > 0.95
+
+
+def test_all_of_one_before_any_other_still_lists_others(gallery: Gallery) -> None:
+    center = unit(1, D)[0]
+    gallery.enroll_vectors("many", around(center, 200, 0.01), [""] * 200)
+    gallery.enroll_vectors("one", -center[None], [""])
+    answer = gallery.identify_vectors(center[None], threshold=0.5, top=2)[0]
+    assert [match.label for match in answer.matches] == ["many", "one"]
+
+
+def test_rename_merge_remove(gallery: Gallery) -> None:
+    centers = fill(gallery, people=3)
+    gallery.rename("p0", "Ana ☕")
+    assert gallery.identify_vectors(centers[:1], threshold=0.7)[0].label == "Ana ☕"
+    with pytest.raises(InputError, match="called 'p1' already"):
+        gallery.rename("Ana ☕", "p1")
+    gallery.merge("p1", "Ana ☕")
+    found = {identity.name: identity.images for identity in gallery.identities()}
+    assert found == {"Ana ☕": 10, "p2": 5}
+    assert gallery.identify_vectors(centers[1:2], threshold=0.7)[0].label == "Ana ☕"
+    gallery.remove("Ana ☕")
+    assert [identity.name for identity in gallery.identities()] == ["p2"]
+    assert {match.label for match in gallery.identify_vectors(centers, threshold=2.0)[0].matches} == {"p2"}
+    for call in (lambda: gallery.remove("nobody"), lambda: gallery.merge("p2", "nobody")):
+        with pytest.raises(InputError, match="nobody called 'nobody' is enrolled"):
+            call()
+    with pytest.raises(InputError, match="into itself"):
+        gallery.merge("p2", "p2")
+
+
+def test_metadata_are_joined_and_filter(gallery: Gallery) -> None:
+    centers = unit(2, D)
+    gallery.enroll_vectors("a", centers[:1], [""], {"site": "north", "age": 3})
+    gallery.enroll_vectors("b", centers[1:], [""], {"site": "south"})
+    gallery.enroll_vectors("a", centers[:1], [""], {"age": 4})
+    assert gallery.identities()[0].metadata == {"site": "north", "age": 4}
+    answer = gallery.identify_vectors(centers[:1], threshold=0.5, where={"site": "south"})[0]
+    assert [match.label for match in answer.matches] == ["b"]
+    assert gallery.identify_vectors(centers[:1], threshold=0.5, where={"site": "east"})[0].matches == ()
+    with pytest.raises(InputError, match="plain JSON"):
+        gallery.enroll_vectors("c", centers[:1], [""], {"x": {1, 2}})
+    assert len(gallery) == 2
+
+
+@pytest.mark.parametrize("name", ["", "   ", "x" * 257, "a\nb", "a\x00b", "a\u202eb", "a\u200bb"])
+def test_names_that_cannot_be_shown_are_refused(gallery: Gallery, name: str) -> None:
+    with pytest.raises(InputError, match="characters|character U"):
+        gallery.enroll_vectors(name, unit(1, D), [""])
+    assert len(gallery) == 0
+
+
+@pytest.mark.parametrize("name", ["'; DROP TABLE images; --", "<script>alert(1)</script>", "../../etc/passwd", "名前"])
+def test_names_are_only_names(gallery: Gallery, name: str) -> None:
+    gallery.enroll_vectors(name, unit(1, D), [""])
+    assert gallery.identify_vectors(unit(1, D), threshold=0.5)[0].label == name
+
+
+def test_another_process_is_seen_at_once(gallery: Gallery, tmp_path: Path) -> None:
+    centers = fill(gallery, people=2)
+    gallery.identify_vectors(centers, threshold=0.5)
+    other = Gallery(Store(tmp_path / "g.db", MODEL, D), None)
+    other.enroll_vectors("new", -centers[:1], [""])
+    assert gallery.identify_vectors(-centers[:1], threshold=0.9)[0].label == "new"
+    other.remove("p0")
+    assert all(match.label != "p0" for match in gallery.identify_vectors(centers[:1], threshold=0.5)[0].matches)
+    assert len(gallery.memory().vectors) == 6
+
+
+def test_a_view_in_use_is_left_alone(gallery: Gallery) -> None:
+    fill(gallery, people=1)
+    before = gallery.memory()
+    kept = before.vectors.copy()
+    fill(gallery, people=3)
+    gallery.remove("p0")
+    gallery.memory()
+    np.testing.assert_array_equal(before.vectors, kept)
+
+
+def test_thresholds_of_strangers(gallery: Gallery) -> None:
+    with pytest.raises(InputError, match="5 with 20 in all"):
+        calibrate(gallery)
+    fill(gallery, people=90, images=4)
+    memory = gallery.memory()
+    highest = strangers(memory.vectors, memory.identities, np.arange(360))
+    whole = memory.vectors @ memory.vectors.T
+    whole[memory.identities[:, None] == memory.identities[None]] = -2
+    np.testing.assert_allclose(highest, whole.max(axis=1), rtol=1e-5)
+    found = calibrate(gallery)
+    assert [one.far for one in found] == [1e-1, 1e-2]
+    for one in found:
+        assert np.mean(highest > one.cosine) <= one.far and one.low <= one.cosine <= one.high
+    assert gallery.threshold(1e-2) == found[1] == Gallery(Store(gallery.store.path), None).threshold(1e-2)
+    with pytest.raises(InputError, match=r"this gallery has no threshold .* 1e-05; it has 0\.1, 0\.01"):
+        gallery.threshold(1e-5)
+
+
+def test_export_and_import(gallery: Gallery, tmp_path: Path) -> None:
+    fill(gallery, people=3)
+    gallery.enroll_vectors("p0", unit(1, D), ["x.png"], {"a": 1})
+    assert export(gallery, tmp_path / "out.zip") == 16
+    other = Gallery(Store(tmp_path / "other.db", MODEL, D), None)
+    other.enroll_vectors("p0", unit(1, D, seed=5), [""])
+    assert import_into(other, tmp_path / "out.zip") == 16
+    assert {one.name: one.images for one in other.identities()} == {"p0": 7, "p1": 5, "p2": 5}
+    assert other.identities()[0].metadata == {"a": 1}
+    foreign = Gallery(Store(tmp_path / "foreign.db", "n" * 64, D), None)
+    with pytest.raises(StorageError, match="vectors of another model"):
+        import_into(foreign, tmp_path / "out.zip")
+
+
+@pytest.mark.parametrize("damage", ["no zip", "no vectors", "card", "pickled", "short", "not finite"])
+def test_exported_files_of_strangers(gallery: Gallery, tmp_path: Path, damage: str) -> None:
+    fill(gallery, people=2)
+    export(gallery, tmp_path / "out.zip")
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        card, vectors = archive.read("gallery.json"), archive.read("vectors.npy")
+    if damage == "card":
+        card = card.replace(b'"name"', b'"nome"')
+    if damage in ("pickled", "short", "not finite"):
+        held = {"pickled": np.array([{}], dtype=object), "short": unit(3, D), "not finite": np.full((10, D), np.nan)}
+        with (tmp_path / "v.npy").open("wb") as file:
+            np.save(file, held[damage].astype(np.float32) if damage != "pickled" else held[damage], allow_pickle=True)
+        vectors = (tmp_path / "v.npy").read_bytes()
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
+        archive.writestr("gallery.json", card)
+        if damage != "no vectors":
+            archive.writestr("vectors.npy", vectors)
+    if damage == "no zip":
+        (tmp_path / "bad.zip").write_bytes(b"PK nonsense")
+    with pytest.raises(StorageError, match="no exported gallery, or is damaged"):
+        import_into(gallery, tmp_path / "bad.zip")
+    assert len(gallery.memory().vectors) == 10
+
+
+def test_files_that_are_no_gallery_of_this_model(gallery: Gallery, tmp_path: Path) -> None:
+    path = gallery.store.path
+    with pytest.raises(StorageError, match="vectors of another model"):
+        Store(path, "n" * 64, D)
+    with pytest.raises(StorageError, match="There is no gallery"):
+        Store(tmp_path / "nowhere.db")
+    (tmp_path / "text.db").write_text("hello " * 1000)
+    with pytest.raises(StorageError, match="damaged or no gallery"):
+        Store(tmp_path / "text.db", MODEL, D)
+    foreign = sqlite3.connect(tmp_path / "foreign.db")
+    foreign.execute("CREATE TABLE t (x)")
+    foreign.close()
+    with pytest.raises(StorageError, match="is no gallery"):
+        Store(tmp_path / "foreign.db", MODEL, D)
+    gallery.store._connection.execute("PRAGMA user_version = 7")
+    with pytest.raises(StorageError, match="newer steradian .format 7; this one knows 1"):
+        Store(path, MODEL, D)
+    with pytest.raises(InputError, match=r"\[M, 6\], but these are \[1, 5\]"):
+        gallery.enroll_vectors("x", unit(1, 5), [""])
+
+
+def test_a_gallery_that_is_held_by_another_writer_says_so(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery.store._connection.execute("PRAGMA busy_timeout = 50")
+    other = sqlite3.connect(gallery.store.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StorageError, match="another process is writing to it"):
+        gallery.enroll_vectors("x", unit(1, D), [""])
+    other.execute("ROLLBACK")
+    gallery.enroll_vectors("x", unit(1, D), [""])
+
+
+def draw(path: Path, kind: int, seed: int) -> Path:
+    rng = np.random.default_rng(seed)
+    image = Image.new("L", (60, 60), 255)
+    pen, jitter = ImageDraw.Draw(image), rng.integers(-3, 4, 4)
+    box = [12 + int(jitter[0]), 12 + int(jitter[1]), 46 + int(jitter[2]), 46 + int(jitter[3])]
+    if kind == 0:
+        pen.ellipse(box, outline=0, width=3)
+    elif kind == 1:
+        pen.line([(box[0], box[1]), (box[2], box[3])], fill=0, width=3)
+        pen.line([(box[0], box[3]), (box[2], box[1])], fill=0, width=3)
+    else:
+        pen.rectangle(box, outline=0, width=3)
+        pen.line([(box[0], box[1]), (box[2], box[1])], fill=0, width=3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+    return path
+
+
+def test_drawn_symbols_are_enrolled_once_and_known_again(tmp_path: Path) -> None:
+    model = Recognizer.load("glyphs")
+    with Gallery.open(tmp_path / "g.db", model) as gallery:
+        gallery.enroll("ring", [draw(tmp_path / "a.png", 0, 1)])
+        gallery.enroll("cross", [draw(tmp_path / "b.png", 1, 2)])
+        answers = gallery.identify([draw(tmp_path / f"c{kind}.png", kind, 7) for kind in (0, 1, 2)], far=1e-2)
+        assert [answer.label for answer in answers] == ["ring", "cross", None]
+        assert answers[2].decision == "unknown" and 0 <= (answers[0].probability or -1) <= 1
+        hinted = gallery.enroll("ring", [draw(tmp_path / "d.png", 1, 3)])
+        assert len(hinted.hints) == 2 and "unlike the other images of 'ring'" in hinted.hints[0]
+        assert "like 'cross'" in hinted.hints[1]
+        with pytest.raises(DataError):
+            gallery.enroll("junk", [tmp_path / "nowhere.png"])
+        with pytest.raises(InputError, match="no image of 'nobody'"):
+            gallery.enroll("nobody", [])
+        assert {one.name for one in gallery.identities()} == {"ring", "cross"}
+    with Gallery.open(tmp_path / "g.db") as looked_at:
+        assert len(looked_at) == 2
+        with pytest.raises(UsageError, match="opened without a model"):
+            looked_at.identify([tmp_path / "a.png"], threshold=0.5)
+
+
+def test_rebuilt_by_another_model_from_its_files(tmp_path: Path) -> None:
+    model = Recognizer.load("glyphs")
+    with Gallery.open(tmp_path / "g.db", model) as gallery:
+        gallery.enroll("ring", [draw(tmp_path / "a.png", 0, 1), draw(tmp_path / "gone.png", 0, 2)])
+        gallery.enroll("cross", [draw(tmp_path / "b.png", 1, 2)])
+        gallery.set_thresholds([])
+        old = gallery.memory().vectors.copy()
+        (tmp_path / "gone.png").unlink()
+        other = Recognizer.load("glyphs")
+        other.neck.normalization.bias.data += 0.3
+        other.save(tmp_path / "other")
+        other = Recognizer.load(tmp_path / "other")
+        count, lost = rebuild(tmp_path / "g.db", other, lambda items, total, what: items)
+        assert count == 2 and len(lost) == 1 and "gone.png" in lost[0]
+        with pytest.raises(StorageError, match="by another model meanwhile"):
+            gallery.identify([tmp_path / "a.png"], threshold=0.5)
+    with Gallery.open(tmp_path / "g.db", other) as again:
+        found = again.memory().vectors
+        assert found.shape == (2, old.shape[1]) and np.abs(found[0] - old[0]).max() > 1e-3
+        assert again.identify([tmp_path / "b.png"], threshold=0.9)[0].label == "cross"
+    facts = dict(sqlite3.connect(tmp_path / "g.db").execute("SELECT name, value FROM facts"))
+    assert facts["model"] == other.card.id and json.loads(facts["thresholds"]) == []

@@ -1,0 +1,75 @@
+"""Exact search against sorting everything; the decision by its formula."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from steradian.gallery import search
+from steradian.gallery.decision import Match, decide, ranked
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    count=st.integers(0, 90),
+    queries=st.integers(0, 5),
+    k=st.integers(1, 12),
+    tile=st.integers(1, 200),
+    ties=st.booleans(),
+    seed=st.integers(0, 1000),
+    some=st.booleans(),
+)
+def test_search_is_sorting_everything(
+    count: int, queries: int, k: int, tile: int, ties: bool, seed: int, some: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    vectors, asked = rng.normal(size=(count, 3)), rng.normal(size=(queries, 3))
+    if ties:
+        vectors, asked = np.sign(vectors), np.sign(asked)
+    vectors, asked = vectors.astype(np.float32), asked.astype(np.float32)
+    allowed = rng.random(count) < 0.5 if some else None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "SCORES", tile)
+        scores, rows = search.top(vectors, asked, k, allowed)
+    places = np.arange(count) if allowed is None else np.flatnonzero(allowed)
+    whole = asked @ vectors[places].T
+    order = np.argsort(-whole, axis=1, kind="stable")[:, :k]
+    np.testing.assert_allclose(scores, np.take_along_axis(whole, order, axis=1), rtol=1e-6)
+    if ties:
+        np.testing.assert_array_equal(rows, places[order])
+    assert scores.shape == rows.shape == (queries, min(k, len(places)))
+
+
+def matches(*similarities: float) -> list[Match]:
+    return [Match(f"p{number}", similarity) for number, similarity in enumerate(similarities)]
+
+
+@pytest.mark.parametrize(
+    ("similarities", "verdict"),
+    [
+        ((), "unknown"),
+        ((0.49,), "unknown"),
+        ((0.5,), "unknown"),
+        ((0.51,), "match"),
+        ((0.9, 0.7), "match"),
+        ((0.9, 0.89), "ambiguous"),
+        ((0.51, 0.5), "match"),
+        ((0.515, 0.505), "ambiguous"),
+    ],
+)
+def test_the_decision_is_its_formula(similarities: tuple[float, ...], verdict: str) -> None:
+    found = decide(matches(*similarities), 0.5, margin=0.02)
+    assert found.decision == verdict and found.threshold == 0.5
+    assert found.label == ("p0" if verdict == "match" else None)
+    assert math.isnan(found.similarity) if not similarities else found.similarity == similarities[0]
+
+
+def test_nearest_and_vote_can_differ() -> None:
+    scores, whose = np.array([0.9, 0.8, 0.79, 0.1], np.float32), np.array([1, 2, 2, 3])
+    assert [number for number, _ in ranked(scores, whose)] == [1, 2, 3]
+    voted = ranked(scores, whose, "vote")
+    assert [number for number, _ in voted] == [2, 1, 3] and voted[0][1] == pytest.approx(0.8)
