@@ -16,16 +16,19 @@ from steradian.errors import SteradianError
 from steradian.version import __version__
 
 if TYPE_CHECKING:
-    from steradian import data, losses, metrics, models, plots, studies, training
+    from steradian import data, gallery, losses, metrics, models, plots, studies, training
+    from steradian.gallery.gallery import Gallery
     from steradian.models.recognizer import Recognizer
 
-_ROOMS = ("data", "losses", "metrics", "models", "plots", "studies", "training")
+_ROOMS = ("data", "gallery", "losses", "metrics", "models", "plots", "studies", "training")
 
 __all__ = [
+    "Gallery",
     "Recognizer",
     "SteradianError",
     "__version__",
     "data",
+    "gallery",
     "losses",
     "metrics",
     "models",
@@ -43,6 +46,10 @@ def __getattr__(name: str) -> Any:
         from steradian.models.recognizer import Recognizer
 
         return Recognizer
+    if name == "Gallery":
+        from steradian.gallery.gallery import Gallery
+
+        return Gallery
     raise AttributeError(f"module 'steradian' has no attribute {name!r}")
 
 

@@ -15,7 +15,7 @@ from steradian import Recognizer
 from steradian.errors import DataError, InputError, StorageError, UsageError
 from steradian.gallery import Gallery, calibrate
 from steradian.gallery.calibrating import strangers
-from steradian.gallery.exchange import export, import_into, rebuild
+from steradian.gallery.exchange import export, import_file, rebuild
 from steradian.gallery.store import Store
 
 MODEL, D = "m" * 64, 6
@@ -180,12 +180,15 @@ def test_export_and_import(gallery: Gallery, tmp_path: Path) -> None:
     assert export(gallery, tmp_path / "out.zip") == 16
     other = Gallery(Store(tmp_path / "other.db", MODEL, D), None)
     other.enroll_vectors("p0", unit(1, D, seed=5), [""])
-    assert import_into(other, tmp_path / "out.zip") == 16
+    assert import_file(tmp_path / "other.db", tmp_path / "out.zip") == 16
     assert {one.name: one.images for one in other.identities()} == {"p0": 7, "p1": 5, "p2": 5}
     assert other.identities()[0].metadata == {"a": 1}
-    foreign = Gallery(Store(tmp_path / "foreign.db", "n" * 64, D), None)
+    Store(tmp_path / "foreign.db", "n" * 64, D).close()
     with pytest.raises(StorageError, match="vectors of another model"):
-        import_into(foreign, tmp_path / "out.zip")
+        import_file(tmp_path / "foreign.db", tmp_path / "out.zip")
+    assert import_file(tmp_path / "new.db", tmp_path / "out.zip") == 16
+    new, old = Store(tmp_path / "new.db").rows().vectors, gallery.memory().vectors
+    np.testing.assert_array_equal(new[np.lexsort(new.T)], old[np.lexsort(old.T)])
 
 
 @pytest.mark.parametrize("damage", ["no zip", "no vectors", "card", "pickled", "short", "not finite"])
@@ -208,7 +211,7 @@ def test_exported_files_of_strangers(gallery: Gallery, tmp_path: Path, damage: s
     if damage == "no zip":
         (tmp_path / "bad.zip").write_bytes(b"PK nonsense")
     with pytest.raises(StorageError, match="no exported gallery, or is damaged"):
-        import_into(gallery, tmp_path / "bad.zip")
+        import_file(gallery.store.path, tmp_path / "bad.zip")
     assert len(gallery.memory().vectors) == 10
 
 

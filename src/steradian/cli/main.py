@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from steradian.cli import classify, compare, data, evaluate, losses, train, transfer
+from steradian.cli import classify, compare, data, enroll, evaluate, gallery, identify, losses, train, transfer, verify
 from steradian.cli.output import say
 from steradian.errors import SteradianError
 from steradian.version import __version__
@@ -36,12 +36,14 @@ Examples:
   steradian train photos/ --out runs/photos   one recognizer
   steradian transfer cifar10                  how general is each layer?
   steradian classify runs/photos cat.jpg      name an image
+  steradian enroll runs/photos people/        add names that nobody trained on
+  steradian identify runs/photos who.jpg      which of them, or "unknown"
 """,
 )
 
 
 RESUMED: tuple[Callable[..., None], ...] = (compare.compare, train.train, transfer.transfer)
-"""Verbs that go on where they were stopped."""
+"""Verbs that train, and go on where they were stopped."""
 
 
 class _Stopped(SteradianError):
@@ -50,7 +52,8 @@ class _Stopped(SteradianError):
 
 def _stoppable(verb: Callable[..., None]) -> Callable[..., None]:
     """``verb`` with Ctrl-C as an error of ours; typer would end on it without a word."""
-    advice = "Run the same command again to go on from here." if verb in RESUMED else ""
+    goes_on = verb in RESUMED or verb is enroll.enroll
+    advice = "Run the same command again to go on from here." if goes_on else ""
 
     @functools.wraps(verb)
     def run(*arguments: object, **options: object) -> None:
@@ -62,9 +65,22 @@ def _stoppable(verb: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-_VERBS: tuple[Callable[..., None], ...] = (*RESUMED, evaluate.evaluate, classify.classify, data.data, losses.losses)
+_VERBS: tuple[Callable[..., None], ...] = (
+    *RESUMED,
+    evaluate.evaluate,
+    classify.classify,
+    enroll.enroll,
+    identify.identify,
+    verify.verify,
+    data.data,
+    losses.losses,
+)
 for _verb in _VERBS:
     app.command(_verb.__name__)(_stoppable(_verb))
+for _command in gallery.app.registered_commands:
+    if _command.callback is not None:
+        _command.callback = _stoppable(_command.callback)
+app.add_typer(gallery.app, name="gallery")
 
 
 def _version(wanted: bool) -> None:

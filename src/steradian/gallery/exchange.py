@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from steradian.errors import DataError, InputError, StorageError
 from steradian.files import atomic_file, explained
@@ -47,14 +48,24 @@ def _pairs(rows: Any) -> Iterable[tuple[int, int]]:
     return zip(rows.ids.tolist(), rows.identities.tolist(), strict=True)
 
 
-def import_into(gallery: Gallery, path: Path) -> int:
-    """Enroll everybody of an exported file, in one transaction; the number of images.
+def import_file(gallery: Path, path: Path) -> int:
+    """Enroll everybody of an exported file in ``gallery``, made where there is none; the number of images.
+
+    All in one transaction.
 
     Raises:
         StorageError: no such file, damaged, or of another model.
     """
     card, vectors = _read(path)
-    held = gallery.store.fact("model")
+    store = Store(gallery) if gallery.is_file() else Store(gallery, card["model"], vectors.shape[1])
+    try:
+        return _import(store, path, card, vectors)
+    finally:
+        store.close()
+
+
+def _import(store: Store, path: Path, card: dict[str, Any], vectors: NDArray[np.float32]) -> int:
+    held = store.fact("model")
     if card["model"] != held:
         raise StorageError(
             f"{path} holds vectors of another model ({card['model'][:12]}…, not {held[:12]}…): they cannot be compared."
@@ -62,7 +73,7 @@ def import_into(gallery: Gallery, path: Path) -> int:
     places: dict[str, list[int]] = {}
     for place, image in enumerate(card["images"]):
         places.setdefault(image["name"], []).append(place)
-    gallery.store.add_many(
+    store.add_many(
         [
             (name, vectors[own], [card["images"][place]["source"] for place in own], card["identities"].get(name))
             for name, own in places.items()
@@ -71,7 +82,7 @@ def import_into(gallery: Gallery, path: Path) -> int:
     return len(vectors)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], np.ndarray[Any, np.dtype[np.float32]]]:
+def _read(path: Path) -> tuple[dict[str, Any], NDArray[np.float32]]:
     damaged = f"{path} is no exported gallery, or is damaged"
     with explained("read", path):
         try:
@@ -108,7 +119,7 @@ def rebuild(path: Path, model: Recognizer, progress: Progress) -> tuple[int, lis
     """
     store = Store(path)
     sources = store.sources()
-    vectors: dict[int, np.ndarray[Any, np.dtype[np.float32]]] = {}
+    vectors: dict[int, NDArray[np.float32]] = {}
     lost: list[str] = []
     numbers = list(sources)
     for place in progress(range(len(numbers)), len(numbers), "embedding"):

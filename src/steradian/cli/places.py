@@ -1,0 +1,33 @@
+"""Where a gallery is, from the options of a verb."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from steradian.errors import UsageError
+
+Run = Annotated[str, typer.Argument(help="Run or model folder, or 'glyphs' (built in: drawn symbols).", metavar="RUN")]
+GalleryFile = Annotated[Path | None, typer.Option(help="Gallery file (default: RUN/gallery.db).", metavar="FILE")]
+
+NAME = "gallery.db"
+
+
+def gallery_of(run: str, gallery: Path | None) -> Path:
+    """The file ``gallery``, or the one in the folder ``run``.
+
+    Raises:
+        UsageError: neither a file nor a folder to look in.
+    """
+    if gallery is not None:
+        return gallery
+    if Path(run).is_dir():
+        return Path(run) / NAME
+    raise UsageError(f"{run} is no folder that a gallery could be in: name one with --gallery FILE.")
+
+
+def gallery_file(place: Path) -> Path:
+    """``place``, or the gallery in it where it is a run folder."""
+    return place / NAME if place.is_dir() else place

@@ -1,0 +1,144 @@
+"""enroll, identify, verify and gallery as people type them; and what is left after kill -9."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from steradian.cli import main as entry
+from steradian.gallery.store import Store
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    """Run ``steradian`` in this process, in an empty folder: (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["steradian", *words])
+        try:
+            entry.main()
+            code = 0
+        except SystemExit as exit_:
+            code = exit_.code if isinstance(exit_.code, int) else int(bool(exit_.code))
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return run
+
+
+def draw(path: Path, kind: str, shift: int = 0) -> Path:
+    image = Image.new("L", (60, 60), 255)
+    pen, box = ImageDraw.Draw(image), (12 + shift, 12, 46 + shift, 46)
+    if kind == "ring":
+        pen.ellipse(box, outline=0, width=3)
+    elif kind == "cross":
+        pen.line([box[:2], box[2:]], fill=0, width=3)
+        pen.line([(box[0], box[3]), (box[2], box[1])], fill=0, width=3)
+    else:
+        pen.rectangle(box, outline=0, width=3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+    return path
+
+
+def test_enroll_identify_and_look_after_it(command, tmp_path: Path) -> None:
+    for kind in ("ring", "cross"):
+        for shift in range(3):
+            draw(tmp_path / "symbols" / kind / f"{shift}.png", kind, shift)
+    code, out, err = command("enroll", "glyphs", "symbols")
+    assert code == 2 and "name one with --gallery FILE" in err
+    code, out, err = command("enroll", "glyphs", "symbols", "--gallery", "s.db", "--metadata", '{"hand": "left"}')
+    assert code == 0 and "2 name(s) enrolled, 2 in s.db" in out, err
+    (tmp_path / "symbols" / "ring" / "bad.png").write_bytes(b"no picture")
+    code, out, err = command("enroll", "glyphs", "symbols", "--gallery", "s.db", "--json")
+    found = json.loads(out)
+    assert code == 1 and found["skipped"] == 6 and found["added"] == {} and "bad.png" in found["failures"][0]["image"]
+    code, out, err = command("enroll", "glyphs", "symbols/ring/0.png", "--gallery", "s.db")
+    assert code == 2 and "is in no folder that names it" in err
+
+    draw(tmp_path / "asked" / "a.png", "cross", 4)
+    draw(tmp_path / "asked" / "b.png", "square")
+    code, out, _ = command("identify", "glyphs", "asked", "--gallery", "s.db", "--far", "0.01", "--json")
+    answers = json.loads(out)["answers"]
+    assert code == 0 and [answer["decision"] for answer in answers] == ["match", "unknown"]
+    assert set(answers[0]) == {*(["image", "decision", "label", "similarity", "threshold", "probability", "matches"])}
+    assert answers[0]["label"] == "cross" and answers[0]["matches"][0]["similarity"] == answers[0]["similarity"]
+    code, out, _ = command("identify", "glyphs", "asked", "--gallery", "s.db", "--threshold", "0.6")
+    assert code == 0 and "cross (cosine 0." in out and "unknown: nobody enrolled reaches" in out
+    code, _, err = command("identify", "glyphs", "asked", "--gallery", "s.db", "--far", "0.3")
+    assert code != 0 and "no threshold for a false-accept rate of 0.3" in err
+
+    code, out, _ = command("verify", "glyphs", "symbols/ring/0.png", "symbols/ring/2.png", "--far", "0.01", "--json")
+    assert code == 0 and json.loads(out)["same"] is True
+    code, out, _ = command("verify", "glyphs", "symbols/ring/0.png", "asked/b.png", "--far", "0.01")
+    assert code == 0 and out.startswith("different: cosine")
+
+    assert command("gallery", "rename", "s.db", "ring", "wheel")[0] == 0
+    code, out, _ = command("gallery", "list", "s.db", "--json")
+    people = {one["name"]: one for one in json.loads(out)["identities"]}
+    assert set(people) == {"cross", "wheel"} and people["wheel"]["metadata"] == {"hand": "left"}
+    assert command("gallery", "export", "s.db", "out.zip")[0] == 0
+    assert command("gallery", "import", "other.db", "out.zip")[0] == 0
+    code, out, err = command("gallery", "rebuild", "other.db", "glyphs")
+    assert code == 0 and "6 image(s) embedded anew" in out, err
+    assert command("gallery", "merge", "other.db", "wheel", "cross")[0] == 0
+    code, out, _ = command("gallery", "list", "other.db")
+    assert "cross  6 image(s)" in out
+    assert command("gallery", "remove", "other.db", "cross")[0] == 0
+    code, out, err = command("gallery", "remove", "other.db", "cross")
+    assert code != 0 and "nobody called 'cross'" in err
+    code, _, err = command("gallery", "calibrate", "s.db")
+    assert code != 0 and "Enroll more" in err
+    code, _, err = command("gallery", "list", "nowhere.db")
+    assert code != 0 and "There is no gallery" in err
+
+
+WRITER = """
+import sys, numpy as np
+from pathlib import Path
+from steradian.gallery.store import Store
+store = Store(Path(sys.argv[1]), "m" * 64, 8)
+first = int(sys.argv[2])
+for number in range(first, first + 100000):
+    vectors = np.full((3, 8), number, dtype=np.float32)
+    store.add(f"p{number}", vectors, ["a", "b", "c"])
+    print(number, flush=True)
+"""
+KILLS = 6
+
+
+def test_nothing_acknowledged_is_lost_and_nothing_is_half_there(tmp_path: Path) -> None:
+    """kill -9 of the enrolling process, again and again (STERADIAN_KILLS: how often)."""
+    (tmp_path / "writer.py").write_text(WRITER)
+    moments = random.Random(int(os.environ.get("STERADIAN_KILL_SEED", "0")))
+    said: set[int] = set()
+    for turn in range(int(os.environ.get("STERADIAN_KILLS", str(KILLS)))):
+        command = [sys.executable, str(tmp_path / "writer.py"), str(tmp_path / "g.db"), str(10**6 * turn)]
+        writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert writer.stdout is not None
+        said.add(int(writer.stdout.readline()))
+        time.sleep(0.3 * moments.random())
+        writer.send_signal(signal.SIGKILL)
+        said |= {int(line) for line in writer.communicate()[0].splitlines(keepends=True) if line.endswith("\n")}
+        store = Store(tmp_path / "g.db", "m" * 64, 8)
+        people = {identity.name: (number, identity.images) for number, identity in store.identities()}
+        assert {f"p{number}" for number in said} <= set(people)
+        assert all(images == 3 for _, images in people.values())
+        rows = store.rows()
+        names = {number: name for name, (number, _) in people.items()}
+        expected = [float(names[who][1:]) for who in rows.identities.tolist()]
+        np.testing.assert_array_equal(rows.vectors, np.repeat(np.array(expected, np.float32)[:, None], 8, axis=1))
+        assert store._connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+        store.close()
+    assert len(said) > KILLS
