@@ -7,11 +7,15 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent))
+import warm
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -32,16 +36,30 @@ def photos(folder: Path) -> None:
             Image.fromarray(pixels).save(folder / label / f"{count}.jpg")
 
 
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the programs ``steradian`` and ``python``, which need not import torch each time."""
+    folder = tmp_path_factory.mktemp("warm")
+    command = [sys.executable, str(Path(__file__).with_name("warm.py")), str(folder / "socket")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None and server.stdout.readline() == "ready\n"
+        warm.client(folder / "steradian", folder / "socket", "command")
+        warm.client(folder / "python", folder / "socket", "python")
+        yield folder
+        server.kill()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_block_runs(page: Path, tmp_path: Path) -> None:
+def test_every_block_runs(page: Path, programs: Path, tmp_path: Path) -> None:
     photos(tmp_path / "photos")
     for needed in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / needed, tmp_path)
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    places = (programs, Path(sys.executable).parent, os.environ["PATH"])
+    environment = {**os.environ, "PATH": os.pathsep.join(map(str, places)), "OMP_NUM_THREADS": "1"}
     for language, text in blocks(page):
         assert language in KNOWN, f"{page}: a block in {language!r} would not be run"
         if language == "python":
-            shown = run([sys.executable, "-c", text], tmp_path, environment)
+            shown = run([str(programs / "python"), "-c", text], tmp_path, environment)
         elif language == "bash":
             # make would install a second time inside the tests: that its targets exist is what is checked.
             script = re.sub(r"^make ", "make --dry-run ", text, flags=re.MULTILINE)

@@ -1,0 +1,120 @@
+"""A process that has imported what every command imports and forks for each of them.
+
+Pages of the docs run dozens of commands, and half of the time of each would go into importing torch. A command still
+has a process, a folder, an environment and streams of its own.
+
+    python warm.py SOCKET           serve
+    CLIENT, written by `client`     send the words of a command line there, and end as it ends
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import socket
+import sys
+import textwrap
+from pathlib import Path
+
+ROOMS = (
+    "torch",
+    "timm",
+    "matplotlib.backends.backend_agg",
+    "sklearn.datasets",
+    "plotly.offline",
+    "steradian.cli.main",
+    "steradian.gallery.gallery",
+    "steradian.studies.compare",
+    "steradian.studies.compare_report",
+    "steradian.studies.evaluation_report",
+    "steradian.studies.freezing_report",
+    "steradian.studies.single_run",
+    "steradian.studies.transfer_report",
+)
+
+CLIENT = """\
+#!{python} -SE
+import json, os, socket, sys
+place = socket.socket(socket.AF_UNIX)
+place.connect({path!r})
+words = json.dumps({{"kind": {kind!r}, "words": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)}})
+socket.send_fds(place, [words.encode()], [0, 1, 2])
+place.shutdown(socket.SHUT_WR)
+sys.exit(int(place.recv(16) or b"1"))
+"""
+
+
+def client(path: Path, server: Path, kind: str) -> None:
+    """Write a program that runs the command ``steradian`` (kind "command") or ``python -c`` (kind "python")."""
+    path.write_text(CLIENT.format(python=sys.executable, path=str(server), kind=kind))
+    path.chmod(0o755)
+
+
+def serve(path: str) -> None:
+    """Answer until killed."""
+    for room in ROOMS:
+        importlib.import_module(room)
+    place = socket.socket(socket.AF_UNIX)
+    place.bind(path)
+    place.listen()
+    print("ready", flush=True)
+    while True:
+        asked, _ = place.accept()
+        if os.fork() == 0:
+            place.close()
+            _answer(asked)
+        asked.close()
+        # Children that have ended are let go of here.
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            pass
+
+
+def _answer(asked: socket.socket) -> None:
+    content, streams, _, _ = socket.recv_fds(asked, 2**20, 3)
+    while part := asked.recv(2**16):
+        content += part
+    request = json.loads(content)
+    child = os.fork()
+    if child == 0:
+        asked.close()
+        _become(request, streams)
+    _, status = os.waitpid(child, 0)
+    asked.send(str(os.waitstatus_to_exitcode(status) % 256).encode())
+    os._exit(0)
+
+
+def _become(request: dict[str, object], streams: list[int]) -> None:
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+    sys.stdin, sys.stdout, sys.stderr = (open(number, mode) for number, mode in enumerate("rww"))  # noqa: PTH123, SIM115
+    os.chdir(str(request["folder"]))
+    os.environ.clear()
+    os.environ.update(request["environment"])  # type: ignore[call-overload]
+    words = list(request["words"])  # type: ignore[call-overload]
+    code = 0
+    try:
+        if request["kind"] == "command":
+            from steradian.cli.main import main
+
+            sys.argv = ["steradian", *words]
+            main()
+        else:
+            exec(compile(textwrap.dedent(words[1]), "<block>", "exec"), {"__name__": "__main__"})
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:  # noqa: BLE001 - whatever it is, it is what the block ends with
+        import traceback
+
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
