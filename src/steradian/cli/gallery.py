@@ -12,6 +12,9 @@ from steradian.cli.places import gallery_file
 from steradian.cli.settings import Json
 
 Place = Annotated[Path, typer.Argument(help="Gallery file, or run folder with a gallery.db.", metavar="GALLERY")]
+Exported = Annotated[
+    Path, typer.Argument(help="An exported .zip, or a folder of 'steradian embed'.", metavar="FILE|DIR")
+]
 Name = Annotated[str, typer.Argument(help="Who is meant.", metavar="NAME")]
 
 app = typer.Typer(
@@ -109,7 +112,7 @@ def export(gallery: Place, out: Annotated[Path, typer.Argument(help="A .zip to w
 
 
 @app.command("import")
-def import_(gallery: Place, file: Annotated[Path, typer.Argument(help="An exported .zip.", metavar="FILE")]) -> None:
+def import_(gallery: Place, file: Exported) -> None:
     """Enroll everybody of an exported file; a gallery that does not exist is made."""
     from steradian.gallery.exchange import import_file
 

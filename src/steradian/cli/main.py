@@ -15,7 +15,20 @@ from typing import Annotated
 
 import typer
 
-from steradian.cli import classify, compare, data, enroll, evaluate, gallery, identify, losses, train, transfer, verify
+from steradian.cli import (
+    classify,
+    compare,
+    data,
+    embed,
+    enroll,
+    evaluate,
+    gallery,
+    identify,
+    losses,
+    train,
+    transfer,
+    verify,
+)
 from steradian.cli.output import say
 from steradian.errors import SteradianError
 from steradian.version import __version__
@@ -52,7 +65,7 @@ class _Stopped(SteradianError):
 
 def _stoppable(verb: Callable[..., None]) -> Callable[..., None]:
     """``verb`` with Ctrl-C as an error of ours; typer would end on it without a word."""
-    goes_on = verb in RESUMED or verb is enroll.enroll
+    goes_on = verb in (*RESUMED, enroll.enroll, embed.embed)
     advice = "Run the same command again to go on from here." if goes_on else ""
 
     @functools.wraps(verb)
@@ -72,6 +85,7 @@ _VERBS: tuple[Callable[..., None], ...] = (
     enroll.enroll,
     identify.identify,
     verify.verify,
+    embed.embed,
     data.data,
     losses.losses,
 )

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steradian.errors import DataError, InputError, StorageError
-from steradian.files import atomic_file, explained
+from steradian.files import atomic_file, explained, read_json
 from steradian.gallery.gallery import Gallery, model_id
 from steradian.gallery.store import LONGEST_METADATA, MOST_DIMENSIONS, Store
 from steradian.models.recognizer import Recognizer
 
 CARD, VECTORS = "gallery.json", "vectors.npy"
+SHARDS = "embedding.json"
 LARGEST_CARD = 2**30
 FORMAT = "steradian.gallery"
 
@@ -53,10 +54,13 @@ def import_file(gallery: Path, path: Path) -> int:
 
     All in one transaction.
 
+    Args:
+        path: of `export`, or a folder of ``steradian embed``, whose labels are the names.
+
     Raises:
         StorageError: no such file, damaged, or of another model.
     """
-    card, vectors = _read(path)
+    card, vectors = _read_shards(path) if path.is_dir() else _read(path)
     store = Store(gallery) if gallery.is_file() else Store(gallery, card["model"], vectors.shape[1])
     try:
         return _import(store, path, card, vectors)
@@ -80,6 +84,26 @@ def _import(store: Store, path: Path, card: dict[str, Any], vectors: NDArray[np.
         ]
     )
     return len(vectors)
+
+
+def _read_shards(folder: Path) -> tuple[dict[str, Any], NDArray[np.float32]]:
+    from pyarrow import ArrowException, parquet
+
+    if not (folder / SHARDS).is_file():
+        raise StorageError(f"{folder} holds no {SHARDS}: expected a folder of steradian embed, or an exported file.")
+    told = read_json(folder / SHARDS)
+    try:
+        size = int(told["dimensions"])
+        tables = [parquet.read_table(path) for path in sorted(folder.glob("part-*.parquet"))]
+        flat = [table.column("vector").combine_chunks().flatten().to_numpy(zero_copy_only=False) for table in tables]
+        vectors = np.concatenate([np.zeros(0, np.float32), *flat]).astype(np.float32).reshape(-1, size)
+        labels = [name for table in tables for name in table.column("label").to_pylist()]
+        sources = [name for table in tables for name in table.column("id").to_pylist()]
+        card = {"model": str(told["model"]), "identities": {}}
+    except (ArrowException, KeyError, ValueError, TypeError, OSError) as error:
+        raise StorageError(f"{folder} holds no vectors of steradian embed, or is damaged ({error}).") from error
+    images = [{"name": name, "source": source} for name, source in zip(labels, sources, strict=True)]
+    return {**card, "images": images}, vectors
 
 
 def _read(path: Path) -> tuple[dict[str, Any], NDArray[np.float32]]:

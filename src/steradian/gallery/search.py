@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 SCORES = 2**19
 """Scores that are made at a time (2 MiB): they stay in the cache while the best are picked."""
 
+ROWS = 2**16
+"""Vectors of a tile at the most."""
+
 Floats = NDArray[np.float32]
 
 
@@ -30,33 +33,37 @@ def top(
     rows = np.zeros((len(queries), k), dtype=np.int64)
     if k == 0 or len(queries) == 0:
         return best, rows
-    step = max(k, SCORES // len(queries))
+    step, turned = max(k, min(SCORES // len(queries), ROWS)), np.ascontiguousarray(queries.T)
+    held = np.empty((min(step, count), len(queries)), dtype=np.float32)
     for start in range(0, count, step):
         chosen = slice(start, start + step) if places is None else places[start : start + step]
-        scores = queries @ vectors[chosen].T
+        # With the tile on the left both factors are read as they lie, which is a quarter faster.
+        scores = np.matmul(vectors[chosen], turned, out=held[: min(step, count - start)])
         # After a few tiles hardly one holds anything better, and looking for its highest is all that is done.
-        hopeful = np.flatnonzero(scores.max(axis=1) > best[:, -1])
-        if len(hopeful):
-            first = np.arange(scores.shape[1]) + start
-            _keep(best, rows, hopeful, scores[hopeful], first, k)
+        for query in np.flatnonzero(_highest(scores) > best[:, -1]).tolist():
+            _keep(best[query], rows[query], scores[:, query], start)
     return best, rows if places is None else places[rows]
 
 
-def _keep(
-    best: Floats, rows: NDArray[np.int64], hopeful: NDArray[np.intp], scores: Floats, numbers: NDArray[np.int64], k: int
-) -> None:
-    """Put the best of a tile among those that were best so far."""
-    if scores.shape[1] > k:
-        picked = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-        # Equal scores at the border: argpartition takes any of them, and the earliest is wanted.
-        lowest = np.take_along_axis(scores, picked, axis=1).min(axis=1)
-        tied = (scores == lowest[:, None]).sum(axis=1) > 1
-        for row in np.flatnonzero(tied):
-            picked[row] = np.argsort(-scores[row], kind="stable")[:k]
-    else:
-        picked = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
-    all_scores = np.concatenate([best[hopeful], np.take_along_axis(scores, picked, axis=1)], axis=1)
-    all_rows = np.concatenate([rows[hopeful], numbers[picked]], axis=1)
-    order = np.lexsort((all_rows, -all_scores), axis=1)[:, :k]
-    best[hopeful] = np.take_along_axis(all_scores, order, axis=1)
-    rows[hopeful] = np.take_along_axis(all_rows, order, axis=1)
+def _highest(scores: Floats) -> Floats:
+    """The highest of each column, [Q]: halves are folded onto each other, which reads memory as it lies."""
+    folded = scores
+    while folded.size > 2**14 and len(folded) % 2 == 0:
+        half = len(folded) // 2
+        folded = np.maximum(folded[:half], folded[half:])
+    highest: Floats = folded.max(axis=0)
+    return highest
+
+
+def _keep(best: Floats, rows: NDArray[np.int64], scores: Floats, start: int) -> None:
+    """Put what a tile of ``scores`` [T], from row ``start`` on, has to offer among the ``best`` [K] of a query."""
+    better = np.flatnonzero(scores > best[-1])
+    found = scores[better]
+    if len(better) > 8 * len(best):
+        # Those that equal the last that has a place come along, and the order below takes the earliest of them.
+        enough = found >= np.partition(found, -len(best))[-len(best)]
+        better, found = better[enough], found[enough]
+    all_scores = np.concatenate([best, found])
+    all_rows = np.concatenate([rows, better + start])
+    order = np.lexsort((all_rows, -all_scores))[: len(best)]
+    best[:], rows[:] = all_scores[order], all_rows[order]

@@ -1,0 +1,158 @@
+"""A data set as vectors: parquet shards that are whole or absent, made by any number of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from steradian.data.images import ImageSet
+from steradian.data.pixels import Skipped, available_cores
+from steradian.data.preprocessing import square
+from steradian.errors import DataError, UsageError
+from steradian.files import atomic_file, locked, new_folder, sha256_of, write_json
+from steradian.models.recognizer import Recognizer
+from steradian.studies.place import check_place
+
+IDENTITY = "embedding.json"
+SHARD, AT_ONCE = 8192, 256
+
+Progress = Callable[[Iterable[int], int, str], Iterable[int]]
+
+
+@dataclass(frozen=True)
+class EmbeddedShards:
+    """What is in the folder.
+
+    Attributes:
+        shards: how many there are; ``made`` of them now.
+        skipped: images that cannot be decoded, of the shards that were made now.
+    """
+
+    shards: int
+    made: int
+    skipped: tuple[Skipped, ...]
+
+
+def embed_data(
+    model: Recognizer,
+    images: ImageSet,
+    out: Path,
+    *,
+    part: int = 0,
+    parts: int = 1,
+    exist_ok: bool = False,
+    progress: Progress,
+) -> EmbeddedShards:
+    """Write ``out/part-00000.parquet`` and so on, columns id, label, split and vector (float32 [D], of length 1).
+
+    Args:
+        part, parts: this process makes every ``parts``-th shard, from ``part`` on.
+
+    Raises:
+        UsageError: pyarrow is not installed; ``out`` holds vectors of another model or of other images.
+    """
+    try:
+        import pyarrow  # noqa: F401 - said now and not after an hour
+    except ImportError as error:
+        raise UsageError("Shards of vectors need pyarrow: pip install 'steradian[data]'.") from error
+    if model.card is None:
+        raise UsageError("This model was never saved, so its vectors could not be told from others: save it first.")
+    names = "\n".join(images.items.name(index) for index in range(len(images)))
+    identity = {
+        "format": "steradian.embedding",
+        "version": 1,
+        "model": model.card.id,
+        "dimensions": model.spec.embedding_size,
+        "source": images.source,
+        "images": len(images),
+        "names": sha256_of(names.encode()),
+        "shard": SHARD,
+    }
+    check_place(out, IDENTITY, identity, "set of vectors", exist_ok=exist_ok)
+    new_folder(out, exist_ok=True)
+    if not (out / IDENTITY).is_file():
+        with locked(out):
+            write_json(out / IDENTITY, identity)
+    count = -(-len(images) // SHARD)
+    todo = [shard for shard in range(part, count, parts) if not _path(out, shard).is_file()]
+    model.accelerate_for(len(todo) * SHARD if todo else 0)
+    skipped: list[Skipped] = []
+    steps = [(shard, start) for shard in todo for start in _starts(shard, len(images))]
+    found: list[dict[str, Any]] = []
+    with ThreadPoolExecutor(available_cores()) as pool:
+        for step in progress(range(len(steps)), len(steps), "embedding"):
+            shard, start = steps[step]
+            found += _rows(model, images, range(start, min(start + AT_ONCE, _end(shard, len(images)))), skipped, pool)
+            if step + 1 == len(steps) or steps[step + 1][0] != shard:
+                _write(_path(out, shard), found, model.spec.embedding_size)
+                found = []
+    return EmbeddedShards(count, len(todo), tuple(skipped))
+
+
+def _path(out: Path, shard: int) -> Path:
+    return out / f"part-{shard:05d}.parquet"
+
+
+def _end(shard: int, count: int) -> int:
+    return min((shard + 1) * SHARD, count)
+
+
+def _starts(shard: int, count: int) -> range:
+    return range(shard * SHARD, _end(shard, count), AT_ONCE)
+
+
+def _rows(
+    model: Recognizer, images: ImageSet, chosen: range, skipped: list[Skipped], pool: ThreadPoolExecutor
+) -> list[dict[str, Any]]:
+    shape = model.spec.preprocessing
+
+    def decoded(index: int) -> np.ndarray[Any, np.dtype[np.uint8]] | Skipped:
+        try:
+            pixels = images.items.pixels(index, shape.shortest)
+        except DataError as error:
+            return Skipped(images.items.name(index), str(error))
+        return square(pixels, shape.size, shape.channels, shape.crop, shape.interpolation)
+
+    kept, squares = [], []
+    for index, pixels in zip(chosen, pool.map(decoded, chosen), strict=True):
+        if isinstance(pixels, Skipped):
+            skipped.append(pixels)
+        else:
+            kept.append(index)
+            squares.append(pixels)
+    if not kept:
+        return []
+    vectors = model.embed(torch.from_numpy(np.stack(squares))).numpy()
+    splits = images.splits
+    return [
+        {
+            "id": images.items.name(index),
+            "label": images.classes[images.labels[index]],
+            "split": None if splits is None else str(splits[index]),
+            "vector": vector,
+        }
+        for index, vector in zip(kept, vectors, strict=True)
+    ]
+
+
+def _write(path: Path, rows: list[dict[str, Any]], dimensions: int) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    flat = np.concatenate([row["vector"] for row in rows]) if rows else np.zeros(0, np.float32)
+    table = pa.table(
+        {
+            "id": pa.array([row["id"] for row in rows], pa.string()),
+            "label": pa.array([row["label"] for row in rows], pa.string()),
+            "split": pa.array([row["split"] for row in rows], pa.string()),
+            "vector": pa.FixedSizeListArray.from_arrays(pa.array(flat, pa.float32()), dimensions),
+        }
+    )
+    with atomic_file(path) as temporary:
+        parquet.write_table(table, temporary)
