@@ -22,6 +22,7 @@ from steradian.cli import (
     embed,
     enroll,
     evaluate,
+    export,
     gallery,
     identify,
     losses,
@@ -86,6 +87,7 @@ _VERBS: tuple[Callable[..., None], ...] = (
     identify.identify,
     verify.verify,
     embed.embed,
+    export.export,
     data.data,
     losses.losses,
 )

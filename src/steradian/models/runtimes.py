@@ -12,7 +12,7 @@ import importlib.util
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -88,7 +88,7 @@ def fast_encoder(
 def _openvino(prepared: Prepared, example: Tensor) -> FastEncoder:
     import openvino
 
-    with _silence():
+    with silence():
         model = openvino.convert_model(prepared, example_input=example)
     model.reshape({0: [-1, *example.shape[1:]]})
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": str(torch.get_num_threads())}
@@ -117,12 +117,17 @@ def _onnxruntime(prepared: Prepared, example: Tensor) -> FastEncoder:
     return run
 
 
-def onnx_bytes(module: nn.Module, example: Tensor) -> bytes:
-    """``module`` as an ONNX model of any batch size."""
+def onnx_bytes(module: nn.Module, example: Tensor, outputs: Sequence[str] | None = None) -> bytes:
+    """``module`` as an ONNX model of any batch size, its outputs named ``outputs``."""
     buffer = io.BytesIO()
-    with _silence():
+    with silence():
         program: Any = torch.onnx.export(
-            module, (example,), dynamo=True, dynamic_shapes=({0: torch.export.Dim("batch")},), verbose=False
+            module,
+            (example,),
+            dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            output_names=outputs,
+            verbose=False,
         )
         program.save(buffer)
     return buffer.getvalue()
@@ -140,7 +145,7 @@ def _torch(prepared: Prepared, example: Tensor) -> FastEncoder:
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Exporters tell their own stories; what matters to a user is whether the answers agree."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

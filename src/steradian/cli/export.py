@@ -1,0 +1,43 @@
+"""``steradian export``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from steradian.cli.output import print_json
+from steradian.cli.places import Run
+from steradian.cli.settings import Json
+
+
+def export(
+    run: Run,
+    to: Annotated[str, typer.Option(help="onnx, openvino or pt2 (torch.export).", metavar="FORMAT")] = "onnx",
+    out: Annotated[Path | None, typer.Option(help="Folder to write (default: RUN/FORMAT).")] = None,
+    json: Json = False,
+) -> None:
+    """Write a model for other runtimes, preprocessing included; labels, temperature and thresholds lie beside it.
+
+    The exported model is run on photographs and compared with this one before it is written.
+
+    Examples:
+
+    \b
+      steradian export runs/photos --to onnx
+      steradian export glyphs --to openvino --out glyphs-openvino
+    """
+    from steradian.errors import UsageError
+    from steradian.models.export import export as write
+    from steradian.models.recognizer import Recognizer
+
+    if out is None and not Path(run).is_dir():
+        raise UsageError(f"{run} is no folder to write into: name one with --out DIR.")
+    model = Recognizer.load(run)
+    path = write(model, out if out is not None else Path(run) / to, to)  # type: ignore[arg-type]
+    size = sum(file.stat().st_size for file in path.parent.iterdir())
+    if json:
+        print_json({"file": str(path), "bytes": size, "format": to})
+        return
+    print(f"{path}, {size / 1e6:.1f} MB in all; what it needs is told in {path.with_name('description.json')}")
