@@ -78,6 +78,10 @@ class TransferDisplay:
             twice = float(np.mean(self.values["base x2"][0]))
             axes.axhline(twice, color=theme.ink, lw=1, ls="--", label=NAMES["base x2"])
         self._gaps(axes, theme, lines, base)
+        levels = [base, *(y for arm, line in lines.items() if arm != "random" for y in line.values())]
+        span = max(max(levels) - min(levels), 0.02)
+        # Random layers fall far below all others, whose differences are what the picture is for.
+        axes.set_ylim(min(levels) - 0.9 * span, max(levels) + 0.3 * span)
         axes.legend(frameon=False, fontsize=7, labelcolor=theme.ink, loc="lower left")
         self.ax_, self.figure_ = axes, axes.figure
         return self

@@ -125,7 +125,8 @@ def build_report(found: Transferred) -> Report:
     figure = Figure(
         small_multiples(panels, "Accuracy by number of layers moved", columns=2, width=5.4, height=4.4),
         "Left: each network. Right: means, from the base. 2: frozen layers have lost what they were trained with; "
-        "3: tuning wins it back; 4: layers are specific to the other half; 5: what transfer and tuning gain.",
+        "3: tuning wins it back; 4: layers are specific to the other half; 5: what transfer and tuning gain. Random "
+        "layers may leave the right picture below.",
     )
     text = unfinished(found)
     text += [f"{claim}. {verdict[0].upper()}{verdict[1:]}." for claim, verdict in findings(found)]
