@@ -146,7 +146,9 @@ def main() -> None:
             ).stdout
         sides[side] = json.loads(said.splitlines()[-1])
     mine, theirs = (np.array(sides[side]["right"], dtype=float) for side in ("ours", "baseline"))
-    interval = metrics.crossed_interval(mine - theirs)
+    # One seed has no spread over seeds: the interval is then over photographs alone.
+    pairs = mine - theirs
+    interval = metrics.crossed_interval(pairs) if len(pairs) > 1 else metrics.t_interval(pairs[0].tolist())
     record = {
         **environment(),
         "per_class": chosen.per_class,
