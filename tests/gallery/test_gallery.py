@@ -308,3 +308,15 @@ def test_rebuilt_by_another_model_from_its_files(tmp_path: Path) -> None:
         assert again.identify([tmp_path / "b.png"], threshold=0.9)[0].label == "cross"
     facts = dict(sqlite3.connect(tmp_path / "g.db").execute("SELECT name, value FROM facts"))
     assert facts["model"] == other.card.id and json.loads(facts["thresholds"]) == []
+
+
+def test_a_full_disk_takes_nothing_half(gallery: Gallery) -> None:
+    fill(gallery, people=1)
+    pages = gallery.store._connection.execute("PRAGMA page_count").fetchone()[0]
+    gallery.store._connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StorageError, match="full"):
+        gallery.enroll_vectors("many", unit(2000, D), [""] * 2000)
+    assert [identity.name for identity in gallery.identities()] == ["p0"]
+    gallery.store._connection.execute("PRAGMA max_page_count = 100000")
+    gallery.enroll_vectors("many", unit(2000, D), [""] * 2000)
+    assert len(gallery.memory().vectors) == 2005

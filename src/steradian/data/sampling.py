@@ -42,7 +42,8 @@ def weighted_batches(labels: NDArray[np.int64], batch_size: int, power: float, s
     members = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
     weights = np.array([float(len(group)) ** power for group in members])
     # Rounding the running sum by one random offset gives each class its share on the average over epochs.
-    edges = np.floor(np.concatenate([[0.0], np.cumsum(weights / weights.sum())]) * len(labels) + rng.random())
+    shares = np.concatenate([[0.0], np.cumsum(weights / weights.sum())[:-1], [1.0]])
+    edges = np.floor(shares * len(labels) + rng.random())
     counts = np.diff(edges).astype(int)
     drawn = []
     for group, count in zip(members, counts, strict=True):
