@@ -212,3 +212,15 @@ def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     (tmp_path / "t.parquet").write_bytes(b"")
     with pytest.raises(UsageError, match=r"steradian\[data\]"):
         data.open(tmp_path / "t.parquet")
+
+
+def test_a_shard_that_breaks_off_is_not_taken_for_a_short_one(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "one.tar", "w") as archive:
+        for number in range(6):
+            add(archive, f"{'ab'[number % 2]}/{number}.png", png(number))
+    whole = bytearray((tmp_path / "one.tar").read_bytes())
+    assert len(data.open(tmp_path / "one.tar")) == 6
+    whole[3 * 1024 + 150] ^= 0xFF
+    (tmp_path / "one.tar").write_bytes(whole)
+    with pytest.raises(DataError, match="damaged at byte 3,072"):
+        data.open(tmp_path / "one.tar")

@@ -298,7 +298,10 @@ def test_rebuilt_by_another_model_from_its_files(tmp_path: Path) -> None:
         other.neck.normalization.bias.data += 0.3
         other.save(tmp_path / "other")
         other = Recognizer.load(tmp_path / "other")
-        count, lost = rebuild(tmp_path / "g.db", other, lambda items, total, what: items)
+        with pytest.raises(InputError, match=r"(?s)1 of the 3 images .* nothing was changed.*--drop-lost"):
+            rebuild(tmp_path / "g.db", other, lambda items, total, what: items)
+        np.testing.assert_array_equal(gallery.memory().vectors, old)
+        count, lost = rebuild(tmp_path / "g.db", other, lambda items, total, what: items, drop_lost=True)
         assert count == 2 and len(lost) == 1 and "gone.png" in lost[0]
         with pytest.raises(StorageError, match="by another model meanwhile"):
             gallery.identify([tmp_path / "a.png"], threshold=0.5)
@@ -320,3 +323,40 @@ def test_a_full_disk_takes_nothing_half(gallery: Gallery) -> None:
     gallery.store._connection.execute("PRAGMA max_page_count = 100000")
     gallery.enroll_vectors("many", unit(2000, D), [""] * 2000)
     assert len(gallery.memory().vectors) == 2005
+
+
+def test_vectors_that_are_not_finite_are_refused(gallery: Gallery) -> None:
+    fill(gallery, people=2)
+    bad = np.full((1, D), np.nan, np.float32)
+    with pytest.raises(InputError, match="not finite"):
+        gallery.enroll_vectors("x", bad, [""])
+    with pytest.raises(InputError, match="not finite"):
+        gallery.identify_vectors(bad, threshold=0.5)
+    assert len(gallery) == 2
+
+
+def test_who_is_enrolled_during_a_rebuild_is_not_lost(gallery: Gallery) -> None:
+    fill(gallery, people=1)
+    seen = dict.fromkeys(gallery.store.rows().ids.tolist(), unit(1, D)[0])
+    gallery.enroll_vectors("late", unit(1, D), [""])
+    with pytest.raises(StorageError, match="enrolled in .* meanwhile"):
+        gallery.store.replace_vectors("n" * 64, seen, D, list(seen))
+    assert len(gallery) == 2 and gallery.store.fact("model") == MODEL
+
+
+def test_sources_of_any_bytes_are_kept(gallery: Gallery) -> None:
+    gallery.enroll_vectors("x", unit(1, D), ["caf\udce9.png"])
+    assert list(gallery.store.sources().values()) == [("x", "caf\\udce9.png")]
+
+
+def test_a_header_that_claims_too_much_is_refused(gallery: Gallery, tmp_path: Path) -> None:
+    fill(gallery, people=2)
+    export(gallery, tmp_path / "out.zip")
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        card, vectors = archive.read("gallery.json"), archive.read("vectors.npy")
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
+        archive.writestr("gallery.json", card)
+        archive.writestr("vectors.npy", vectors.replace(b"(10, 6)", b"(10, 99999)"))
+    with pytest.raises(StorageError, match="no exported gallery, or is damaged"):
+        import_file(tmp_path / "new.db", tmp_path / "bad.zip")
+    assert not (tmp_path / "new.db").exists()

@@ -60,6 +60,11 @@ def test_enroll_identify_and_look_after_it(command, tmp_path: Path) -> None:
     assert code == 2 and "name one with --gallery FILE" in err
     code, out, err = command("enroll", "glyphs", "symbols", "--gallery", "s.db", "--metadata", '{"hand": "left"}')
     assert code == 0 and "2 name(s) enrolled, 2 in s.db" in out, err
+    again = ("enroll", "glyphs", "symbols/ring/0.png", "symbols/ring/0.png", "--gallery", "n.db", "--name", " e\u0301 ")
+    for _ in range(2):
+        code, out, err = command(*again)
+        assert code == 0, err
+    assert "1 image(s)" in command("gallery", "list", "n.db")[1]
     (tmp_path / "symbols" / "ring" / "bad.png").write_bytes(b"no picture")
     code, out, err = command("enroll", "glyphs", "symbols", "--gallery", "s.db", "--json")
     found = json.loads(out)

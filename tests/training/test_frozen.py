@@ -66,6 +66,18 @@ def test_features_are_those_of_the_encoder_and_are_made_once(digits, tmp_path: P
             make_stages(*changed, start(*changed).model)
 
 
+def test_features_of_another_pooling_are_not_taken(digits, tmp_path: Path) -> None:
+    for pooling in ("average", "max"):
+        wanted = recipe(pooling=pooling)
+        state = start(wanted, digits)
+        stages, _ = make_stages(wanted, digits, state.model)
+        batch = digits.splits.train[:4]
+        with torch.no_grad():
+            expected = state.model.eval().encoder(make_batches(wanted, digits, digits.splits.train).images(batch))
+        torch.testing.assert_close(stages[0].train.features(state.model, batch), expected, rtol=2e-3, atol=2e-3)
+    assert len(list((tmp_path / "cache" / "features").glob("*.npy"))) == 4
+
+
 def test_views_are_drawn_by_seed_and_step_and_training_uses_them(digits) -> None:
     wanted = recipe(**{"training.cached_views": 3})
     state = start(wanted, digits)

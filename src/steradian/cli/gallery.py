@@ -122,14 +122,17 @@ def import_(gallery: Place, file: Exported) -> None:
 
 @app.command()
 def rebuild(
-    gallery: Place, run: Annotated[Path, typer.Argument(help="Run or model folder.", metavar="RUN")], json: Json = False
+    gallery: Place,
+    run: Annotated[Path, typer.Argument(help="Run or model folder.", metavar="RUN")],
+    drop_lost: Annotated[bool, typer.Option("--drop-lost", help="Let images go whose files are gone.")] = False,
+    json: Json = False,
 ) -> None:
     """Embed all images anew by another model, from the files they came from."""
     from steradian.gallery.exchange import rebuild as embed_anew
     from steradian.models.recognizer import Recognizer
     from steradian.training.progress import shown
 
-    count, lost = embed_anew(gallery_file(gallery), Recognizer.load(run), shown)
+    count, lost = embed_anew(gallery_file(gallery), Recognizer.load(run), shown, drop_lost=drop_lost)
     if json:
         print_json({"images": count, "lost": lost})
     else:

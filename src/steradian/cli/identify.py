@@ -14,6 +14,8 @@ from steradian.cli.settings import Json
 if TYPE_CHECKING:
     from steradian.gallery import Decision
 
+AT_ONCE = 64
+
 
 def identify(
     run: Run,
@@ -44,16 +46,18 @@ def identify(
     from steradian.studies.naming import image_files
 
     files = image_files(images)
-    readable, pixels, failures = [], [], []
+    readable, found, failures = [], [], []
     with Gallery.open(gallery_of(run, gallery), run) as opened:
         shortest = opened.recognizer.spec.preprocessing.shortest
-        for file in files:
-            try:
-                pixels.append(decode(file, shortest))
-                readable.append(file)
-            except DataError as error:
-                failures.append((file, str(error)))
-        found = opened.identify(pixels, top=top, far=far, threshold=threshold, strategy=strategy)  # type: ignore[arg-type]
+        for start in range(0, len(files), AT_ONCE):
+            pixels = []
+            for file in files[start : start + AT_ONCE]:
+                try:
+                    pixels.append(decode(file, shortest))
+                    readable.append(file)
+                except DataError as error:
+                    failures.append((file, str(error)))
+            found += opened.identify(pixels, top=top, far=far, threshold=threshold, strategy=strategy)  # type: ignore[arg-type]
     if json:
         answers = [as_json(file, answer) for file, answer in zip(readable, found, strict=True)]
         print_json({"answers": answers, "failures": [{"image": str(file), "reason": why} for file, why in failures]})

@@ -23,6 +23,7 @@ LABELS = (".cls", ".json", ".txt")
 """Endings of the file beside an image that names its class, the first that is there; of .json its "label"."""
 
 MAX_LABEL = 2**20
+LONGEST_CLASS = 1000
 
 
 @dataclass(frozen=True)
@@ -123,10 +124,16 @@ def _scan(shard: Path) -> dict[str, NDArray[Any]]:
                         file = archive.extractfile(member)
                         text = file.read().decode("utf-8", errors="replace") if file is not None else ""
                         told.setdefault(stem, {})[suffix] = text
+                ended = archive.offset
         except tarfile.TarError as error:
             raise DataError(
                 f"{shard} is not a readable .tar ({error}). If it is compressed, unpack it: gunzip."
             ) from error
+        with shard.open("rb") as file:
+            file.seek(ended)
+            # A reader stops without a word at a header that it cannot read; an archive ends in zeros.
+            if file.read(512).strip(b"\0"):
+                raise DataError(f"{shard} is damaged at byte {ended:,}: what follows cannot be read. Copy it again.")
     labels = [_class_of(shard, name, told) for name, _, _ in images]
     return {
         "names": np.array([name for name, _, _ in images], dtype=np.str_),
@@ -153,12 +160,14 @@ def _class_of(shard: Path, name: str, told: dict[str, dict[str, str]]) -> str:
         raise DataError(
             f"{shard}: {name} has no class. Expected {_parts(name)[0]}.cls beside it, or a folder named by the class."
         )
+    if len(label) > LONGEST_CLASS:
+        raise DataError(f"{shard}: the class of {name} has {len(label):,} characters; is it a caption?")
     return label
 
 
 def _json_label(text: str) -> str:
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
-    return str(found["label"]) if isinstance(found, dict) and "label" in found else ""
+    return str(found["label"]) if isinstance(found, dict) and found.get("label") is not None else ""

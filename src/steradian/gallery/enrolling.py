@@ -11,6 +11,7 @@ from steradian.data.decode import SUFFIXES
 from steradian.data.pixels import Skipped
 from steradian.errors import DataError, UsageError
 from steradian.gallery.gallery import Gallery
+from steradian.gallery.store import checked_name
 
 AT_ONCE = 64
 
@@ -50,7 +51,9 @@ def people_of(paths: Sequence[Path], name: str | None) -> dict[str, list[Path]]:
             inside = file.relative_to(path).parts if path.is_dir() else ()
             if name is None and len(inside) < 2:
                 raise UsageError(f"{file} is in no folder that names it. Give --name, or one folder for each name.")
-            found.setdefault(name if name is not None else inside[0], []).append(file)
+            files = found.setdefault(checked_name(name if name is not None else inside[0]), [])
+            if file not in files:
+                files.append(file)
     if not found:
         raise UsageError("No image was named: the folders hold none.")
     return found
@@ -68,7 +71,7 @@ def enroll_files(
     steps: list[tuple[str, list[Path]]] = []
     skipped = 0
     for name, files in people.items():
-        fresh = [file for file in files if (name, str(file.resolve())) not in held]
+        fresh = [file for file in files if (name, _source(file)) not in held]
         skipped += len(files) - len(fresh)
         steps += [(name, list(fresh[start : start + AT_ONCE])) for start in range(0, len(fresh), AT_ONCE)]
     added: dict[str, int] = {}
@@ -81,7 +84,7 @@ def enroll_files(
         for file in files:
             try:
                 pixels.append(model.decode(file))
-                readable.append(str(file.resolve()))
+                readable.append(_source(file))
             except DataError as error:
                 failures.append(Skipped(str(file), str(error)))
         if pixels:
@@ -89,3 +92,8 @@ def enroll_files(
             added[name] = added.get(name, 0) + done.images
             hints += done.hints
     return FolderEnrolled(added, skipped, tuple(failures), tuple(hints))
+
+
+def _source(file: Path) -> str:
+    """Where ``file`` is, as a gallery keeps it."""
+    return str(file.resolve()).encode("utf-8", "backslashreplace").decode()

@@ -7,12 +7,13 @@ import json
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from steradian.errors import DataError, InputError, StorageError
+from steradian.data.images import DAMAGED_ZIP
+from steradian.errors import DataError, InputError, StorageError, UsageError
 from steradian.files import atomic_file, explained, read_json
 from steradian.gallery.gallery import Gallery, model_id
 from steradian.gallery.store import LONGEST_METADATA, MOST_DIMENSIONS, Store
@@ -28,12 +29,13 @@ Progress = Callable[[Iterable[int], int, str], Iterable[int]]
 
 def export(gallery: Gallery, path: Path) -> int:
     """Write everybody to ``path``, a zip of ``gallery.json`` and ``vectors.npy`` [N, D]; the number of images."""
-    rows, people = gallery.store.rows(), dict(gallery.store.identities())
-    sources = gallery.store.sources()
+    with gallery.store.reading():
+        rows, people = gallery.store.rows(), dict(gallery.store.identities())
+        sources, model = gallery.store.sources(), gallery.store.fact("model")
     card = {
         "format": FORMAT,
         "version": 1,
-        "model": gallery.store.fact("model"),
+        "model": model,
         "identities": {identity.name: identity.metadata for identity in people.values()},
         "images": [{"name": people[int(who)].name, "source": sources[int(number)][1]} for number, who in _pairs(rows)],
     }
@@ -87,8 +89,10 @@ def _import(store: Store, path: Path, card: dict[str, Any], vectors: NDArray[np.
 
 
 def _read_shards(folder: Path) -> tuple[dict[str, Any], NDArray[np.float32]]:
-    from pyarrow import ArrowException, parquet
-
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError as error:
+        raise UsageError("Shards of vectors need pyarrow: pip install 'steradian[data]'.") from error
     if not (folder / SHARDS).is_file():
         raise StorageError(f"{folder} holds no {SHARDS}: expected a folder of steradian embed, or an exported file.")
     told = read_json(folder / SHARDS)
@@ -99,8 +103,14 @@ def _read_shards(folder: Path) -> tuple[dict[str, Any], NDArray[np.float32]]:
         vectors = np.concatenate([np.zeros(0, np.float32), *flat]).astype(np.float32).reshape(-1, size)
         labels = [name for table in tables for name in table.column("label").to_pylist()]
         sources = [name for table in tables for name in table.column("id").to_pylist()]
+        expected = -(-int(told["images"]) // int(told["shard"]))
+        sizes = {table.schema.field("vector").type.list_size for table in tables}
+        if len(tables) != expected or not sizes <= {size} or not 1 <= size <= MOST_DIMENSIONS:
+            raise ValueError(f"{len(tables)} of {expected} shards with vectors of {sorted(sizes)} dimensions")
+        if not all(isinstance(name, str) for name in (*labels, *sources)) or len(labels) != len(vectors):
+            raise ValueError("a row has no label, no id or no vector")
         card = {"model": str(told["model"]), "identities": {}}
-    except (ArrowException, KeyError, ValueError, TypeError, OSError) as error:
+    except (ArrowException, KeyError, ValueError, TypeError, OSError, AttributeError) as error:
         raise StorageError(f"{folder} holds no vectors of steradian embed, or is damaged ({error}).") from error
     images = [{"name": name, "source": source} for name, source in zip(labels, sources, strict=True)]
     return {**card, "images": images}, vectors
@@ -120,26 +130,47 @@ def _read(path: Path) -> tuple[dict[str, Any], NDArray[np.float32]]:
                 most = 4 * MOST_DIMENSIONS * max(len(images), 1) + 4096
                 if archive.getinfo(VECTORS).file_size > most:
                     raise StorageError(f"{damaged}: its vectors are larger than {len(images)} images can have.")
-                vectors = np.load(io.BytesIO(archive.read(VECTORS)), allow_pickle=False)
-        except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError) as error:
+                with archive.open(VECTORS) as file:
+                    vectors = _vectors(file, len(images))
+        except (*DAMAGED_ZIP, TypeError, AttributeError, RecursionError, MemoryError) as error:
             raise StorageError(f"{damaged} ({error}).") from error
     sound = vectors.ndim == 2 and vectors.dtype == np.float32 and len(vectors) == len(images)
     named = all(isinstance(image, dict) and {"name", "source"} <= image.keys() for image in images)
     plain = all(isinstance(image[key], str) for image in images for key in ("name", "source")) if named else False
-    small = isinstance(people, dict) and all(len(json.dumps(one)) <= LONGEST_METADATA for one in people.values())
+    small = isinstance(people, dict) and all(
+        isinstance(one, dict) and len(json.dumps(one, ensure_ascii=False)) <= LONGEST_METADATA
+        for one in people.values()
+    )
     if not (sound and plain and small) or not np.isfinite(vectors).all():
         raise StorageError(f"{damaged}: its list and its vectors do not fit.")
     return card, vectors
 
 
-def rebuild(path: Path, model: Recognizer, progress: Progress) -> tuple[int, list[str]]:
+def _vectors(file: IO[bytes], count: int) -> NDArray[np.float32]:
+    """float32 [``count``, D], once the header claims no more. Raises `ValueError` for anything else."""
+    version = np.lib.format.read_magic(file)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, transposed, dtype = header(file)
+    if len(shape) != 2 or shape[0] != count or not 1 <= shape[1] <= MOST_DIMENSIONS or dtype != np.float32:
+        raise ValueError(f"vectors of {count} images cannot be {dtype} {list(shape)}")
+    if transposed:
+        raise ValueError("vectors lie in columns")
+    content = file.read(4 * shape[0] * shape[1])
+    return np.frombuffer(content, np.float32).reshape(shape).copy()
+
+
+def rebuild(path: Path, model: Recognizer, progress: Progress, *, drop_lost: bool = False) -> tuple[int, list[str]]:
     """Embed all images of the gallery ``path`` anew by ``model``, from where they came, in one transaction.
 
+    Args:
+        drop_lost: let images go whose files are gone.
+
     Returns:
-        How many there are now, and what could not be embedded: an image that is gone is no longer in the gallery.
+        How many there are now, and what was let go.
 
     Raises:
-        InputError: not one image is left.
+        InputError: an image cannot be embedded and may not be let go, or not one can.
+        StorageError: images were enrolled meanwhile.
     """
     store = Store(path)
     sources = store.sources()
@@ -154,8 +185,12 @@ def rebuild(path: Path, model: Recognizer, progress: Progress) -> tuple[int, lis
             vectors[numbers[place]] = model.embed([source]).numpy()[0]
         except (DataError, StorageError, OSError) as error:
             lost.append(f"{name}: {source or 'an image'}: {error}")
-    if numbers and not vectors:
-        raise InputError(f"not one of the {len(numbers)} images of {path} can be embedded anew:\n  {lost[0]}")
-    store.replace_vectors(model_id(model), vectors, model.spec.embedding_size)
+    if lost and (not drop_lost or not vectors):
+        listed = "\n".join(f"  {line}" for line in lost[:10])
+        raise InputError(
+            f"{len(lost)} of the {len(numbers)} images of {path} cannot be embedded anew, and nothing was changed:\n"
+            f"{listed}\nPut them back where they were, or let them go: --drop-lost."
+        )
+    store.replace_vectors(model_id(model), vectors, model.spec.embedding_size, numbers)
     store.close()
     return len(vectors), lost

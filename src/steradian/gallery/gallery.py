@@ -215,6 +215,8 @@ class Gallery:
             raise InputError(f"there is no strategy {strategy!r}; there are {', '.join(STRATEGIES)}.")
         if top < 1:
             raise InputError(f"top must be at least 1, but is {top}.")
+        if not np.isfinite(vectors).all():
+            raise InputError("a vector is not finite, so it cannot be compared. Was the image embedded rightly?")
         limit = threshold if threshold is not None else self.threshold(far).cosine
         memory = self._memory.now()
         held, of_row = (memory.vectors, memory.identities) if strategy != "mean" else memory.means()
@@ -303,9 +305,10 @@ def _with_distinct(
     ]
     left = np.arange(len(queries))
     while len(left) and goal:
+        whole = k >= len(vectors)
         scores, rows = nearest(vectors, queries[left], k, allowed)
         for place, query in enumerate(left.tolist()):
             found[query] = (scores[place], rows[place])
         enough = np.array([len(np.unique(identities[row])) >= goal for row in rows])
-        left, k = left[~enough], 4 * k
+        left, k = left[~enough] if not whole else left[:0], 4 * k
     return found

@@ -11,8 +11,9 @@ import datetime
 import json
 import sqlite3
 import threading
+import time
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,12 +120,18 @@ class Store:
     def _open(self, model: str | None, dimensions: int | None) -> None:
         run = self._connection.execute
         found = run("PRAGMA application_id").fetchone()[0]
-        if found == 0 and run("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0 and model is not None:
-            run("PRAGMA journal_mode = WAL")
+        if found == 0 and model is not None:
+            if not 1 <= (dimensions or 0) <= MOST_DIMENSIONS:
+                raise InputError(f"vectors have 1 to {MOST_DIMENSIONS} dimensions, not {dimensions}.")
+            # Another process may be making the same gallery: what counts is what is there under the lock.
             with self.change():
-                if run("PRAGMA application_id").fetchone()[0] == 0:
+                empty = run("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+                if run("PRAGMA application_id").fetchone()[0] == 0 and empty:
                     self._create(model, dimensions or 0)
-        elif found != APPLICATION:
+            found = run("PRAGMA application_id").fetchone()[0]
+            if found == APPLICATION:
+                self._log_ahead()
+        if found != APPLICATION:
             raise StorageError(f"{self.path} is no gallery. Choose another --gallery.")
         version = run("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
@@ -142,6 +149,17 @@ class Store:
         self.dimensions = int(self.fact("dimensions"))
         if not 1 <= self.dimensions <= MOST_DIMENSIONS:
             raise StorageError(f"{self.path} is damaged: it says that vectors have {self.dimensions} dimensions.")
+
+    def _log_ahead(self) -> None:
+        """Write-ahead log; the change of mode does not wait for others by itself."""
+        for attempt in range(100):
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or attempt == 99:
+                    raise
+                time.sleep(0.05)
 
     def _create(self, model: str, dimensions: int) -> None:
         for statement in SCHEMA.split(";"):
@@ -233,11 +251,16 @@ class Store:
                 if vectors.ndim != 2 or vectors.shape[1] != self.dimensions:
                     shape = list(vectors.shape)
                     raise InputError(f"vectors of this gallery are [M, {self.dimensions}], but these are {shape}.")
+                if not np.isfinite(vectors).all():
+                    raise InputError(f"a vector of {name!r} is not finite, so nothing could be compared with it.")
                 identity = self._identity(name, now, data)
                 rows = vectors.astype("<f4")
                 self._connection.executemany(
                     "INSERT INTO images (identity, vector, source, created) VALUES (?, ?, ?, ?)",
-                    ((identity, row.tobytes(), source, now) for row, source in zip(rows, sources, strict=True)),
+                    (
+                        (identity, row.tobytes(), source.encode("utf-8", "backslashreplace").decode(), now)
+                        for row, source in zip(rows, sources, strict=True)
+                    ),
                 )
 
     def _identity(self, name: str, now: str, metadata: Mapping[str, Any] | None) -> int:
@@ -293,9 +316,17 @@ class Store:
             self._connection.execute("UPDATE identities SET changed = ? WHERE id = ?", (_now(), other))
             self._rewritten()
 
-    def replace_vectors(self, model: str, vectors: Mapping[int, NDArray[np.float32]], dimensions: int) -> None:
-        """Vectors of another model for the images ``vectors``; images that are not among them are removed."""
+    def replace_vectors(
+        self, model: str, vectors: Mapping[int, NDArray[np.float32]], dimensions: int, seen: Collection[int]
+    ) -> None:
+        """Vectors of another model for the images ``vectors``; those of ``seen`` that are not among them are removed.
+
+        Raises:
+            StorageError: there are images by now that were not ``seen``.
+        """
         with self.change():
+            if {int(row[0]) for row in self._connection.execute("SELECT id FROM images")} - set(seen):
+                raise StorageError(f"Images were enrolled in {self.path} meanwhile. Nothing was changed: run it again.")
             kept = {int(row[0]) for row in self._connection.execute("SELECT id FROM images")} & vectors.keys()
             self._connection.executemany(
                 "UPDATE images SET vector = ? WHERE id = ?",

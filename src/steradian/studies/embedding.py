@@ -15,7 +15,7 @@ from steradian.data.images import ImageSet
 from steradian.data.pixels import Skipped, available_cores
 from steradian.data.preprocessing import square
 from steradian.errors import DataError, UsageError
-from steradian.files import atomic_file, locked, new_folder, sha256_of, write_json
+from steradian.files import atomic_file, new_folder, sha256_of, write_json
 from steradian.models.recognizer import Recognizer
 from steradian.studies.place import check_place
 
@@ -63,7 +63,11 @@ def embed_data(
         raise UsageError("Shards of vectors need pyarrow: pip install 'steradian[data]'.") from error
     if model.card is None:
         raise UsageError("This model was never saved, so its vectors could not be told from others: save it first.")
-    names = "\n".join(images.items.name(index) for index in range(len(images)))
+    splits = images.splits if images.splits is not None else [""] * len(images)
+    names = "\n".join(
+        f"{images.items.name(index)}\t{images.classes[images.labels[index]]}\t{splits[index]}"
+        for index in range(len(images))
+    )
     identity = {
         "format": "steradian.embedding",
         "version": 1,
@@ -76,9 +80,8 @@ def embed_data(
     }
     check_place(out, IDENTITY, identity, "set of vectors", exist_ok=exist_ok)
     new_folder(out, exist_ok=True)
-    if not (out / IDENTITY).is_file():
-        with locked(out):
-            write_json(out / IDENTITY, identity)
+    # Every process of a group writes the same, and a file is whole or absent.
+    write_json(out / IDENTITY, identity)
     count = -(-len(images) // SHARD)
     todo = [shard for shard in range(part, count, parts) if not _path(out, shard).is_file()]
     model.accelerate_for(len(todo) * SHARD if todo else 0)
@@ -132,13 +135,19 @@ def _rows(
     splits = images.splits
     return [
         {
-            "id": images.items.name(index),
+            "id": _id(images.items.name(index)),
             "label": images.classes[images.labels[index]],
             "split": None if splits is None else str(splits[index]),
             "vector": vector,
         }
         for index, vector in zip(kept, vectors, strict=True)
     ]
+
+
+def _id(name: str) -> str:
+    """A file by its whole path, so that it is found again from another folder; what lies in an archive by its name."""
+    path = Path(name)
+    return str(path.resolve()) if path.is_file() else name
 
 
 def _write(path: Path, rows: list[dict[str, Any]], dimensions: int) -> None:

@@ -20,14 +20,15 @@ def advice(found: Frozen) -> list[str]:
     if best is None:
         return ["No network was finished, so nothing can be advised."]
     mean = float(np.mean(list(found.values("kept", best).values())))
-    seconds = {n: float(np.mean(list(found.values("kept", n, "cpu_seconds").values()))) for n in found.layers}
+    spent = {n: list(found.values("kept", n, "cpu_seconds").values()) for n in found.layers}
+    seconds = {n: float(np.mean(values)) for n, values in spent.items() if values}
     said = [
         f"Keep the first {best} of {found.depth} layers (--freeze {best}): best on validation images, {mean:.4f} on "
         f"test images, {seconds[best]:.0f} CPU seconds a training."
     ]
     alike = []
     for n in found.layers:
-        if n != best:
+        if n != best and found.values("kept", best).keys() & found.values("kept", n).keys():
             value = found.difference(best, n)
             if math.isnan(value.low) or not value.excludes_zero:
                 alike.append(n)

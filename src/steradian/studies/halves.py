@@ -52,7 +52,7 @@ def of_classes(prepared: Prepared, classes: NDArray[np.bool_], images: int | Non
     own = subset(pixels, chosen)
     if images is not None and images < len(parts["train"]):
         parts["train"] = _spread_over_classes(own.labels, parts["train"], images, seed)
-    return replace(prepared, pixels=own, splits=Splits(**parts), unseen=None)
+    return replace(prepared, pixels=own, splits=Splits(**parts), digest=own.digest(), unseen=None)
 
 
 def _spread_over_classes(labels: NDArray[np.int64], pool: NDArray[np.intp], count: int, seed: int) -> NDArray[np.intp]:

@@ -94,6 +94,8 @@ def cached(
         batches.indices.tobytes(),
         repr(asdict(batches.preprocessing)).encode(),
         runtime.encode(),
+        # Which way the features are taken is not in the weights.
+        repr((model.spec.encoder, model.spec.stages, model.spec.pooling)).encode(),
         *parts,
     )
     folder = cache_folder() / FOLDER
