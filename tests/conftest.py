@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.datasets import load_digits
+
+from steradian.cli import main as entry
 
 matplotlib.use("Agg")
 torch.set_num_threads(1)
@@ -42,3 +45,21 @@ def image_folder(tmp_path: Path, digit_images: tuple[np.ndarray, np.ndarray]) ->
         return tmp_path / name
 
     return make
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    """Run ``steradian`` in this process, in an empty folder: (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["steradian", *words])
+        try:
+            entry.main()
+            code = 0
+        except SystemExit as exit_:
+            code = exit_.code if isinstance(exit_.code, int) else int(bool(exit_.code))
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return run

@@ -219,7 +219,8 @@ def new_folder(path: Path, *, exist_ok: bool = False) -> Path:
     check_folder(path, exist_ok=exist_ok)
     with explained("make the folder", path):
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / ".steradian-probe.tmp"
+        # Processes that start together must not take each other's probe away.
+        probe = _temporary_beside(path / "probe")
         probe.write_bytes(b"")
         probe.unlink()
     return path

@@ -68,7 +68,7 @@ def test_two_who_are_alike_are_ambiguous_unless_votes_decide(gallery: Gallery) -
     assert gallery.identify_vectors(center[None], threshold=0.5)[0].decision == "ambiguous"
     assert gallery.identify_vectors(center[None], threshold=0.5, strategy="vote")[0].label == "ana"
     with pytest.raises(InputError, match="there is no strategy 'best'"):
-        gallery.identify_vectors(center[None], threshold=0.5, strategy="best")  # type: ignore[arg-type]
+        gallery.identify_vectors(center[None], threshold=0.5, strategy="best")
 
 
 def test_means_are_one_vector_an_identity(gallery: Gallery) -> None:

@@ -77,4 +77,4 @@ def test_a_model_that_came_out_wrong_is_not_written(glyphs: Recognizer, tmp_path
         export(glyphs, tmp_path / "out", "pt2")
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(UsageError, match="no format 'coreml'"):
-        export(glyphs, tmp_path / "out", "coreml")  # type: ignore[arg-type]
+        export(glyphs, tmp_path / "out", "coreml")

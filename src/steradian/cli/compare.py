@@ -10,6 +10,7 @@ import typer
 from steradian.cli.output import bullets, columns, command_line, default_folder, print_json, say
 from steradian.cli.settings import (
     BatchSize,
+    Data,
     DryRun,
     Encoder,
     Epochs,
@@ -26,7 +27,7 @@ from steradian.cli.settings import (
 
 
 def compare(
-    data: Annotated[str, typer.Argument(help="Built-in name, folder, .zip, .npz or .csv.", metavar="DATA")],
+    data: Data,
     losses: Annotated[str | None, typer.Option(help="Techniques, separated by commas.", metavar="A,B,…")] = None,
     dims: Annotated[str, typer.Option(help="Embedding sizes, separated by commas.", metavar="2,3")] = "2,3",
     seeds: Annotated[int, typer.Option(help="Runs of each technique.", min=1)] = 1,

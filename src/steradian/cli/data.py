@@ -13,7 +13,7 @@ from steradian.cli.settings import Json, Root
 
 def data(
     source: Annotated[
-        str | None, typer.Argument(help="Built-in name, folder, .zip, .npz or .csv.", metavar="[DATA]")
+        str | None, typer.Argument(help="Built-in name, folder, .zip, .tar, .npz, .csv or .parquet.", metavar="[DATA]")
     ] = None,
     root: Root = None,
     views: Annotated[

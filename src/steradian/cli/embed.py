@@ -10,14 +10,12 @@ import typer
 
 from steradian.cli.output import print_json, say
 from steradian.cli.places import Run
-from steradian.cli.settings import ExistOk, Json, Root
+from steradian.cli.settings import Data, ExistOk, Json, Root
 
 
 def embed(
     run: Run,
-    data: Annotated[
-        str, typer.Argument(help="Built-in name, folder, .zip, .tar, .npz, .csv or .parquet.", metavar="DATA")
-    ],
+    data: Data,
     out: Annotated[Path, typer.Option(help="Folder for the parquet shards.")],
     root: Root = None,
     exist_ok: ExistOk = False,

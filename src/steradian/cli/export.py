@@ -35,7 +35,7 @@ def export(
     if out is None and not Path(run).is_dir():
         raise UsageError(f"{run} is no folder to write into: name one with --out DIR.")
     model = Recognizer.load(run)
-    path = write(model, out if out is not None else Path(run) / to, to)  # type: ignore[arg-type]
+    path = write(model, out if out is not None else Path(run) / to, to)
     size = sum(file.stat().st_size for file in path.parent.iterdir())
     if json:
         print_json({"file": str(path), "bytes": size, "format": to})

@@ -57,7 +57,7 @@ def identify(
                     readable.append(file)
                 except DataError as error:
                     failures.append((file, str(error)))
-            found += opened.identify(pixels, top=top, far=far, threshold=threshold, strategy=strategy)  # type: ignore[arg-type]
+            found += opened.identify(pixels, top=top, far=far, threshold=threshold, strategy=strategy)
     if json:
         answers = [as_json(file, answer) for file, answer in zip(readable, found, strict=True)]
         print_json({"answers": answers, "failures": [{"image": str(file), "reason": why} for file, why in failures]})

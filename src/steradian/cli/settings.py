@@ -13,6 +13,7 @@ from steradian.errors import UsageError
 if TYPE_CHECKING:
     from steradian.training.recipe import Recipe
 
+Data = Annotated[str, typer.Argument(help="Built-in name, folder, .zip, .tar, .npz, .csv or .parquet.", metavar="DATA")]
 Root = Annotated[str | None, typer.Option(help="Folder with the files of a built-in set.", metavar="DIR")]
 Encoder = Annotated[
     str | None, typer.Option(help="'small' (default up to 64 px), 'eight-layer', or any timm name.", metavar="NAME")

@@ -27,7 +27,10 @@ from steradian.cli.settings import (
 
 def train(
     source: Annotated[
-        str, typer.Argument(help="Built-in name, folder, .zip, .npz, .csv, or a recipe (.yaml).", metavar="DATA|RECIPE")
+        str,
+        typer.Argument(
+            help="Built-in name, folder, .zip, .tar, .npz, .csv, .parquet, or a recipe (.yaml).", metavar="DATA|RECIPE"
+        ),
     ],
     loss: Annotated[str | None, typer.Option(help="Technique; see 'steradian losses'.", metavar="NAME")] = None,
     encoder: Encoder = None,

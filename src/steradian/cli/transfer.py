@@ -10,6 +10,7 @@ import typer
 from steradian.cli.output import bullets, command_line, default_folder, print_json, say
 from steradian.cli.settings import (
     BatchSize,
+    Data,
     Encoder,
     Epochs,
     ExistOk,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def transfer(
-    data: Annotated[str, typer.Argument(help="Built-in name, folder, .zip, .npz or .csv.", metavar="DATA")],
+    data: Data,
     layers: Annotated[
         str | None, typer.Option(help="Numbers of layers to move, or to keep (default: all).", metavar="1,2,…")
     ] = None,

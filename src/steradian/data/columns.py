@@ -40,11 +40,9 @@ class ParquetItems:
     _groups: OrderedDict[tuple[int, int], list[Any]] = field(default_factory=OrderedDict, repr=False)
     _lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"files": self.files, "column": self.column, "place": self.place}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process reads for itself; a lock stays where it is.
+        return type(self), (self.files, self.column, self.place)
 
     def __len__(self) -> int:
         return len(self.place)

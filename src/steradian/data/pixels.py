@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steradian.data.images import ArrayItems, ImageSet, Labels
-from steradian.data.preprocessing import Interpolation, square
+from steradian.data.preprocessing import Interpolation, Preprocessing, square
 from steradian.data.room import keep_rows, room_for
 from steradian.errors import DataError
 from steradian.files import sha256_of
@@ -147,6 +147,18 @@ def load_pixels(
             for _ in zip(indices, pool.map(work, range(len(images))), strict=False):
                 pass
     return _without(images, pixels, failures)
+
+
+def load_for(images: ImageSet, shape: Preprocessing, progress: Progress = no_progress) -> PixelSet:
+    """`load_pixels` as a model with the preprocessing ``shape`` takes them."""
+    return load_pixels(
+        images,
+        size=shape.size,
+        channels=shape.channels,
+        crop=shape.crop,
+        interpolation=shape.interpolation,
+        progress=progress,
+    )
 
 
 def _without(images: ImageSet, pixels: NDArray[np.uint8], failures: dict[int, Skipped]) -> PixelSet:

@@ -104,7 +104,7 @@ def _index(shard: Path) -> dict[str, NDArray[Any]]:
             return {name: kept[name] for name in ("names", "labels", "places")}
     index = _scan(shard)
     with atomic_file(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **index)  # type: ignore[arg-type]
+        np.savez(file, names=index["names"], labels=index["labels"], places=index["places"])
     return index
 
 

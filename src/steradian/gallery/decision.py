@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Verdict = Literal["match", "unknown", "ambiguous"]
-Strategy = Literal["nearest", "mean", "vote"]
-STRATEGIES: tuple[Strategy, ...] = ("nearest", "mean", "vote")
+STRATEGIES = ("nearest", "mean", "vote")
 
 MARGIN = 0.02
 """Two identities above the threshold that are nearer to each other than this are not told apart."""
@@ -74,7 +73,7 @@ def decide(matches: Sequence[Match], threshold: float, margin: float = MARGIN) -
 
 
 def ranked(
-    scores: NDArray[np.float32], identities: NDArray[np.int64], strategy: Strategy = "nearest"
+    scores: NDArray[np.float32], identities: NDArray[np.int64], strategy: str = "nearest"
 ) -> list[tuple[int, float]]:
     """Identities and their similarities, the best first, from the nearest images of one query.
 

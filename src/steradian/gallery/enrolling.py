@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from steradian.data.decode import SUFFIXES
-from steradian.data.pixels import Skipped
+from steradian.data.pixels import Progress, Skipped
 from steradian.errors import DataError, UsageError
 from steradian.gallery.gallery import Gallery
-from steradian.gallery.store import checked_name
+from steradian.gallery.store import as_source, checked_name
 
 AT_ONCE = 64
-
-Progress = Callable[[Iterable[int], int, str], Iterable[int]]
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def enroll_files(
     steps: list[tuple[str, list[Path]]] = []
     skipped = 0
     for name, files in people.items():
-        fresh = [file for file in files if (name, _source(file)) not in held]
+        fresh = [file for file in files if (name, as_source(file.resolve())) not in held]
         skipped += len(files) - len(fresh)
         steps += [(name, list(fresh[start : start + AT_ONCE])) for start in range(0, len(fresh), AT_ONCE)]
     added: dict[str, int] = {}
@@ -84,7 +82,7 @@ def enroll_files(
         for file in files:
             try:
                 pixels.append(model.decode(file))
-                readable.append(_source(file))
+                readable.append(as_source(file.resolve()))
             except DataError as error:
                 failures.append(Skipped(str(file), str(error)))
         if pixels:
@@ -92,8 +90,3 @@ def enroll_files(
             added[name] = added.get(name, 0) + done.images
             hints += done.hints
     return FolderEnrolled(added, skipped, tuple(failures), tuple(hints))
-
-
-def _source(file: Path) -> str:
-    """Where ``file`` is, as a gallery keeps it."""
-    return str(file.resolve()).encode("utf-8", "backslashreplace").decode()

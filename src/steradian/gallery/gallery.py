@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from steradian.errors import InputError, StorageError, UsageError
-from steradian.gallery.decision import MARGIN, STRATEGIES, VOTERS, Decision, Match, Strategy, decide, ranked
+from steradian.gallery.decision import MARGIN, STRATEGIES, VOTERS, Decision, Match, decide, ranked
 from steradian.gallery.memory import Memory
 from steradian.gallery.search import top as nearest
 from steradian.gallery.store import Identity, Store
@@ -66,7 +67,7 @@ class Gallery:
         found = Recognizer.load(model) if isinstance(model, str | Path) else model
         if found is None:
             return cls(Store(Path(path)), None)
-        return cls(Store(Path(path), model_id(found), found.spec.embedding_size), found)
+        return cls(Store(Path(path), found.saved_id, found.spec.embedding_size), found)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -115,11 +116,8 @@ class Gallery:
         if len(vectors) == 0:
             raise InputError(f"no image of {name!r} came, so nothing can be enrolled.")
         if sources is None:
-            named = not hasattr(images, "shape")
-            paths = list(images) if named else []
-            sources = [str(Path(image).resolve()) if isinstance(image, str | Path) else "" for image in paths] or [
-                ""
-            ] * len(vectors)
+            paths = [None] * len(vectors) if isinstance(images, torch.Tensor) else images
+            sources = [str(Path(one).resolve()) if isinstance(one, str | Path) else "" for one in paths]
         return self.enroll_vectors(name, vectors, sources, metadata)
 
     def enroll_vectors(
@@ -173,7 +171,7 @@ class Gallery:
         top: int = 5,
         far: float = FAR,
         threshold: float | None = None,
-        strategy: Strategy = "nearest",
+        strategy: str = "nearest",
         where: Mapping[str, Any] | None = None,
     ) -> list[Decision]:
         """Who is on each image, or "unknown", or "ambiguous".
@@ -207,7 +205,7 @@ class Gallery:
         top: int = 5,
         far: float = FAR,
         threshold: float | None = None,
-        strategy: Strategy = "nearest",
+        strategy: str = "nearest",
         where: Mapping[str, Any] | None = None,
     ) -> list[Decision]:
         """`identify` for unit vectors [N, D]."""
@@ -231,7 +229,6 @@ class Gallery:
             matches = [
                 Match(memory.names[number], similarity, self._probability(similarity))
                 for number, similarity in ranked(scores, of_row[rows], strategy)[:top]
-                if number in memory.names
             ]
             answers.append(decide(matches, limit, margin))
         return answers
@@ -275,13 +272,6 @@ class Gallery:
     def memory(self) -> Memory:
         """All vectors as they are now."""
         return self._memory.now()
-
-
-def model_id(model: Recognizer) -> str:
-    """The id of the artifact that ``model`` was loaded from. Raises `UsageError` for one that was not saved."""
-    if model.card is None:
-        raise UsageError("This model was never saved, so a gallery could not tell it from others: save it first.")
-    return model.card.id
 
 
 def _fits(metadata: Mapping[str, Any], where: Mapping[str, Any]) -> bool:

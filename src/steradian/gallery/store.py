@@ -91,6 +91,11 @@ def checked_name(name: str) -> str:
     return found
 
 
+def as_source(place: str | Path) -> str:
+    """Where an image came from, as it is kept: bytes that are no UTF-8 are written out."""
+    return str(place).encode("utf-8", "backslashreplace").decode()
+
+
 class Store:
     """One gallery file.
 
@@ -258,7 +263,7 @@ class Store:
                 self._connection.executemany(
                     "INSERT INTO images (identity, vector, source, created) VALUES (?, ?, ?, ?)",
                     (
-                        (identity, row.tobytes(), source.encode("utf-8", "backslashreplace").decode(), now)
+                        (identity, row.tobytes(), as_source(source), now)
                         for row, source in zip(rows, sources, strict=True)
                     ),
                 )
@@ -325,9 +330,10 @@ class Store:
             StorageError: there are images by now that were not ``seen``.
         """
         with self.change():
-            if {int(row[0]) for row in self._connection.execute("SELECT id FROM images")} - set(seen):
+            held = {int(row[0]) for row in self._connection.execute("SELECT id FROM images")}
+            if held - set(seen):
                 raise StorageError(f"Images were enrolled in {self.path} meanwhile. Nothing was changed: run it again.")
-            kept = {int(row[0]) for row in self._connection.execute("SELECT id FROM images")} & vectors.keys()
+            kept = held & vectors.keys()
             self._connection.executemany(
                 "UPDATE images SET vector = ? WHERE id = ?",
                 ((vectors[number].astype("<f4").tobytes(), number) for number in kept),

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,8 +26,6 @@ from steradian.losses.head.dense import unit_rows
 from steradian.models.recognizer import Recognizer
 from steradian.models.runtimes import onnx_bytes, silence
 
-Format = Literal["onnx", "openvino", "pt2"]
-FORMATS: tuple[Format, ...] = ("onnx", "openvino", "pt2")
 DESCRIPTION = "description.json"
 LEAST_COSINE = 1.0 - 1e-4
 """An exported model gives the embeddings of this one to so much, or is not written."""
@@ -58,8 +56,8 @@ class Exported(nn.Module):
         return found
 
 
-def export(model: Recognizer, out: Path, to: Format) -> Path:
-    """Write ``out``, a folder with the model in the format ``to`` and `DESCRIPTION`; whole or not at all.
+def export(model: Recognizer, out: Path, to: str) -> Path:
+    """Write ``out``, a folder with the model in the format ``to`` (of `WRITERS`) and `DESCRIPTION`, or nothing.
 
     Returns:
         The file to load.
@@ -68,8 +66,8 @@ def export(model: Recognizer, out: Path, to: Format) -> Path:
         UsageError: an unknown format, or one whose library is not installed; a folder that exists.
         StorageError: the exported model does not give the embeddings of this one.
     """
-    if to not in FORMATS:
-        raise UsageError(f"There is no format {to!r}: choose one of {', '.join(FORMATS)}.")
+    if to not in WRITERS:
+        raise UsageError(f"There is no format {to!r}: choose one of {', '.join(WRITERS)}.")
     if out.exists():
         raise UsageError(f"{out} exists already: choose another --out.")
     shape = model.spec.preprocessing
@@ -166,7 +164,7 @@ def _pt2(module: nn.Module, samples: Tensor, folder: Path, description: dict[str
     return "model.pt2", lambda values: again(torch.from_numpy(values))[0].detach().numpy()
 
 
-WRITERS: dict[Format, Callable[[nn.Module, Tensor, Path, dict[str, Any]], tuple[str, Run]]] = {
+WRITERS: dict[str, Callable[[nn.Module, Tensor, Path, dict[str, Any]], tuple[str, Run]]] = {
     "onnx": _onnx,
     "openvino": _openvino,
     "pt2": _pt2,

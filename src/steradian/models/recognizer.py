@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from steradian.data.decode import Pixels, decode, pixels_of
 from steradian.data.preprocessing import Preprocessing
-from steradian.errors import DataError, InputError
+from steradian.errors import DataError, InputError, UsageError
 from steradian.losses import OneVersusRest
 from steradian.losses.head.dense import cosines, unit_rows
 from steradian.models.calibration import Calibration, Threshold
@@ -150,6 +150,13 @@ class Recognizer(nn.Module):
         from steradian.models.artifact import save
 
         return save(self, Path(path))
+
+    @property
+    def saved_id(self) -> str:
+        """The id of the artifact that this model is. Raises `UsageError` for one that was never saved."""
+        if self.card is None:
+            raise UsageError("This model was never saved, so its vectors could not be told from others: save it first.")
+        return self.card.id
 
     @property
     def as_head(self) -> Head:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +11,15 @@ import numpy as np
 import torch
 
 from steradian.data.images import ImageSet
-from steradian.data.pixels import Skipped, available_cores
+from steradian.data.pixels import Progress, Skipped, available_cores
 from steradian.data.preprocessing import square
 from steradian.errors import DataError, UsageError
 from steradian.files import atomic_file, new_folder, sha256_of, write_json
+from steradian.gallery.exchange import SHARDS as IDENTITY
 from steradian.models.recognizer import Recognizer
 from steradian.studies.place import check_place
 
-IDENTITY = "embedding.json"
 SHARD, AT_ONCE = 8192, 256
-
-Progress = Callable[[Iterable[int], int, str], Iterable[int]]
 
 
 @dataclass(frozen=True)
@@ -61,8 +58,6 @@ def embed_data(
         import pyarrow  # noqa: F401 - said now and not after an hour
     except ImportError as error:
         raise UsageError("Shards of vectors need pyarrow: pip install 'steradian[data]'.") from error
-    if model.card is None:
-        raise UsageError("This model was never saved, so its vectors could not be told from others: save it first.")
     splits = images.splits if images.splits is not None else [""] * len(images)
     names = "\n".join(
         f"{images.items.name(index)}\t{images.classes[images.labels[index]]}\t{splits[index]}"
@@ -71,7 +66,7 @@ def embed_data(
     identity = {
         "format": "steradian.embedding",
         "version": 1,
-        "model": model.card.id,
+        "model": model.saved_id,
         "dimensions": model.spec.embedding_size,
         "source": images.source,
         "images": len(images),

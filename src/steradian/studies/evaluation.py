@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steradian import data
-from steradian.data.pixels import PixelSet, load_pixels, no_progress, with_known_first
+from steradian.data.pixels import PixelSet, load_for, no_progress, with_known_first
 from steradian.data.pixels import Progress as DataProgress
 from steradian.errors import DataError, UsageError
 from steradian.models.recognizer import Recognizer
@@ -130,14 +130,7 @@ def evaluate_on(
 def pixels_for(model: Recognizer, source: str, root: str | None, progress: DataProgress) -> tuple[PixelSet, str]:
     """The images of ``source`` as ``model`` takes them, labels by its classes; and which part they are, in words."""
     shape = model.spec.preprocessing
-    found = load_pixels(
-        data.open(source, root),
-        size=shape.size,
-        channels=shape.channels,
-        crop=shape.crop,
-        interpolation=shape.interpolation,
-        progress=progress,
-    )
+    found = load_for(data.open(source, root), shape, progress)
     pixels = with_known_first(found, model.spec.classes)
     if pixels.splits is not None and (pixels.splits == "test").any():
         return pixels.at(np.flatnonzero(pixels.splits == "test")), "the test part"

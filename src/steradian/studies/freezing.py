@@ -27,13 +27,14 @@ from steradian.data.pixels import no_progress
 from steradian.errors import DataError, UsageError
 from steradian.files import locked, new_folder, write_json, write_text
 from steradian.metrics import Interval, t_interval
-from steradian.studies.networks import MODEL, RESULT, accuracies, encoder_depth, results, train_networks
+from steradian.studies.networks import RESULT, accuracies, encoder_depth, results, train_network, train_networks
 from steradian.studies.place import check_place
 from steradian.studies.workers import Work
+from steradian.training.checkpoint import latest_checkpoint
 from steradian.training.prepared import Prepared, prepare
 from steradian.training.recipe import Recipe
 from steradian.training.rehearsal import rehearse
-from steradian.training.run import provenance, saved_model, train, training_steps
+from steradian.training.run import provenance, training_steps
 from steradian.training.tracking import table
 
 FreezeArm = Literal["kept", "moved", "tuned", "scratch"]
@@ -73,7 +74,7 @@ class FreezeSpec:
 
 @dataclass(frozen=True)
 class FreezeCell:
-    """What a network came to."""
+    """What a network came to; ``cpu_seconds`` is NaN for one that was stopped and went on."""
 
     seed: int
     arm: FreezeArm
@@ -121,16 +122,10 @@ def run_network(
     spec: FreezeSpec, prepared: Prepared, folder: Path, command: str, on_step: Callable[[int], None]
 ) -> None:
     """Train and measure one network into ``folder``; `RESULT` is written last. An unfinished one goes on."""
-    recipe, done, began = spec.trained_by(), 0, time.process_time()
-
-    def on_batch(step: int, total: int, note: str) -> None:
-        nonlocal done
-        on_step(step - done)
-        done = step
-
-    trained = train(recipe, prepared, folder, on_batch=on_batch)
-    spent = time.process_time() - began
-    model = saved_model(trained.model, folder / MODEL, provenance(prepared, recipe, command))
+    resumed, began = latest_checkpoint(folder) is not None, time.process_time()
+    model = train_network(spec.trained_by(), prepared, folder, command, on_step)
+    # What was spent before a stop is not known any more.
+    spent = None if resumed else time.process_time() - began
     content = {"seed": spec.seed, "arm": spec.arm, "layers": spec.layers, "cpu_seconds": spent}
     write_json(folder / RESULT, content | accuracies(model, prepared))
 
@@ -165,8 +160,8 @@ def study_freezing(
     rehearse(recipe, prepared)
     depth = encoder_depth(recipe, prepared)
     chosen = layers if layers is not None else tuple(range(depth + 1))
-    if not set(chosen) <= set(range(depth + 1)):
-        raise UsageError(f"{recipe.encoder} has {depth} layers: of 0 to {depth} can be kept, not {max(chosen)}.")
+    if strange := sorted(set(chosen) - set(range(depth + 1))):
+        raise UsageError(f"{recipe.encoder} has {depth} layers: of 0 to {depth} can be kept, not {strange[0]}.")
     identity = {
         "format": "steradian.freezing",
         "version": 1,

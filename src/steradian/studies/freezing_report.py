@@ -20,11 +20,12 @@ def advice(found: Frozen) -> list[str]:
     if best is None:
         return ["No network was finished, so nothing can be advised."]
     mean = float(np.mean(list(found.values("kept", best).values())))
-    spent = {n: list(found.values("kept", n, "cpu_seconds").values()) for n in found.layers}
+    spent = {n: _known(list(found.values("kept", n, "cpu_seconds").values())) for n in found.layers}
     seconds = {n: float(np.mean(values)) for n, values in spent.items() if values}
+    cost = f", {seconds[best]:.0f} CPU seconds a training" if best in seconds else ""
     said = [
         f"Keep the first {best} of {found.depth} layers (--freeze {best}): best on validation images, {mean:.4f} on "
-        f"test images, {seconds[best]:.0f} CPU seconds a training."
+        f"test images{cost}."
     ]
     alike = []
     for n in found.layers:
@@ -33,9 +34,10 @@ def advice(found: Frozen) -> list[str]:
             if math.isnan(value.low) or not value.excludes_zero:
                 alike.append(n)
     if alike:
-        cheapest = min(alike, key=lambda n: seconds[n])
         told = f"Not told apart from it on test images: n = {', '.join(map(str, alike))}"
-        faster = seconds[best] / seconds[cheapest] if seconds[cheapest] > 0 else math.nan
+        timed = [n for n in alike if n in seconds and best in seconds]
+        cheapest = min(timed, key=lambda n: seconds[n]) if timed else best
+        faster = seconds[best] / seconds[cheapest] if timed else 1.0
         said.append(f"{told}; of these n = {cheapest} trains {faster:.1f} times as fast." if faster > 1 else f"{told}.")
     scratch = list(found.values("scratch", 0).values())
     if scratch:
@@ -95,10 +97,14 @@ def _table(found: Frozen) -> Table:
             cells.append(Cell(f"{value.mean:.3f}{half}", "best" if arm == "kept" and n == best else ""))
         rows.append(cells)
     for words, what, form in (("validation, kept", "validation", "{:.3f}"), ("CPU s, kept", "cpu_seconds", "{:.0f}")):
-        by_n = [list(found.values("kept", n, what).values()) for n in found.layers]
+        by_n = [_known(list(found.values("kept", n, what).values())) for n in found.layers]
         rows.append([Cell(words), *(Cell(form.format(np.mean(some)) if some else "–") for some in by_n)])
     notes = ["Accuracy on test images; ± is half the 95 % interval over seeds (Student's t). Bold: advised."]
     return Table(["", *(f"n = {n}" for n in found.layers)], rows, notes)
+
+
+def _known(values: list[float]) -> list[float]:
+    return [value for value in values if math.isfinite(value)]
 
 
 def numbers_of(found: Frozen) -> dict[str, Any]:

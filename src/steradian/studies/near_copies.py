@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from steradian.data.images import ImageSet
-from steradian.data.pixels import PixelSet, Progress, load_pixels, no_progress
+from steradian.data.pixels import PixelSet, Progress, load_for, no_progress
 from steradian.data.preprocessing import Preprocessing
 from steradian.errors import UsageError
 from steradian.metrics.neighbors import nearest_neighbors
@@ -22,9 +22,9 @@ SIZE = 160
 NEAR = 0.95
 """Cosine from which pictures are near copies.
 
-With the packaged encoder most mirrored and brightened copies of photographs reach it and about half of those that are
-compressed to a quality of 40; copies cut to four fifths or halved in size mostly do not. From .9 on, different clothes
-of one kind come in.
+With the packaged encoder most mirrored and brightened copies of photographs reach it and less than half of those that
+are compressed to a quality of 40; copies cut to four fifths or halved in size mostly do not. From .9 on, different
+clothes of one kind come in.
 """
 
 NEIGHBORS = 4
@@ -115,14 +115,7 @@ def _embedded(images: ImageSet, origin: str, progress: Progress) -> tuple[PixelS
         raise UsageError(
             f"There is no model {origin!r} to find near copies by: name a run or model folder, or 'package'."
         )
-    pixels = load_pixels(
-        images,
-        size=shape.size,
-        channels=shape.channels,
-        crop=shape.crop,
-        interpolation=shape.interpolation,
-        progress=progress,
-    )
+    pixels = load_for(images, shape, progress)
     if origin != "package":
         model.accelerate_for(len(pixels))
         return pixels, model.embed(torch.from_numpy(pixels.pixels)).numpy()

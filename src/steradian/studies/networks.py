@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,9 +18,10 @@ from steradian.training.assembly import start
 from steradian.training.prepared import Prepared
 from steradian.training.progress import Progress
 from steradian.training.recipe import Recipe
+from steradian.training.run import provenance, saved_model, train
 
 RESULT, MODEL = "result.json", "model"
-MEASURED = ("validation", "accuracy")
+MEASURED = ("validation", "accuracy", "cpu_seconds")
 
 
 class NetworkSpec(Spec, Protocol):
@@ -50,6 +51,21 @@ def train_networks(
     return failures | run
 
 
+def train_network(
+    recipe: Recipe, data: Prepared, folder: Path, command: str, on_step: Callable[[int], None]
+) -> Recognizer:
+    """Train in ``folder``, from where it stood, and keep the model in it; ``on_step`` hears of steps since the last."""
+    done = 0
+
+    def on_batch(step: int, total: int, note: str) -> None:
+        nonlocal done
+        on_step(step - done)
+        done = step
+
+    trained = train(recipe, data, folder, on_batch=on_batch)
+    return saved_model(trained.model, folder / MODEL, provenance(data, recipe, command))
+
+
 def encoder_depth(recipe: Recipe, prepared: Prepared) -> int:
     """How many layers the encoder of ``recipe`` has."""
     return max(layers_of(start(recipe, prepared).model.encoder).values()) + 1
@@ -68,4 +84,4 @@ def results(specs: Iterable[NetworkSpec], cells: Path) -> list[dict[str, Any]]:
     """What finished networks came to, with NaN for what was not measured."""
     paths = [cells / spec.name / RESULT for spec in specs]
     rows = [read_json(path) for path in paths if path.is_file()]
-    return [row | {key: np.nan for key in MEASURED if row[key] is None} for row in rows]
+    return [row | {key: np.nan for key in MEASURED if row.get(key, 0) is None} for row in rows]

@@ -30,12 +30,12 @@ from steradian.errors import DataError, UsageError
 from steradian.files import locked, new_folder, write_json, write_text
 from steradian.models.encoders import EIGHT_LAYER
 from steradian.studies.halves import HALVES, Half, halves_of, joined, of_classes
-from steradian.studies.networks import MODEL, RESULT, accuracies, encoder_depth, results, train_networks
+from steradian.studies.networks import MODEL, RESULT, accuracies, encoder_depth, results, train_network, train_networks
 from steradian.studies.place import check_place
 from steradian.studies.workers import Work
 from steradian.training.prepared import Prepared, prepare
 from steradian.training.recipe import Recipe
-from steradian.training.run import provenance, saved_model, train, training_steps
+from steradian.training.run import provenance, training_steps
 from steradian.training.tracking import table
 
 Arm = Literal["base", "base x2", "BnB", "BnB+", "AnB", "AnB+", "random"]
@@ -201,16 +201,8 @@ def run_network(
     spec: TransferSpec, prepared: Prepared, folder: Path, command: str, on_step: Callable[[int], None]
 ) -> None:
     """Train and measure one network into ``folder``; `RESULT` is written last. An unfinished one goes on."""
-    own, recipe = half_of(prepared, spec), spec.trained_by(folder.parent)
-    done = 0
-
-    def on_batch(step: int, total: int, note: str) -> None:
-        nonlocal done
-        on_step(step - done)
-        done = step
-
-    trained = train(recipe, own, folder, on_batch=on_batch)
-    model = saved_model(trained.model, folder / MODEL, provenance(own, recipe, command))
+    own = half_of(prepared, spec)
+    model = train_network(spec.trained_by(folder.parent), own, folder, command, on_step)
     content = {name: getattr(spec, name) for name in ("seed", "target", "arm", "layers", "images")}
     write_json(folder / RESULT, content | accuracies(model, own))
 

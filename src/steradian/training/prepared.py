@@ -8,7 +8,7 @@ import numpy as np
 
 from steradian import data
 from steradian.data.inspection import lonely_classes
-from steradian.data.pixels import PixelSet, listing, load_pixels, no_progress, sample_sizes, subset, with_quarter_turns
+from steradian.data.pixels import PixelSet, listing, load_for, no_progress, sample_sizes, subset, with_quarter_turns
 from steradian.data.pixels import Progress as DataProgress
 from steradian.data.preprocessing import Preprocessing, statistics
 from steradian.data.splits import Splits, groups_by, make_splits, unseen_classes
@@ -74,14 +74,7 @@ def prepare(recipe: Recipe, progress: DataProgress = no_progress) -> Prepared:
         shape = Preprocessing(
             size, pixels_of.channels, pixels_of.mean, pixels_of.std, pixels_of.crop, pixels_of.interpolation
         )
-    everything = load_pixels(
-        images,
-        size=shape.size,
-        channels=shape.channels,
-        crop=shape.crop,
-        interpolation=shape.interpolation,
-        progress=progress,
-    )
+    everything = load_for(images, shape, progress)
     pixels, unseen = _seen_and_unseen(everything, settings)
     pixels = with_quarter_turns(pixels) if settings.quarter_turns else pixels
     splits = make_splits(
