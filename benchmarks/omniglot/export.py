@@ -19,7 +19,7 @@ import torch
 from steradian import Recognizer
 from steradian.data.pixels import TURNS
 from steradian.models import artifact
-from steradian.models.calibration import fit_calibration, fit_thresholds, pair_curve
+from steradian.models.fitted_calibration import fit_calibration, fit_thresholds, pair_curve
 from steradian.training import read_recipe
 from steradian.training.prepared import prepare
 

@@ -73,7 +73,7 @@ def test_two_who_are_alike_are_ambiguous_unless_votes_decide(gallery: Gallery) -
 
 def test_means_are_one_vector_an_identity(gallery: Gallery) -> None:
     centers = fill(gallery)
-    held, numbers = gallery.memory().means()
+    held, numbers = gallery.memory().means
     assert held.shape == (6, D) and len(numbers) == 6
     np.testing.assert_allclose(np.linalg.norm(held, axis=1), 1.0, rtol=1e-5)
     answer = gallery.identify_vectors(centers[4:5], threshold=0.8, strategy="mean")[0]
@@ -360,3 +360,33 @@ def test_a_header_that_claims_too_much_is_refused(gallery: Gallery, tmp_path: Pa
     with pytest.raises(StorageError, match="no exported gallery, or is damaged"):
         import_file(tmp_path / "new.db", tmp_path / "bad.zip")
     assert not (tmp_path / "new.db").exists()
+
+
+def test_centers_are_the_classes_that_the_model_was_trained_on(tmp_path: Path) -> None:
+    model = Recognizer.load("glyphs")
+    with Gallery.open(tmp_path / "c.db", model) as gallery:
+        own = model.head.weight.detach().numpy()[3]
+        answer = gallery.identify_vectors((own / np.linalg.norm(own))[None], threshold=0.5, strategy="centers")[0]
+        assert answer.label == model.classes[3] and answer.similarity > 0.999
+        assert answer.matches[0].identity is None and len(answer.matches) == 5
+
+
+def test_somebody_is_named_by_number_searched_and_paged(gallery: Gallery) -> None:
+    fill(gallery, people=4, images=2)
+    gallery.rename("p3", "Ärger")
+    store = gallery.store
+    number, one = store.identity("p1")
+    assert store.identity(number)[1] == one and one.images == 2
+    assert [kept.source for kept in store.images_of(number)] == ["1-0.png", "1-1.png"]
+    assert store.image(store.images_of(number)[0].id).identity == number
+    assert [identity.name for _, identity in store.identities(containing="ä")] == ["Ärger"]
+    assert [identity.name for _, identity in store.identities(after="p0", limit=1)] == ["p1"]
+    store.set_metadata(number, {"a": 1})
+    assert store.identity("p1")[1].metadata == {"a": 1} and len(gallery) == 4
+    best = gallery.identify_vectors(gallery.memory().vectors[3:4], threshold=0.1)[0].matches[0]
+    assert best.identity == gallery.memory().identities[3] and best.image == gallery.memory().ids[3]
+    gallery.remove(number)
+    with pytest.raises(InputError, match=f"nobody with the number {number}"):
+        gallery.rename(number, "x")
+    with pytest.raises(InputError, match="there is no image 999"):
+        store.image(999)

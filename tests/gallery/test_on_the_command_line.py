@@ -127,3 +127,41 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_half_there(tmp_path: Path) 
         assert store._connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
         store.close()
     assert len(said) > KILLS
+
+
+def test_identify_by_an_exported_model_needs_no_torch(tmp_path: Path) -> None:
+    code = """
+import sys
+from steradian.cli.main import main
+sys.argv = ["steradian", *sys.argv[1:]]
+try:
+    main()
+finally:
+    print("torch" in sys.modules, file=sys.stderr)
+"""
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True)
+
+    for shift in range(3):
+        draw(tmp_path / "symbols" / "ring" / f"{shift}.png", "ring", shift)
+        draw(tmp_path / "symbols" / "cross" / f"{shift}.png", "cross", shift)
+    from steradian import Recognizer
+
+    Recognizer.load("glyphs").save(tmp_path / "run" / "model")
+    assert run("enroll", "run", "symbols").returncode == 0
+    before = run("identify", "run", "symbols/ring/0.png", "--threshold", "0.5", "--json")
+    assert before.returncode == 0 and before.stderr.splitlines()[-1] == "True", before.stderr
+    assert run("export", "run", "--to", "onnx").returncode == 0
+    after = run("identify", "run", "symbols/ring/0.png", "--threshold", "0.5", "--json")
+    assert after.returncode == 0 and after.stderr.splitlines()[-1] == "False", after.stderr
+    found, expected = (json.loads(one.stdout)["answers"][0] for one in (after, before))
+    assert found["label"] == "ring" and abs(found["similarity"] - expected["similarity"]) < 1e-4
+    told = json.loads((tmp_path / "run" / "onnx" / "description.json").read_text())
+    (tmp_path / "run" / "onnx" / "description.json").write_text(json.dumps({**told, "labels": ["other"]}))
+    broken = run("identify", "run", "symbols/ring/0.png", "--threshold", "0.5")
+    assert broken.returncode == 1 and "do not belong together" in broken.stderr
+    # An export of an earlier training is passed over.
+    (tmp_path / "run" / "onnx" / "description.json").write_text(json.dumps({**told, "model": "0" * 64}))
+    stale = run("identify", "run", "symbols/ring/0.png", "--threshold", "0.5", "--json")
+    assert stale.returncode == 0 and stale.stderr.splitlines()[-1] == "True"

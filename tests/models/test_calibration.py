@@ -13,7 +13,8 @@ from steradian import metrics
 from steradian.data import Preprocessing
 from steradian.errors import InputError, StorageError
 from steradian.models import ModelSpec, Recognizer
-from steradian.models.calibration import Calibration, PairCurve, fit_calibration, fit_thresholds
+from steradian.models.calibration import Calibration, PairCurve
+from steradian.models.fitted_calibration import fit_calibration, fit_thresholds
 
 
 def people(count: int, seed: int, size: int = 6, classes: int = 5) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ from steradian.data import Preprocessing
 from steradian.data.pixels import PixelSet, subset, with_known_first
 from steradian.errors import UsageError
 from steradian.models import ModelSpec, Recognizer
-from steradian.models.calibration import fit_calibration
+from steradian.models.fitted_calibration import fit_calibration
 from steradian.studies import measurement
 from steradian.studies.evaluation import evaluate_on, predictions_csv
 from steradian.studies.evaluation_report import build_report

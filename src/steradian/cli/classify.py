@@ -28,9 +28,10 @@ def classify(
       steradian classify runs/photos cat.jpg dog.png --top 3
       steradian classify runs/photos holiday/ --json
     """
+    from steradian.data.image_files import image_files
     from steradian.errors import DataError, UsageError
     from steradian.models.recognizer import Recognizer
-    from steradian.studies.naming import image_files, name_images
+    from steradian.studies.naming import name_images
 
     model = Recognizer.load(run)
     files = image_files(images)

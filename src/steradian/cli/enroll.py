@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from steradian.cli.output import bullets, columns, print_json, say
-from steradian.cli.places import GalleryFile, Run, gallery_of
+from steradian.cli.places import GalleryFile, Run, gallery_of, json_object
 from steradian.cli.settings import Json
 
 
@@ -35,19 +35,12 @@ def enroll(
       steradian enroll runs/photos ana1.jpg ana2.jpg --name Ana
       steradian enroll glyphs symbols/ --gallery symbols.db
     """
-    import json as parser
-
-    from steradian.errors import DataError, UsageError
+    from steradian.errors import DataError
     from steradian.gallery import Gallery
     from steradian.gallery.enrolling import enroll_files, people_of
     from steradian.training.progress import shown
 
-    try:
-        facts = parser.loads(metadata) if metadata is not None else None
-    except ValueError as error:
-        raise UsageError(f"--metadata {metadata}: no JSON ({error}).") from error
-    if facts is not None and not isinstance(facts, dict):
-        raise UsageError(f'--metadata {metadata}: expected an object such as {{"site": "north"}}.')
+    facts = json_object("--metadata", metadata)
     people = people_of(images, name)
     with Gallery.open(gallery_of(run, gallery), run) as opened:
         found = enroll_files(opened, people, facts, progress=shown)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from steradian.cli.output import columns, print_json, say
-from steradian.cli.places import GalleryFile, Run, gallery_of
+from steradian.cli.places import GalleryFile, Run, gallery_of, json_object
 from steradian.cli.settings import Json
 
 if TYPE_CHECKING:
     from steradian.gallery import Decision
-
-AT_ONCE = 64
 
 
 def identify(
@@ -25,8 +23,14 @@ def identify(
     threshold: Annotated[float | None, typer.Option(help="Cosine, instead of --far.", min=-1, max=1)] = None,
     top: Annotated[int, typer.Option(help="How many names per image.", min=1)] = 5,
     strategy: Annotated[
-        str, typer.Option(help="nearest (image), mean (of a name's images) or vote (of the nearest images).")
+        str,
+        typer.Option(
+            help="nearest (image), mean (of a name's images), vote (of the nearest images) or centers (of the model)."
+        ),
     ] = "nearest",
+    where: Annotated[
+        str | None, typer.Option(help="A JSON object: only names with these metadata.", metavar="JSON")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Say who or what of the gallery is on an image, or "unknown", or "ambiguous".
@@ -38,28 +42,25 @@ def identify(
     \b
       steradian identify runs/photos holiday.jpg
       steradian identify runs/photos holiday/ --far 0.01 --json
+      steradian identify runs/photos gate.jpg --where '{"site": "north"}'
       steradian identify glyphs drawn.png --gallery symbols.db
     """
-    from steradian.data.decode import decode
+    from steradian.data.image_files import image_files, in_parts
     from steradian.errors import DataError
     from steradian.gallery import Gallery
-    from steradian.studies.naming import image_files
+    from steradian.gallery.decision import as_answer
 
-    files = image_files(images)
-    readable, found, failures = [], [], []
+    files, only = image_files(images), json_object("--where", where)
+    readable: list[Path] = []
+    found: list[Decision] = []
+    failures: list[tuple[Path, str]] = []
     with Gallery.open(gallery_of(run, gallery), run) as opened:
-        shortest = opened.recognizer.spec.preprocessing.shortest
-        for start in range(0, len(files), AT_ONCE):
-            pixels = []
-            for file in files[start : start + AT_ONCE]:
-                try:
-                    pixels.append(decode(file, shortest))
-                    readable.append(file)
-                except DataError as error:
-                    failures.append((file, str(error)))
-            found += opened.identify(pixels, top=top, far=far, threshold=threshold, strategy=strategy)
+        for part in in_parts(files, opened.recognizer.preprocessing.shortest):
+            readable += part.files
+            failures += part.failures
+            found += opened.identify(part.pixels, top=top, far=far, threshold=threshold, strategy=strategy, where=only)
     if json:
-        answers = [as_json(file, answer) for file, answer in zip(readable, found, strict=True)]
+        answers = [as_answer(str(file), answer) for file, answer in zip(readable, found, strict=True)]
         print_json({"answers": answers, "failures": [{"image": str(file), "reason": why} for file, why in failures]})
     else:
         for file, answer in zip(readable, found, strict=True):
@@ -70,23 +71,6 @@ def identify(
         say(f"Error: {file}: {why}")
     if failures:
         raise DataError(f"{len(failures)} of {len(files)} images could not be read.")
-
-
-def as_json(image: Path | str, answer: Decision) -> dict[str, Any]:
-    """An answer as plain values."""
-    matches = [
-        {"label": match.label, "similarity": match.similarity, "probability": match.probability}
-        for match in answer.matches
-    ]
-    return {
-        "image": str(image),
-        "decision": answer.decision,
-        "label": answer.label,
-        "similarity": answer.similarity,
-        "threshold": answer.threshold,
-        "probability": answer.probability,
-        "matches": matches,
-    }
 
 
 def _in_words(answer: Decision) -> str:

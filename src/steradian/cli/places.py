@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,3 +32,14 @@ def gallery_of(run: str, gallery: Path | None) -> Path:
 def gallery_file(place: Path) -> Path:
     """``place``, or the gallery in it where it is a run folder."""
     return place / NAME if place.is_dir() else place
+
+
+def json_object(option: str, text: str | None) -> dict[str, Any] | None:
+    """What ``option`` holds. Raises `UsageError` for anything but a JSON object."""
+    try:
+        found = json.loads(text) if text is not None else None
+    except ValueError as error:
+        raise UsageError(f"{option} {text}: no JSON ({error}).") from error
+    if found is not None and not isinstance(found, dict):
+        raise UsageError(f'{option} {text}: expected an object such as {{"site": "north"}}.')
+    return found

@@ -1,14 +1,22 @@
 """Images in: sources, decoding, splits, views, batches."""
 
-from steradian.data.catalog import DESCRIPTIONS
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+# Named as its file: were it loaded later, the file would be found in its place.
 from steradian.data.decode import decode
-from steradian.data.images import ImageSet
-from steradian.data.inspection import Inspection, inspect
-from steradian.data.pixels import PixelSet, Skipped, load_pixels
-from steradian.data.preprocessing import Preprocessing
-from steradian.data.sources import open  # noqa: A004 - reads as data.open
-from steradian.data.splits import Splits, make_splits
-from steradian.data.views import RandomView
+from steradian.lazy import lazy
+
+if TYPE_CHECKING:
+    from steradian.data.catalog import DESCRIPTIONS
+    from steradian.data.images import ImageSet
+    from steradian.data.inspection import Inspection, inspect
+    from steradian.data.pixels import PixelSet, Skipped, load_pixels
+    from steradian.data.preprocessing import Preprocessing
+    from steradian.data.sources import open  # noqa: A004 - reads as data.open
+    from steradian.data.splits import Splits, make_splits
+    from steradian.data.views import RandomView
 
 __all__ = [
     "DESCRIPTIONS",
@@ -25,3 +33,21 @@ __all__ = [
     "make_splits",
     "open",
 ]
+
+__getattr__ = lazy(
+    __name__,
+    {
+        "DESCRIPTIONS": "catalog",
+        "ImageSet": "images",
+        "Inspection": "inspection",
+        "PixelSet": "pixels",
+        "Preprocessing": "preprocessing",
+        "RandomView": "views",
+        "Skipped": "pixels",
+        "Splits": "splits",
+        "inspect": "inspection",
+        "load_pixels": "pixels",
+        "make_splits": "splits",
+        "open": "sources",
+    },
+)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from steradian.data.decode import Pixels
 from steradian.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Interpolation = Literal["bilinear", "bicubic"]
 
@@ -62,8 +63,7 @@ class Preprocessing:
 
     def normalize(self, batch: Tensor) -> Tensor:
         """Samples in [0, 1], float [N, channels, size, size] -> the encoder's input."""
-        mean = torch.tensor(self.mean, dtype=batch.dtype, device=batch.device)[:, None, None]
-        std = torch.tensor(self.std, dtype=batch.dtype, device=batch.device)[:, None, None]
+        mean, std = batch.new_tensor(self.mean)[:, None, None], batch.new_tensor(self.std)[:, None, None]
         return (batch - mean) / std
 
 

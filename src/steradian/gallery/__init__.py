@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from steradian.lazy import lazy
 
 if TYPE_CHECKING:
     from steradian.gallery.calibrating import calibrate
@@ -13,19 +14,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Decision", "Enrolled", "Gallery", "Identity", "Match", "calibrate", "decide"]
 
-_PLACES = {
-    "Decision": "decision",
-    "Enrolled": "gallery",
-    "Gallery": "gallery",
-    "Identity": "store",
-    "Match": "decision",
-    "calibrate": "calibrating",
-    "decide": "decision",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Load a file when it is first asked for: the record alone needs no torch."""
-    if name in _PLACES:
-        return getattr(importlib.import_module(f"steradian.gallery.{_PLACES[name]}"), name)
-    raise AttributeError(f"module 'steradian.gallery' has no attribute {name!r}")
+__getattr__ = lazy(
+    __name__,
+    {
+        "Decision": "decision",
+        "Enrolled": "gallery",
+        "Gallery": "gallery",
+        "Identity": "store",
+        "Match": "decision",
+        "calibrate": "calibrating",
+        "decide": "decision",
+    },
+)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Verdict = Literal["match", "unknown", "ambiguous"]
-STRATEGIES = ("nearest", "mean", "vote")
+STRATEGIES = ("nearest", "mean", "vote", "centers")
 
 MARGIN = 0.02
 """Two identities above the threshold that are nearer to each other than this are not told apart."""
@@ -26,11 +26,15 @@ class Match:
     Attributes:
         similarity: cosine.
         probability: that it is the same, if same and different were as likely beforehand; None where not calibrated.
+        identity: its number in the gallery; None for a class of the model.
+        image: number of the image that was the nearest; None where no single one was.
     """
 
     label: str
     similarity: float
     probability: float | None = None
+    identity: int | None = None
+    image: int | None = None
 
 
 @dataclass(frozen=True)
@@ -72,23 +76,25 @@ def decide(matches: Sequence[Match], threshold: float, margin: float = MARGIN) -
     return Decision(verdict, label, best.similarity, threshold, best.probability, tuple(matches))
 
 
-def ranked(
-    scores: NDArray[np.float32], identities: NDArray[np.int64], strategy: str = "nearest"
-) -> list[tuple[int, float]]:
-    """Identities and their similarities, the best first, from the nearest images of one query.
+def ranked(scores: NDArray[np.float32], identities: NDArray[np.int64], strategy: str = "nearest") -> list[int]:
+    """Places in ``scores`` of the best image of each identity, the best identity first, for one query.
 
     Args:
         scores: [K] falling; ``identities`` [K] whose images they are.
-        strategy: "nearest" (or "mean", where each identity has one vector): by the best image of each; "vote": first
-            those among the `VOTERS` nearest, by the sum of their similarities (system D), then as "nearest".
+        strategy: "vote": first those among the `VOTERS` nearest, by the sum of their similarities (system D), then as
+            all others: by the best image of each.
     """
-    best: dict[int, float] = {}
-    for identity, score in zip(identities.tolist(), scores.tolist(), strict=True):
-        best.setdefault(identity, score)
-    found = list(best.items())
+    best: dict[int, int] = {}
+    for place, identity in enumerate(identities.tolist()):
+        best.setdefault(identity, place)
     if strategy == "vote":
         votes: dict[int, float] = {}
         for identity, score in zip(identities[:VOTERS].tolist(), scores[:VOTERS].tolist(), strict=True):
             votes[identity] = votes.get(identity, 0.0) + score
-        found.sort(key=lambda item: -votes.get(item[0], -np.inf))
-    return found
+        return [best[identity] for identity in sorted(best, key=lambda one: -votes.get(one, -np.inf))]
+    return list(best.values())
+
+
+def as_answer(image: str, found: Decision) -> dict[str, Any]:
+    """A decision as plain values, the ``image`` it is of first."""
+    return {"image": image, **asdict(found), "matches": [asdict(match) for match in found.matches]}

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from steradian.data.decode import SUFFIXES
+from steradian.data.image_files import AT_ONCE, read_images
 from steradian.data.pixels import Progress, Skipped
-from steradian.errors import DataError, UsageError
+from steradian.errors import UsageError
 from steradian.gallery.gallery import Gallery
 from steradian.gallery.store import as_source, checked_name
-
-AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -75,18 +74,14 @@ def enroll_files(
     added: dict[str, int] = {}
     failures: list[Skipped] = []
     hints: list[str] = []
-    model = gallery.recognizer
+    shortest = gallery.recognizer.preprocessing.shortest
     for step in progress(range(len(steps)), len(steps), "enrolling"):
         name, files = steps[step]
-        pixels, readable = [], []
-        for file in files:
-            try:
-                pixels.append(model.decode(file))
-                readable.append(as_source(file.resolve()))
-            except DataError as error:
-                failures.append(Skipped(str(file), str(error)))
-        if pixels:
-            done = gallery.enroll(name, pixels, sources=readable, metadata=metadata)
+        read = read_images(files, shortest)
+        failures += [Skipped(str(file), reason) for file, reason in read.failures]
+        if read.files:
+            sources = [as_source(file.resolve()) for file in read.files]
+            done = gallery.enroll(name, read.pixels, sources=sources, metadata=metadata)
             added[name] = added.get(name, 0) + done.images
             hints += done.hints
     return FolderEnrolled(added, skipped, tuple(failures), tuple(hints))

@@ -18,7 +18,7 @@ from steradian.errors import DataError, InputError, StorageError, UsageError
 from steradian.files import atomic_file, explained, read_json
 from steradian.gallery.gallery import Gallery
 from steradian.gallery.store import LONGEST_METADATA, MOST_DIMENSIONS, Store
-from steradian.models.recognizer import Recognizer
+from steradian.models.embedder import Embedder
 
 CARD, VECTORS = "gallery.json", "vectors.npy"
 SHARDS = "embedding.json"
@@ -154,7 +154,7 @@ def _vectors(file: IO[bytes], count: int) -> NDArray[np.float32]:
     return np.frombuffer(content, np.float32).reshape(shape).copy()
 
 
-def rebuild(path: Path, model: Recognizer, progress: Progress, *, drop_lost: bool = False) -> tuple[int, list[str]]:
+def rebuild(path: Path, model: Embedder, progress: Progress, *, drop_lost: bool = False) -> tuple[int, list[str]]:
     """Embed all images of the gallery ``path`` anew by ``model``, from where they came, in one transaction.
 
     Args:
@@ -177,7 +177,7 @@ def rebuild(path: Path, model: Recognizer, progress: Progress, *, drop_lost: boo
         try:
             if not source:
                 raise DataError("it did not come from a file")
-            vectors[numbers[place]] = model.embed([source]).numpy()[0]
+            vectors[numbers[place]] = np.asarray(model.embed([source]))[0]
         except (DataError, StorageError, OSError) as error:
             lost.append(f"{name}: {source or 'an image'}: {error}")
     if lost and (not drop_lost or not vectors):
@@ -186,6 +186,6 @@ def rebuild(path: Path, model: Recognizer, progress: Progress, *, drop_lost: boo
             f"{len(lost)} of the {len(numbers)} images of {path} cannot be embedded anew, and nothing was changed:\n"
             f"{listed}\nPut them back where they were, or let them go: --drop-lost."
         )
-    store.replace_vectors(model.saved_id, vectors, model.spec.embedding_size, numbers)
+    store.replace_vectors(model.saved_id, vectors, model.embedding_size, numbers)
     store.close()
     return len(vectors), lost

@@ -7,19 +7,22 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from steradian.errors import InputError, StorageError, UsageError
-from steradian.gallery.decision import MARGIN, STRATEGIES, VOTERS, Decision, Match, decide, ranked
-from steradian.gallery.memory import Memory
+from steradian.gallery.decision import MARGIN, STRATEGIES, Decision, decide
+from steradian.gallery.memory import Held, Memory
+from steradian.gallery.pool import Pool, centers_of, images_of, means_of
 from steradian.gallery.search import top as nearest
-from steradian.gallery.store import Identity, Store
+from steradian.gallery.store import Identity, Store, Who
 from steradian.models.calibration import Threshold
-from steradian.models.recognizer import Images, Recognizer
+from steradian.models.embedder import Embedder, open_model
+
+if TYPE_CHECKING:
+    from steradian.models.recognizer import Images
 
 FAR = 1e-3
 
@@ -49,13 +52,13 @@ class Gallery:
         model: None for a gallery that is only looked at.
     """
 
-    def __init__(self, store: Store, model: Recognizer | None) -> None:
+    def __init__(self, store: Store, model: Embedder | None) -> None:
         self.store = store
         self.model = model
         self._memory = Memory(store)
 
     @classmethod
-    def open(cls, path: str | Path, model: Recognizer | str | Path | None = None) -> Gallery:
+    def open(cls, path: str | Path, model: Embedder | str | Path | None = None) -> Gallery:
         """Open the gallery file ``path``; with a model it is made where there is none.
 
         Args:
@@ -64,10 +67,10 @@ class Gallery:
         Raises:
             StorageError: no gallery, damaged, of a newer version or of another model.
         """
-        found = Recognizer.load(model) if isinstance(model, str | Path) else model
+        found = open_model(model) if isinstance(model, str | Path) else model
         if found is None:
             return cls(Store(Path(path)), None)
-        return cls(Store(Path(path), found.saved_id, found.spec.embedding_size), found)
+        return cls(Store(Path(path), found.saved_id, found.embedding_size), found)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -80,10 +83,10 @@ class Gallery:
         self.close()
 
     def __len__(self) -> int:
-        return len(self.store.identities())
+        return len(self.store)
 
     @property
-    def recognizer(self) -> Recognizer:
+    def recognizer(self) -> Embedder:
         """The model. Raises `UsageError` without one."""
         if self.model is None:
             raise UsageError("This gallery was opened without a model, so no image can be embedded: name the RUN.")
@@ -112,12 +115,11 @@ class Gallery:
             InputError: no image; a name that cannot be shown.
             DataError: an image that cannot be decoded; then nothing is enrolled.
         """
-        vectors = self.recognizer.embed(images).numpy()
+        vectors = np.asarray(self.recognizer.embed(images))
         if len(vectors) == 0:
             raise InputError(f"no image of {name!r} came, so nothing can be enrolled.")
         if sources is None:
-            paths = [None] * len(vectors) if isinstance(images, torch.Tensor) else images
-            sources = [str(Path(one).resolve()) if isinstance(one, str | Path) else "" for one in paths]
+            sources = [str(Path(one).resolve()) if isinstance(one, str | Path) else "" for one in images]
         return self.enroll_vectors(name, vectors, sources, metadata)
 
     def enroll_vectors(
@@ -152,17 +154,17 @@ class Gallery:
                 found.append(f"{image} is like {other!r} (cosine {outside[0, 0]:.2f}), who is enrolled, too.")
         return found
 
-    def remove(self, name: str) -> None:
-        """Forget ``name`` and all images. Raises `InputError` where nobody is called so."""
-        self.store.remove(name)
+    def remove(self, who: Who) -> None:
+        """Forget somebody and all images. Raises `InputError` where nobody is called so."""
+        self.store.remove(who)
 
-    def rename(self, name: str, new: str) -> None:
-        """``name`` is called ``new``. Raises `InputError` for a name that is taken."""
-        self.store.rename(name, new)
+    def rename(self, who: Who, new: str) -> None:
+        """``who`` is called ``new``. Raises `InputError` for a name that is taken."""
+        self.store.rename(who, new)
 
-    def merge(self, name: str, into: str) -> None:
-        """``name`` was ``into`` all along: one identity with the images of both."""
-        self.store.merge(name, into)
+    def merge(self, who: Who, into: Who) -> None:
+        """``who`` was ``into`` all along: one identity with the images of both."""
+        self.store.merge(who, into)
 
     def identify(
         self,
@@ -182,7 +184,8 @@ class Gallery:
             far: false-accept rate whose threshold is taken: of the gallery where `calibrate` was called (then a share
                 of questions about strangers), else of the model (a share of pairs).
             threshold: cosine, instead of ``far``.
-            strategy: "nearest" image, "mean" of each identity's images, or "vote" of the nearest images.
+            strategy: "nearest" image, "mean" of each identity's images, "vote" of the nearest
+                images, or "centers": the classes that the model was trained on, whoever is enrolled.
             where: only identities with these metadata.
 
         Raises:
@@ -190,7 +193,7 @@ class Gallery:
             DataError: an image that cannot be decoded.
         """
         return self.identify_vectors(
-            self.recognizer.embed(images).numpy(),
+            np.asarray(self.recognizer.embed(images)),
             top=top,
             far=far,
             threshold=threshold,
@@ -216,22 +219,21 @@ class Gallery:
         if not np.isfinite(vectors).all():
             raise InputError("a vector is not finite, so it cannot be compared. Was the image embedded rightly?")
         limit = threshold if threshold is not None else self.threshold(far).cosine
-        memory = self._memory.now()
-        held, of_row = (memory.vectors, memory.identities) if strategy != "mean" else memory.means()
+        pool = self._pool(strategy)
         allowed = None
-        if where is not None:
+        if where:
             wanted = [number for number, identity in self.store.identities() if _fits(identity.metadata, where)]
-            allowed = np.isin(of_row, wanted)
+            allowed = np.isin(pool.owners, wanted) if pool.enrolled else None
         # Votes already weigh two that are alike.
         margin = MARGIN if strategy != "vote" else -math.inf
-        answers = []
-        for scores, rows in _with_distinct(held, of_row, vectors, top, allowed):
-            matches = [
-                Match(memory.names[number], similarity, self._probability(similarity))
-                for number, similarity in ranked(scores, of_row[rows], strategy)[:top]
-            ]
-            answers.append(decide(matches, limit, margin))
-        return answers
+        found = pool.nearest(vectors, top, strategy, self._probability, allowed)
+        return [decide(matches, limit, margin) for matches in found]
+
+    def _pool(self, strategy: str) -> Pool:
+        if strategy == "centers":
+            return centers_of(*_centers(self.recognizer))
+        held = self._memory.now()
+        return means_of(held) if strategy == "mean" else images_of(held)
 
     def _probability(self, similarity: float) -> float | None:
         calibration = self.model.calibration if self.model is not None else None
@@ -269,36 +271,19 @@ class Gallery:
         with self.store.change():
             self.store.set_fact("thresholds", content)
 
-    def memory(self) -> Memory:
+    def memory(self) -> Held:
         """All vectors as they are now."""
         return self._memory.now()
 
 
+def _centers(model: Embedder) -> tuple[Any, tuple[str, ...]]:
+    from steradian.models.heads import class_centers
+    from steradian.models.recognizer import Recognizer
+
+    if not isinstance(model, Recognizer):
+        raise InputError("an exported model holds no class centers: name the run that it was exported from.")
+    return class_centers(model.head).float().cpu().numpy(), model.classes
+
+
 def _fits(metadata: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
     return all(metadata.get(key) == value for key, value in where.items())
-
-
-def _with_distinct(
-    vectors: NDArray[np.float32],
-    identities: NDArray[np.int64],
-    queries: NDArray[np.float32],
-    wanted: int,
-    allowed: NDArray[np.bool_] | None,
-) -> list[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-    """Of each query so many nearest images that ``wanted`` identities are among them, as far as there are so many."""
-    if allowed is not None and not allowed.any():
-        return [(np.zeros(0, np.float32), np.zeros(0, np.int64)) for _ in queries]
-    present = len(np.unique(identities if allowed is None else identities[allowed]))
-    goal, k = min(wanted, present), max(4 * wanted, VOTERS)
-    found: list[tuple[NDArray[np.float32], NDArray[np.int64]]] = [
-        (np.zeros(0, np.float32), np.zeros(0, np.int64)) for _ in queries
-    ]
-    left = np.arange(len(queries))
-    while len(left) and goal:
-        whole = k >= len(vectors)
-        scores, rows = nearest(vectors, queries[left], k, allowed)
-        for place, query in enumerate(left.tolist()):
-            found[query] = (scores[place], rows[place])
-        enough = np.array([len(np.unique(identities[row])) >= goal for row in rows])
-        left, k = left[~enough] if not whole else left[:0], 4 * k
-    return found

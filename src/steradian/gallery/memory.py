@@ -3,73 +3,83 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from steradian.gallery.store import Store
+from steradian.gallery.store import Rows, Store
+
+
+@dataclass(frozen=True)
+class Held:
+    """A gallery as it stood at one moment; later changes leave it alone.
+
+    Attributes:
+        ids: int64 [N], of the images, rising.
+        identities: int64 [N], whose they are.
+        vectors: float32 [N, D].
+        names: of each identity by its number.
+    """
+
+    ids: NDArray[np.int64]
+    identities: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+    names: Mapping[int, str]
+
+    @cached_property
+    def means(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The mean direction of each identity's images, float32 [I, D], and the identities [I]."""
+        numbers, place = np.unique(self.identities, return_inverse=True)
+        sums = np.zeros((len(numbers), self.vectors.shape[1]), dtype=np.float64)
+        np.add.at(sums, place, self.vectors)
+        lengths = np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+        return (sums / lengths).astype(np.float32), numbers
 
 
 class Memory:
-    """A copy of a store's vectors. `now` reads what was added since, or all where rows have changed or gone.
-
-    Attributes:
-        vectors: float32 [N, D].
-        identities: int64 [N], whose they are.
-        names: of each identity by its number.
-    """
+    """A copy of a store's vectors. `now` reads what was added since, or all where rows have changed or gone."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
         self._state = (-1, 0)
-        self._count = 0
-        self._vectors = np.zeros((0, store.dimensions), dtype=np.float32)
-        self._identities = np.zeros(0, dtype=np.int64)
-        self.names: dict[int, str] = {}
+        self._rows = _room(0, store.dimensions)
+        self._names: dict[int, str] = {}
+        self._held = Held(self._rows.ids, self._rows.identities, self._rows.vectors, self._names)
 
-    @property
-    def vectors(self) -> NDArray[np.float32]:
-        return self._vectors[: self._count]
-
-    @property
-    def identities(self) -> NDArray[np.int64]:
-        return self._identities[: self._count]
-
-    def now(self) -> Memory:
-        """The gallery as it stands: a view that later changes leave alone."""
+    def now(self) -> Held:
+        """The gallery as it stands."""
         with self._lock, self._store.reading():
             state = self._store.state()
             if state != self._state:
-                if state[0] != self._state[0]:
-                    self._count, self._vectors = 0, np.zeros((0, self._store.dimensions), dtype=np.float32)
-                    self._identities = np.zeros(0, dtype=np.int64)
-                self._append(self._state[1] if state[0] == self._state[0] else 0)
-                self.names = {number: identity.name for number, identity in self._store.identities()}
+                appended = state[0] == self._state[0]
+                count = len(self._held.ids) if appended else 0
+                # A view in use keeps the names that it has: a rename makes new ones, an addition only adds.
+                self._names = self._names if appended else {}
+                self._names.update(self._store.names(max(self._names, default=0)))
+                self._append(self._store.rows(self._state[1] if appended else 0), count)
                 self._state = state
-            found = Memory.__new__(Memory)
-            found._vectors, found._identities, found._count = self._vectors, self._identities, self._count
-            found.names = self.names
-            return found
+            return self._held
 
-    def _append(self, after: int) -> None:
-        rows = self._store.rows(after)
-        total = self._count + len(rows.ids)
-        if total > len(self._vectors):
+    def _append(self, rows: Rows, count: int) -> None:
+        total = count + len(rows.ids)
+        if count == 0 or total > len(self._rows.ids):
             # Grown arrays are new ones, so that a view in use keeps the old.
-            room = max(total, 2 * len(self._vectors))
-            vectors = np.empty((room, self._store.dimensions), dtype=np.float32)
-            identities = np.empty(room, dtype=np.int64)
-            vectors[: self._count], identities[: self._count] = self.vectors, self.identities
-            self._vectors, self._identities = vectors, identities
-        self._vectors[self._count : total] = rows.vectors
-        self._identities[self._count : total] = rows.identities
-        self._count = total
+            grown = _room(max(total, 2 * count), self._store.dimensions)
+            _copy(Rows(self._held.ids[:count], self._held.identities[:count], self._held.vectors[:count]), grown, 0)
+            self._rows = grown
+        _copy(rows, self._rows, count)
+        held = self._rows
+        self._held = Held(held.ids[:total], held.identities[:total], held.vectors[:total], self._names)
 
-    def means(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The mean direction of each identity's images, float32 [I, D], and the identities [I]."""
-        numbers, place = np.unique(self.identities, return_inverse=True)
-        sums = np.zeros((len(numbers), self._vectors.shape[1]), dtype=np.float64)
-        np.add.at(sums, place, self.vectors)
-        lengths = np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
-        return (sums / lengths).astype(np.float32), numbers
+
+def _room(count: int, dimensions: int) -> Rows:
+    return Rows(np.empty(count, np.int64), np.empty(count, np.int64), np.empty((count, dimensions), np.float32))
+
+
+def _copy(rows: Rows, into: Rows, start: int) -> None:
+    places = slice(start, start + len(rows.ids))
+    into.ids[places], into.identities[places], into.vectors[places] = rows.ids, rows.identities, rows.vectors

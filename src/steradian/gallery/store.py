@@ -25,6 +25,9 @@ from steradian.errors import InputError, StorageError
 
 APPLICATION, VERSION = 0x53545244, 1
 WAIT_SECONDS = 30.0
+Who = str | int
+"""Somebody by name or by the number that never changes."""
+
 LONGEST_NAME, LONGEST_METADATA = 256, 65_536
 MOST_DIMENSIONS = 65_536
 
@@ -57,6 +60,21 @@ class Identity:
     created: str
     changed: str
     metadata: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An image of somebody.
+
+    Attributes:
+        source: where it came from; empty where it was no file.
+        created: UTC, ISO 8601.
+    """
+
+    id: int
+    identity: int
+    source: str
+    created: str
 
 
 @dataclass(frozen=True)
@@ -120,6 +138,8 @@ class Store:
                 path, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False
             )
             self._connection.execute("PRAGMA foreign_keys = ON")
+            # SQLite's own lower() leaves all but ASCII letters as they are.
+            self._connection.create_function("folded", 1, str.casefold, deterministic=True)
             self._open(model, dimensions)
 
     def _open(self, model: str | None, dimensions: int | None) -> None:
@@ -280,29 +300,32 @@ class Store:
         run("UPDATE identities SET changed = ?, metadata = ? WHERE id = ?", (now, joined, found[0]))
         return int(found[0])
 
-    def number(self, name: str) -> int:
-        """The id of ``name``. Raises `InputError` where nobody is called so."""
+    def number(self, who: Who) -> int:
+        """The id of ``who``. Raises `InputError` where there is none."""
         with self._lock, self._told():
-            row = self._connection.execute(
-                "SELECT id FROM identities WHERE name = ?", (unicodedata.normalize("NFC", name).strip(),)
-            ).fetchone()
+            if isinstance(who, int):
+                row = self._connection.execute("SELECT id FROM identities WHERE id = ?", (who,)).fetchone()
+            else:
+                name = unicodedata.normalize("NFC", who).strip()
+                row = self._connection.execute("SELECT id FROM identities WHERE name = ?", (name,)).fetchone()
         if row is None:
-            raise InputError(f"nobody called {name!r} is enrolled in {self.path}.")
+            called = f"called {who!r}" if isinstance(who, str) else f"with the number {who}"
+            raise InputError(f"nobody {called} is enrolled in {self.path}.")
         return int(row[0])
 
-    def remove(self, name: str) -> None:
-        """``name`` and all images."""
+    def remove(self, who: Who) -> None:
+        """Somebody and all images."""
         with self.change():
-            number = self.number(name)
+            number = self.number(who)
             self._connection.execute("DELETE FROM images WHERE identity = ?", (number,))
             self._connection.execute("DELETE FROM identities WHERE id = ?", (number,))
             self._rewritten()
 
-    def rename(self, name: str, new: str) -> None:
-        """``name`` is called ``new`` from now on. Raises `InputError` where somebody is called so already."""
+    def rename(self, who: Who, new: str) -> None:
+        """``who`` is called ``new`` from now on. Raises `InputError` where somebody is called so already."""
         new = checked_name(new)
         with self.change():
-            number = self.number(name)
+            number = self.number(who)
             taken = self._connection.execute("SELECT id FROM identities WHERE name = ?", (new,)).fetchone()
             if taken is not None and taken[0] != number:
                 raise InputError(f"somebody is called {new!r} already. To make one of both: steradian gallery merge.")
@@ -310,12 +333,18 @@ class Store:
             self._connection.execute("UPDATE identities SET name = ?, changed = ? WHERE id = ?", row)
             self._rewritten()
 
-    def merge(self, name: str, into: str) -> None:
-        """The images of ``name`` are those of ``into`` from now on."""
+    def set_metadata(self, who: Who, metadata: Mapping[str, Any]) -> None:
+        """``metadata`` in place of those that are there."""
         with self.change():
-            number, other = self.number(name), self.number(into)
+            row = (_as_json(metadata), _now(), self.number(who))
+            self._connection.execute("UPDATE identities SET metadata = ?, changed = ? WHERE id = ?", row)
+
+    def merge(self, who: Who, into: Who) -> None:
+        """The images of ``who`` are those of ``into`` from now on."""
+        with self.change():
+            number, other = self.number(who), self.number(into)
             if number == other:
-                raise InputError(f"{name!r} cannot be merged into itself.")
+                raise InputError(f"{who!r} cannot be merged into itself.")
             self._connection.execute("UPDATE images SET identity = ? WHERE identity = ?", (other, number))
             self._connection.execute("DELETE FROM identities WHERE id = ?", (number,))
             self._connection.execute("UPDATE identities SET changed = ? WHERE id = ?", (_now(), other))
@@ -351,17 +380,62 @@ class Store:
     def _rewritten(self) -> None:
         self._connection.execute("UPDATE facts SET value = value + 1 WHERE name = 'rewrites'")
 
-    def identities(self) -> list[tuple[int, Identity]]:
-        """Everybody by id, in the order of their names."""
+    def __len__(self) -> int:
+        with self._lock, self._told():
+            return int(self._connection.execute("SELECT count(*) FROM identities").fetchone()[0])
+
+    def identity(self, who: Who) -> tuple[int, Identity]:
+        """One of `identities`. Raises `InputError` where there is none."""
+        with self.reading():
+            return self._identities("WHERE i.id = ?", (self.number(who),))[0]
+
+    def identities(self, containing: str = "", after: str = "", limit: int = -1) -> list[tuple[int, Identity]]:
+        """Everybody by id, in the order of their names.
+
+        Args:
+            containing: only names that hold this, in capitals or not.
+            after: only names behind this one.
+            limit: how many at the most; -1: all.
+        """
+        asked = (containing.casefold(), after, limit)
+        return self._identities("WHERE instr(folded(name), ?) AND name > ? ORDER BY name LIMIT ?", asked)
+
+    def _identities(self, which: str, asked: tuple[Any, ...]) -> list[tuple[int, Identity]]:
         with self._lock, self._told():
             rows = self._connection.execute(
                 "SELECT i.id, name, created, changed, metadata, (SELECT count(*) FROM images WHERE identity = i.id) "
-                "FROM identities i ORDER BY name"
+                f"FROM identities i {which}",
+                asked,
             ).fetchall()
         return [
             (int(number), Identity(name, int(images), created, changed, json.loads(metadata)))
             for number, name, created, changed, metadata, images in rows
         ]
+
+    def names(self, after: int = 0) -> dict[int, str]:
+        """Of the identities with an id above ``after``."""
+        with self._lock, self._told():
+            rows = self._connection.execute("SELECT id, name FROM identities WHERE id > ?", (after,)).fetchall()
+        return {int(number): name for number, name in rows}
+
+    def images_of(self, who: Who) -> list[Kept]:
+        """The images of somebody, the first enrolled first."""
+        with self.reading():
+            return self._images("identity = ? ORDER BY id", self.number(who))
+
+    def image(self, number: int) -> Kept:
+        """One image. Raises `InputError` where there is none."""
+        found = self._images("id = ?", number)
+        if not found:
+            raise InputError(f"there is no image {number} in {self.path}.")
+        return found[0]
+
+    def _images(self, which: str, asked: int) -> list[Kept]:
+        with self._lock, self._told():
+            rows = self._connection.execute(
+                f"SELECT id, identity, source, created FROM images WHERE {which}", (asked,)
+            ).fetchall()
+        return [Kept(int(number), int(identity), source, created) for number, identity, source, created in rows]
 
     def state(self) -> tuple[int, int]:
         """(how often rows have changed or gone, the last id): what a copy in memory is compared by."""

@@ -9,10 +9,8 @@ gives
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,10 +21,10 @@ from steradian.data.preprocessing import Preprocessing
 from steradian.errors import StorageError, UsageError
 from steradian.files import atomic_folder
 from steradian.losses.head.dense import unit_rows
+from steradian.models.description import DESCRIPTION, Description, Input
 from steradian.models.recognizer import Recognizer
 from steradian.models.runtimes import onnx_bytes, silence
 
-DESCRIPTION = "description.json"
 LEAST_COSINE = 1.0 - 1e-4
 """An exported model gives the embeddings of this one to so much, or is not written."""
 
@@ -84,29 +82,21 @@ def export(model: Recognizer, out: Path, to: str) -> Path:
                 f"The exported model is not the same: a photograph has a cosine of {cosine.min():.6f} to its embedding "
                 f"by torch. Nothing was written. Choose another format than {to!r}."
             )
-        text = json.dumps(describe(model), indent=2, ensure_ascii=False)
+        text = describe(model).model_dump_json(indent=2)
         (temporary / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
     return out / name
 
 
-def describe(model: Recognizer) -> dict[str, Any]:
-    """What a program needs beside the graph: labels, how to prepare an image, temperature, bounds and thresholds."""
-    card, shape = model.card, model.spec.preprocessing
-    return {
-        "format": "steradian.exported",
-        "version": 1,
-        "model": card.id if card is not None else None,
-        "labels": list(model.spec.classes),
-        "input": {
-            "samples": "float32 [N, channels, size, size] in [0, 1]",
-            "channels": shape.channels,
-            "size": shape.size,
-            "crop": shape.crop,
-            "interpolation": shape.interpolation,
-        },
-        "calibration": model.calibration.model_dump() if model.calibration is not None else None,
-        "thresholds": [one.model_dump() for one in model.thresholds],
-    }
+def describe(model: Recognizer) -> Description:
+    """What a program needs beside the graph."""
+    shape = model.preprocessing
+    return Description(
+        model=model.card.id if model.card is not None else None,
+        labels=list(model.classes),
+        input=Input(channels=shape.channels, size=shape.size, crop=shape.crop, interpolation=shape.interpolation),
+        calibration=model.calibration,
+        thresholds=list(model.thresholds),
+    )
 
 
 def photographs(shape: Preprocessing) -> NDArray[np.uint8]:
@@ -123,14 +113,14 @@ def photographs(shape: Preprocessing) -> NDArray[np.uint8]:
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
-def _onnx(module: nn.Module, samples: Tensor, folder: Path, description: dict[str, Any]) -> tuple[str, Run]:
+def _onnx(module: nn.Module, samples: Tensor, folder: Path, description: Description) -> tuple[str, Run]:
     try:
         import onnx
         import onnxruntime
     except ImportError as error:
         raise UsageError("Export to ONNX needs onnx and onnxruntime: pip install 'steradian[onnx]'.") from error
     graph = onnx.load_from_string(onnx_bytes(module, samples, ("embedding", "logits")))
-    graph.metadata_props.add(key="steradian", value=json.dumps(description))
+    graph.metadata_props.add(key="steradian", value=description.model_dump_json())
     onnx.save(graph, folder / "model.onnx")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -139,7 +129,7 @@ def _onnx(module: nn.Module, samples: Tensor, folder: Path, description: dict[st
     return "model.onnx", lambda values: np.asarray(session.run(["embedding"], {name: values})[0])
 
 
-def _openvino(module: nn.Module, samples: Tensor, folder: Path, description: dict[str, Any]) -> tuple[str, Run]:
+def _openvino(module: nn.Module, samples: Tensor, folder: Path, description: Description) -> tuple[str, Run]:
     try:
         import openvino
     except ImportError as error:
@@ -149,22 +139,22 @@ def _openvino(module: nn.Module, samples: Tensor, folder: Path, description: dic
     graph.reshape({0: [-1, *samples.shape[1:]]})
     for output, name in zip(graph.outputs, ("embedding", "logits"), strict=True):
         output.tensor.set_names({name})
-    graph.set_rt_info(json.dumps(description), ["steradian"])
+    graph.set_rt_info(description.model_dump_json(), ["steradian"])
     openvino.save_model(graph, folder / "model.xml", compress_to_fp16=False)
     compiled = openvino.Core().compile_model(folder / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return "model.xml", lambda values: np.array(compiled(values)["embedding"])
 
 
-def _pt2(module: nn.Module, samples: Tensor, folder: Path, description: dict[str, Any]) -> tuple[str, Run]:
+def _pt2(module: nn.Module, samples: Tensor, folder: Path, description: Description) -> tuple[str, Run]:
     with silence(), torch.no_grad():
         program = torch.export.export(module, (samples,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    extra = {"steradian.json": json.dumps(description)}
+    extra = {"steradian.json": description.model_dump_json()}
     torch.export.save(program, folder / "model.pt2", extra_files=extra)
     again = torch.export.load(folder / "model.pt2").module()
     return "model.pt2", lambda values: again(torch.from_numpy(values))[0].detach().numpy()
 
 
-WRITERS: dict[str, Callable[[nn.Module, Tensor, Path, dict[str, Any]], tuple[str, Run]]] = {
+WRITERS: dict[str, Callable[[nn.Module, Tensor, Path, Description], tuple[str, Run]]] = {
     "onnx": _onnx,
     "openvino": _openvino,
     "pt2": _pt2,

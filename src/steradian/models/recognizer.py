@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from steradian.data.decode import Pixels, decode, pixels_of
+from steradian.data.decode import Pixels
 from steradian.data.preprocessing import Preprocessing
-from steradian.errors import DataError, InputError, UsageError
+from steradian.errors import InputError, UsageError
 from steradian.losses import OneVersusRest
 from steradian.losses.head.dense import cosines, unit_rows
 from steradian.models.calibration import Calibration, Threshold
@@ -24,11 +23,12 @@ from steradian.models.heads import Head, as_head, build_head, class_centers
 from steradian.models.necks import NeckName, build_neck
 from steradian.models.pooling import PoolingName
 from steradian.models.runtimes import FEW, FastEncoder, Runtime, fast_encoder
+from steradian.models.squares import Pictures, decode_file, squares
 
 if TYPE_CHECKING:
     from steradian.models.artifact import ModelCard
 
-Images = Tensor | Sequence["str | Path | Image.Image | np.ndarray[Any, Any]"]
+Images = Tensor | Pictures
 
 
 @dataclass(frozen=True)
@@ -159,6 +159,21 @@ class Recognizer(nn.Module):
         return self.card.id
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """The C class names."""
+        return self.spec.classes
+
+    @property
+    def embedding_size(self) -> int:
+        """D."""
+        return self.spec.embedding_size
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How pixels become the encoder's input."""
+        return self.spec.preprocessing
+
+    @property
     def as_head(self) -> Head:
         """``head`` with its type."""
         return as_head(self.head)
@@ -209,14 +224,16 @@ class Recognizer(nn.Module):
         """
         pixels = self._pixels(images)
         was_training = self.training
-        self.eval()
+        if was_training:
+            self.eval()
         try:
             parts = [
                 self._raw(pixels[start : start + batch_size]).float().cpu()
                 for start in range(0, len(pixels), batch_size)
             ]
         finally:
-            self.train(was_training)
+            if was_training:
+                self.train()
         raw = torch.cat(parts) if parts else torch.zeros(0, self.spec.embedding_size)
         return unit_rows(raw) if normalize else raw
 
@@ -244,9 +261,13 @@ class Recognizer(nn.Module):
         Raises:
             InputError: a calibrated model without this coverage.
         """
+        return self.classify_embeddings(self.embed(images, normalize=False, batch_size=batch_size), top, coverage)
+
+    @torch.no_grad()
+    def classify_embeddings(self, raw: Tensor, top: int = 5, coverage: float = 0.95) -> list[Classification]:
+        """`classify` for raw embeddings [N, D], as ``embed(normalize=False)`` gives them."""
         if top < 1:
             raise InputError(f"top must be at least 1, but is {top}.")
-        raw = self.embed(images, normalize=False, batch_size=batch_size)
         probabilities = self.probabilities(raw)
         values, order = probabilities.sort(dim=1, descending=True, stable=True)
         names, fitted = self.spec.classes, self.calibration
@@ -316,16 +337,11 @@ class Recognizer(nn.Module):
 
     def decode(self, path: Path) -> Pixels:
         """Decode an image file for this model, uint8 [H, W] or [H, W, 3]. Raises `DataError` naming the file."""
-        try:
-            return decode(path, self.spec.preprocessing.shortest)
-        except DataError as error:
-            raise DataError(f"{path} cannot be decoded: {error}.") from error
+        return decode_file(path, self.preprocessing)
 
     def _pixels(self, images: Images) -> Tensor:
         preprocessing = self.spec.preprocessing
         expected = (preprocessing.channels, preprocessing.size, preprocessing.size)
-        if isinstance(images, str | Path):
-            raise InputError(f"expected a list of images, but one path came: use [{str(images)!r}].")
         if isinstance(images, Tensor):
             if images.dtype != torch.uint8 and not images.is_floating_point():
                 raise InputError(f"expected uint8 pixels or floats in [0, 1], but they came as {images.dtype}.")
@@ -334,20 +350,4 @@ class Recognizer(nn.Module):
                     f"expected images [N, {', '.join(map(str, expected))}], but they came as {list(images.shape)}."
                 )
             return images
-        squares = []
-        for index, image in enumerate(images):
-            if isinstance(image, Image.Image):
-                pixels = pixels_of(image)
-            elif isinstance(image, str | Path):
-                pixels = self.decode(Path(image))
-            elif isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim in (2, 3):
-                pixels = image
-            else:
-                raise InputError(
-                    f"image {index} is a {type(image).__name__}; expected a path, a PIL image or a uint8 array "
-                    "[H, W] or [H, W, 3]."
-                )
-            squares.append(preprocessing.square(pixels))
-        if not squares:
-            return torch.zeros((0, *expected), dtype=torch.uint8)
-        return torch.from_numpy(np.stack(squares))
+        return torch.from_numpy(squares(images, preprocessing))

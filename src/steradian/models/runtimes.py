@@ -11,6 +11,7 @@ import copy
 import importlib.util
 import io
 import logging
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
@@ -93,11 +94,12 @@ def _openvino(prepared: Prepared, example: Tensor) -> FastEncoder:
     model.reshape({0: [-1, *example.shape[1:]]})
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": str(torch.get_num_threads())}
     compiled = openvino.Core().compile_model(model, "CPU", settings)
-    request = compiled.create_infer_request()
+    request, lock = compiled.create_infer_request(), threading.Lock()
 
     def run(samples: Tensor) -> Tensor:
-        request.infer({0: samples.numpy()}, share_inputs=True)
-        return torch.from_numpy(np.array(request.get_output_tensor(0).data))
+        with lock:
+            request.infer({0: samples.numpy()}, share_inputs=True)
+            return torch.from_numpy(np.array(request.get_output_tensor(0).data))
 
     return run
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from steradian.models.calibration import fit_calibration, fit_thresholds
+from steradian.models.fitted_calibration import fit_calibration, fit_thresholds
 from steradian.models.recognizer import Recognizer
 from steradian.training.prepared import Prepared
 

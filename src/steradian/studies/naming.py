@@ -6,45 +6,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from steradian.data.decode import SUFFIXES, decode
-from steradian.errors import DataError, UsageError
-from steradian.models.recognizer import Recognizer
-
-CHUNK = 64
-
-
-def image_files(paths: Sequence[Path]) -> list[Path]:
-    """Files as they are, folders as the images in them.
-
-    Raises:
-        UsageError: a path that does not exist.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if not path.exists():
-            raise UsageError(f"{path} does not exist: check the spelling.")
-        found += sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
-    return found
+from steradian.data.image_files import in_parts
+from steradian.models.recognizer import Classification, Recognizer
 
 
 def name_images(
     model: Recognizer, files: Sequence[Path], top: int, coverage: float = 0.95
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """Answers {image, ranking [{label, probability}], calibrated, coverage, candidates, known} in order (see
-    `models.Classification`), and failures {image, reason}.
-    """
+    """Answers (see `as_answer`) in order, and failures {image, reason}."""
     answers: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
-    for start in range(0, len(files), CHUNK):
-        readable, pixels = [], []
-        for file in files[start : start + CHUNK]:
-            try:
-                pixels.append(decode(file, model.spec.preprocessing.shortest))
-                readable.append(file)
-            except DataError as error:
-                failures.append({"image": str(file), "reason": str(error)})
-        for file, found in zip(readable, model.classify(pixels, top=top, coverage=coverage), strict=True):
-            ranking = [{"label": label, "probability": probability} for label, probability in found.ranking]
-            promise = {"coverage": found.coverage, "candidates": found.candidates, "known": found.known}
-            answers.append({"image": str(file), "ranking": ranking, "calibrated": found.calibrated, **promise})
+    for part in in_parts(files, model.preprocessing.shortest):
+        failures += [{"image": str(file), "reason": reason} for file, reason in part.failures]
+        found = model.classify(part.pixels, top=top, coverage=coverage)
+        answers += [as_answer(str(file), one) for file, one in zip(part.files, found, strict=True)]
     return answers, failures
+
+
+def as_answer(image: str, found: Classification) -> dict[str, Any]:
+    """{image, ranking [{label, probability}], calibrated, coverage, candidates, known} (see `Classification`)."""
+    ranking = [{"label": label, "probability": probability} for label, probability in found.ranking]
+    promise = {"coverage": found.coverage, "candidates": found.candidates, "known": found.known}
+    return {"image": image, "ranking": ranking, "calibrated": found.calibrated, **promise}

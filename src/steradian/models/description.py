@@ -1,0 +1,59 @@
+"""What a program needs to know beside an exported graph; no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from steradian.data.preprocessing import Interpolation, Preprocessing
+from steradian.errors import StorageError
+from steradian.files import read_json
+from steradian.models.calibration import Calibration, Threshold
+
+DESCRIPTION = "description.json"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Input(_Strict):
+    """How an image becomes the graph's input; the normalization is inside of the graph."""
+
+    samples: str = "float32 [N, channels, size, size] in [0, 1]"
+    channels: Literal[1, 3]
+    size: int = Field(ge=1, le=4096)
+    crop: float = Field(gt=0, le=1)
+    interpolation: Interpolation
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """As the data room knows it."""
+        nothing = (0.0,) * self.channels, (1.0,) * self.channels
+        return Preprocessing(self.size, self.channels, *nothing, self.crop, self.interpolation)
+
+
+class Description(_Strict):
+    """The content of ``description.json``: model id, labels, input, temperature, bounds and thresholds."""
+
+    format: Literal["steradian.exported"] = "steradian.exported"
+    version: Literal[1] = 1
+    model: str | None
+    labels: list[str] = Field(min_length=1)
+    input: Input
+    calibration: Calibration | None
+    thresholds: list[Threshold]
+
+
+def read_description(folder: Path) -> Description:
+    """Of an exported model. Raises `StorageError` for a missing, damaged or foreign file."""
+    if not (folder / DESCRIPTION).is_file():
+        raise StorageError(f"{folder} holds no exported model: {DESCRIPTION} was expected in it.")
+    try:
+        return Description.model_validate(read_json(folder / DESCRIPTION))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise StorageError(f"{folder / DESCRIPTION} describes no exported model: {place}: {first['msg']}.") from error

@@ -1,0 +1,108 @@
+"""A model of ``steradian export --to onnx``, run by ONNX Runtime; torch is not imported."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steradian.data.preprocessing import Preprocessing
+from steradian.errors import StorageError, UsageError
+from steradian.models.calibration import Calibration, Threshold
+from steradian.models.description import Description, read_description
+from steradian.models.squares import Pictures, squares
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+GRAPH = "model.onnx"
+BATCH = 64
+
+
+class ExportedModel:
+    """Embeds images as the `Recognizer` that it was exported from, to 1e-4 of a cosine. Safe among threads.
+
+    Attributes:
+        description: labels, input, temperature, bounds and thresholds.
+    """
+
+    def __init__(self, session: onnxruntime.InferenceSession, description: Description, saved_id: str) -> None:
+        self._session = session
+        self.description = description
+        self._id = saved_id
+        self._input = session.get_inputs()[0].name
+        self.embedding_size = int(session.get_outputs()[0].shape[1])
+
+    @classmethod
+    def load(cls, folder: str | Path) -> ExportedModel:
+        """Open a folder that holds ``model.onnx`` and ``description.json``.
+
+        Raises:
+            UsageError: ONNX Runtime is not installed.
+            StorageError: missing or damaged files, or two that do not belong together.
+        """
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise UsageError("An exported model needs onnxruntime: pip install 'steradian[onnx]'.") from error
+        folder = Path(folder)
+        description = read_description(folder)
+        if description.model is None:
+            raise StorageError(f"{folder} was exported from a model that was never saved: save it and export it again.")
+        if not (folder / GRAPH).is_file():
+            raise StorageError(f"{folder} holds no {GRAPH}: export it again with --to onnx.")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = len(os.sched_getaffinity(0))
+        try:
+            session = onnxruntime.InferenceSession(folder / GRAPH, options, providers=["CPUExecutionProvider"])
+            inside = json.loads(session.get_modelmeta().custom_metadata_map["steradian"])
+            outputs = [(one.name, len(one.shape)) for one in session.get_outputs()]
+        except Exception as error:
+            # ONNX Runtime raises classes of its own that share nothing but Exception.
+            raise StorageError(f"{folder / GRAPH} is no model of steradian export, or is damaged ({error}).") from error
+        if inside != json.loads(description.model_dump_json()) or outputs != [("embedding", 2), ("logits", 2)]:
+            raise StorageError(f"{folder}: {GRAPH} and the description beside it do not belong together. Export again.")
+        return cls(session, description, description.model)
+
+    @property
+    def saved_id(self) -> str:
+        """The id of the artifact that it was exported from."""
+        return self._id
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The C class names."""
+        return tuple(self.description.labels)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images become squares; the normalization is inside of the graph."""
+        return self.description.input.preprocessing
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """From held-out images, or None."""
+        return self.description.calibration
+
+    @property
+    def thresholds(self) -> tuple[Threshold, ...]:
+        """From held-out images, or none."""
+        return tuple(self.description.thresholds)
+
+    def embed(self, images: Pictures) -> NDArray[np.float32]:
+        """Unit vectors float32 [N, D].
+
+        Raises:
+            DataError: an image that cannot be decoded.
+        """
+        pixels = squares(images, self.preprocessing)
+        parts: list[Any] = [np.zeros((0, self.embedding_size), np.float32)]
+        for start in range(0, len(pixels), BATCH):
+            samples = pixels[start : start + BATCH].astype(np.float32) / np.float32(255.0)
+            parts.append(self._session.run(["embedding"], {self._input: samples})[0])
+        return np.concatenate(parts)
