@@ -38,6 +38,10 @@ class InputError(SteradianError, ValueError):
     """A tensor, array or number handed to a function does not fit it."""
 
 
+class MissingError(InputError):
+    """What is asked for by name or number is not there."""
+
+
 class UnwiseOption(UserWarning):
     """An option is possible, but a bound says that it will not do what it is meant to."""
 

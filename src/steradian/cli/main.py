@@ -26,6 +26,7 @@ from steradian.cli import (
     gallery,
     identify,
     losses,
+    serve,
     train,
     transfer,
     verify,
@@ -52,6 +53,7 @@ Examples:
   steradian classify runs/photos cat.jpg      name an image
   steradian enroll runs/photos people/        add names that nobody trained on
   steradian identify runs/photos who.jpg      which of them, or "unknown"
+  steradian serve --demo                      draw a symbol in the browser, name it, draw it again
 """,
 )
 
@@ -86,6 +88,7 @@ _VERBS: tuple[Callable[..., None], ...] = (
     enroll.enroll,
     identify.identify,
     verify.verify,
+    serve.serve,
     embed.embed,
     export.export,
     data.data,

@@ -33,7 +33,7 @@ SUFFIXES = frozenset(
 """File names with these endings are taken for images."""
 
 
-def decode(source: Path | bytes, shortest: int | None = None) -> Pixels:
+def decode(source: Path | bytes, shortest: int | None = None, most_pixels: int = MAX_PIXELS) -> Pixels:
     """Decode an image file to uint8 [H, W] (gray) or [H, W, 3] (RGB).
 
     The first frame of an animation is taken, EXIF orientation is applied, transparency is laid on white,
@@ -42,14 +42,15 @@ def decode(source: Path | bytes, shortest: int | None = None) -> Pixels:
     Args:
         source: a path, or the file's content.
         shortest: a JPEG may be decoded at a reduced size whose shorter side is still at least this.
+        most_pixels: an image that claims more is refused before it is decoded.
 
     Raises:
-        DataError: the content is no image, is damaged or truncated, or claims over `MAX_PIXELS` pixels.
+        DataError: the content is no image, is damaged or truncated, or claims over ``most_pixels``.
     """
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(f"it claims {image.width} x {image.height} pixels, over the limit of {MAX_PIXELS:,}")
+            if image.width * image.height > most_pixels:
+                raise DataError(f"it claims {image.width} x {image.height} pixels, over the limit of {most_pixels:,}")
             if shortest is not None and image.format == "JPEG" and image.mode in ("L", "RGB"):
                 image.draft(image.mode, (2 * shortest, 2 * shortest))
             image.seek(0)

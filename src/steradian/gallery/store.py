@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steradian.errors import InputError, StorageError
+from steradian.errors import InputError, MissingError, StorageError
 
 APPLICATION, VERSION = 0x53545244, 1
 WAIT_SECONDS = 30.0
@@ -310,7 +310,7 @@ class Store:
                 row = self._connection.execute("SELECT id FROM identities WHERE name = ?", (name,)).fetchone()
         if row is None:
             called = f"called {who!r}" if isinstance(who, str) else f"with the number {who}"
-            raise InputError(f"nobody {called} is enrolled in {self.path}.")
+            raise MissingError(f"nobody {called} is enrolled in {self.path}.")
         return int(row[0])
 
     def remove(self, who: Who) -> None:
@@ -427,7 +427,7 @@ class Store:
         """One image. Raises `InputError` where there is none."""
         found = self._images("id = ?", number)
         if not found:
-            raise InputError(f"there is no image {number} in {self.path}.")
+            raise MissingError(f"there is no image {number} in {self.path}.")
         return found[0]
 
     def _images(self, which: str, asked: int) -> list[Kept]:

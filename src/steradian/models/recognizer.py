@@ -79,6 +79,12 @@ class Classification:
     candidates: tuple[str, ...] | None = None
     known: bool | None = None
 
+    def as_answer(self, image: str) -> dict[str, Any]:
+        """Plain values: {image, ranking [{label, probability}], calibrated, coverage, candidates, known}."""
+        ranking = [{"label": label, "probability": probability} for label, probability in self.ranking]
+        promise = {"coverage": self.coverage, "candidates": self.candidates, "known": self.known}
+        return {"image": image, "ranking": ranking, "calibrated": self.calibrated, **promise}
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -322,6 +328,19 @@ class Recognizer(nn.Module):
             InputError: the model has no threshold for ``far``.
             DataError: an image that cannot be decoded.
         """
+        self.threshold(far)
+        a, b = self.embed([first, second])
+        return self.judge(float(a @ b), far)
+
+    def judge(self, similarity: float, far: float = 1e-3) -> Verification:
+        """`verify` for two images whose cosine is known."""
+        chosen = self.threshold(far)
+        pairs = self.calibration.pairs if self.calibration is not None else None
+        probability = pairs(similarity) if pairs is not None else None
+        return Verification(similarity > chosen.cosine, similarity, chosen.cosine, chosen.far, probability)
+
+    def threshold(self, far: float) -> Threshold:
+        """The threshold for a false-accept rate. Raises `InputError` where the model has none for it."""
         chosen = next((threshold for threshold in self.thresholds if math.isclose(threshold.far, far)), None)
         if chosen is None:
             has = ", ".join(f"{threshold.far:g}" for threshold in self.thresholds)
@@ -329,11 +348,7 @@ class Recognizer(nn.Module):
                 f"this model has no threshold for a false-accept rate of {far:g}; "
                 + (f"it has them for {has}." if has else "it has none: too few images were held out (calibration).")
             )
-        a, b = self.embed([first, second])
-        similarity = float(a @ b)
-        pairs = self.calibration.pairs if self.calibration is not None else None
-        probability = pairs(similarity) if pairs is not None else None
-        return Verification(similarity > chosen.cosine, similarity, chosen.cosine, chosen.far, probability)
+        return chosen
 
     def decode(self, path: Path) -> Pixels:
         """Decode an image file for this model, uint8 [H, W] or [H, W, 3]. Raises `DataError` naming the file."""

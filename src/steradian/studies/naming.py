@@ -7,24 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from steradian.data.image_files import in_parts
-from steradian.models.recognizer import Classification, Recognizer
+from steradian.models.recognizer import Recognizer
 
 
 def name_images(
     model: Recognizer, files: Sequence[Path], top: int, coverage: float = 0.95
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """Answers (see `as_answer`) in order, and failures {image, reason}."""
+    """Answers (see `Classification.as_answer`) in order, and failures {image, reason}."""
     answers: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
     for part in in_parts(files, model.preprocessing.shortest):
         failures += [{"image": str(file), "reason": reason} for file, reason in part.failures]
         found = model.classify(part.pixels, top=top, coverage=coverage)
-        answers += [as_answer(str(file), one) for file, one in zip(part.files, found, strict=True)]
+        answers += [one.as_answer(str(file)) for file, one in zip(part.files, found, strict=True)]
     return answers, failures
-
-
-def as_answer(image: str, found: Classification) -> dict[str, Any]:
-    """{image, ranking [{label, probability}], calibrated, coverage, candidates, known} (see `Classification`)."""
-    ranking = [{"label": label, "probability": probability} for label, probability in found.ranking]
-    promise = {"coverage": found.coverage, "candidates": found.candidates, "known": found.known}
-    return {"image": image, "ranking": ranking, "calibrated": found.calibrated, **promise}

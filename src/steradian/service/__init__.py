@@ -1,0 +1,1 @@
+"""A recognizer and a gallery behind a door: HTTP, a page, a chat bot."""

@@ -1,0 +1,143 @@
+"""The application: a recognizer, perhaps a gallery, and their door."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from importlib import resources
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from steradian.errors import MissingError, SteradianError, StorageError
+from steradian.gallery import Gallery
+from steradian.gallery.gallery import FAR
+from steradian.models.recognizer import Recognizer
+from steradian.service.access import Access
+from steradian.service.answers import About, Rate
+from steradian.service.engine import Engine
+from steradian.service.guard import Guard
+from steradian.service.limits import Limits
+from steradian.service.people import people_routes
+from steradian.service.pictures import Pictures
+from steradian.service.questions import question_routes
+from steradian.service.watching import LOG, Numbers
+from steradian.version import __version__
+
+PAGE = Path(str(resources.files("steradian.service"))) / "page"
+
+
+def build_app(
+    model: Recognizer,
+    gallery: Gallery | None = None,
+    *,
+    access: Access | None = None,
+    limits: Limits | None = None,
+    keep_pictures: bool = True,
+    far: float = FAR,
+) -> FastAPI:
+    """The service as an ASGI application.
+
+    Args:
+        gallery: of the same model; None: nobody is enrolled or identified.
+        access: None: without tokens, for this machine alone.
+        keep_pictures: whether enrolled pictures are kept beside the gallery.
+        far: false-accept rate of questions that name none.
+    """
+    access, limits = access or Access(None, None, "127.0.0.1"), limits or Limits()
+    numbers = Numbers()
+    engine = Engine(model, limits, numbers)
+    pictures = Pictures(pictures_of(gallery)) if gallery is not None and keep_pictures else None
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        engine.start()
+        yield
+        await engine.stop()
+
+    app = FastAPI(
+        title="steradian",
+        version=__version__,
+        description="Name images, say who of a gallery is on them, or that nobody is.",
+        lifespan=lifespan,
+        # The pages of the documentation load scripts from elsewhere; the description itself is served.
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/v1/openapi.json",
+    )
+    app.include_router(question_routes(engine, gallery, access, limits, numbers, far))
+    if gallery is not None:
+        app.include_router(people_routes(engine, gallery, pictures, access, limits))
+
+    @app.get("/v1/about", tags=["service"])
+    def about() -> About:
+        """What runs here."""
+        thresholds = (gallery.thresholds() if gallery is not None else ()) or model.thresholds
+        known = model.calibration.coverage_quantiles if model.calibration is not None else {}
+        return About(
+            version=__version__,
+            model=model.saved_id,
+            classes=len(model.classes),
+            embedding_size=model.embedding_size,
+            channels=model.preprocessing.channels,
+            size=model.preprocessing.size,
+            coverages=[float(one) for one in known],
+            thresholds=[Rate(**one.model_dump()) for one in thresholds],
+            far=far,
+            identities=len(gallery) if gallery is not None else None,
+        )
+
+    @app.get("/healthz", tags=["service"], response_class=PlainTextResponse)
+    async def healthz() -> str:
+        """Whether the service is up."""
+        return "ok"
+
+    @app.get("/metrics", tags=["service"], response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        """Numbers for Prometheus."""
+        return Response(generate_latest(numbers.registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/plotly.js", include_in_schema=False)
+    def plotly() -> Response:
+        from plotly.offline import get_plotlyjs
+
+        return Response(get_plotlyjs(), media_type="text/javascript", headers={"Cache-Control": "max-age=86400"})
+
+    app.mount("/", StaticFiles(directory=PAGE, html=True))
+    _explain(app, gallery)
+    app.add_middleware(Guard, access=access, limits=limits, numbers=numbers)
+    return app
+
+
+def pictures_of(gallery: Gallery) -> Path:
+    """Where the pictures of a gallery are kept."""
+    path = gallery.store.path
+    return path.with_name(f"{path.name}.images")
+
+
+def _explain(app: FastAPI, gallery: Gallery | None) -> None:
+    """Every error as one sentence in ``detail``."""
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"][1:]) or "the request"
+        return JSONResponse({"detail": f"{place}: {first['msg']}."}, 422)
+
+    @app.exception_handler(SteradianError)
+    async def known(_: Request, error: SteradianError) -> JSONResponse:
+        status = 404 if isinstance(error, MissingError) else 503 if isinstance(error, StorageError) else 422
+        words = str(error)
+        if gallery is not None:
+            # Where the file lies is nobody's business outside.
+            words = words.replace(str(gallery.store.path), "the gallery")
+        return JSONResponse({"detail": words}, status)
+
+    @app.exception_handler(Exception)
+    async def unknown(_: Request, error: Exception) -> JSONResponse:
+        LOG.exception("unexpected", exc_info=error)
+        return JSONResponse({"detail": "The service failed; its log says why."}, 500)

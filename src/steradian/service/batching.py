@@ -1,0 +1,104 @@
+"""Requests that come at the same time share a batch; one that comes alone waits for nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+class BusyError(Exception):
+    """So many images wait that another would wait too long."""
+
+
+class Batcher:
+    """Runs a model on what has come while it was busy with the batch before.
+
+    No time is waited for company: under light load batches are of one request, under heavy load of all that wait.
+
+    Args:
+        run: pixels [N, …] -> rows [N, D]; called in one thread.
+        most: images of a batch; a request with more is a batch of its own.
+        waiting: images that may wait.
+        observe: told the size of each batch.
+    """
+
+    def __init__(self, run: Run, most: int, waiting: int, observe: Callable[[int], None] = lambda _: None) -> None:
+        self._run, self._most, self._room, self._observe = run, most, waiting, observe
+        self._jobs: deque[tuple[NDArray[np.uint8], asyncio.Future[NDArray[np.float32]]]] = deque()
+        self._thread = ThreadPoolExecutor(1, "model")
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.waiting = 0
+
+    def start(self) -> None:
+        """Begin to work, in the running loop."""
+        self._task = asyncio.get_running_loop().create_task(self._work())
+
+    async def stop(self) -> None:
+        """End; what was submitted is answered before."""
+        while self._jobs:
+            await asyncio.sleep(0.01)
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        self._thread.shutdown()
+
+    async def submit(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The rows of ``pixels``. Raises `BusyError` where too many wait already."""
+        if self.waiting and self.waiting + len(pixels) > self._room:
+            raise BusyError
+        future: asyncio.Future[NDArray[np.float32]] = asyncio.get_running_loop().create_future()
+        self._jobs.append((pixels, future))
+        self.waiting += len(pixels)
+        self._wake.set()
+        return await future
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._jobs:
+                jobs = self._next()
+                # Whoever gave up waiting needs no answer.
+                kept = [(pixels, future) for pixels, future in jobs if not future.cancelled()]
+                self.waiting -= sum(len(pixels) for pixels, _ in jobs)
+                if not kept:
+                    continue
+                batch = np.concatenate([pixels for pixels, _ in kept]) if len(kept) > 1 else kept[0][0]
+                self._observe(len(batch))
+                try:
+                    rows: Any = await loop.run_in_executor(self._thread, self._run, batch)
+                except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+                    rows = error
+                _answer(kept, rows)
+
+    def _next(self) -> list[tuple[NDArray[np.uint8], asyncio.Future[NDArray[np.float32]]]]:
+        jobs = [self._jobs.popleft()]
+        count = len(jobs[0][0])
+        while self._jobs and count + len(self._jobs[0][0]) <= self._most:
+            jobs.append(self._jobs.popleft())
+            count += len(jobs[-1][0])
+        return jobs
+
+
+def _answer(jobs: list[tuple[NDArray[np.uint8], asyncio.Future[NDArray[np.float32]]]], rows: Any) -> None:
+    start = 0
+    for pixels, future in jobs:
+        stop = start + len(pixels)
+        if not future.done():
+            if isinstance(rows, Exception):
+                future.set_exception(rows)
+            else:
+                future.set_result(rows[start:stop])
+        start = stop

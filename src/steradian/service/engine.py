@@ -1,0 +1,77 @@
+"""One model for all requests: decoding in a few threads, embedding in batches."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from fastapi import HTTPException
+from numpy.typing import NDArray
+
+from steradian.models.recognizer import Recognizer
+from steradian.service.batching import Batcher, BusyError
+from steradian.service.limits import Limits
+from steradian.service.uploads import Decoded, Upload, decoded
+from steradian.service.watching import Numbers
+
+BATCH = 32
+
+
+class Engine:
+    """Raw embeddings of uploads.
+
+    Attributes:
+        model: only read.
+    """
+
+    def __init__(self, model: Recognizer, limits: Limits, numbers: Numbers) -> None:
+        self.model = model.eval()
+        self._limits, self._numbers = limits, numbers
+        self._decoders = ThreadPoolExecutor(os.cpu_count() or 1, "decode")
+        self._batcher = Batcher(self._embed, BATCH, limits.waiting, numbers.batches.observe)
+        numbers.waiting.set_function(lambda: float(self._batcher.waiting))
+
+    def start(self) -> None:
+        """Begin, in the running loop."""
+        self._batcher.start()
+
+    async def stop(self) -> None:
+        """End; what was asked is answered before."""
+        await self._batcher.stop()
+        self._decoders.shutdown()
+
+    def _embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self.model.embed(torch.from_numpy(pixels), normalize=False).numpy()
+
+    async def embed(self, uploads: Sequence[Upload]) -> tuple[Decoded, NDArray[np.float32]]:
+        """The readable ones of ``uploads`` and their raw embeddings float32 [N, D].
+
+        Raises:
+            HTTPException: not one can be read (422), too much to do (503), or too long (504).
+        """
+        try:
+            return await asyncio.wait_for(self._embedded(uploads), self._limits.answer_seconds)
+        except asyncio.TimeoutError as error:
+            raise HTTPException(504, f"No answer within {self._limits.answer_seconds:g} seconds.") from error
+        except BusyError as error:
+            raise HTTPException(503, "Too many images wait already: try again soon.", {"Retry-After": "1"}) from error
+
+    async def _embedded(self, uploads: Sequence[Upload]) -> tuple[Decoded, NDArray[np.float32]]:
+        found = await asyncio.get_running_loop().run_in_executor(
+            self._decoders, decoded, uploads, self.model.preprocessing, self._limits.pixels
+        )
+        self._numbers.refused.inc(len(found.failures))
+        if not found.names:
+            words = "; ".join(f"{one.image}: {one.reason}" for one in found.failures)
+            raise HTTPException(422, f"No image can be read: {words or 'no file came'}.")
+        return found, await self._batcher.submit(found.pixels)
+
+
+def unit(raw: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows of length one."""
+    lengths = np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), 1e-12)
+    return np.asarray(raw / lengths, dtype=np.float32)

@@ -1,0 +1,112 @@
+"""The door: every request passes here before anything of it is read."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from typing import Any
+
+from fastapi import HTTPException
+from fastapi.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from steradian.service.access import Access
+from steradian.service.limits import Limits, Rates
+from steradian.service.watching import Numbers, log_request
+
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"x-frame-options", b"DENY"),
+    (
+        b"content-security-policy",
+        b"default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; object-src 'none'; "
+        b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+)
+
+
+class Guard:
+    """Refuses what comes from other sites, too often, too much or too slowly; counts and logs the rest."""
+
+    def __init__(self, app: ASGIApp, access: Access, limits: Limits, numbers: Numbers) -> None:
+        self._app, self._access, self._limits, self._numbers = app, access, limits, numbers
+        self._rates = Rates(limits.requests_per_minute)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, passing = time.perf_counter(), _Passing(receive, send, self._limits)
+        refusal = self._refusal(scope)
+        if refusal is None:
+            await self._app(scope, passing.receive, passing.send)
+        else:
+            await refusal(scope, receive, passing.send)
+        seconds = time.perf_counter() - started
+        # What no route answers has no pattern; its path may hold anything.
+        route = getattr(scope.get("route"), "path", None) or ("page" if passing.status < 400 else "none")
+        self._numbers.requests.labels(route, _method(scope), str(passing.status)).inc()
+        self._numbers.seconds.labels(route).observe(seconds)
+        client = scope["client"][0] if scope.get("client") else ""
+        log_request(route, _method(scope), passing.status, seconds, passing.received, client)
+
+    def _refusal(self, scope: Scope) -> JSONResponse | None:
+        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        if not self._access.comes_from_here(headers.get(b"host", ""), headers.get(b"origin")):
+            return _refused(403, "This service does not answer pages of other sites, or by another name.")
+        wait = self._rates.wait(scope["client"][0] if scope.get("client") else "")
+        if wait:
+            seconds = math.ceil(wait)
+            return _refused(429, f"Too many requests: wait {seconds} second(s).", {"Retry-After": str(seconds)})
+        length = headers.get(b"content-length", "0")
+        if not length.isdigit() or len(length) > 18:
+            return _refused(400, "The header Content-Length is no number.")
+        if int(length) > self._limits.request_bytes:
+            return _refused(413, _too_large(self._limits))
+        return None
+
+
+class _Passing:
+    """The two directions of one request, counted and bounded."""
+
+    def __init__(self, receive: Receive, send: Send, limits: Limits) -> None:
+        self._receive, self._send, self._limits = receive, send, limits
+        self._until = time.monotonic() + limits.body_seconds
+        self._whole = False
+        self.received, self.status = 0, 500
+
+    async def receive(self) -> Message:
+        if self._whole:
+            return await self._receive()
+        try:
+            message = await asyncio.wait_for(self._receive(), max(self._until - time.monotonic(), 0.001))
+        except asyncio.TimeoutError as error:
+            raise HTTPException(408, f"The request took over {self._limits.body_seconds:g} seconds to come.") from error
+        self.received += len(message.get("body", b""))
+        self._whole = not message.get("more_body", False)
+        if self.received > self._limits.request_bytes:
+            raise HTTPException(413, _too_large(self._limits))
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": [*message.get("headers", []), *HEADERS]}
+        await self._send(message)
+
+
+def _too_large(limits: Limits) -> str:
+    return f"A request may hold {limits.request_bytes:,} bytes: send fewer or smaller images."
+
+
+def _refused(status: int, words: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"detail": words}, status, {**(headers or {}), "Connection": "close"})
+
+
+def _method(scope: dict[str, Any] | Scope) -> str:
+    """Of those that exist; a client may send any word."""
+    method = str(scope["method"])
+    return method if method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS") else "other"

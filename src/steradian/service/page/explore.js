@@ -1,0 +1,55 @@
+// The gallery in three dimensions: turn it, click a point, see its picture.
+
+import { get, imageOf } from "./api.js";
+import { $, element } from "./elements.js";
+
+let loading = null;
+
+function library() {
+  loading ??= new Promise((resolve, reject) => {
+    const script = element("script", { src: "/plotly.js" });
+    script.onload = resolve;
+    script.onerror = () => { loading = null; reject(new Error("The drawing library cannot be loaded.")); };
+    document.head.append(script);
+  });
+  return loading;
+}
+
+// Three great circles show where the sphere is.
+function circles(color) {
+  const turns = [...Array(73).keys()].map((step) => (step * 2 * Math.PI) / 72);
+  const [sine, cosine, zero] = [turns.map(Math.sin), turns.map(Math.cos), turns.map(() => 0)];
+  return [[cosine, sine, zero], [cosine, zero, sine], [zero, cosine, sine]].map(([x, y, z]) => (
+    { type: "scatter3d", mode: "lines", x, y, z, hoverinfo: "skip", showlegend: false, line: { color, width: 2 } }));
+}
+
+export async function explore() {
+  const [found] = await Promise.all([get("/v1/map"), library()]);
+  const place = $("map");
+  $("picked").replaceChildren();
+  if (!found.points.length) {
+    $("map-words").textContent = "Nobody is enrolled yet.";
+    place.replaceChildren();
+    return;
+  }
+  $("map-words").textContent = `${found.shown} of ${found.total} pictures by their three principal directions, a projection that keeps ${(found.kept * 100).toFixed(0)} % of their lengths. Turn it; click a point to see its picture.`;
+  const style = getComputedStyle(document.documentElement);
+  const ink = style.getPropertyValue("--ink");
+  const names = [...new Set(found.points.map((point) => point.label))];
+  const traces = names.slice(0, 60).map((name) => {
+    const own = found.points.filter((point) => point.label === name);
+    return { type: "scatter3d", mode: "markers", name, x: own.map((p) => p.x), y: own.map((p) => p.y), z: own.map((p) => p.z),
+      customdata: own.map((p) => [p.image, p.label]), hovertemplate: "%{customdata[1]}<extra></extra>", marker: { size: 5 } };
+  });
+  const axis = { range: [-1, 1], showgrid: true, gridcolor: style.getPropertyValue("--line"), zeroline: false, showticklabels: false, title: { text: "" }, showbackground: false, showspikes: false, visible: false };
+  await window.Plotly.react(place, [...circles(style.getPropertyValue("--line")), ...traces], {
+    margin: { l: 0, r: 0, t: 0, b: 0 }, paper_bgcolor: "rgba(0,0,0,0)", font: { color: ink }, showlegend: names.length > 1 && names.length <= 12,
+    legend: { orientation: "h" }, scene: { xaxis: axis, yaxis: axis, zaxis: axis, aspectmode: "cube" },
+  }, { displayModeBar: false, responsive: true });
+  place.removeAllListeners?.("plotly_click");
+  place.on("plotly_click", (event) => {
+    if (!event.points[0].customdata) return;
+    const [image, label] = event.points[0].customdata;
+    $("picked").replaceChildren(imageOf(image, `picture of ${label}`), element("p", { textContent: label }));
+  });
+}

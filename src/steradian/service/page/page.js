@@ -1,0 +1,47 @@
+// Tabs, and what each shows when it is opened.
+
+import { aboutNow, startAsking } from "./ask.js";
+import { $, attempt, element } from "./elements.js";
+import { explore } from "./explore.js";
+import { list, startPeople } from "./people.js";
+
+const tabs = [...document.querySelectorAll("[role=tab]")];
+const opened = { people: () => list(), explore };
+
+function open(tab) {
+  for (const one of tabs) {
+    const own = one === tab;
+    one.setAttribute("aria-selected", own);
+    one.tabIndex = own ? 0 : -1;
+    $(one.getAttribute("aria-controls")).hidden = !own;
+  }
+  const show = opened[tab.getAttribute("aria-controls")];
+  attempt(async () => show?.());
+}
+
+tabs.forEach((tab, place) => {
+  tab.addEventListener("click", () => open(tab));
+  tab.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    const shown = tabs.filter((one) => !one.hidden);
+    const next = shown[(shown.indexOf(tab) + step + shown.length) % shown.length];
+    next.focus();
+    open(next);
+  });
+});
+
+attempt(async () => {
+  const about = await aboutNow();
+  for (const name of ["people", "explore"]) $(`tab-${name}`).hidden = about.identities === null;
+  const facts = {
+    "Model": about.model,
+    "Trained on": `${about.classes} classes`,
+    "Takes": `${about.channels === 1 ? "gray" : "color"} images of ${about.size} pixels`,
+    "Embedding": `${about.embedding_size} dimensions`,
+    "steradian": about.version,
+  };
+  $("facts").append(...Object.entries(facts).flatMap(([name, value]) => [element("dt", { textContent: name }), element("dd", { textContent: value })]));
+  startAsking(about, () => {});
+  startPeople();
+});

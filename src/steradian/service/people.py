@@ -1,0 +1,163 @@
+"""Routes that look after a gallery: enroll, list, rename, merge, remove, and what an explorer shows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Depends, Form, HTTPException, Query, Response
+from numpy.typing import NDArray
+from starlette.concurrency import run_in_threadpool
+
+from steradian.errors import DataError
+from steradian.gallery import Gallery, Identity
+from steradian.gallery.store import LONGEST_METADATA, checked_name
+from steradian.service import uploads
+from steradian.service.access import Access
+from steradian.service.answers import Change, Enrollment, KeptImage, Map, Merge, People, Person, PersonInFull, Point
+from steradian.service.engine import Engine, unit
+from steradian.service.limits import Limits
+from steradian.service.pictures import Pictures, shown
+from steradian.service.questions import Files
+
+PAGE, POINTS = 100, 3000
+
+
+def people_routes(
+    engine: Engine, gallery: Gallery, pictures: Pictures | None, access: Access, limits: Limits
+) -> APIRouter:
+    """The routes; without ``pictures`` no enrolled picture is kept."""
+    router = APIRouter(prefix="/v1", tags=["identities"])
+    store, reads, changes = gallery.store, [Depends(access.may_read)], [Depends(access.may_change)]
+
+    @router.get("/identities", dependencies=reads)
+    def identities(
+        containing: Annotated[str, Query(max_length=256)] = "",
+        after: Annotated[str, Query(max_length=256)] = "",
+        limit: Annotated[int, Query(ge=1, le=1000)] = PAGE,
+    ) -> People:
+        """Who is enrolled, by name."""
+        found = store.identities(containing, after, limit)
+        return People(total=len(store), identities=[_person(number, one) for number, one in found])
+
+    @router.post("/identities", dependencies=changes, status_code=201)
+    async def enroll(
+        files: Files,
+        name: Annotated[str, Form(max_length=10_000)],
+        metadata: Annotated[str | None, Form(max_length=LONGEST_METADATA, description="A JSON object.")] = None,
+    ) -> Enrollment:
+        """Add images of a name, new or enrolled already: all of them, or after an error none."""
+        facts, known_as = _facts(metadata), checked_name(name)
+        sent = await uploads.read(files, limits)
+        found, raw = await engine.embed(sent)
+        if found.failures:
+            raise HTTPException(422, f"{found.failures[0].image}: {found.failures[0].reason}. Nothing was enrolled.")
+        contents = [one.content for one in sent]
+        return await run_in_threadpool(_enroll, gallery, pictures, known_as, unit(raw), contents, facts)
+
+    @router.get("/identities/{number}", dependencies=reads)
+    def identity(number: int) -> PersonInFull:
+        """One identity with its images."""
+        _, one = store.identity(number)
+        kept = [KeptImage(id=image.id, created=image.created) for image in store.images_of(number)]
+        return PersonInFull(**_person(number, one).model_dump(), enrolled=kept)
+
+    @router.patch("/identities/{number}", dependencies=changes)
+    def change(number: int, wanted: Change) -> Person:
+        """Another name, other metadata."""
+        if wanted.name is not None:
+            gallery.rename(number, wanted.name)
+        if wanted.metadata is not None:
+            store.set_metadata(number, wanted.metadata)
+        return _person(*store.identity(number))
+
+    @router.post("/identities/{number}/merge", dependencies=changes)
+    def merge(number: int, wanted: Merge) -> Person:
+        """Two identities were one all along."""
+        gallery.merge(number, wanted.into)
+        return _person(*store.identity(wanted.into))
+
+    @router.delete("/identities/{number}", dependencies=changes, status_code=204)
+    def remove(number: int) -> Response:
+        """Forget somebody, the images and their kept pictures."""
+        sources = [image.source for image in store.images_of(number)]
+        gallery.remove(number)
+        if pictures is not None:
+            pictures.forget(sources)
+        return Response(status_code=204)
+
+    @router.get("/images/{number}", dependencies=reads, response_class=Response)
+    def image(number: int) -> Response:
+        """A small picture of an enrolled image, JPEG."""
+        try:
+            content = shown(store.image(number).source, limits.pixels)
+        except DataError as error:
+            raise HTTPException(404, f"Image {number} cannot be shown: {error}.") from error
+        return Response(content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+
+    @router.get("/map", dependencies=reads)
+    def explore(limit: Annotated[int, Query(ge=1, le=POINTS)] = POINTS) -> Map:
+        """The gallery as points in three dimensions."""
+        held = gallery.memory()
+        rows = np.random.default_rng(0).permutation(len(held.ids))[:limit]
+        places, kept = principal(held.vectors[rows])
+        owners, images = held.identities[rows].tolist(), held.ids[rows].tolist()
+        points = [
+            Point(x=x, y=y, z=z, label=held.names[owner], identity=owner, image=image)
+            for (x, y, z), owner, image in zip(places.tolist(), owners, images, strict=True)
+        ]
+        return Map(points=points, shown=len(points), total=len(held.ids), kept=kept)
+
+    return router
+
+
+def _enroll(
+    gallery: Gallery,
+    pictures: Pictures | None,
+    name: str,
+    vectors: NDArray[np.float32],
+    contents: list[bytes],
+    metadata: dict[str, Any] | None,
+) -> Enrollment:
+    # Pictures first: an image that is enrolled has its picture, while a picture too many is swept away some day.
+    sources = [str(pictures.keep(content)) if pictures is not None else "" for content in contents]
+    try:
+        done = gallery.enroll_vectors(name, vectors, sources, metadata)
+    except BaseException:
+        if pictures is not None:
+            pictures.forget(sources)
+        raise
+    return Enrollment(identity=_person(*gallery.store.identity(name)), added=done.images, hints=list(done.hints))
+
+
+def _person(number: int, one: Identity) -> Person:
+    return Person(id=number, **asdict(one))
+
+
+def _facts(text: str | None) -> dict[str, Any] | None:
+    if not text:
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(422, f"metadata is no JSON ({error}).") from error
+    if not isinstance(found, dict):
+        raise HTTPException(422, 'metadata must be a JSON object such as {"site": "north"}.')
+    return found
+
+
+def principal(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
+    """``vectors`` [N, D] by their three principal directions, [N, 3], and the share of squared lengths they keep.
+
+    The directions are those of the vectors themselves, not of their differences from a mean, so that an angle to the
+    origin stays one.
+    """
+    places = np.zeros((len(vectors), 3))
+    if not len(vectors):
+        return places, 1.0
+    _, _, directions = np.linalg.svd(vectors.astype(np.float64), full_matrices=False)
+    found = vectors @ directions[:3].T
+    places[:, : found.shape[1]] = found
+    return places, float((found**2).sum() / max(float((vectors**2).sum()), 1e-12))

@@ -1,0 +1,50 @@
+"""Listen until told to stop; what was accepted is answered before."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from fastapi import FastAPI
+
+from steradian.errors import UsageError
+
+GRACE = 30
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket for ``host`` and ``port``; 0: any that is free. Raises `UsageError` where it cannot be had."""
+    # Named TCP: only then does asyncio send answers at once rather than after the client's next acknowledgment.
+    place = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        place.bind((host, port))
+        place.listen(512)
+    except (OSError, OverflowError) as error:
+        place.close()
+        raise UsageError(f"{host}:{port} cannot be listened on ({error}): choose another --port or --host.") from error
+    return place
+
+
+def run(app: FastAPI, place: socket.socket, connections: int, ready: Callable[[], None]) -> None:
+    """Serve ``app`` at ``place`` until SIGINT or SIGTERM; ``ready`` is called when it listens."""
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        limit_concurrency=connections,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=GRACE,
+    )
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            ready()
+
+    # Having stopped as told, uvicorn raises the signal once more, for whoever else may wait for it.
+    with contextlib.suppress(KeyboardInterrupt):
+        Server(config).run(sockets=[place])

@@ -1,0 +1,70 @@
+"""Uploaded files -> pixels; what is no image is told of by its place, and costs nobody else anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from fastapi import HTTPException, UploadFile
+from numpy.typing import NDArray
+
+from steradian.data.decode import decode
+from steradian.data.preprocessing import Preprocessing
+from steradian.errors import DataError
+from steradian.service.answers import Failure
+from steradian.service.limits import Limits
+
+LONGEST = 200
+"""Characters of a file's name that are given back."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One file as it was sent."""
+
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The readable ones of some uploads as the squares that a model takes.
+
+    Attributes:
+        names: of the readable ones, N.
+        pixels: uint8 [N, channels, size, size].
+        failures: the others.
+    """
+
+    names: tuple[str, ...]
+    pixels: NDArray[np.uint8]
+    failures: tuple[Failure, ...]
+
+
+async def read(files: Sequence[UploadFile], limits: Limits) -> list[Upload]:
+    """The content of ``files``. Raises `HTTPException` for too many."""
+    if len(files) > limits.files:
+        raise HTTPException(413, f"{len(files)} files came; at most {limits.files} are taken at a time.")
+    return [
+        Upload(_shown_name(file.filename) or f"image {place}", await file.read())
+        for place, file in enumerate(files, start=1)
+    ]
+
+
+def _shown_name(name: str | None) -> str:
+    return (name or "")[:LONGEST].encode("utf-8", "backslashreplace").decode()
+
+
+def decoded(uploads: Sequence[Upload], preprocessing: Preprocessing, most_pixels: int) -> Decoded:
+    """Decode ``uploads``."""
+    names, squares, failures = [], [], []
+    for upload in uploads:
+        try:
+            squares.append(preprocessing.square(decode(upload.content, preprocessing.shortest, most_pixels)))
+            names.append(upload.name)
+        except DataError as error:
+            failures.append(Failure(image=upload.name, reason=str(error)))
+    shape = (0, preprocessing.channels, preprocessing.size, preprocessing.size)
+    pixels = np.stack(squares) if squares else np.zeros(shape, np.uint8)
+    return Decoded(tuple(names), pixels, tuple(failures))
