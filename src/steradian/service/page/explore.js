@@ -44,7 +44,7 @@ export async function explore() {
   const axis = { range: [-1, 1], showgrid: true, gridcolor: style.getPropertyValue("--line"), zeroline: false, showticklabels: false, title: { text: "" }, showbackground: false, showspikes: false, visible: false };
   await window.Plotly.react(place, [...circles(style.getPropertyValue("--line")), ...traces], {
     margin: { l: 0, r: 0, t: 0, b: 0 }, paper_bgcolor: "rgba(0,0,0,0)", font: { color: ink }, showlegend: names.length > 1 && names.length <= 12,
-    legend: { orientation: "h" }, scene: { xaxis: axis, yaxis: axis, zaxis: axis, aspectmode: "cube" },
+    legend: { orientation: "h" }, scene: { camera: { eye: { x: 1, y: 1, z: 0.7 } }, xaxis: axis, yaxis: axis, zaxis: axis, aspectmode: "cube" },
   }, { displayModeBar: false, responsive: true });
   place.removeAllListeners?.("plotly_click");
   place.on("plotly_click", (event) => {

@@ -1,0 +1,202 @@
+"""The page of the service as a person uses it: draw, name, draw again, look, rename, remove; nothing from elsewhere."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uvicorn
+from PIL import Image
+
+from steradian import Recognizer
+from steradian.gallery import Gallery
+from steradian.service.access import Access
+from steradian.service.app import build_app
+from steradian.service.run import listen
+
+CHROMIUM = shutil.which("chromium")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+ARGUMENTS += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--enable-unsafe-swiftshader"]
+TOKEN = "a-long-token"
+
+pytestmark = [
+    pytest.mark.page,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
+]
+
+
+def start(model: Recognizer, path: Path, access: Access) -> Iterator[str]:
+    place = listen("127.0.0.1", 0)
+    with Gallery.open(path, model) as gallery:
+        app = build_app(model, gallery, access=access, far=0.01)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{place.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
+    place.close()
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> Iterator[str]:
+    """The service of drawn symbols."""
+    yield from start(Recognizer.load("glyphs"), tmp_path / "g.db", Access(None, None, "127.0.0.1"))
+
+
+@pytest.fixture
+def photos(tmp_path: Path, image_folder) -> Iterator[str]:
+    """A service of color pictures that asks for a token."""
+    from steradian.studies.single_run import train_run
+    from steradian.training import Recipe
+
+    folder = image_folder(classes=4, per_class=60)
+    for path in folder.rglob("*.png"):
+        Image.merge("RGB", [Image.open(path)] * 3).save(path)
+    recipe = Recipe().changed(**{"data.source": str(folder), "training.epochs": 2, "data.calibration": 0.5})
+    train_run(recipe, tmp_path / "run", command="test", quiet=True)
+    yield from start(Recognizer.load(tmp_path / "run"), tmp_path / "p.db", Access(TOKEN, None, "127.0.0.1"))
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield found
+        found.close()
+
+
+def opened(
+    browser: Any, address: str, width: int = 1100, scheme: str = "light", troubles: list[str] | None = None
+) -> Any:
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme, permissions=["camera"])
+    page.set_default_timeout(20_000)
+    told = troubles if troubles is not None else []
+    page.on("pageerror", lambda error: told.append(str(error)))
+    page.on("console", lambda message: told.append(message.text) if message.type == "error" else None)
+    local = (address, "data:", "blob:")
+    page.on("request", lambda request: None if request.url.startswith(local) else told.append(request.url))
+    page.goto(address)
+    return page
+
+
+def stroke(page: Any, points: list[tuple[float, float]]) -> None:
+    """One line on the canvas, in shares of its width from the middle."""
+    box = page.locator("#canvas").bounding_box()
+    places = [(box["x"] + (0.5 + x) * box["width"], box["y"] + (0.5 + y) * box["height"]) for x, y in points]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=3)
+    page.mouse.up()
+
+
+def ring(page: Any, shift: float = 0.0) -> None:
+    turns = [2 * math.pi * step / 30 for step in range(31)]
+    stroke(page, [(shift + 0.28 * math.cos(turn), shift + 0.28 * math.sin(turn)) for turn in turns])
+
+
+def cross(page: Any) -> None:
+    stroke(page, [(-0.25, -0.25), (0.25, 0.25)])
+    stroke(page, [(-0.25, 0.25), (0.25, -0.25)])
+
+
+def ask(page: Any) -> str:
+    """What the page says of the drawing."""
+    before = page.locator(".verdict").count()
+    page.click("#ask-drawing")
+    page.locator(".verdict").nth(before).wait_for()
+    return str(page.locator(".verdict").first.inner_text())
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1100), ("dark", 390)])
+def test_draw_name_and_draw_again(drawn: str, browser: Any, scheme: str, width: int) -> None:
+    troubles: list[str] = []
+    page = opened(browser, drawn, width, scheme, troubles)
+    page.wait_for_selector("#drawing:not([hidden])")
+    page.click("#ask-drawing")
+    assert "Draw something first" in page.inner_text("#notice")
+    ring(page)
+    assert ask(page) == "Unknown"
+    page.fill(".naming input", "<b>Ring</b>")
+    page.click(".naming button")
+    page.wait_for_selector("#notice.good")
+    ring(page, 0.03)
+    assert ask(page) == "<b>Ring</b>" and page.locator(".verdict b").count() == 0
+    cross(page)
+    assert ask(page) == "Unknown"
+    page.locator("article").first.locator("img").nth(1).wait_for()
+    page.click("#tab-people")
+    page.locator("#list .name").wait_for()
+    assert page.inner_text("#list .name") == "<b>Ring</b>" and page.inner_text("#total") == "(1)"
+    page.click("#list >> text=Rename")
+    page.fill("#list form input", "Wheel")
+    page.click("#list form button")
+    page.wait_for_selector("#list >> text=Wheel")
+    page.click("#list >> text=1 picture(s)")
+    page.wait_for_selector(".thumbs img[src^=blob]")
+    page.set_input_files("#enroll-files", files=[{"name": "w.png", "mimeType": "image/png", "buffer": white()}])
+    page.fill("#name", "Nothing")
+    page.click("#enroll button")
+    page.wait_for_selector("#list >> text=Nothing")
+    page.keyboard.press("Escape")
+    page.click("#tab-explore")
+    page.wait_for_selector("#map .plot-container")
+    assert "2 of 2 pictures" in page.inner_text("#map-words")
+    page.click("#tab-people")
+    page.click("[aria-label='Remove Wheel']")
+    page.click("#confirm-yes")
+    page.wait_for_selector("#list >> text=Wheel", state="detached")
+    assert page.inner_text("#total") == "(1)"
+    page.focus("#tab-people")
+    page.keyboard.press("ArrowRight")
+    assert page.get_attribute("#tab-explore", "aria-selected") == "true"
+    overflow = page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
+    paper = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+    assert overflow <= 0 and (paper == "rgb(255, 255, 255)") == (scheme == "light")
+    assert troubles == []
+
+
+def white() -> bytes:
+    import io
+
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((30, 30), 255, np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_photographs_a_token_and_the_camera(photos: str, browser: Any, image_folder) -> None:
+    page = opened(browser, photos)
+    page.wait_for_selector("#photo")
+    assert page.is_hidden("#drawing")
+    page.set_input_files("#file", files=[{"name": "w.png", "mimeType": "image/png", "buffer": white()}])
+    page.fill("#token", TOKEN)
+    page.click("#token-form button")
+    page.locator(".verdict").wait_for()
+    page.wait_for_selector(".conformal")
+    said = page.inner_text(".conformal")
+    assert "sure that it is" in said or said == "" or "unlike" in said
+    page.click("#camera")
+    page.wait_for_selector("#viewfinder:not([hidden])")
+    page.click("#shoot")
+    page.locator(".verdict").nth(1).wait_for()
+    page.locator(".naming input").first.fill("Seen")
+    page.locator(".naming button").first.click()
+    page.wait_for_selector("#notice.good")
+    page.evaluate(
+        """() => { const data = new DataTransfer(); data.items.add(new File(['no'], 'a.png', {type: 'image/png'}));
+        document.dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true})); }"""
+    )
+    page.locator(".verdict.failed").wait_for()
+    assert "no image that can be read" in page.locator("article").first.inner_text()

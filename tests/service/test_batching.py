@@ -1,0 +1,91 @@
+"""Requests that come together share a batch, and each gets its own rows."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from steradian.service.batching import Batcher, BusyError
+
+
+def ask(*sizes: int, most: int = 8, waiting: int = 100, fail: bool = False) -> tuple[list[int], list[object]]:
+    """Submit images of ``sizes`` while the model is busy with a first one; the batches, and what each got."""
+    seen: list[int] = []
+    gate = threading.Event()
+
+    def run(pixels: np.ndarray) -> np.ndarray:
+        seen.append(len(pixels))
+        if len(seen) == 1:
+            gate.wait(10)
+        elif fail:
+            raise RuntimeError("broken")
+        return pixels.astype(np.float32) * 2
+
+    async def main() -> list[object]:
+        batcher = Batcher(run, most, waiting)
+        batcher.start()
+        first = asyncio.ensure_future(batcher.submit(np.zeros((1, 1), np.uint8)))
+        await asyncio.sleep(0.05)
+        starts = np.cumsum([0, *sizes])
+        tasks = [
+            asyncio.ensure_future(batcher.submit(np.arange(start, start + size, dtype=np.uint8)[:, None]))
+            for start, size in zip(starts, sizes, strict=False)
+        ]
+        await asyncio.sleep(0.05)
+        gate.set()
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        await first
+        await batcher.stop()
+        assert batcher.waiting == 0
+        return list(found)
+
+    return seen, asyncio.run(main())
+
+
+def test_what_waits_is_taken_together_and_given_back_apart() -> None:
+    seen, found = ask(2, 3, 1, 5)
+    assert seen == [1, 6, 5]
+    starts = [0, 2, 5, 6]
+    for start, size, rows in zip(starts, (2, 3, 1, 5), found, strict=True):
+        np.testing.assert_array_equal(rows, 2.0 * np.arange(start, start + size)[:, None])
+
+
+def test_a_request_larger_than_a_batch_is_one() -> None:
+    assert ask(20, 1)[0] == [1, 20, 1]
+
+
+def test_an_error_reaches_all_who_wait_for_it_and_nobody_else() -> None:
+    seen, found = ask(1, 2, fail=True)
+    assert seen == [1, 3] and [str(one) for one in found] == ["broken", "broken"]
+
+
+def test_more_than_may_wait_is_refused() -> None:
+    _, found = ask(4, 4, 4, waiting=8)
+    assert [isinstance(one, BusyError) for one in found] == [False, False, True]
+
+
+def test_who_gave_up_is_passed_over() -> None:
+    async def main() -> list[int]:
+        seen, gate = [], threading.Event()
+
+        def run(pixels: np.ndarray) -> np.ndarray:
+            seen.append(len(pixels))
+            gate.wait(10)
+            return pixels.astype(np.float32)
+
+        batcher = Batcher(run, 8, 100)
+        batcher.start()
+        first = asyncio.ensure_future(batcher.submit(np.zeros((1, 1), np.uint8)))
+        await asyncio.sleep(0.05)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(batcher.submit(np.zeros((4, 1), np.uint8)), 0.05)
+        gate.set()
+        await first
+        await batcher.submit(np.zeros((2, 1), np.uint8))
+        await batcher.stop()
+        return seen
+
+    assert asyncio.run(main()) == [1, 2]

@@ -1,0 +1,133 @@
+"""Enroll, look, rename, merge, remove over HTTP; kept pictures come and go with them."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from steradian.gallery import Gallery
+from steradian.gallery.exchange import rebuild
+from steradian.service.app import pictures_of
+from steradian.service.people import principal
+from steradian.service.pictures import AGE, Pictures
+
+from .conftest import drawing, files
+
+Start = Callable[..., httpx.Client]
+
+
+def test_somebody_comes_is_changed_and_goes(served: Start, gallery: Gallery) -> None:
+    client = served()
+    done = client.post("/v1/identities", data={"name": " Ana ", "metadata": '{"a": 1}'}, files=files(drawing("ring")))
+    assert done.status_code == 201 and done.json()["identity"]["name"] == "Ana" and done.json()["added"] == 1
+    number = done.json()["identity"]["id"]
+    again = client.post(
+        "/v1/identities", data={"name": "Ana"}, files=files(drawing("cross"), drawing("ring", 2))
+    ).json()
+    assert again["identity"]["id"] == number and again["identity"]["images"] == 3
+    assert any("unlike the other images of 'Ana'" in hint for hint in again["hints"])
+    other = client.post("/v1/identities", data={"name": "Bob"}, files=files(drawing("square"))).json()["identity"]["id"]
+    listed = client.get("/v1/identities").json()
+    assert listed["total"] == 2 and [one["name"] for one in listed["identities"]] == ["Ana", "Bob"]
+    assert [one["name"] for one in client.get("/v1/identities?containing=BO").json()["identities"]] == ["Bob"]
+    assert [one["name"] for one in client.get("/v1/identities?after=Ana&limit=1").json()["identities"]] == ["Bob"]
+    whole = client.get(f"/v1/identities/{number}").json()
+    assert len(whole["enrolled"]) == 3 and whole["metadata"] == {"a": 1}
+    picture = client.get(f"/v1/images/{whole['enrolled'][0]['id']}")
+    shown = Image.open(io.BytesIO(picture.content))
+    assert picture.headers["content-type"] == "image/jpeg" and shown.size == (60, 60)
+    renamed = client.patch(f"/v1/identities/{number}", json={"name": "Ana M.", "metadata": {"b": 2}}).json()
+    assert renamed["name"] == "Ana M." and renamed["metadata"] == {"b": 2}
+    taken = client.patch(f"/v1/identities/{number}", json={"name": "Bob"})
+    assert taken.status_code == 422 and "called 'Bob' already" in taken.json()["detail"]
+    merged = client.post(f"/v1/identities/{other}/merge", json={"into": number}).json()
+    assert merged["images"] == 4 and len(list(pictures_of(gallery).iterdir())) == 4
+    assert client.delete(f"/v1/identities/{number}").status_code == 204
+    assert list(pictures_of(gallery).iterdir()) == [] and client.get("/v1/identities").json()["total"] == 0
+    for gone in (client.delete, client.get):
+        refused = gone(f"/v1/identities/{number}")
+        assert refused.status_code == 404 and str(gallery.store.path) not in refused.text
+    assert client.get("/v1/images/1").status_code == 404
+
+
+def test_all_images_of_an_enrollment_or_none(served: Start, gallery: Gallery) -> None:
+    client = served()
+    refused = client.post("/v1/identities", data={"name": "Ana"}, files=files(drawing("ring"), b"no image"))
+    assert (
+        refused.status_code == 422 and "1.png: it is no image that can be read. Nothing was enrolled." in refused.text
+    )
+    for data, words in (
+        ({"name": ""}, "name"),
+        ({"name": "a\nb"}, "U+000A"),
+        ({"name": "a\u202eb"}, "U+202E"),
+        ({"name": "x" * 300}, "1 to 256 characters"),
+        ({"name": "x" * 20_000}, "name: "),
+        ({"name": "Ana", "metadata": "[]"}, "JSON object"),
+        ({"name": "Ana", "metadata": "{"}, "no JSON"),
+        ({"name": "Ana", "metadata": "[" * 50_000}, "no JSON"),
+    ):
+        refused = client.post("/v1/identities", data=data, files=files(drawing("ring")))
+        assert refused.status_code == 422 and words in refused.json()["detail"], refused.text
+    assert len(gallery) == 0 and not (pictures_of(gallery).is_dir() and any(pictures_of(gallery).iterdir()))
+
+
+@pytest.mark.parametrize(
+    "name", ["'; DROP TABLE images; --", "<script>alert(1)</script>", "../../etc/passwd", "=cmd()"]
+)
+def test_a_name_is_only_a_name(served: Start, gallery: Gallery, name: str) -> None:
+    client = served()
+    number = client.post("/v1/identities", data={"name": name}, files=files(drawing("ring"))).json()["identity"]["id"]
+    answer = client.post("/v1/identify", files=files(drawing("ring", 1)))
+    assert answer.json()["answers"][0]["label"] == name and answer.headers["content-type"] == "application/json"
+    assert client.get(f"/v1/identities/{number}").json()["name"] == name
+    kept = list(pictures_of(gallery).iterdir())
+    assert len(kept) == 1 and kept[0].parent == pictures_of(gallery)
+
+
+def test_kept_pictures_are_embedded_anew(served: Start, gallery: Gallery, glyphs) -> None:
+    served().post("/v1/identities", data={"name": "Ana"}, files=files(drawing("ring"), drawing("cross")))
+    before = gallery.memory().vectors.copy()
+    assert rebuild(gallery.store.path, glyphs, lambda items, total, what: items) == (2, [])
+    np.testing.assert_allclose(gallery.memory().vectors, before, atol=1e-6)
+
+
+def test_without_pictures_there_are_none(served: Start, gallery: Gallery) -> None:
+    client = served(keep_pictures=False)
+    client.post("/v1/identities", data={"name": "Ana"}, files=files(drawing("ring")))
+    assert not pictures_of(gallery).exists()
+    refused = client.get("/v1/images/1")
+    assert refused.status_code == 404 and "was not kept" in refused.json()["detail"]
+
+
+def test_pictures_that_nobody_refers_to_are_swept_when_old(tmp_path: Path) -> None:
+    pictures = Pictures(tmp_path / "p")
+    assert pictures.sweep(set()) == 0
+    old, young, used = (pictures.keep(bytes([place])) for place in range(3))
+    foreign = tmp_path / "elsewhere.image"
+    foreign.write_bytes(b"")
+    for path in (old, used):
+        os.utime(path, (0, 0))
+    assert pictures.sweep({str(used)}) == 1 and not old.exists() and young.exists() and used.exists()
+    pictures.forget([str(foreign), str(used), "", str(tmp_path / "p" / ".." / "elsewhere.image")])
+    assert foreign.exists() and not used.exists() and young.stat().st_mtime + AGE > 0
+
+
+def test_the_map_keeps_angles_in_three_dimensions(served: Start) -> None:
+    client = served()
+    assert client.get("/v1/map").json() == {"points": [], "shown": 0, "total": 0, "kept": 1.0}
+    for kind in ("ring", "cross"):
+        client.post("/v1/identities", data={"name": kind}, files=files(*[drawing(kind, shift) for shift in range(2)]))
+    told = client.get("/v1/map").json()
+    assert told["shown"] == told["total"] == 4 and {one["label"] for one in told["points"]} == {"ring", "cross"}
+    assert 0.9 < told["kept"] <= 1.0
+    vectors = np.linalg.qr(np.random.default_rng(0).normal(size=(8, 3)))[0].T[:, :8].astype(np.float32)
+    places, kept = principal(vectors)
+    np.testing.assert_allclose(places @ places.T, vectors @ vectors.T, atol=1e-6)
+    assert kept == pytest.approx(1.0)

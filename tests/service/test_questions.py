@@ -1,0 +1,104 @@
+"""The routes answer what the library answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import httpx
+import numpy as np
+import pytest
+
+from steradian import Recognizer
+from steradian.gallery import Gallery, calibrate
+from steradian.service.app import build_app
+
+from .conftest import drawing, files, pixels, serving
+
+Start = Callable[..., httpx.Client]
+
+
+def test_classify_embed_and_verify_are_those_of_the_model(served: Start, glyphs: Recognizer) -> None:
+    client, sent = served(), [drawing("ring"), drawing("cross")]
+    told = client.post("/v1/classify", params={"top": 3, "coverage": 0.9}, files=files(*sent)).json()
+    expected = glyphs.classify([pixels(one) for one in sent], top=3, coverage=0.9)
+    assert told["failures"] == [] and [one["image"] for one in told["answers"]] == ["0.png", "1.png"]
+    for answer, one in zip(told["answers"], expected, strict=True):
+        assert answer["calibrated"] and answer["coverage"] == 0.9 and answer["known"] is one.known
+        assert answer["candidates"] == list(one.candidates or ())
+        assert [entry["label"] for entry in answer["ranking"]] == [label for label, _ in one.ranking]
+        told_values = [entry["probability"] for entry in answer["ranking"]]
+        np.testing.assert_allclose(told_values, [value for _, value in one.ranking], rtol=1e-4)
+    told = client.post("/v1/embed", files=files(*sent)).json()
+    assert told["model"] == glyphs.saved_id
+    np.testing.assert_allclose(told["vectors"], glyphs.embed([pixels(one) for one in sent]).numpy(), atol=1e-6)
+    told = client.post("/v1/verify", params={"far": 0.01}, files=files(drawing("ring"), drawing("ring", 3))).json()
+    assert told["same"] is True and told["far"] == 0.01 and told["similarity"] > told["threshold"]
+    for params, count, words in (({}, 1, "Two images"), ({"far": 0.5}, 2, "no threshold")):
+        refused = client.post("/v1/verify", params=params, files=files(*[drawing("ring")] * count))
+        assert refused.status_code == 422 and words in refused.json()["detail"]
+
+
+def test_identify_is_that_of_the_gallery(served: Start, gallery: Gallery) -> None:
+    gallery.enroll("ring", [pixels(drawing("ring"))], metadata={"site": "north"})
+    gallery.enroll("cross", [pixels(drawing("cross"))])
+    client = served()
+    told = client.post("/v1/identify", files=files(drawing("ring", 4), b"no image", drawing("square")))
+    answers = told.json()["answers"]
+    assert told.status_code == 200 and [one["decision"] for one in answers] == ["match", "unknown"]
+    expected = gallery.identify([pixels(drawing("ring", 4))], far=0.01)[0]
+    assert answers[0]["label"] == "ring" and answers[0]["similarity"] == pytest.approx(expected.similarity, abs=1e-6)
+    assert [one["label"] for one in answers[0]["matches"]] == [one.label for one in expected.matches]
+    assert answers[0]["matches"][0]["image"] == expected.matches[0].image
+    assert told.json()["failures"] == [{"image": "1.png", "reason": "it is no image that can be read"}]
+    only = client.post("/v1/identify", params={"where": '{"site": "north"}'}, files=files(drawing("cross"))).json()
+    assert [one["label"] for one in only["answers"][0]["matches"]] == ["ring"]
+    centers = client.post(
+        "/v1/identify", params={"strategy": "centers", "top": 2}, files=files(drawing("cross"))
+    ).json()
+    assert len(centers["answers"][0]["matches"]) == 2 and centers["answers"][0]["matches"][0]["identity"] is None
+    for params, words in (
+        ({"where": "[1]"}, "JSON object"),
+        ({"where": "["}, "JSON object"),
+        ({"strategy": "best"}, "no strategy 'best'"),
+        ({"far": "0.3"}, "no threshold"),
+        ({"top": "0"}, "top: "),
+        ({"threshold": "nan"}, "threshold: "),
+    ):
+        refused = client.post("/v1/identify", params=params, files=files(drawing("cross")))
+        assert refused.status_code == 422 and words in refused.json()["detail"], refused.text
+
+
+def test_an_empty_gallery_knows_nobody_and_says_so_in_json(served: Start) -> None:
+    answer = served().post("/v1/identify", files=files(drawing("ring"))).json()["answers"][0]
+    assert answer["decision"] == "unknown" and answer["similarity"] is None and answer["matches"] == []
+
+
+def test_nothing_readable_is_an_error_of_the_client(served: Start) -> None:
+    client = served()
+    for route in ("classify", "embed", "identify"):
+        refused = client.post(f"/v1/{route}", files=files(b"", b"<svg onload=alert(1)>"))
+        assert refused.status_code == 422 and "0.png: it is empty; 1.png: it is no image" in refused.json()["detail"]
+    assert client.post("/v1/classify").json()["detail"] == "file: Field required."
+    assert client.get("/v1/nothing").status_code == 404 and client.get("/v1/classify").status_code in (404, 405)
+
+
+def test_about_describes_itself_and_what_its_gallery_measured(served: Start, gallery: Gallery) -> None:
+    client = served()
+    told = client.get("/v1/about").json()
+    assert told["channels"] == 1 and told["classes"] == 780 and told["identities"] == 0 and told["far"] == 0.01
+    assert {one["far"] for one in told["thresholds"]} == {0.1, 0.01, 0.001, 0.0001, 0.00001}
+    for number, kind in enumerate(["ring", "cross", "square"] * 2):
+        for shift in range(4):
+            gallery.enroll(f"p{number}", [pixels(drawing(kind, shift + number))])
+    calibrate(gallery)
+    measured = client.get("/v1/about").json()["thresholds"]
+    assert measured and all("asked about as a stranger" in one["measured_on"] for one in measured)
+    described = client.get("/v1/openapi.json").json()["paths"]
+    assert {"/v1/classify", "/v1/identify", "/v1/verify", "/v1/embed", "/v1/identities", "/healthz"} <= described.keys()
+
+
+def test_without_a_gallery_nobody_is_identified(glyphs: Recognizer) -> None:
+    with serving(build_app(glyphs)) as client:
+        assert client.get("/v1/about").json()["identities"] is None
+        assert client.post("/v1/identify", files=files(drawing("ring"))).status_code in (404, 405)
+        assert client.post("/v1/classify", files=files(drawing("ring"))).status_code == 200
