@@ -98,6 +98,38 @@ def calibrate(gallery: Place, json: Json = False) -> None:
 
 
 @app.command()
+def index(
+    gallery: Place,
+    kind: Annotated[
+        str, typer.Option(help="hnsw (graph), ivf (lists), sq8 (a byte a number), or none: search exactly.")
+    ] = "hnsw",
+    json: Json = False,
+) -> None:
+    """Make an approximate index, for galleries of millions; answers are still ranked by exact cosines.
+
+    It is made anew from the record whenever this runs, and may be deleted at any time.
+    """
+    from typing import get_args
+
+    from steradian.errors import UsageError
+    from steradian.gallery import Gallery
+    from steradian.gallery.index import Kind
+
+    if kind not in (*get_args(Kind), "none"):
+        raise UsageError(f"There is no index {kind!r}: choose {', '.join(get_args(Kind))} or none.")
+    with Gallery.open(gallery_file(gallery)) as opened:
+        if kind == "none":
+            opened.drop_index()
+            print("Search is exact now.")
+            return
+        made = opened.index(kind)  # type: ignore[arg-type]
+    if json:
+        print_json(made.model_dump())
+        return
+    print(f"{made.kind} index of {made.images} image(s), {made.bytes / 1e6:.1f} MB")
+
+
+@app.command()
 def export(gallery: Place, out: Annotated[Path, typer.Argument(help="A .zip to write.", metavar="FILE")]) -> None:
     """Write everybody into one file, for another gallery of the same model."""
     from steradian.errors import UsageError

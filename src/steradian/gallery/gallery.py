@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from steradian.errors import InputError, StorageError, UsageError
 from steradian.gallery.decision import MARGIN, STRATEGIES, Decision, decide
+from steradian.gallery.index import Header, Kind, build, index_file, read
 from steradian.gallery.memory import Held, Memory
 from steradian.gallery.pool import Pool, centers_of, images_of, means_of
 from steradian.gallery.search import top as nearest
@@ -56,6 +57,7 @@ class Gallery:
         self.store = store
         self.model = model
         self._memory = Memory(store)
+        self._index = read(index_file(store.path), store.fact("model"), store.dimensions)
 
     @classmethod
     def open(cls, path: str | Path, model: Embedder | str | Path | None = None) -> Gallery:
@@ -219,21 +221,40 @@ class Gallery:
         if not np.isfinite(vectors).all():
             raise InputError("a vector is not finite, so it cannot be compared. Was the image embedded rightly?")
         limit = threshold if threshold is not None else self.threshold(far).cosine
-        pool = self._pool(strategy)
-        allowed = None
+        wanted = None
         if where:
             wanted = [number for number, identity in self.store.identities() if _fits(identity.metadata, where)]
-            allowed = np.isin(pool.owners, wanted) if pool.enrolled else None
         # Votes already weigh two that are alike.
         margin = MARGIN if strategy != "vote" else -math.inf
-        found = pool.nearest(vectors, top, strategy, self._probability, allowed)
+        found = self._pool(strategy, wanted).nearest(vectors, top, strategy, self._probability)
         return [decide(matches, limit, margin) for matches in found]
 
-    def _pool(self, strategy: str) -> Pool:
+    def _pool(self, strategy: str, wanted: Sequence[int] | None) -> Pool:
         if strategy == "centers":
             return centers_of(*_centers(self.recognizer))
         held = self._memory.now()
-        return means_of(held) if strategy == "mean" else images_of(held)
+        if strategy == "mean":
+            return means_of(held, wanted)
+        if self._index is None or wanted is not None:
+            return images_of(held, wanted=wanted)
+        self._index.catch_up(held)
+        return images_of(held, self._index.search(held))
+
+    def index(self, kind: Kind = "hnsw") -> Header:
+        """Make an approximate index beside the record, or make it anew; it is used from now on.
+
+        Raises:
+            UsageError: FAISS is not installed; nobody is enrolled.
+        """
+        path, model = index_file(self.store.path), self.store.fact("model")
+        made = build(self._memory.now(), model, path, kind)
+        self._index = read(path, model, self.store.dimensions)
+        return made
+
+    def drop_index(self) -> None:
+        """Search exactly from now on."""
+        index_file(self.store.path).unlink(missing_ok=True)
+        self._index = None
 
     def _probability(self, similarity: float) -> float | None:
         calibration = self.model.calibration if self.model is not None else None

@@ -30,6 +30,11 @@ class Held:
     names: Mapping[int, str]
 
     @cached_property
+    def present(self) -> int:
+        """How many identities have an image."""
+        return len(np.unique(self.identities))
+
+    @cached_property
     def means(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The mean direction of each identity's images, float32 [I, D], and the identities [I]."""
         numbers, place = np.unique(self.identities, return_inverse=True)

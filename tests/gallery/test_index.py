@@ -1,0 +1,152 @@
+"""Approximate search: nearly the exact answers, kept up with the record, and never in the way of a right one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from steradian.errors import UsageError
+from steradian.gallery import Gallery
+from steradian.gallery.index import index_file
+from steradian.gallery.store import Store
+
+MODEL, D, PEOPLE = "m" * 64, 16, 400
+
+
+def unit(*shape: int, seed: int = 0) -> np.ndarray:
+    found = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    return found / np.linalg.norm(found, axis=-1, keepdims=True)
+
+
+def opened(path: Path) -> Gallery:
+    return Gallery(Store(path, MODEL, D), None)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    with opened(tmp_path / "g.db") as gallery:
+        centers = unit(PEOPLE, D)
+        near = centers[:, None] + 0.15 * unit(PEOPLE, 3, D, seed=1)
+        near /= np.linalg.norm(near, axis=2, keepdims=True)
+        gallery.store.add_many([(f"p{who:03d}", vectors, [""] * 3, None) for who, vectors in enumerate(near)])
+    return tmp_path / "g.db"
+
+
+def best(gallery: Gallery, queries: np.ndarray) -> list[tuple[str, float]]:
+    answers = gallery.identify_vectors(queries, threshold=0.5, top=3)
+    return [(answer.matches[0].label, answer.matches[0].similarity) for answer in answers]
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "ivf", "sq8"])
+def test_answers_are_the_exact_ones_nearly_always(path: Path, kind: str) -> None:
+    queries = unit(200, D, seed=7)
+    with opened(path) as gallery:
+        exact = best(gallery, queries)
+        made = gallery.index(kind)  # type: ignore[arg-type]
+        assert made.images == 3 * PEOPLE and made.kind == kind
+        with opened(path) as again:
+            found = best(again, queries)
+    same = np.mean([one[0] == other[0] for one, other in zip(found, exact, strict=True)])
+    assert same >= 0.97
+    for (name, similarity), (other, expected) in zip(found, exact, strict=True):
+        assert similarity <= expected + 1e-6 and (name != other or abs(similarity - expected) < 1e-6)
+
+
+def test_the_index_is_asked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(path) as gallery:
+        gallery.index("sq8")
+        monkeypatch.setattr("steradian.gallery.pool.top", lambda *_: pytest.fail("searched exactly"))
+        best(gallery, unit(5, D))
+
+
+def test_it_keeps_up_with_enrolling_renaming_and_removing(path: Path) -> None:
+    with opened(path) as gallery:
+        gallery.index("hnsw")
+        fresh = unit(1, D, seed=99)
+        gallery.enroll_vectors("new", fresh, [""])
+        assert best(gallery, fresh) == [("new", pytest.approx(1.0, abs=1e-5))]
+        with opened(path) as other:
+            assert best(other, fresh)[0][0] == "new"
+            other.rename("new", "newer")
+            other.merge("p001", "p002")
+        assert best(gallery, fresh)[0][0] == "newer"
+        gone = gallery.store.images_of("p000")
+        vector = gallery.memory().vectors[gallery.memory().ids == gone[0].id]
+        assert best(gallery, vector)[0][0] == "p000"
+        gallery.remove("p000")
+        assert best(gallery, vector)[0][0] != "p000"
+        merged = gallery.memory().vectors[gallery.memory().identities == gallery.store.number("p002")]
+        assert {name for name, _ in best(gallery, merged)} == {"p002"} and len(merged) == 6
+
+
+def test_a_filter_is_searched_exactly(path: Path) -> None:
+    with opened(path) as gallery:
+        gallery.store.set_metadata("p007", {"site": "north"})
+        gallery.index("hnsw")
+        answer = gallery.identify_vectors(unit(1, D, seed=5), threshold=0.0, where={"site": "north"})[0]
+        assert [match.label for match in answer.matches] == ["p007"]
+
+
+@pytest.mark.parametrize("harm", ["truncate", "flip", "header", "model", "text"])
+def test_a_damaged_or_foreign_index_is_passed_over(path: Path, harm: str) -> None:
+    with opened(path) as gallery:
+        exact = best(gallery, unit(5, D))
+        gallery.index("sq8")
+    file = index_file(path)
+    content = file.read_bytes()
+    line, _, rest = content.partition(b"\n")
+    file.write_bytes(
+        {
+            "truncate": content[:-10],
+            "flip": content[:-10] + bytes([content[-10] ^ 1]) + content[-9:],
+            "header": line.replace(b'"version":1', b'"version":2') + b"\n" + rest,
+            "model": line.replace(MODEL.encode(), b"n" * 64) + b"\n" + rest,
+            "text": b"no index",
+        }[harm]
+    )
+    with pytest.warns(UserWarning, match="Search is exact until"):
+        gallery = opened(path)
+    with gallery:
+        assert best(gallery, unit(5, D)) == exact
+        gallery.index("sq8")
+        assert index_file(path).read_bytes()[:20] == content[:20]
+
+
+def test_nobody_and_no_index(tmp_path: Path, command) -> None:
+    with opened(tmp_path / "e.db") as gallery, pytest.raises(UsageError, match="Nobody is enrolled yet"):
+        gallery.index()
+    code, _, err = command("gallery", "index", "e.db", "--kind", "tree")
+    assert code == 2 and "There is no index 'tree'" in err
+
+
+def test_made_and_dropped_on_the_command_line(path: Path, command) -> None:
+    code, out, err = command("gallery", "index", str(path), "--kind", "ivf")
+    assert code == 0 and "ivf index of 1200 image(s)" in out, err
+    assert index_file(path).is_file()
+    assert command("gallery", "index", str(path), "--kind", "none")[1].strip() == "Search is exact now."
+    assert not index_file(path).exists()
+
+
+def test_killed_while_it_is_made_the_old_one_or_the_new_one_is_there(path: Path) -> None:
+    with opened(path) as gallery:
+        gallery.index("sq8")
+    for delay in (0.0, 0.02, 0.1):
+        code = (
+            "from steradian.gallery import Gallery; from steradian.gallery.store import Store; import sys;"
+            f"g = Gallery(Store(__import__('pathlib').Path({str(path)!r}), {MODEL!r}, {D}), None); print(flush=True);"
+            "[g.index('hnsw') for _ in range(1000)]"
+        )
+        running = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        assert running.stdout is not None and running.stdout.readline()
+        time.sleep(delay)
+        os.kill(running.pid, signal.SIGKILL)
+        running.communicate()
+        with opened(path) as gallery:
+            assert gallery._index is not None and gallery._index.header.images == 3 * PEOPLE
