@@ -17,7 +17,8 @@ from steradian.data.pixels import Progress
 from steradian.errors import DataError, InputError, StorageError, UsageError
 from steradian.files import atomic_file, explained, read_json
 from steradian.gallery.gallery import Gallery
-from steradian.gallery.store import LONGEST_METADATA, MOST_DIMENSIONS, Store
+from steradian.gallery.record import MOST_DIMENSIONS
+from steradian.gallery.store import LONGEST_METADATA, Store
 from steradian.models.embedder import Embedder
 
 CARD, VECTORS = "gallery.json", "vectors.npy"
