@@ -20,6 +20,8 @@ from steradian.data.preprocessing import Interpolation, Preprocessing
 from steradian.errors import SteradianError, StorageError
 from steradian.files import atomic_folder, finite, read_json, sha256_of
 from steradian.models.calibration import Calibration, Threshold
+from steradian.models.card import card_text
+from steradian.models.hub import PREFIX, fetch
 from steradian.models.necks import NeckName
 from steradian.models.pooling import PoolingName
 from steradian.models.recognizer import ModelSpec, Recognizer
@@ -27,6 +29,7 @@ from steradian.models.tensors import load_tensors, save_tensors, tensor_shapes
 from steradian.version import __version__
 
 TENSORS = "model.safetensors"
+README, LARGEST_README = "README.md", 2**20
 CARD = "model.json"
 LATER = {"neck": "auto", "stages": 0, "pooling": "average", "mirrored": False, "crop": 1.0, "interpolation": "bilinear"}
 FORMAT: Literal["steradian.recognizer"] = "steradian.recognizer"
@@ -123,6 +126,7 @@ def save(model: Recognizer, folder: Path, provenance: dict[str, Any] | None = No
     with atomic_folder(folder) as temporary:
         save_tensors(temporary / TENSORS, tensors, metadata={"format": FORMAT})
         (temporary / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (temporary / README).write_text(model.readme or card_text(card), encoding="utf-8")
     model.card = card
     return card
 
@@ -132,7 +136,12 @@ BUILT_IN = ("glyphs",)
 
 
 def load(path: Path) -> Recognizer:
-    """Load from a model folder, a run folder that holds one called ``model``, or a model of `BUILT_IN` by its name."""
+    """Load from a model folder, a run folder that holds one called ``model``, or by name.
+
+    Names are those of `BUILT_IN`, and ``hf-hub:OWNER/NAME``.
+    """
+    if str(path).startswith(PREFIX) and not path.exists():
+        path = fetch(str(path))
     if str(path) in BUILT_IN and not path.exists():
         path = Path(str(resources.files("steradian.models"))) / str(path)
     folder = path / "model" if not (path / CARD).is_file() and (path / "model" / CARD).is_file() else path
@@ -162,7 +171,14 @@ def load(path: Path) -> Recognizer:
     if model_id(spec, {name: tensor.cpu() for name, tensor in model.state_dict().items()}) != card.id:
         raise StorageError(f"{folder}: the content does not match its id; the files were changed or mixed up.")
     model.card, model.calibration, model.thresholds = card, card.calibration, tuple(card.thresholds)
+    model.readme = _readme(folder / README)
     return model.eval()
+
+
+def _readme(path: Path) -> str | None:
+    if not path.is_file() or path.stat().st_size > LARGEST_README:
+        return None
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def _card(path: Path) -> ModelCard:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +119,7 @@ class Recognizer(nn.Module):
 
     Attributes:
         card: what the artifact says beside the weights (None until saved or loaded).
+        readme: the model card in Markdown; None: `save` writes one of what is known.
         calibration, thresholds: from held-out images; None and empty until measured.
     """
 
@@ -125,6 +127,7 @@ class Recognizer(nn.Module):
         super().__init__()
         self.spec = spec
         self.card: ModelCard | None = None
+        self.readme: str | None = None
         self.calibration: Calibration | None = None
         self.thresholds: tuple[Threshold, ...] = ()
         self._fast: FastEncoder | None = None
@@ -156,6 +159,34 @@ class Recognizer(nn.Module):
         from steradian.models.artifact import save
 
         return save(self, Path(path))
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, *, revision: str | None = None) -> Recognizer:
+        """`load` a folder, or ``hf-hub:OWNER/NAME`` at a ``revision`` (branch, tag or commit).
+
+        Raises:
+            UsageError: no such repository, or no right to read it.
+            StorageError: the hub cannot be reached; missing, damaged or foreign files.
+        """
+        from steradian.models.hub import PREFIX, fetch
+
+        hub = str(name).startswith(PREFIX) and not Path(name).exists()
+        return cls.load(fetch(str(name), revision) if hub else name)
+
+    def push_to_hub(self, name: str, *, private: bool = True, message: str = "A steradian model") -> str:
+        """Upload the artifact with its model card as ``OWNER/NAME``, made where there is none; the commit's address.
+
+        The token is that of ``hf auth login`` or of the variable HF_TOKEN. `save` writes the same files to a folder.
+
+        Raises:
+            UsageError: no such owner, or no right to write.
+            StorageError: the hub cannot be reached.
+        """
+        from steradian.models.hub import push
+
+        with tempfile.TemporaryDirectory(prefix="steradian-") as scratch:
+            self.save(Path(scratch) / "model")
+            return push(Path(scratch) / "model", name, private=private, message=message)
 
     @property
     def saved_id(self) -> str:

@@ -118,6 +118,20 @@ def headlines_in_words(evaluated: Evaluated) -> list[tuple[str, str]]:
     ]
 
 
+def card_numbers(evaluated: Evaluated) -> list[tuple[str, str]]:
+    """`headlines_in_words` with the 95 % intervals that were measured beside them, for the model card."""
+    intervals: dict[str, str] = {}
+    for key, (words, form) in HEADLINES.items():
+        *groups, last = key.split(".")
+        place: Any = evaluated.measured.numbers
+        for group in groups:
+            place = place.get(group, {}) if isinstance(place, dict) else {}
+        found = place.get(f"{last}_interval") if isinstance(place, dict) else None
+        if found is not None:
+            intervals[words] = f" (95 % {form.format(found[0])} to {form.format(found[1])})"
+    return [(words, value + intervals.get(words, "")) for words, value in headlines_in_words(evaluated)]
+
+
 def _main(evaluated: Evaluated) -> Images:
     found = evaluated.known if evaluated.known is not None else evaluated.unknown
     if found is None:

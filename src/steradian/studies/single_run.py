@@ -11,13 +11,15 @@ from typing import Any
 from steradian.data.pixels import Progress as DataProgress
 from steradian.data.pixels import no_progress
 from steradian.errors import UsageError
-from steradian.files import check_folder, locked, new_folder, write_json
+from steradian.files import check_folder, locked, new_folder, write_json, write_text
 from steradian.losses import preset
+from steradian.models.artifact import README
+from steradian.models.card import card_text
 from steradian.models.encoders import check_encoder
 from steradian.models.pretrained import PACKAGED, check_weights
 from steradian.studies.calibrating import calibrated
 from steradian.studies.evaluation import Evaluated, evaluate_run
-from steradian.studies.evaluation_report import write_evaluation
+from steradian.studies.evaluation_report import card_numbers, write_evaluation
 from steradian.training.checkpoint import FOLDER as CHECKPOINTS
 from steradian.training.distributed import is_chief, ranks, wait_for_all
 from steradian.training.prepared import Prepared, prepare, settled
@@ -125,6 +127,8 @@ def _train_into(
         write_json(out / FINISHED, {"provenance": origin})
         return Run(trained, None, warnings)
     evaluated = evaluate_run(model, prepared, command)
+    if model.card is not None:
+        write_text(out / "model" / README, card_text(model.card, card_numbers(evaluated)))
     write_evaluation(evaluated, out, trained.history)
     return Run(trained, evaluated, warnings)
 

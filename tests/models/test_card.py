@@ -1,0 +1,32 @@
+"""The model card says what the model is, in words that hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from steradian import Recognizer
+from steradian.studies.single_run import train_run
+from steradian.training import Recipe
+
+
+def test_training_writes_what_was_measured_with_its_interval(tmp_path: Path) -> None:
+    recipe = Recipe().changed(**{"data.source": "digits", "training.epochs": 1, "encoder": "small"})
+    done = train_run(recipe, tmp_path / "run", command="steradian train digits", quiet=True)
+    model = Recognizer.load(tmp_path / "run")
+    text = (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")
+    assert model.readme == text and done.evaluated is not None
+    accuracy = done.evaluated.measured.numbers["closed"]["accuracy"]
+    low, high = done.evaluated.measured.numbers["closed"]["accuracy_interval"]
+    assert f"| accuracy | {accuracy:.4f} (95 % {low:.4f} to {high:.4f}) |" in text
+    assert model.saved_id in text and "Learned from `digits`" in text and "`steradian train digits`" in text
+    assert text.startswith("---\nlibrary_name: steradian\n") and "## Intended use" in text and "## Limits" in text
+    for one in model.thresholds:
+        assert f"| {one.far:g} | {one.cosine:.3f} | {one.low:.3f} to {one.high:.3f} |" in text
+
+
+def test_a_model_of_which_nothing_is_known_says_so(tmp_path: Path) -> None:
+    model = Recognizer.load("glyphs")
+    model.readme, model.calibration, model.thresholds = None, None, ()
+    model.save(tmp_path / "m")
+    text = (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
+    assert "Nothing was measured yet." in text and "It was not calibrated" in text and "It has no thresholds" in text
