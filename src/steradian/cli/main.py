@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from steradian.cli import (
+    bot,
     classify,
     compare,
     data,
@@ -89,6 +90,7 @@ _VERBS: tuple[Callable[..., None], ...] = (
     identify.identify,
     verify.verify,
     serve.serve,
+    bot.bot,
     embed.embed,
     export.export,
     data.data,
