@@ -1,0 +1,223 @@
+"""What the service costs over a loop in one process that decodes the same JPEGs and runs the same session.
+
+    python benchmarks/recognition/serving.py --record benchmarks/recognition/serving.json
+
+Both sides run EfficientNet-Lite0 (weights of `steradian[weights]`) on ONNX Runtime over the same 224 px photographs, in
+turns: the loop (decoding on as many threads as there are cores, batches of 32), and the service under 32 connections
+that each send the next photograph when the last is answered. Clients run in a process of their own, whose CPU seconds
+are reported apart: on one machine they take cores away from the service. Then the answer times at half of that load.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import json
+import multiprocessing
+import os
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from sklearn.datasets import load_sample_images
+
+from steradian import Recognizer
+from steradian.data.decode import decode
+from steradian.data.preprocessing import Preprocessing
+from steradian.models import ModelSpec
+from steradian.models.pretrained import load_pretrained
+from steradian.training.resources import environment
+
+ENCODER, SIDE, CLIENTS, BATCH = "tf_efficientnet_lite0", 224, 32, 32
+
+
+def photographs(count: int) -> list[bytes]:
+    """Crops of two real photographs as JPEG files."""
+    generator, images, found = np.random.default_rng(0), load_sample_images().images, []
+    for place in range(count):
+        image = images[place % len(images)]
+        top, left = (int(generator.integers(size - SIDE)) for size in image.shape[:2])
+        buffer = io.BytesIO()
+        Image.fromarray(image[top : top + SIDE, left : left + SIDE]).save(buffer, "JPEG", quality=90)
+        found.append(buffer.getvalue())
+    return found
+
+
+def model() -> Recognizer:
+    """A recognizer with pretrained weights; its head is of no account here."""
+    torch.manual_seed(0)
+    shape = Preprocessing(SIDE, 3, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 1.0, "bicubic")
+    built = Recognizer(ModelSpec(ENCODER, 256, "normface", {}, ("a", "b"), shape))
+    load_pretrained(built.encoder, ENCODER, "package")
+    return built.eval()
+
+
+def in_process(recognizer: Recognizer, photos: list[bytes]) -> dict[str, float]:
+    """Photographs a second of the loop, and its CPU seconds a photograph."""
+    shape, cores = recognizer.preprocessing, os.cpu_count() or 1
+    started, used = time.perf_counter(), time.process_time()
+    with ThreadPoolExecutor(cores) as pool:
+        squares = pool.map(lambda photo: shape.square(decode(photo, shape.shortest)), photos)
+        batch: list[np.ndarray] = []
+        for pixels in squares:
+            batch.append(pixels)
+            if len(batch) == BATCH:
+                recognizer.embed(torch.from_numpy(np.stack(batch)))
+                batch = []
+    return rates(len(photos), time.perf_counter() - started, time.process_time() - used)
+
+
+def rates(count: int, seconds: float, cpu: float) -> dict[str, float]:
+    return {"per_second": count / seconds, "cpu_ms": 1000 * cpu / count}
+
+
+def request(photo: bytes) -> bytes:
+    """The bytes of one request, made beforehand: what a client costs is not what is measured."""
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
+    body = head + photo + b"\r\n--b--\r\n"
+    lines = [
+        b"POST /v1/embed HTTP/1.1",
+        b"Host: 127.0.0.1",
+        b"Content-Type: multipart/form-data; boundary=b",
+        b"Content-Length: %d" % len(body),
+    ]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, content: bytes) -> None:
+    writer.write(content)
+    head = await reader.readuntil(b"\r\n\r\n")
+    if b" 200 " not in head.split(b"\r\n", 1)[0]:
+        raise RuntimeError(head.decode())
+    length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+    await reader.readexactly(int(length[1]) if length else 0)
+
+
+async def full_load(port: int, contents: list[bytes], clients: int) -> float:
+    """Seconds until ``clients`` have had all ``contents`` answered, each its next when it has the last."""
+    left = iter(contents)
+
+    async def client() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
+        for content in left:
+            await ask(reader, writer, content)
+        writer.close()
+
+    started = time.perf_counter()
+    await asyncio.gather(*(client() for _ in range(clients)))
+    return time.perf_counter() - started
+
+
+async def steady_load(port: int, contents: list[bytes], per_second: float) -> list[float]:
+    """Answer times of requests that come at random moments, whether the last are answered or not."""
+    generator, free, times = np.random.default_rng(1), asyncio.Queue(), []
+    for _ in range(4 * CLIENTS):
+        free.put_nowait(await asyncio.open_connection("127.0.0.1", port, limit=2**20))
+
+    async def one(content: bytes) -> None:
+        started = time.perf_counter()
+        reader, writer = await free.get()
+        await ask(reader, writer, content)
+        times.append(time.perf_counter() - started)
+        free.put_nowait((reader, writer))
+
+    tasks, moment = [], time.perf_counter()
+    for content in contents:
+        moment += generator.exponential(1 / per_second)
+        await asyncio.sleep(max(0.0, moment - time.perf_counter()))
+        tasks.append(asyncio.ensure_future(one(content)))
+    await asyncio.gather(*tasks)
+    return times
+
+
+def client(load: str, port: int, photos: list[bytes], value: float, told: Any) -> None:
+    """A process of clients; sends (answer, CPU seconds)."""
+    contents = [request(photo) for photo in photos]
+    used = time.process_time()
+    work = full_load(port, contents, int(value)) if load == "full" else steady_load(port, contents, value)
+    told.send((asyncio.run(work), time.process_time() - used))
+
+
+def from_clients(load: str, port: int, photos: list[bytes], value: float) -> tuple[Any, float]:
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.Process(target=client, args=(load, port, photos, value, there))
+    process.start()
+    found = here.recv()
+    process.join()
+    return found
+
+
+def cpu_of(process: int) -> float:
+    """CPU seconds that a process has used."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=int, default=640)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--runtime", default="onnxruntime")
+    parser.add_argument("--record", type=Path)
+    chosen = parser.parse_args()
+    photos, recognizer = photographs(chosen.photos), model()
+    with tempfile.TemporaryDirectory() as scratch:
+        recognizer.save(Path(scratch) / "model")
+        words = ["serve", scratch, "--port", "0", "--rate", "0", "--no-log", "--runtime", chosen.runtime]
+        server = subprocess.Popen([sys.executable, "-m", "steradian", *words], stdout=subprocess.PIPE, text=True)
+        try:
+            port = int(re.search(r":(\d+) ", server.stdout.readline() if server.stdout else "")[1])  # type: ignore[index]
+            recognizer.accelerate(chosen.runtime)
+            in_process(recognizer, photos[:64])
+            from_clients("full", port, photos[:64], CLIENTS)
+            loop, served = [], []
+            for _ in range(chosen.turns):
+                loop.append(in_process(recognizer, photos))
+                before = cpu_of(server.pid)
+                seconds, client_cpu = from_clients("full", port, photos, CLIENTS)
+                found = rates(len(photos), seconds, cpu_of(server.pid) - before)
+                served.append({**found, "client_cpu_ms": 1000 * client_cpu / len(photos)})
+            alone = from_clients("full", port, photos[:100], 1)[0] / 100
+            half = statistics.median(one["per_second"] for one in served) / 2
+            times = np.array(from_clients("steady", port, photos, half)[0])
+        finally:
+            server.terminate()
+            server.wait()
+    ratios = [one["per_second"] / other["per_second"] for one, other in zip(served, loop, strict=True)]
+    cpu = [other["cpu_ms"] / one["cpu_ms"] for one, other in zip(served, loop, strict=True)]
+    record = {
+        **environment(),
+        "cores": os.cpu_count(),
+        "runtime": chosen.runtime,
+        "photos": chosen.photos,
+        "loop": {key: round(statistics.median(one[key] for one in loop), 2) for key in loop[0]},
+        "served": {key: round(statistics.median(one[key] for one in served), 2) for key in served[0]},
+        "throughput_ratio": [round(one, 3) for one in ratios],
+        "throughput_ratio_median": round(statistics.median(ratios), 3),
+        "cpu_ratio_median": round(statistics.median(cpu), 3),
+        "one_request_ms": round(1000 * alone, 2),
+        "half_load": {
+            "per_second": round(half, 1),
+            "median_ms": round(1000 * float(np.median(times)), 2),
+            "p99_ms": round(1000 * float(np.quantile(times, 0.99)), 2),
+        },
+        "peak_mib_of_this_process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+    print(json.dumps(record, indent=2))
+    if chosen.record is not None:
+        chosen.record.write_text(json.dumps(record, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
