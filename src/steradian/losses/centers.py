@@ -18,6 +18,9 @@ DRAWN_AT_ONCE = 2**22
 def random_directions(count: int, size: int, rows: slice) -> Tensor:
     """Rows ``rows`` of ``count`` random unit vectors [count, size], the same whatever part is asked for."""
     found = torch.empty(rows.stop - rows.start, size)
+    if found.is_meta:
+        # Only the shape is asked for; to "draw" without memory, torch would import its compiler for a second.
+        return found
     block = max(1, DRAWN_AT_ONCE // size)
     for start in range(0, count, block):
         drawn = unit_rows(torch.randn(min(block, count - start), size))
