@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import re
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import BaseModel
 
+import steradian as st
 from steradian import losses
 from steradian.losses.fitted import DEPARTURES
 from steradian.plots.margins import gradient_factor
@@ -82,9 +88,135 @@ def recipes_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def described(owner: str, name: str, found: object) -> list[str]:
+    """A public name: its signature and what its docstring says."""
+    words = [f"### {owner}.{name}", ""]
+    if callable(found):
+        try:
+            signature = f"{name}{inspect.signature(found)}"
+        except ValueError:
+            signature = f"{name}(…)"
+        # Annotations are strings here, and defaults that are objects have addresses.
+        signature = re.sub(r"(: |-> )(['\"])(.*?)\2(?=[,)=\s]|$)", r"\1\3", re.sub(r" at 0x[0-9a-f]+", "", signature))
+        words += [f"    {signature}", ""]
+    text = inspect.getdoc(found) if callable(found) or isinstance(found, property) else None
+    return [*words, *([plain(text), ""] if text else [])]
+
+
+def plain(text: str) -> str:
+    """A docstring as Markdown: its indented parts stay as they stand."""
+    paragraphs = []
+    for paragraph in text.split("\n\n"):
+        lines = paragraph.split("\n")
+        if any(line.startswith("    ") for line in lines):
+            lines = [f"    {line}" for line in lines]
+        paragraphs.append("\n".join(lines))
+    return "\n\n".join(paragraphs).replace("``", "`")
+
+
+def python_page() -> str:
+    lines = [
+        "# The Python API",
+        "",
+        "Written from the docstrings by `docs/reference/write.py`: the public names of `import steradian as st`.",
+        "Losses have a page of their own ([losses](losses.md)); `st.losses.create` makes them by name.",
+        "",
+    ]
+    lines += ["## st", ""]
+    for found in (st.Recognizer, st.Gallery):
+        lines += described("st", found.__name__, found)
+        for name, member in inspect.getmembers(found):
+            own = name in vars(found) and not name.startswith("_") and inspect.getdoc(member)
+            if own and (inspect.isroutine(member) or isinstance(member, property)):
+                lines += described(found.__name__, name, member)
+    for room in ("data", "gallery", "metrics", "models", "plots", "training"):
+        module = importlib.import_module(f"steradian.{room}")
+        lines += [f"## st.{room}", "", plain(inspect.getdoc(module) or ""), ""]
+        for name in sorted(set(module.__all__) - {"Recognizer", "Gallery"}):
+            lines += described(f"st.{room}", name, getattr(module, name))
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def examples(text: str) -> str:
+    """A help text as Markdown: its examples are indented by two."""
+    lines = text.replace("\b\n", "").split("\n")
+    return "\n".join(f"    {line}" if line.startswith("  ") else line for line in lines)
+
+
+def commands_page() -> str:
+    from typer.main import get_command
+
+    from steradian.cli.main import app
+
+    root: Any = get_command(app)
+    lines = [
+        "# Commands",
+        "",
+        "Written from `steradian --help` and that of each verb by `docs/reference/write.py`.",
+        "",
+    ]
+
+    def verb(path: str, command: Any) -> None:
+        lines.extend([f"## {path}", "", examples(command.help or ""), ""])
+        rows = [one for one in command.params if one.name not in ("help", "install_completion", "show_completion")]
+        if rows:
+            lines.extend(["| | default | |", "|---|---|---|"])
+        for one in rows:
+            shown = ", ".join(f"`{name}`" for name in (*one.opts, *one.secondary_opts))
+            shown = shown if shown.startswith("`-") else f"`{one.metavar or one.name.upper()}`"
+            default = "" if one.default is None or one.required else f"`{one.default}`"
+            lines.append(f"| {shown} | {default} | {(getattr(one, 'help', '') or '').replace('|', chr(92) + '|')} |")
+        lines.append("")
+        for name, child in getattr(command, "commands", {}).items():
+            verb(f"{path} {name}", child)
+
+    for name, command in root.commands.items():
+        verb(f"steradian {name}", command)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def service_page() -> str:
+    from steradian.service.app import build_app
+
+    with tempfile.TemporaryDirectory() as scratch, st.Gallery.open(Path(scratch) / "g.db", "glyphs") as gallery:
+        told = build_app(st.Recognizer.load("glyphs"), gallery).openapi()
+    lines = [
+        "# Routes of the service",
+        "",
+        "Written from the application by `docs/reference/write.py`; programs find the same at `/v1/openapi.json`.",
+        "Errors have a status and one sentence in `detail`: 400, 413 and 422 say what is wrong with the request, 401",
+        "and 403 that a token is missing, 404 that somebody or something is not there, 429 and 503 to wait, 504 that",
+        "it took too long. Pictures are sent as multipart fields `file`.",
+        "",
+    ]
+    for path, verbs in told["paths"].items():
+        for method, one in verbs.items():
+            lines += [f"## {method.upper()} {path}", "", one.get("description", ""), ""]
+            given = [(p["name"], p["in"], p.get("description", "")) for p in one.get("parameters", [])]
+            form = one.get("requestBody", {}).get("content", {}).get("multipart/form-data", {}).get("schema", {})
+            fields = (
+                told["components"]["schemas"].get(form.get("$ref", "").rpartition("/")[2], {}).get("properties", {})
+            )
+            given += [(name, "form", field.get("description", "")) for name, field in fields.items()]
+            if given:
+                lines += ["| | in | |", "|---|---|---|", *(f"| `{n}` | {w} | {d} |" for n, w, d in given), ""]
+            answer = next((one["responses"][code] for code in ("200", "201") if code in one["responses"]), {})
+            name = answer.get("content", {}).get("application/json", {}).get("schema", {}).get("$ref", "")
+            if name:
+                shape = told["components"]["schemas"][name.rpartition("/")[2]]["properties"]
+                lines += [f"Answers {{{', '.join(shape)}}}.", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
 def pages() -> dict[str, str]:
     """File name -> text."""
-    return {"losses.md": losses_page(), "recipes.md": recipes_page()}
+    return {
+        "losses.md": losses_page(),
+        "recipes.md": recipes_page(),
+        "python.md": python_page(),
+        "commands.md": commands_page(),
+        "service.md": service_page(),
+    }
 
 
 if __name__ == "__main__":
