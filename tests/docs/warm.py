@@ -25,6 +25,7 @@ ROOMS = (
     "plotly.offline",
     "steradian.cli.main",
     "steradian.gallery.gallery",
+    "steradian.service.app",
     "steradian.studies.compare",
     "steradian.studies.compare_report",
     "steradian.studies.evaluation_report",
@@ -35,13 +36,17 @@ ROOMS = (
 
 CLIENT = """\
 #!{python} -SE
-import json, os, socket, sys
+import json, os, signal, socket, sys
 place = socket.socket(socket.AF_UNIX)
 place.connect({path!r})
 words = json.dumps({{"kind": {kind!r}, "words": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)}})
 socket.send_fds(place, [words.encode()], [0, 1, 2])
 place.shutdown(socket.SHUT_WR)
-sys.exit(int(place.recv(16) or b"1"))
+told = place.makefile()
+child = int(told.readline())
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, lambda number, _: os.kill(child, number))
+sys.exit(int(told.readline() or "1"))
 """
 
 
@@ -82,8 +87,9 @@ def _answer(asked: socket.socket) -> None:
     if child == 0:
         asked.close()
         _become(request, streams)
+    asked.send(f"{child}\n".encode())
     _, status = os.waitpid(child, 0)
-    asked.send(str(os.waitstatus_to_exitcode(status) % 256).encode())
+    asked.send(f"{os.waitstatus_to_exitcode(status) % 256}\n".encode())
     os._exit(0)
 
 

@@ -1,0 +1,99 @@
+"""Draw docs/pictures/page.png and page-explore.png in Debian's Chromium: python docs/pictures/page.py"""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import sync_playwright
+
+HERE = Path(__file__).parent
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader"]
+
+Points = list[tuple[float, float]]
+
+
+def symbol(kind: str, turn: float) -> list[Points]:
+    """Strokes of a symbol, in shares of the canvas from its middle; ``turn`` makes two drawings differ."""
+
+    def turned(points: Points) -> Points:
+        sine, cosine = math.sin(turn), math.cos(turn)
+        return [(x * cosine - y * sine, x * sine + y * cosine) for x, y in points]
+
+    around = [2 * math.pi * step / 36 for step in range(37)]
+    ring = [(0.28 * math.cos(a), 0.28 * math.sin(a)) for a in around]
+    strokes: dict[str, list[Points]] = {
+        "key": [
+            [(0.16 * math.cos(a), 0.16 * math.sin(a) - 0.18) for a in around],
+            [(0, -0.02), (0, 0.34), (0.12, 0.34)],
+        ],
+        "gate": [[(-0.25, 0.3), (-0.25, -0.3), (0.25, -0.3), (0.25, 0.3)], [(-0.25, 0), (0.25, 0)]],
+        "wheel": [ring, [(-0.28, 0), (0.28, 0)], [(0, -0.28), (0, 0.28)]],
+        "fish": [[(0.3, -0.15), (-0.1, 0.15), (-0.3, 0), (-0.1, -0.15), (0.3, 0.15)]],
+    }
+    return [turned(stroke) for stroke in strokes[kind]]
+
+
+def draw(page: Any, kind: str, turn: float = 0.0) -> None:
+    box = page.locator("#canvas").bounding_box()
+    for stroke in symbol(kind, turn):
+        places = [(box["x"] + (0.5 + x) * box["width"], box["y"] + (0.5 + y) * box["height"]) for x, y in stroke]
+        page.mouse.move(*places[0])
+        page.mouse.down()
+        for place in places[1:]:
+            page.mouse.move(*place, steps=2)
+        page.mouse.up()
+
+
+def ask(page: Any) -> None:
+    before = page.locator(".verdict").count()
+    page.click("#ask-drawing")
+    page.locator(".verdict").nth(before).wait_for()
+
+
+def main() -> None:
+    words = [sys.executable, "-m", "steradian", "serve", "--demo", "--port", "0", "--no-log"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as server, sync_playwright() as playwright:
+        address = re.search(r"http://\S+", server.stdout.readline() if server.stdout else "")
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1100, "height": 760}, color_scheme="light")
+        page.goto(address[0] if address else "")
+        page.wait_for_selector("#drawing:not([hidden])")
+        for kind in ("key", "gate", "wheel"):
+            draw(page, kind)
+            ask(page)
+            page.locator(".naming input").first.fill(kind)
+            page.locator(".naming button").first.click()
+            page.wait_for_selector("#notice.good")
+        draw(page, "fish")
+        ask(page)
+        draw(page, "key", 0.12)
+        ask(page)
+        draw(page, "wheel", 0.1)
+        page.evaluate("() => { document.getElementById('notice').hidden = true; }")
+        page.wait_for_timeout(500)
+        page.screenshot(path=HERE / "page.png")
+        for turn in (-0.15, 0.1, 0.2):
+            for kind in ("key", "gate", "wheel"):
+                page.click("#clear")
+                draw(page, kind, turn)
+                ask(page)
+                page.locator(".naming input").first.fill(kind)
+                page.locator(".naming button").first.click()
+                page.wait_for_selector("#notice.good")
+        page.click("#tab-explore")
+        page.wait_for_selector("#map .plot-container")
+        page.wait_for_timeout(2000)
+        page.evaluate("() => { document.getElementById('notice').hidden = true; }")
+        page.screenshot(path=HERE / "page-explore.png")
+        browser.close()
+        server.terminate()
+
+
+if __name__ == "__main__":
+    main()
