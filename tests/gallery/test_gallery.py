@@ -117,6 +117,8 @@ def test_metadata_are_joined_and_filter(gallery: Gallery) -> None:
     answer = gallery.identify_vectors(centers[:1], threshold=0.5, where={"site": "south"})[0]
     assert [match.label for match in answer.matches] == ["b"]
     assert gallery.identify_vectors(centers[:1], threshold=0.5, where={"site": "east"})[0].matches == ()
+    means = gallery.identify_vectors(centers[:1], threshold=0.5, where={"site": "south"}, strategy="mean")[0]
+    assert [match.label for match in means.matches] == ["b"]
     with pytest.raises(InputError, match="plain JSON"):
         gallery.enroll_vectors("c", centers[:1], [""], {"x": {1, 2}})
     assert len(gallery) == 2
@@ -369,6 +371,11 @@ def test_centers_are_the_classes_that_the_model_was_trained_on(tmp_path: Path) -
         answer = gallery.identify_vectors((own / np.linalg.norm(own))[None], threshold=0.5, strategy="centers")[0]
         assert answer.label == model.classes[3] and answer.similarity > 0.999
         assert answer.matches[0].identity is None and len(answer.matches) == 5
+        # The threshold of classes is theirs, whatever pairs of enrolled images have.
+        known = gallery.identify_vectors((own / np.linalg.norm(own))[None], strategy="centers")[0]
+        assert known.threshold == model.calibration.known_cosine(0.95)
+        with pytest.raises(InputError, match="no metadata"):
+            gallery.identify_vectors(own[None], strategy="centers", where={"a": 1})
 
 
 def test_somebody_is_named_by_number_searched_and_paged(gallery: Gallery) -> None:
@@ -381,12 +388,33 @@ def test_somebody_is_named_by_number_searched_and_paged(gallery: Gallery) -> Non
     assert store.image(store.images_of(number)[0].id).identity == number
     assert [identity.name for _, identity in store.identities(containing="ä")] == ["Ärger"]
     assert [identity.name for _, identity in store.identities(after="p0", limit=1)] == ["p1"]
-    store.set_metadata(number, {"a": 1})
+    store.edit(number, metadata={"a": 1})
     assert store.identity("p1")[1].metadata == {"a": 1} and len(gallery) == 4
-    best = gallery.identify_vectors(gallery.memory().vectors[3:4], threshold=0.1)[0].matches[0]
-    assert best.identity == gallery.memory().identities[3] and best.image == gallery.memory().ids[3]
+    held = gallery.memory()
+    for row in (3, 4):
+        best = gallery.identify_vectors(held.vectors[row : row + 1], threshold=0.1)[0].matches
+        assert best[0].identity == held.identities[row] and best[0].image == held.ids[row]
+        assert all(held.identities[held.ids == match.image] == match.identity for match in best)
+    assert store.number(held.identities[0]) == held.identities[0] and held.present == 4
     gallery.remove(number)
     with pytest.raises(InputError, match=f"nobody with the number {number}"):
         gallery.rename(number, "x")
     with pytest.raises(InputError, match="there is no image 999"):
         store.image(999)
+
+
+def test_thresholds_of_the_gallery_come_before_those_of_the_model(tmp_path: Path) -> None:
+    from steradian.models.calibration import Threshold
+
+    with Gallery.open(tmp_path / "t.db", "glyphs") as gallery:
+        own = gallery.threshold(0.01)
+        gallery.set_thresholds([Threshold(far=0.01, cosine=own.cosine + 0.1, low=0.0, high=1.0, measured_on="here")])
+        assert gallery.threshold(0.01).measured_on == "here"
+
+
+def test_centers_of_any_length_are_compared_by_direction() -> None:
+    from steradian.gallery.pool import centers_of
+
+    centers = np.array([[3.0, 0.0], [0.0, 0.2]], np.float32)
+    found = centers_of(centers, ("a", "b")).nearest(np.array([[0.6, 0.8]], np.float32), 2, "nearest", lambda _: None)
+    assert [(match.label, round(match.similarity, 5)) for match in found[0]] == [("b", 0.8), ("a", 0.6)]

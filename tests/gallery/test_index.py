@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -88,13 +89,13 @@ def test_it_keeps_up_with_enrolling_renaming_and_removing(path: Path) -> None:
 
 def test_a_filter_is_searched_exactly(path: Path) -> None:
     with opened(path) as gallery:
-        gallery.store.set_metadata("p007", {"site": "north"})
+        gallery.store.edit("p007", metadata={"site": "north"})
         gallery.index("hnsw")
         answer = gallery.identify_vectors(unit(1, D, seed=5), threshold=0.0, where={"site": "north"})[0]
         assert [match.label for match in answer.matches] == ["p007"]
 
 
-@pytest.mark.parametrize("harm", ["truncate", "flip", "header", "model", "text"])
+@pytest.mark.parametrize("harm", ["truncate", "flip", "header", "token", "size", "text"])
 def test_a_damaged_or_foreign_index_is_passed_over(path: Path, harm: str) -> None:
     with opened(path) as gallery:
         exact = best(gallery, unit(5, D))
@@ -107,16 +108,70 @@ def test_a_damaged_or_foreign_index_is_passed_over(path: Path, harm: str) -> Non
             "truncate": content[:-10],
             "flip": content[:-10] + bytes([content[-10] ^ 1]) + content[-9:],
             "header": line.replace(b'"version":1', b'"version":2') + b"\n" + rest,
-            "model": line.replace(MODEL.encode(), b"n" * 64) + b"\n" + rest,
+            "token": line.replace(b'"token":"', b'"token":"0') + b"\n" + rest,
+            "size": line.replace(b'"dimensions":16', b'"dimensions":8') + b"\n" + rest,
             "text": b"no index",
         }[harm]
     )
-    with pytest.warns(UserWarning, match="Search is exact until"):
-        gallery = opened(path)
-    with gallery:
-        assert best(gallery, unit(5, D)) == exact
+    with opened(path) as gallery:
+        with pytest.warns(UserWarning, match=f"Search is exact until: steradian gallery index {path}"):
+            assert best(gallery, unit(5, D)) == exact
         gallery.index("sq8")
         assert index_file(path).read_bytes()[:20] == content[:20]
+
+
+def test_vectors_made_anew_or_put_back_are_not_searched_by_an_old_index(path: Path) -> None:
+    copy = path.read_bytes()
+    with opened(path) as gallery:
+        gallery.enroll_vectors("later", unit(40, D, seed=3), [""] * 40)
+        gallery.index("sq8")
+        held = gallery.memory()
+        assert best(gallery, held.vectors[:1])
+        fresh = unit(len(held.ids), D, seed=11)
+        vectors = dict(zip(held.ids.tolist(), fresh, strict=True))
+        gallery.store.replace_vectors(MODEL, vectors, D, list(vectors))
+        with pytest.warns(UserWarning, match="other vectors"):
+            found = best(gallery, fresh[:50])
+        assert [similarity for _, similarity in found] == [pytest.approx(1.0, abs=1e-5)] * 50
+        gallery.index("sq8")
+    for file in (path.with_name("g.db-wal"), path.with_name("g.db-shm")):
+        file.unlink(missing_ok=True)
+    path.write_bytes(copy)
+    with opened(path) as gallery:
+        others = unit(100, D, seed=13)
+        gallery.store.add_many([(f"o{place}", others[place : place + 1], [""], None) for place in range(100)])
+        with pytest.warns(UserWarning, match="other vectors"):
+            assert [name for name, _ in best(gallery, others)] == [f"o{place}" for place in range(100)]
+
+
+def test_what_is_gone_does_not_crowd_out_what_is_there(tmp_path: Path) -> None:
+    center = unit(1, D)
+    with opened(tmp_path / "v.db") as gallery:
+        near = center + 0.01 * unit(40, D, seed=1)
+        near /= np.linalg.norm(near, axis=1, keepdims=True)
+        people = [(f"gone{place}", near[place : place + 1], [""], None) for place in range(40)]
+        far = center + 0.5 * unit(300, D, seed=2)
+        far /= np.linalg.norm(far, axis=1, keepdims=True)
+        people += [(f"p{place}", far[place * 3 : place * 3 + 3], [""] * 3, None) for place in range(100)]
+        gallery.store.add_many(people)
+        gallery.index("hnsw")
+        for place in range(40):
+            gallery.remove(f"gone{place}")
+        found = [
+            [
+                match.label
+                for match in gallery.identify_vectors(center, threshold=0.0, top=1, strategy=strategy)[0].matches
+            ]
+            for strategy in ("nearest", "vote")
+        ]
+        gallery.drop_index()
+        assert found == [
+            [
+                match.label
+                for match in gallery.identify_vectors(center, threshold=0.0, top=1, strategy=strategy)[0].matches
+            ]
+            for strategy in ("nearest", "vote")
+        ]
 
 
 def test_nobody_and_no_index(tmp_path: Path, command) -> None:
@@ -148,5 +203,8 @@ def test_killed_while_it_is_made_the_old_one_or_the_new_one_is_there(path: Path)
         time.sleep(delay)
         os.kill(running.pid, signal.SIGKILL)
         running.communicate()
-        with opened(path) as gallery:
-            assert gallery._index is not None and gallery._index.header.images == 3 * PEOPLE
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with opened(path) as gallery:
+                assert best(gallery, unit(1, D)) and gallery._index is not None
+                assert gallery._index.header.images == 3 * PEOPLE

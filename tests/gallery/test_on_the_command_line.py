@@ -60,7 +60,7 @@ def test_enroll_identify_and_look_after_it(command, tmp_path: Path) -> None:
     assert set(answers[0]) == {*(["image", "decision", "label", "similarity", "threshold", "probability", "matches"])}
     assert answers[0]["label"] == "cross" and answers[0]["matches"][0]["similarity"] == answers[0]["similarity"]
     code, out, _ = command("identify", "glyphs", "asked", "--gallery", "s.db", "--threshold", "0.6")
-    assert code == 0 and "cross (cosine 0." in out and "unknown: nobody enrolled reaches" in out
+    assert code == 0 and "cross (cosine 0." in out and "unknown: nothing known reaches" in out
     code, _, err = command("identify", "glyphs", "asked", "--gallery", "s.db", "--far", "0.3")
     assert code != 0 and "no threshold for a false-accept rate of 0.3" in err
 
@@ -161,7 +161,16 @@ finally:
     (tmp_path / "run" / "onnx" / "description.json").write_text(json.dumps({**told, "labels": ["other"]}))
     broken = run("identify", "run", "symbols/ring/0.png", "--threshold", "0.5")
     assert broken.returncode == 1 and "do not belong together" in broken.stderr
-    # An export of an earlier training is passed over.
+    (tmp_path / "run" / "onnx" / "description.json").write_text(json.dumps(told))
+    sent = [f"symbols/ring/{shift}.png" for shift in range(3)] * 30
+    many = run("identify", "run", *sent, "--threshold", "0.5", "--json")
+    assert [one["label"] for one in json.loads(many.stdout)["answers"]] == ["ring"] * 90
+    centers = run("identify", "run", sent[0], "--strategy", "centers", "--json")
+    assert centers.returncode == 0 and "/character" in json.loads(centers.stdout)["answers"][0]["matches"][0]["label"]
+    # An export of an earlier training, or calibration, is passed over.
+    (tmp_path / "run" / "onnx" / "description.json").write_text(json.dumps({**told, "thresholds": []}))
+    stale = run("identify", "run", "symbols/ring/0.png", "--threshold", "0.5", "--json")
+    assert stale.returncode == 0 and stale.stderr.splitlines()[-1] == "True"
     (tmp_path / "run" / "onnx" / "description.json").write_text(json.dumps({**told, "model": "0" * 64}))
     stale = run("identify", "run", "symbols/ring/0.png", "--threshold", "0.5", "--json")
     assert stale.returncode == 0 and stale.stderr.splitlines()[-1] == "True"

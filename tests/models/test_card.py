@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from steradian import Recognizer
@@ -26,7 +27,9 @@ def test_training_writes_what_was_measured_with_its_interval(tmp_path: Path) -> 
 
 def test_a_model_of_which_nothing_is_known_says_so(tmp_path: Path) -> None:
     model = Recognizer.load("glyphs")
-    model.readme, model.calibration, model.thresholds = None, None, ()
+    # What was written of the calibrated one does not hold for this one.
+    model.calibration, model.thresholds = None, ()
     model.save(tmp_path / "m")
     text = (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
+    assert json.loads((tmp_path / "m" / "model.json").read_text())["id"] in text
     assert "Nothing was measured yet." in text and "It was not calibrated" in text and "It has no thresholds" in text

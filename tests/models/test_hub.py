@@ -48,6 +48,7 @@ class Hub(BaseHTTPRequestHandler):
         if self.server.status != 200:
             self._answer(b"{}", self.server.status)
         elif "/resolve/" in self.path:
+            self.server.revisions.add(self.path.split("/")[-2])
             content = self.server.files.get(self.path.rsplit("/", 1)[1], b"")
             tag = hashlib.sha256(content).hexdigest()
             self._answer(content, ETag=f'"{tag}"', X_Repo_Commit=COMMIT, Accept_Ranges="none")
@@ -71,6 +72,7 @@ class Hub(BaseHTTPRequestHandler):
         if self.server.status != 200:
             self._answer(b"{}", self.server.status)
         elif self.path.endswith("/api/repos/create"):
+            self.server.made = json.loads(body)
             self._json({"url": f"{self.server.address}/me/mine"})
         elif "/preupload/" in self.path:
             wanted = [one["path"] for one in json.loads(body)["files"]]
@@ -94,7 +96,7 @@ def turn_to(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ThreadingHTTPServer]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    server.files, server.status = {}, 200
+    server.files, server.status, server.revisions = {}, 200, set()
     server.address = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -116,6 +118,7 @@ def test_what_is_pushed_comes_back(hub: ThreadingHTTPServer, tmp_path: Path) -> 
     address = model.push_to_hub("me/mine")
     assert address == f"{hub.address}/me/mine/commit/{COMMIT}" and set(hub.files) == set(FILES)
     assert hub.files["README.md"] == (model.readme or "").encode() and b"Omniglot" in hub.files["README.md"]
+    assert hub.made.get("private") or hub.made.get("visibility") == "private", hub.made
     hub.files["evil.pkl"] = b"never fetched"
     found = Recognizer.from_pretrained("hf-hub:me/mine")
     assert found.saved_id == model.saved_id and Recognizer.load("hf-hub:me/mine").saved_id == model.saved_id
@@ -153,5 +156,9 @@ def test_what_goes_wrong_is_a_sentence(hub: ThreadingHTTPServer, command) -> Non
 
 def test_a_hub_that_cannot_be_reached_is_a_sentence(hub: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
     turn_to("http://127.0.0.1:9", monkeypatch)
-    with pytest.raises(StorageError, match="cannot be reached on the hub"):
+    with pytest.raises(StorageError, match="could not be fetched from the hub"):
         Recognizer.load("hf-hub:me/mine")
+    with pytest.raises(StorageError, match="or sent to it"):
+        Recognizer.load("glyphs").push_to_hub("me/mine")
+    with pytest.raises(UsageError, match="no revisions"):
+        Recognizer.from_pretrained(".", revision="main")

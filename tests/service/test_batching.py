@@ -67,6 +67,49 @@ def test_more_than_may_wait_is_refused() -> None:
     assert [isinstance(one, BusyError) for one in found] == [False, False, True]
 
 
+def test_the_batch_that_runs_is_answered_when_it_is_stopped() -> None:
+    async def main() -> np.ndarray:
+        gate = threading.Event()
+
+        def run(pixels: np.ndarray) -> np.ndarray:
+            gate.wait(10)
+            return pixels.astype(np.float32)
+
+        batcher = Batcher(run, 8, 100)
+        batcher.start()
+        asked = asyncio.ensure_future(batcher.submit(np.ones((2, 1), np.uint8)))
+        await asyncio.sleep(0.05)
+        ending = asyncio.ensure_future(batcher.stop())
+        await asyncio.sleep(0.05)
+        gate.set()
+        await asyncio.wait_for(ending, 10)
+        return await asyncio.wait_for(asked, 10)
+
+    np.testing.assert_array_equal(asyncio.run(main()), [[1.0], [1.0]])
+
+
+def test_what_fails_before_the_model_fails_one_batch_alone() -> None:
+    async def main() -> list[object]:
+        failures = iter([RuntimeError("no size"), None])
+
+        def observe(_: int) -> None:
+            error = next(failures)
+            if error is not None:
+                raise error
+
+        batcher = Batcher(lambda pixels: pixels.astype(np.float32), 8, 100, observe)
+        batcher.start()
+        found: list[object] = []
+        for _ in range(2):
+            asked = asyncio.wait_for(batcher.submit(np.ones((1, 1), np.uint8)), 10)
+            found += await asyncio.gather(asked, return_exceptions=True)
+        await batcher.stop()
+        return found
+
+    first, second = asyncio.run(main())
+    assert str(first) == "no size" and isinstance(second, np.ndarray)
+
+
 def test_who_gave_up_is_passed_over() -> None:
     async def main() -> list[int]:
         seen, gate = [], threading.Event()

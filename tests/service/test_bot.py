@@ -138,7 +138,10 @@ def test_photos_are_named_enrolled_and_recognized(telegram: ThreadingHTTPServer,
         assert "Now send photos of The Ring" in send(telegram, FRIEND, "/enroll The Ring")
         assert send(telegram, FRIEND, photo=drawing("ring")).startswith("The Ring has 1 photo(s) now.")
         assert "unlike the other images of 'The Ring'" in send(telegram, FRIEND, photo=drawing("cross"))
-        assert send(telegram, FRIEND, "/done") == "The Ring is enrolled."
+        assert send(telegram, FRIEND, "/done") == "The Ring is enrolled by 2 photo(s)."
+        send(telegram, FRIEND, "/enroll Nobody")
+        assert send(telegram, FRIEND, "/done") == "No photo of Nobody came, so Nobody is not enrolled."
+        assert send(telegram, FRIEND, "/done") == "Nothing was begun."
         assert re.match(r"This is The Ring \(cosine 0\.9\d\)\.", send(telegram, FRIEND, photo=drawing("ring", 2)))
         assert send(telegram, FRIEND, photo=drawing("square")).startswith("Nobody enrolled is on it.")
         assert "That did not work: it is no image" in send(telegram, FRIEND, photo=b"no image")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import gc
 import io
 import json
@@ -9,6 +10,7 @@ import logging
 import os
 import random
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -105,6 +107,8 @@ def test_pages_of_other_sites_cannot_use_it(served: Start) -> None:
         ({"Origin": "null"}, 403),
         ({"Host": "evil.example"}, 403),
         ({"Host": "localhost:1"}, 200),
+        ({"Host": "["}, 403),
+        ({"Origin": "http://["}, 403),
     ):
         assert client.post("/v1/embed", files=files(drawing("ring")), headers=headers).status_code == status, headers
     page = client.get("/")
@@ -126,6 +130,7 @@ def test_rates_fill_with_time_and_forget_old_clients() -> None:
     assert rates.wait("a", 1.5) == 0.0 and rates.wait("a", 1.5) == pytest.approx(0.5)
     for number in range(CLIENTS + 5):
         rates.wait(str(number), 2.0)
+    assert "a" not in rates._clients and str(CLIENTS + 4) in rates._clients
     assert len(rates._clients) == CLIENTS and Rates(0).wait("a") == 0.0
 
 
@@ -206,6 +211,32 @@ def malformed(generator: random.Random) -> tuple[dict[str, str], bytes]:
     if generator.random() < 0.1:
         headers[generator.choice(["Range", "Accept", "Cookie", "X-Forwarded-For"])] = "x" * generator.choice([1, 4000])
     return headers, body
+
+
+def test_too_much_to_do_and_too_long_are_said(served: Start, glyphs, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+    embed = type(glyphs).embed
+
+    def slow(self, *given, **options):
+        gate.wait(10)
+        return embed(self, *given, **options)
+
+    monkeypatch.setattr(type(glyphs), "embed", slow)
+    client = served(limits=Limits(answer_seconds=0.5, waiting=2))
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        asked = [pool.submit(client.post, "/v1/embed", files=files(drawing("ring"))) for _ in range(6)]
+        statuses = sorted(one.result().status_code for one in asked)
+    gate.set()
+    assert set(statuses) == {503, 504}, statuses
+
+
+def test_what_nobody_expected_is_counted_and_told(served: Start, glyphs, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = served()
+    monkeypatch.setattr(type(glyphs), "embed", lambda *_, **__: 1 / 0)
+    failed = client.post("/v1/embed", files=files(drawing("ring")))
+    assert failed.status_code == 500 and failed.json()["detail"] == "The service failed; its log says why."
+    assert failed.headers["x-content-type-options"] == "nosniff"
+    assert 'route="/v1/embed",status="500"} 1.0' in client.get("/metrics").text
 
 
 def test_malformed_uploads_harm_nobody(served: Start) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from steradian.errors import StorageError
 from steradian.gallery import Gallery
 from steradian.gallery.exchange import rebuild
-from steradian.service.app import pictures_of
+from steradian.gallery.pictures import AGE, Pictures
 from steradian.service.people import principal
-from steradian.service.pictures import AGE, Pictures
 
 from .conftest import drawing, files
 
@@ -48,9 +49,9 @@ def test_somebody_comes_is_changed_and_goes(served: Start, gallery: Gallery) -> 
     taken = client.patch(f"/v1/identities/{number}", json={"name": "Bob"})
     assert taken.status_code == 422 and "called 'Bob' already" in taken.json()["detail"]
     merged = client.post(f"/v1/identities/{other}/merge", json={"into": number}).json()
-    assert merged["images"] == 4 and len(list(pictures_of(gallery).iterdir())) == 4
+    assert merged["images"] == 4 and len(list(gallery.pictures.folder.iterdir())) == 4
     assert client.delete(f"/v1/identities/{number}").status_code == 204
-    assert list(pictures_of(gallery).iterdir()) == [] and client.get("/v1/identities").json()["total"] == 0
+    assert list(gallery.pictures.folder.iterdir()) == [] and client.get("/v1/identities").json()["total"] == 0
     for gone in (client.delete, client.get):
         refused = gone(f"/v1/identities/{number}")
         assert refused.status_code == 404 and str(gallery.store.path) not in refused.text
@@ -75,7 +76,7 @@ def test_all_images_of_an_enrollment_or_none(served: Start, gallery: Gallery) ->
     ):
         refused = client.post("/v1/identities", data=data, files=files(drawing("ring")))
         assert refused.status_code == 422 and words in refused.json()["detail"], refused.text
-    assert len(gallery) == 0 and not (pictures_of(gallery).is_dir() and any(pictures_of(gallery).iterdir()))
+    assert len(gallery) == 0 and not (gallery.pictures.folder.is_dir() and any(gallery.pictures.folder.iterdir()))
 
 
 @pytest.mark.parametrize(
@@ -87,8 +88,8 @@ def test_a_name_is_only_a_name(served: Start, gallery: Gallery, name: str) -> No
     answer = client.post("/v1/identify", files=files(drawing("ring", 1)))
     assert answer.json()["answers"][0]["label"] == name and answer.headers["content-type"] == "application/json"
     assert client.get(f"/v1/identities/{number}").json()["name"] == name
-    kept = list(pictures_of(gallery).iterdir())
-    assert len(kept) == 1 and kept[0].parent == pictures_of(gallery)
+    kept = list(gallery.pictures.folder.iterdir())
+    assert len(kept) == 1 and kept[0].parent == gallery.pictures.folder
 
 
 def test_kept_pictures_are_embedded_anew(served: Start, gallery: Gallery, glyphs) -> None:
@@ -101,22 +102,66 @@ def test_kept_pictures_are_embedded_anew(served: Start, gallery: Gallery, glyphs
 def test_without_pictures_there_are_none(served: Start, gallery: Gallery) -> None:
     client = served(keep_pictures=False)
     client.post("/v1/identities", data={"name": "Ana"}, files=files(drawing("ring")))
-    assert not pictures_of(gallery).exists()
+    assert not gallery.pictures.folder.exists()
     refused = client.get("/v1/images/1")
     assert refused.status_code == 404 and "was not kept" in refused.json()["detail"]
 
 
 def test_pictures_that_nobody_refers_to_are_swept_when_old(tmp_path: Path) -> None:
-    pictures = Pictures(tmp_path / "p")
-    assert pictures.sweep(set()) == 0
+    pictures = Pictures(tmp_path / "g.db")
+    assert pictures.sweep([]) == 0
     old, young, used = (pictures.keep(bytes([place])) for place in range(3))
     foreign = tmp_path / "elsewhere.image"
     foreign.write_bytes(b"")
     for path in (old, used):
         os.utime(path, (0, 0))
-    assert pictures.sweep({str(used)}) == 1 and not old.exists() and young.exists() and used.exists()
-    pictures.forget([str(foreign), str(used), "", str(tmp_path / "p" / ".." / "elsewhere.image")])
-    assert foreign.exists() and not used.exists() and young.stat().st_mtime + AGE > 0
+    assert pictures.sweep([str(used)]) == 1 and not old.exists() and young.exists() and used.exists()
+    pictures.forget([str(foreign), "", str(pictures.folder / ".." / "elsewhere.image")])
+    assert foreign.exists() and used.exists() and young.stat().st_mtime + AGE > 0
+    # Gallery and pictures move together; what was kept is found by its name.
+    (tmp_path / "moved").mkdir()
+    pictures.folder.rename(tmp_path / "moved" / pictures.folder.name)
+    moved = Pictures(tmp_path / "moved" / "g.db")
+    assert moved.sweep([str(used)]) == 0 and moved.find(str(used)).read_bytes() == b"\x02"
+    assert moved.find("/photos/a.png") == Path("/photos/a.png")
+    moved.forget([str(used)])
+    assert not moved.find(str(used)).exists() and moved.find(str(young)).exists()
+
+
+def test_what_cannot_be_told_of_an_enrollment_takes_nothing_back(
+    served: Start, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, told = served(), {"data": {"name": "Ana"}, "files": files(drawing("ring"))}
+    with monkeypatch.context() as broken:
+        broken.setattr(
+            gallery.store, "add", lambda *_: (_ for _ in ()).throw(StorageError("full disk at /secret/place"))
+        )
+        refused = client.post("/v1/identities", **told)
+        assert refused.status_code == 503 and "secret" not in refused.text
+        assert not any(gallery.pictures.folder.iterdir())
+    with monkeypatch.context() as broken:
+        broken.setattr(gallery._memory, "now", lambda: (_ for _ in ()).throw(StorageError("locked")))
+        done = client.post("/v1/identities", **told)
+        assert done.status_code == 201 and done.json()["hints"] == []
+    assert len(list(gallery.pictures.folder.iterdir())) == 1 and len(gallery) == 1
+
+
+def test_a_change_is_whole_or_nothing(served: Start, gallery: Gallery) -> None:
+    client = served()
+    number = client.post("/v1/identities", data={"name": "Ana"}, files=files(drawing("ring"))).json()["identity"]["id"]
+    deep: object = {}
+    for _ in range(600):
+        deep = {"a": deep}
+    for facts, words in (({"a": "x" * 70_000}, "characters"), (deep, "nested"), ({"a": "\ud800"}, "plain JSON")):
+        sent = json.dumps({"name": "Bob", "metadata": facts})
+        refused = client.patch(f"/v1/identities/{number}", content=sent, headers={"Content-Type": "application/json"})
+        assert refused.status_code in (400, 422), refused.text
+        assert client.get(f"/v1/identities/{number}").json()["name"] == "Ana"
+        assert words in refused.text or refused.status_code == 400
+    for path in ("identities", "images"):
+        assert client.get(f"/v1/{path}/{10**30}").status_code == 422
+    assert client.post(f"/v1/identities/{number}/merge", json={"into": 10**30}).status_code == 422
+    assert client.get("/v1/map?limit=1").json()["shown"] == 1
 
 
 def test_the_map_keeps_angles_in_three_dimensions(served: Start) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from steradian.cli.output import say
-from steradian.cli.places import GalleryFile, Run
+from steradian.cli.places import NAME, GalleryFile, Run
 
 
 def bot(
@@ -39,17 +39,19 @@ def bot(
         from telegram.error import InvalidToken, TelegramError
 
         from steradian.service.bot import Bot, log_to_stderr
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise UsageError("The bot needs python-telegram-bot: pip install 'steradian[bot]'.") from error
 
     model = Recognizer.load(run)
-    file = gallery if gallery is not None else Path(run) / "gallery.db"
+    file = gallery if gallery is not None else Path(run) / NAME
     # Nobody asked for a gallery that is not there: then photos are only classified.
     opened = Gallery.open(file, model) if gallery is not None or file.is_file() else None
     log_to_stderr(token)
-    app = Bot(model, opened, allow, far).application(token, address)
-    say("Listening on Telegram (Ctrl-C ends).")
     try:
+        if opened is not None:
+            opened.threshold(far)
+        app = Bot(model, opened, allow, far).application(token, address)
+        say("Listening on Telegram (Ctrl-C ends).")
         app.run_polling(bootstrap_retries=2)
     except InvalidToken as error:
         raise UsageError("Telegram does not know this token: ask @BotFather for one.") from error

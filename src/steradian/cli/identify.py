@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from steradian.cli.output import columns, print_json, say
-from steradian.cli.places import GalleryFile, Run, gallery_of, json_object
+from steradian.cli.places import GalleryFile, Run, existing_gallery, json_object
 from steradian.cli.settings import Json
 
 if TYPE_CHECKING:
     from steradian.gallery import Decision
+    from steradian.models.recognizer import Recognizer
 
 
 def identify(
@@ -46,15 +47,17 @@ def identify(
       steradian identify glyphs drawn.png --gallery symbols.db
     """
     from steradian.data.image_files import image_files, in_parts
-    from steradian.errors import DataError
+    from steradian.errors import DataError, UsageError
     from steradian.gallery import Gallery
     from steradian.gallery.decision import as_answer
 
     files, only = image_files(images), json_object("--where", where)
+    if not files:
+        raise UsageError("No image was named: the folders hold none.")
     readable: list[Path] = []
     found: list[Decision] = []
     failures: list[tuple[Path, str]] = []
-    with Gallery.open(gallery_of(run, gallery), run) as opened:
+    with Gallery.open(existing_gallery(run, gallery), _model(run, strategy)) as opened:
         for part in in_parts(files, opened.recognizer.preprocessing.shortest):
             readable += part.files
             failures += part.failures
@@ -73,10 +76,19 @@ def identify(
         raise DataError(f"{len(failures)} of {len(files)} images could not be read.")
 
 
+def _model(run: str, strategy: str) -> str | Recognizer:
+    """The ``run``, or its model by torch where class centers are asked for, which an export does not hold."""
+    if strategy != "centers":
+        return run
+    from steradian.models.recognizer import Recognizer
+
+    return Recognizer.load(run)
+
+
 def _in_words(answer: Decision) -> str:
     limit = f"threshold {answer.threshold:.3f}"
     if answer.decision == "match":
         return f"{answer.label} (cosine {answer.similarity:.3f}, {limit})"
     if answer.decision == "ambiguous":
         return f"ambiguous: {answer.matches[0].label} or {answer.matches[1].label} ({limit})"
-    return f"unknown: nobody enrolled reaches the {limit}"
+    return f"unknown: nothing known reaches the {limit}"

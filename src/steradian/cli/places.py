@@ -29,6 +29,14 @@ def gallery_of(run: str, gallery: Path | None) -> Path:
     raise UsageError(f"{run} is no folder that a gallery could be in: name one with --gallery FILE.")
 
 
+def existing_gallery(run: str, gallery: Path | None) -> Path:
+    """`gallery_of` for questions: asking makes no gallery. Raises `UsageError` where there is none."""
+    found = gallery_of(run, gallery)
+    if not found.is_file():
+        raise UsageError(f"There is no gallery {found}. Enroll somebody first: steradian enroll RUN FOLDER.")
+    return found
+
+
 def gallery_file(place: Path) -> Path:
     """``place``, or the gallery in it where it is a run folder."""
     return place / NAME if place.is_dir() else place

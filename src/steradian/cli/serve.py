@@ -54,7 +54,7 @@ def serve(
     import contextlib
     import tempfile
 
-    from steradian.errors import UsageError
+    from steradian.errors import InputError, UsageError
     from steradian.gallery import Gallery
     from steradian.gallery.gallery import FAR
     from steradian.models.encoders import OWN
@@ -62,14 +62,15 @@ def serve(
     from steradian.models.runtimes import RUNTIMES
 
     try:
+        import python_multipart  # noqa: F401 - FastAPI asks for it only when a route takes a form
+
         from steradian.service.access import Access
-        from steradian.service.app import build_app, pictures_of
+        from steradian.service.app import build_app
         from steradian.service.limits import Limits
-        from steradian.service.pictures import Pictures
         from steradian.service.run import listen
         from steradian.service.run import run as serve_app
         from steradian.service.watching import log_to_stderr
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise UsageError(f"The service needs {error.name}: pip install 'steradian[serve]'.") from error
 
     if (run is None) != demo:
@@ -89,10 +90,14 @@ def serve(
         if runtime != "auto" or model.spec.encoder not in OWN:
             model.accelerate(runtime)  # type: ignore[arg-type]
         opened = stack.enter_context(Gallery.open(file, model))
-        if keep_pictures:
-            referred = {source for _, source in opened.store.sources().values()}
-            Pictures(pictures_of(opened)).sweep(referred)
+        opened.pictures.sweep(source for _, source in opened.store.sources().values())
         usual = far if far is not None else DEMO_FAR if demo else FAR
+        try:
+            opened.threshold(usual)
+        except InputError as error:
+            if far is not None:
+                raise
+            say(f"! Questions must name a threshold or another rate: {error}")
         limits = Limits(requests_per_minute=rate)
         app = build_app(model, opened, access=access, limits=limits, keep_pictures=keep_pictures, far=usual)
         if log:

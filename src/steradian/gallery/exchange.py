@@ -17,6 +17,7 @@ from steradian.data.pixels import Progress
 from steradian.errors import DataError, InputError, StorageError, UsageError
 from steradian.files import atomic_file, explained, read_json
 from steradian.gallery.gallery import Gallery
+from steradian.gallery.pictures import Pictures
 from steradian.gallery.record import MOST_DIMENSIONS
 from steradian.gallery.store import LONGEST_METADATA, Store
 from steradian.models.embedder import Embedder
@@ -169,7 +170,7 @@ def rebuild(path: Path, model: Embedder, progress: Progress, *, drop_lost: bool 
         StorageError: images were enrolled meanwhile.
     """
     store = Store(path)
-    sources = store.sources()
+    sources, pictures = store.sources(), Pictures(path)
     vectors: dict[int, NDArray[np.float32]] = {}
     lost: list[str] = []
     numbers = list(sources)
@@ -178,7 +179,7 @@ def rebuild(path: Path, model: Embedder, progress: Progress, *, drop_lost: bool 
         try:
             if not source:
                 raise DataError("it did not come from a file")
-            vectors[numbers[place]] = np.asarray(model.embed([source]))[0]
+            vectors[numbers[place]] = np.asarray(model.embed([pictures.find(source)]))[0]
         except (DataError, StorageError, OSError) as error:
             lost.append(f"{name}: {source or 'an image'}: {error}")
     if lost and (not drop_lost or not vectors):

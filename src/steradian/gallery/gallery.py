@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from steradian.errors import InputError, StorageError, UsageError
 from steradian.gallery.decision import MARGIN, STRATEGIES, Decision, decide
-from steradian.gallery.index import Header, Kind, build, index_file, read
+from steradian.gallery.index import Header, Index, Kind, build, index_file, read
 from steradian.gallery.memory import Held, Memory
+from steradian.gallery.pictures import Pictures
 from steradian.gallery.pool import Pool, centers_of, images_of, means_of
 from steradian.gallery.search import top as nearest
 from steradian.gallery.store import Identity, Store, Who
@@ -25,7 +26,7 @@ from steradian.models.embedder import Embedder, open_model
 if TYPE_CHECKING:
     from steradian.models.recognizer import Images
 
-FAR = 1e-3
+FAR, KNOWN = 1e-3, 0.95
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,13 @@ class Enrolled:
     Attributes:
         images: how many were added.
         hints: what is odd about them: an image unlike the others of its name, or like somebody else's.
+        number: of the identity.
     """
 
     name: str
     images: int
     hints: tuple[str, ...]
+    number: int
 
 
 class Gallery:
@@ -51,13 +54,16 @@ class Gallery:
     Attributes:
         store: the record.
         model: None for a gallery that is only looked at.
+        pictures: enrolled pictures that were kept beside it.
     """
 
     def __init__(self, store: Store, model: Embedder | None) -> None:
         self.store = store
         self.model = model
         self._memory = Memory(store)
-        self._index = read(index_file(store.path), store.fact("model"), store.dimensions)
+        self.pictures = Pictures(store.path)
+        self._index: Index | None = None
+        self._looked_for: str | None = None
 
     @classmethod
     def open(cls, path: str | Path, model: Embedder | str | Path | None = None) -> Gallery:
@@ -109,7 +115,7 @@ class Gallery:
         """Add images of ``name``, new or enrolled already; what is odd about them is told, not refused.
 
         Args:
-            images: as `Recognizer.embed` takes them.
+            images: paths, PIL images or decoded arrays; with a `Recognizer` also tensors, as its `embed` takes them.
             sources: where each came from, kept to embed them anew; none: the paths.
             metadata: JSON values, joined to those that are there.
 
@@ -132,17 +138,16 @@ class Gallery:
         metadata: Mapping[str, Any] | None = None,
     ) -> Enrolled:
         """`enroll` for unit vectors [M, D] of this gallery's model."""
-        self.store.add(name, vectors, sources, metadata)
-        return Enrolled(name, len(vectors), tuple(self._hints(name, vectors, sources)))
+        number = self.store.add(name, vectors, sources, metadata)
+        return Enrolled(name, len(vectors), tuple(self._hints(number, name, vectors, sources)), number)
 
-    def _hints(self, name: str, vectors: NDArray[np.float32], sources: Sequence[str]) -> list[str]:
+    def _hints(self, number: int, name: str, vectors: NDArray[np.float32], sources: Sequence[str]) -> list[str]:
         try:
-            threshold = self.threshold(FAR).cosine
-        except InputError:
+            threshold, memory = self.threshold(FAR).cosine, self._memory.now()
+        except (InputError, StorageError):
+            # The images are enrolled; that nothing can be told of them is no error.
             return []
-        memory = self._memory.now()
-        own, names = self.store.number(name), memory.names
-        mine = memory.identities == own
+        names, mine = memory.names, memory.identities == number
         found = []
         for vector, source in zip(vectors, sources, strict=True):
             image = Path(source).name or "an image"
@@ -157,8 +162,8 @@ class Gallery:
         return found
 
     def remove(self, who: Who) -> None:
-        """Forget somebody and all images. Raises `InputError` where nobody is called so."""
-        self.store.remove(who)
+        """Forget somebody, all images and their kept pictures. Raises `InputError` where nobody is called so."""
+        self.pictures.forget(self.store.remove(who))
 
     def rename(self, who: Who, new: str) -> None:
         """``who`` is called ``new``. Raises `InputError` for a name that is taken."""
@@ -181,10 +186,11 @@ class Gallery:
         """Who is on each image, or "unknown", or "ambiguous".
 
         Args:
-            images: as `Recognizer.embed` takes them.
+            images: as `enroll` takes them.
             top: how many identities an answer lists.
             far: false-accept rate whose threshold is taken: of the gallery where `calibrate` was called (then a share
-                of questions about strangers), else of the model (a share of pairs).
+                of questions about strangers), else of the model (a share of pairs). Class centers have one of their
+                own, which `KNOWN` of the images of known classes reach.
             threshold: cosine, instead of ``far``.
             strategy: "nearest" image, "mean" of each identity's images, "vote" of the nearest
                 images, or "centers": the classes that the model was trained on, whoever is enrolled.
@@ -220,7 +226,9 @@ class Gallery:
             raise InputError(f"top must be at least 1, but is {top}.")
         if not np.isfinite(vectors).all():
             raise InputError("a vector is not finite, so it cannot be compared. Was the image embedded rightly?")
-        limit = threshold if threshold is not None else self.threshold(far).cosine
+        if strategy == "centers" and where:
+            raise InputError("class centers have no metadata: leave `where` out, or choose another strategy.")
+        limit = threshold if threshold is not None else self._limit(far, strategy)
         wanted = None
         if where:
             wanted = [number for number, identity in self.store.identities() if _fits(identity.metadata, where)]
@@ -229,32 +237,46 @@ class Gallery:
         found = self._pool(strategy, wanted).nearest(vectors, top, strategy, self._probability)
         return [decide(matches, limit, margin) for matches in found]
 
+    def _limit(self, far: float, strategy: str) -> float:
+        if strategy != "centers":
+            return self.threshold(far).cosine
+        calibration = self.model.calibration if self.model is not None else None
+        if calibration is None:
+            raise InputError("this model does not know how near its classes are to their centers: give a threshold.")
+        return calibration.known_cosine(KNOWN)
+
     def _pool(self, strategy: str, wanted: Sequence[int] | None) -> Pool:
         if strategy == "centers":
             return centers_of(*_centers(self.recognizer))
         held = self._memory.now()
         if strategy == "mean":
             return means_of(held, wanted)
-        if self._index is None or wanted is not None:
+        index = self._index_of(held) if wanted is None else None
+        if index is None:
             return images_of(held, wanted=wanted)
-        self._index.catch_up(held)
-        return images_of(held, self._index.search(held))
+        index.catch_up(held)
+        return images_of(held, index.search(held))
+
+    def _index_of(self, held: Held) -> Index | None:
+        """The index beside the record, read when it is first needed or the record's vectors are others than before."""
+        token = self.store.token()
+        if self._looked_for != token:
+            self._index, self._looked_for = read(index_file(self.store.path), token, held), token
+        return self._index
 
     def index(self, kind: Kind = "hnsw") -> Header:
-        """Make an approximate index beside the record, or make it anew; it is used from now on.
+        """Make an approximate index beside the record, or make it anew; galleries that are opened from now on use it.
 
         Raises:
             UsageError: FAISS is not installed; nobody is enrolled.
         """
-        path, model = index_file(self.store.path), self.store.fact("model")
-        made = build(self._memory.now(), model, path, kind)
-        self._index = read(path, model, self.store.dimensions)
-        return made
+        self._looked_for = None
+        return build(self._memory.now(), self.store.token(), index_file(self.store.path), kind)
 
     def drop_index(self) -> None:
         """Search exactly from now on."""
         index_file(self.store.path).unlink(missing_ok=True)
-        self._index = None
+        self._looked_for = None
 
     def _probability(self, similarity: float) -> float | None:
         calibration = self.model.calibration if self.model is not None else None

@@ -2,7 +2,8 @@
 
 The index is a file ``GALLERY.index`` that is made from the record and may be lost: it is replaced whole, images that
 came after it was made are added when it is used, and what is gone from the record is never answered. Image numbers are
-never given twice, so an index stays right while names change.
+never given twice, so it stays right while names change; a gallery whose vectors were made anew has another token, and
+one that was put back from a copy is told by samples of its vectors.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ PROBES = 64
 CANDIDATES = 4
 """Candidates for each row that is asked for: what the index misjudges is put right among them."""
 
-LONGEST_HEADER = 4096
+SAMPLES = 64
+LONGEST_HEADER = 16_384
 
 
 class Header(BaseModel):
@@ -42,7 +44,8 @@ class Header(BaseModel):
     format: Literal["steradian.index"] = "steradian.index"
     version: Literal[1] = 1
     kind: Kind
-    model: str
+    token: str = Field(description="of the record that it was made from")
+    samples: dict[int, str] = Field(description="images and the beginnings of their vectors' hashes")
     dimensions: int = Field(ge=1)
     images: int = Field(ge=0)
     last: int = Field(ge=0, description="number of the last image that is in it")
@@ -73,28 +76,45 @@ class Index:
         """Search for rows of ``held``: candidates of the index, ranked by their exact cosines."""
 
         def find(queries: Floats, k: int) -> list[tuple[Floats, NDArray[np.int64]]]:
-            if CANDIDATES * k >= len(held.ids):
-                return exact(held.vectors)(queries, k)
-            with self._lock:
-                if hasattr(self._inner, "hnsw"):
-                    self._inner.hnsw.efSearch = max(SEARCH_WIDTH, CANDIDATES * k)
-                _, numbers = self._found.search(np.ascontiguousarray(queries), CANDIDATES * k)
-            return [_ranked_exactly(held, query, found, k) for query, found in zip(queries, numbers, strict=True)]
+            wide, goal = CANDIDATES * k, min(k, len(held.ids))
+            answers: list[Any] = [None] * len(queries)
+            left = np.arange(len(queries))
+            while len(left):
+                if wide >= len(held.ids):
+                    whole = exact(held.vectors)(queries[left], k)
+                    return [whole.pop(0) if answer is None else answer for answer in answers]
+                short = []
+                for query, numbers in zip(left.tolist(), self._candidates(queries[left], wide), strict=True):
+                    scores, rows = _ranked_exactly(held, queries[query], numbers)
+                    if len(rows) < goal:
+                        # Those that are gone took their places: ask for more.
+                        short.append(query)
+                    else:
+                        answers[query] = scores[:k], rows[:k]
+                left, wide = np.array(short, dtype=np.int64), 4 * wide
+            return answers
 
         return find
 
-    @property
-    def _inner(self) -> Any:
+    def _candidates(self, queries: Floats, count: int) -> NDArray[np.int64]:
         import faiss
 
-        return faiss.downcast_index(self._found.index)
+        with self._lock:
+            inner = faiss.downcast_index(self._found.index)
+            if hasattr(inner, "hnsw"):
+                inner.hnsw.efSearch = max(SEARCH_WIDTH, count)
+            _, numbers = self._found.search(np.ascontiguousarray(queries), count)
+        found: NDArray[np.int64] = numbers
+        return found
 
 
-def _ranked_exactly(held: Held, query: Floats, numbers: NDArray[np.int64], k: int) -> tuple[Floats, NDArray[np.int64]]:
+def _ranked_exactly(held: Held, query: Floats, numbers: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64]]:
+    """Of the images ``numbers`` those that are still there: falling cosines and their rows."""
     rows = np.searchsorted(held.ids, numbers)
-    rows = np.unique(rows[(rows < len(held.ids)) & (held.ids[np.minimum(rows, len(held.ids) - 1)] == numbers)])
+    there = (rows < len(held.ids)) & (held.ids[np.minimum(rows, len(held.ids) - 1)] == numbers)
+    rows = np.unique(rows[there])
     scores = held.vectors[rows] @ query
-    order = np.lexsort((rows, -scores))[:k]
+    order = np.lexsort((rows, -scores))
     return scores[order], rows[order]
 
 
@@ -122,8 +142,11 @@ def index_file(gallery: Path) -> Path:
     return gallery.with_name(f"{gallery.name}.index")
 
 
-def build(held: Held, model: str, path: Path, kind: Kind) -> Header:
+def build(held: Held, token: str, path: Path, kind: Kind) -> Header:
     """Make an index of everything that is ``held`` and replace the file ``path`` by it.
+
+    Args:
+        token: of the record.
 
     Raises:
         UsageError: FAISS is not installed; nobody is enrolled.
@@ -140,7 +163,8 @@ def build(held: Held, model: str, path: Path, kind: Kind) -> Header:
     content = faiss.serialize_index(found).tobytes()
     header = Header(
         kind=kind,
-        model=model,
+        token=token,
+        samples=_samples(held, held.ids[np.unique(np.linspace(0, len(held.ids) - 1, SAMPLES).astype(int))]),
         dimensions=vectors.shape[1],
         images=len(held.ids),
         last=int(held.ids[-1]),
@@ -153,7 +177,13 @@ def build(held: Held, model: str, path: Path, kind: Kind) -> Header:
     return header
 
 
-def read(path: Path, model: str, dimensions: int) -> Index | None:
+def _samples(held: Held, numbers: NDArray[np.int64]) -> dict[int, str]:
+    """Of those of the images ``numbers`` that are there."""
+    rows = np.flatnonzero(np.isin(held.ids, numbers))
+    return {int(held.ids[row]): hashlib.sha256(held.vectors[row].tobytes()).hexdigest()[:16] for row in rows}
+
+
+def read(path: Path, token: str, held: Held) -> Index | None:
     """The index at ``path``; None, with a warning, where it cannot be used: then search is exact.
 
     It is a copy of what the record holds and is never taken from elsewhere: ``gallery export`` leaves it out.
@@ -161,13 +191,14 @@ def read(path: Path, model: str, dimensions: int) -> Index | None:
     if not path.is_file():
         return None
     try:
-        return _read(path, model, dimensions)
+        return _read(path, token, held)
     except (StorageError, UsageError) as error:
-        warnings.warn(f"{error} Search is exact until: steradian gallery index {path.stem}.", stacklevel=2)
+        gallery = path.with_suffix("")
+        warnings.warn(f"{error} Search is exact until: steradian gallery index {gallery}.", stacklevel=2)
         return None
 
 
-def _read(path: Path, model: str, dimensions: int) -> Index:
+def _read(path: Path, token: str, held: Held) -> Index:
     try:
         import faiss
     except ImportError as error:
@@ -178,11 +209,16 @@ def _read(path: Path, model: str, dimensions: int) -> Index:
             header = Header.model_validate(json.loads(line))
         except (ValueError, ValidationError, RecursionError) as error:
             raise StorageError(f"{path} is no index of this version, or is damaged.") from error
-        if (header.model, header.dimensions) != (model, dimensions):
-            raise StorageError(f"{path} was made for another model.")
+        found = _samples(held, np.array(list(header.samples), dtype=np.int64))
+        same = found and all(header.samples[number] == one for number, one in found.items())
+        if header.token != token or header.dimensions != held.vectors.shape[1] or not same:
+            raise StorageError(f"{path} was made from other vectors than the gallery holds.")
         if path.stat().st_size != len(line) + header.bytes:
             raise StorageError(f"{path} is damaged: it holds more or less than it says.")
         content = file.read(header.bytes)
     if hashlib.sha256(content).hexdigest() != header.sha256:
         raise StorageError(f"{path} is damaged.")
-    return Index(header, faiss.deserialize_index(np.frombuffer(content, np.uint8)))
+    try:
+        return Index(header, faiss.deserialize_index(np.frombuffer(content, np.uint8)))
+    except RuntimeError as error:
+        raise StorageError(f"{path} was made by another version of FAISS.") from error

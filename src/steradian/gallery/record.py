@@ -7,6 +7,7 @@ Many processes may read while one writes; a second writer waits.
 from __future__ import annotations
 
 import contextlib
+import secrets
 import sqlite3
 import threading
 import time
@@ -109,6 +110,7 @@ class Record:
         for statement in SCHEMA.split(";"):
             self._connection.execute(statement)
         facts = {"model": model, "dimensions": str(dimensions), "rewrites": "0", "thresholds": "[]"}
+        facts["token"] = secrets.token_hex(16)
         self._connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
         self._connection.execute(f"PRAGMA application_id = {APPLICATION}")
         self._connection.execute(f"PRAGMA user_version = {VERSION}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import secrets
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from steradian.gallery.record import Record
 Who = str | int
 """Somebody by name or by the number that never changes."""
 
-LONGEST_NAME, LONGEST_METADATA = 256, 65_536
+LONGEST_NAME, LONGEST_METADATA, DEEPEST_METADATA = 256, 65_536, 32
 
 
 @dataclass(frozen=True)
@@ -100,17 +101,21 @@ class Store(Record):
         vectors: NDArray[np.float32],
         sources: Sequence[str],
         metadata: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Images [M, D] of ``name``, who is there already or new; ``metadata`` is joined to what there is."""
-        self.add_many([(name, vectors, sources, metadata)])
+    ) -> int:
+        """Images [M, D] of ``name``, who is there already or new; ``metadata`` is joined to what there is.
+
+        Returns:
+            The number of ``name``.
+        """
+        return self.add_many([(name, vectors, sources, metadata)])[0]
 
     def add_many(
         self,
         people: Sequence[tuple[str, NDArray[np.float32], Sequence[str], Mapping[str, Any] | None]],
-    ) -> None:
+    ) -> list[int]:
         """`add` for each of ``people``, in one transaction."""
         checked = [(checked_name(name), vectors, sources, data) for name, vectors, sources, data in people]
-        now = _now()
+        now, numbers = _now(), []
         with self.change():
             for name, vectors, sources, data in checked:
                 if vectors.ndim != 2 or vectors.shape[1] != self.dimensions:
@@ -119,6 +124,7 @@ class Store(Record):
                 if not np.isfinite(vectors).all():
                     raise InputError(f"a vector of {name!r} is not finite, so nothing could be compared with it.")
                 identity = self._identity(name, now, data)
+                numbers.append(identity)
                 rows = vectors.astype("<f4")
                 self._connection.executemany(
                     "INSERT INTO images (identity, vector, source, created) VALUES (?, ?, ?, ?)",
@@ -127,6 +133,7 @@ class Store(Record):
                         for row, source in zip(rows, sources, strict=True)
                     ),
                 )
+        return numbers
 
     def _identity(self, name: str, now: str, metadata: Mapping[str, Any] | None) -> int:
         run = self._connection.execute
@@ -143,8 +150,8 @@ class Store(Record):
     def number(self, who: Who) -> int:
         """The id of ``who``. Raises `InputError` where there is none."""
         with self._lock, self._told():
-            if isinstance(who, int):
-                row = self._connection.execute("SELECT id FROM identities WHERE id = ?", (who,)).fetchone()
+            if not isinstance(who, str):
+                row = self._connection.execute("SELECT id FROM identities WHERE id = ?", (int(who),)).fetchone()
             else:
                 name = unicodedata.normalize("NFC", who).strip()
                 row = self._connection.execute("SELECT id FROM identities WHERE name = ?", (name,)).fetchone()
@@ -153,31 +160,41 @@ class Store(Record):
             raise MissingError(f"nobody {called} is enrolled in {self.path}.")
         return int(row[0])
 
-    def remove(self, who: Who) -> None:
-        """Somebody and all images."""
+    def remove(self, who: Who) -> list[str]:
+        """Somebody and all images; where these came from."""
         with self.change():
             number = self.number(who)
+            sources = [image.source for image in self._images("identity = ?", number)]
             self._connection.execute("DELETE FROM images WHERE identity = ?", (number,))
             self._connection.execute("DELETE FROM identities WHERE id = ?", (number,))
             self._rewritten()
+        return sources
 
     def rename(self, who: Who, new: str) -> None:
         """``who`` is called ``new`` from now on. Raises `InputError` where somebody is called so already."""
-        new = checked_name(new)
-        with self.change():
-            number = self.number(who)
-            taken = self._connection.execute("SELECT id FROM identities WHERE name = ?", (new,)).fetchone()
-            if taken is not None and taken[0] != number:
-                raise InputError(f"somebody is called {new!r} already. To make one of both: steradian gallery merge.")
-            row = (new, _now(), number)
-            self._connection.execute("UPDATE identities SET name = ?, changed = ? WHERE id = ?", row)
-            self._rewritten()
+        self.edit(who, name=new)
 
-    def set_metadata(self, who: Who, metadata: Mapping[str, Any]) -> None:
-        """``metadata`` in place of those that are there."""
+    def edit(self, who: Who, *, name: str | None = None, metadata: Mapping[str, Any] | None = None) -> None:
+        """Another ``name``, other ``metadata`` in place of those that are there, or both; None: as it is.
+
+        Raises:
+            InputError: somebody is called ``name`` already.
+        """
+        new = checked_name(name) if name is not None else None
+        facts = _as_json(metadata) if metadata is not None else None
         with self.change():
-            row = (_as_json(metadata), _now(), self.number(who))
-            self._connection.execute("UPDATE identities SET metadata = ?, changed = ? WHERE id = ?", row)
+            number, run = self.number(who), self._connection.execute
+            if new is not None:
+                taken = run("SELECT id FROM identities WHERE name = ?", (new,)).fetchone()
+                if taken is not None and taken[0] != number:
+                    raise InputError(
+                        f"somebody is called {new!r} already. To make one of both: steradian gallery merge."
+                    )
+                run("UPDATE identities SET name = ? WHERE id = ?", (new, number))
+                self._rewritten()
+            if facts is not None:
+                run("UPDATE identities SET metadata = ? WHERE id = ?", (facts, number))
+            run("UPDATE identities SET changed = ? WHERE id = ?", (_now(), number))
 
     def merge(self, who: Who, into: Who) -> None:
         """The images of ``who`` are those of ``into`` from now on."""
@@ -214,6 +231,7 @@ class Store(Record):
             self.set_fact("model", model)
             self.set_fact("dimensions", str(dimensions))
             self.set_fact("thresholds", "[]")
+            self._connection.execute("INSERT OR REPLACE INTO facts VALUES ('token', ?)", (secrets.token_hex(16),))
             self._rewritten()
         self.model, self.dimensions = model, dimensions
 
@@ -237,7 +255,7 @@ class Store(Record):
             after: only names behind this one.
             limit: how many at the most; -1: all.
         """
-        asked = (containing.casefold(), after, limit)
+        asked = (unicodedata.normalize("NFC", containing).casefold(), after, limit)
         return self._identities("WHERE instr(folded(name), ?) AND name > ? ORDER BY name LIMIT ?", asked)
 
     def _identities(self, which: str, asked: tuple[Any, ...]) -> list[tuple[int, Identity]]:
@@ -277,6 +295,12 @@ class Store(Record):
             ).fetchall()
         return [Kept(int(number), int(identity), source, created) for number, identity, source, created in rows]
 
+    def token(self) -> str:
+        """A random word that stays as long as vectors do: another means that what was made of them is of no use."""
+        with self._lock, self._told():
+            row = self._connection.execute("SELECT value FROM facts WHERE name = 'token'").fetchone()
+        return str(row[0]) if row is not None else ""
+
     def state(self) -> tuple[int, int]:
         """(how often rows have changed or gone, the last id): what a copy in memory is compared by."""
         with self._lock, self._told():
@@ -308,12 +332,24 @@ class Store(Record):
 
 def _as_json(metadata: Mapping[str, Any]) -> str:
     try:
+        if _depth(metadata) > DEEPEST_METADATA:
+            raise InputError(f"metadata may be nested {DEEPEST_METADATA} deep, but these go deeper.")
         text = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
+        text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"metadata must be plain JSON values ({error}).") from error
     if len(text) > LONGEST_METADATA:
         raise InputError(f"metadata takes {len(text):,} characters; at most {LONGEST_METADATA:,} are kept.")
     return text
+
+
+def _depth(value: Any, so_far: int = 0) -> int:
+    if so_far > DEEPEST_METADATA or not isinstance(value, Mapping | list | tuple):
+        return so_far
+    inside = value.values() if isinstance(value, Mapping) else value
+    return max((_depth(one, so_far + 1) for one in inside), default=so_far + 1)
 
 
 def _now() -> str:

@@ -21,6 +21,7 @@ from steradian.errors import SteradianError, StorageError
 from steradian.files import atomic_folder, finite, read_json, sha256_of
 from steradian.models.calibration import Calibration, Threshold
 from steradian.models.card import card_text
+from steradian.models.embedder import CARD
 from steradian.models.hub import PREFIX, fetch
 from steradian.models.necks import NeckName
 from steradian.models.pooling import PoolingName
@@ -30,7 +31,6 @@ from steradian.version import __version__
 
 TENSORS = "model.safetensors"
 README, LARGEST_README = "README.md", 2**20
-CARD = "model.json"
 LATER = {"neck": "auto", "stages": 0, "pooling": "average", "mirrored": False, "crop": 1.0, "interpolation": "bilinear"}
 FORMAT: Literal["steradian.recognizer"] = "steradian.recognizer"
 
@@ -126,7 +126,8 @@ def save(model: Recognizer, folder: Path, provenance: dict[str, Any] | None = No
     with atomic_folder(folder) as temporary:
         save_tensors(temporary / TENSORS, tensors, metadata={"format": FORMAT})
         (temporary / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        (temporary / README).write_text(model.readme or card_text(card), encoding="utf-8")
+        kept_text = model.readme if _same(card, model.card) else None
+        (temporary / README).write_text(kept_text or card_text(card), encoding="utf-8")
     model.card = card
     return card
 
@@ -173,6 +174,12 @@ def load(path: Path) -> Recognizer:
     model.card, model.calibration, model.thresholds = card, card.calibration, tuple(card.thresholds)
     model.readme = _readme(folder / README)
     return model.eval()
+
+
+def _same(card: ModelCard, old: ModelCard | None) -> bool:
+    """Whether what was written of ``old`` holds for ``card``."""
+    facts = [(one.id, one.calibration, one.thresholds) for one in (card, old) if one is not None]
+    return len(facts) == 2 and facts[0] == facts[1]
 
 
 def _readme(path: Path) -> str | None:

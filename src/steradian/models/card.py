@@ -29,7 +29,7 @@ def card_text(card: ModelCard, numbers: Sequence[tuple[str, str]] = ()) -> str:
         f"Embeds {color} images of {card.preprocessing.size} pixels in {card.embedding_size} dimensions (encoder "
         f"`{card.encoder}`, loss `{card.loss}`), names its classes, and tells whether two images show the same. "
         f"Model id `{card.id}`.\n",
-        '## Use\n\n```python\nimport steradian as st\n\nmodel = st.Recognizer.load("FOLDER")\n'
+        '## Use\n\n```python\nimport steradian as st\n\nmodel = st.Recognizer.load("FOLDER")  # or hf-hub:OWNER/NAME\n'
         'model.classify(["image.jpg"])\nmodel.embed(["image.jpg"])  # unit vectors\n```\n',
         f"## Data\n\n{_data(card.provenance)}\n\nClasses: {listed}\n",
         f"## Measured\n\n{_table(('', ''), numbers) if numbers else 'Nothing was measured yet.'}\n",
@@ -69,7 +69,7 @@ def _limits(card: ModelCard) -> str:
     if card.calibration is None:
         found.insert(0, "- It was not calibrated: its probabilities only rank.")
     if not card.thresholds:
-        found.insert(0, "- It has no thresholds: too few images were held out.")
+        found.insert(0, "- It has no thresholds for two images.")
     return "\n".join(found)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from steradian.data.pixels import available_cores
 from steradian.data.preprocessing import Preprocessing
 from steradian.errors import StorageError, UsageError
 from steradian.models.calibration import Calibration, Threshold
@@ -57,7 +57,7 @@ class ExportedModel:
             raise StorageError(f"{folder} holds no {GRAPH}: export it again with --to onnx.")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
-        options.intra_op_num_threads = len(os.sched_getaffinity(0))
+        options.intra_op_num_threads = available_cores()
         try:
             session = onnxruntime.InferenceSession(folder / GRAPH, options, providers=["CPUExecutionProvider"])
             inside = json.loads(session.get_modelmeta().custom_metadata_map["steradian"])

@@ -50,6 +50,10 @@ def _repository(name: str) -> str:
     return found
 
 
+def _of_transport(error: Exception) -> bool:
+    return type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "requests")
+
+
 @contextlib.contextmanager
 def _explained(name: str) -> Iterator[None]:
     """What the hub's library raises, as what went wrong with which repository."""
@@ -59,15 +63,18 @@ def _explained(name: str) -> Iterator[None]:
         yield
     except HFValidationError as error:
         raise UsageError(f"{name!r} names no repository: {error}") from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except Exception as error:
+        # The transport's errors are of another library's classes, which changes with the hub's.
+        if not isinstance(error, HfHubHTTPError | LocalEntryNotFoundError | OSError) and not _of_transport(error):
+            raise
         # What is neither fetched nor in the cache hides why it was not fetched.
         told = error.__cause__ if isinstance(error, LocalEntryNotFoundError) else error
         status = told.response.status_code if isinstance(told, HfHubHTTPError) else 500
-        if status < 500:
+        if status in (400, 401, 403, 404):
             raise UsageError(
                 f"{name}: the hub answered {status}. Check the name, and that you may use it (HF_TOKEN)."
             ) from error
         raise StorageError(
-            f"{name} cannot be reached on the hub ({type(error).__name__}). Is there a network? A folder with the same "
-            "files works alike."
+            f"{name} could not be fetched from the hub or sent to it ({type(error).__name__}). Is there a network, and "
+            "room on the disk? A folder with the same files works alike."
         ) from error

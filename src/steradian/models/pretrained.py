@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from steradian.data.preprocessing import Interpolation
 from steradian.errors import StorageError, UsageError
 from steradian.files import explained
-from steradian.models.artifact import CARD, load
+from steradian.models.artifact import load
+from steradian.models.embedder import CARD
 from steradian.models.encoders import OWN, layers_of
 from steradian.models.pooling import POWER
 from steradian.models.staged import bare

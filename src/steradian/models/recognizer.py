@@ -171,6 +171,8 @@ class Recognizer(nn.Module):
         from steradian.models.hub import PREFIX, fetch
 
         hub = str(name).startswith(PREFIX) and not Path(name).exists()
+        if revision is not None and not hub:
+            raise UsageError(f"{name} is a folder, which has no revisions: leave revision={revision!r} out.")
         return cls.load(fetch(str(name), revision) if hub else name)
 
     def push_to_hub(self, name: str, *, private: bool = True, message: str = "A steradian model") -> str:

@@ -64,10 +64,11 @@ class Access:
 
         Without a token the name asked for must be one of this machine, or a site could point its own name here.
         """
-        name = urlsplit(f"//{host}").hostname or ""
-        if self.admin is None and not is_loopback(name):
+        try:
+            name, site = urlsplit(f"//{host}").hostname or "", urlsplit(origin).netloc if origin is not None else host
+        except ValueError:
             return False
-        return origin is None or urlsplit(origin).netloc == host
+        return (self.admin is not None or is_loopback(name)) and site == host
 
 
 def is_loopback(host: str) -> bool:

@@ -16,6 +16,10 @@ Number = Annotated[float | None, BeforeValidator(_finite)]
 """A cosine or probability; null where there is none."""
 
 
+LARGEST = 2**63 - 1
+"""The largest number that the record gives."""
+
+
 class Failure(BaseModel):
     """A file that was no image that can be read."""
 
@@ -145,7 +149,7 @@ class Change(BaseModel):
 class Merge(BaseModel):
     """Whose images those of an identity become."""
 
-    into: int
+    into: int = Field(ge=1, le=LARGEST)
 
 
 class Point(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from importlib import resources
 from pathlib import Path
@@ -23,7 +24,6 @@ from steradian.service.engine import Engine
 from steradian.service.guard import Guard
 from steradian.service.limits import Limits
 from steradian.service.people import people_routes
-from steradian.service.pictures import Pictures
 from steradian.service.questions import question_routes
 from steradian.service.watching import LOG, Numbers
 from steradian.version import __version__
@@ -51,7 +51,6 @@ def build_app(
     access, limits = access or Access(None, None, "127.0.0.1"), limits or Limits()
     numbers = Numbers()
     engine = Engine(model, limits, numbers)
-    pictures = Pictures(pictures_of(gallery)) if gallery is not None and keep_pictures else None
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -71,7 +70,7 @@ def build_app(
     )
     app.include_router(question_routes(engine, gallery, access, limits, numbers, far))
     if gallery is not None:
-        app.include_router(people_routes(engine, gallery, pictures, access, limits))
+        app.include_router(people_routes(engine, gallery, keep_pictures, access, limits))
 
     @app.get("/v1/about", tags=["service"])
     def about() -> About:
@@ -113,12 +112,6 @@ def build_app(
     return app
 
 
-def pictures_of(gallery: Gallery) -> Path:
-    """Where the pictures of a gallery are kept."""
-    path = gallery.store.path
-    return path.with_name(f"{path.name}.images")
-
-
 def _explain(app: FastAPI, gallery: Gallery | None) -> None:
     """Every error as one sentence in ``detail``."""
 
@@ -130,14 +123,11 @@ def _explain(app: FastAPI, gallery: Gallery | None) -> None:
 
     @app.exception_handler(SteradianError)
     async def known(_: Request, error: SteradianError) -> JSONResponse:
-        status = 404 if isinstance(error, MissingError) else 503 if isinstance(error, StorageError) else 422
+        # Where files lie is nobody's business outside.
+        if isinstance(error, StorageError):
+            LOG.error(json.dumps({"error": str(error)}))
+            return JSONResponse({"detail": "The gallery cannot be used now; the log of the service says why."}, 503)
         words = str(error)
         if gallery is not None:
-            # Where the file lies is nobody's business outside.
             words = words.replace(str(gallery.store.path), "the gallery")
-        return JSONResponse({"detail": words}, status)
-
-    @app.exception_handler(Exception)
-    async def unknown(_: Request, error: Exception) -> JSONResponse:
-        LOG.exception("unexpected", exc_info=error)
-        return JSONResponse({"detail": "The service failed; its log says why."}, 500)
+        return JSONResponse({"detail": words}, 404 if isinstance(error, MissingError) else 422)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +36,7 @@ class Batcher:
         self._thread = ThreadPoolExecutor(1, "model")
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._ending = False
         self.waiting = 0
 
     def start(self) -> None:
@@ -45,12 +45,10 @@ class Batcher:
 
     async def stop(self) -> None:
         """End; what was submitted is answered before."""
-        while self._jobs:
-            await asyncio.sleep(0.01)
+        self._ending = True
+        self._wake.set()
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await self._task
         self._thread.shutdown()
 
     async def submit(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -65,7 +63,7 @@ class Batcher:
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
-        while True:
+        while not self._ending or self._jobs:
             await self._wake.wait()
             self._wake.clear()
             while self._jobs:
@@ -75,9 +73,9 @@ class Batcher:
                 self.waiting -= sum(len(pixels) for pixels, _ in jobs)
                 if not kept:
                     continue
-                batch = np.concatenate([pixels for pixels, _ in kept]) if len(kept) > 1 else kept[0][0]
-                self._observe(len(batch))
                 try:
+                    batch = np.concatenate([pixels for pixels, _ in kept]) if len(kept) > 1 else kept[0][0]
+                    self._observe(len(batch))
                     rows: Any = await loop.run_in_executor(self._thread, self._run, batch)
                 except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
                     rows = error

@@ -8,10 +8,11 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from telegram import Message, Update
+from telegram.error import TelegramError
 from telegram.ext import Application, ApplicationBuilder, CommandHandler, ContextTypes, MessageHandler, filters
 
 from steradian.data.decode import decode
-from steradian.errors import SteradianError
+from steradian.errors import MissingError, SteradianError
 from steradian.gallery import Decision, Gallery
 from steradian.gallery.store import checked_name
 from steradian.models.recognizer import Recognizer
@@ -40,7 +41,6 @@ class Bot:
     ) -> None:
         self._model, self._gallery, self._far, self._top = model, gallery, far, top
         self._allowed = frozenset(allowed)
-        self._lock = asyncio.Lock()
 
     def application(self, token: str, address: str | None = None) -> Application[Any, Any, Any, Any, Any, Any]:
         """The bot of ``token``; ``address``: of another server that speaks Telegram's protocol."""
@@ -69,6 +69,8 @@ class Bot:
                     words = await answer(message, context)
                 except SteradianError as error:
                     words = f"That did not work: {error}"
+                except TelegramError as error:
+                    words = f"Telegram did not give me that: {error}"
             await message.reply_text(words[:4000])
 
         return handle
@@ -85,7 +87,13 @@ class Bot:
 
     async def _done(self, message: Message, context: Context) -> str:
         name = _remembered(context).pop("name", None)
-        return f"{name} is enrolled." if name else "Nothing was begun."
+        if name is None or self._gallery is None:
+            return "Nothing was begun."
+        try:
+            count = self._gallery.store.identity(name)[1].images
+        except MissingError:
+            return f"No photo of {name} came, so {name} is not enrolled."
+        return f"{name} is enrolled by {count} photo(s)."
 
     async def _forget(self, message: Message, context: Context) -> str:
         if self._gallery is None:
@@ -100,9 +108,7 @@ class Bot:
             return f"That is larger than {BYTES // 2**20} MB."
         content = bytes(await (await sent.get_file()).download_as_bytearray())
         name = _remembered(context).get("name")
-        # One photo after another: the model takes all cores by itself.
-        async with self._lock:
-            return await asyncio.to_thread(self._answer, content, name)
+        return await asyncio.to_thread(self._answer, content, name)
 
     def _answer(self, content: bytes, name: str | None) -> str:
         """What to say of a photo, or after it was enrolled as ``name``."""

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from steradian.service.access import Access
 from steradian.service.limits import Limits, Rates
-from steradian.service.watching import Numbers, log_request
+from steradian.service.watching import LOG, Numbers, log_request
 
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -41,10 +41,12 @@ class Guard:
             return
         started, passing = time.perf_counter(), _Passing(receive, send, self._limits)
         refusal = self._refusal(scope)
-        if refusal is None:
-            await self._app(scope, passing.receive, passing.send)
-        else:
-            await refusal(scope, receive, passing.send)
+        try:
+            await (refusal or self._app)(scope, passing.receive, passing.send)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is counted, logged and answered as the rest
+            LOG.error("unexpected", exc_info=error)
+            if not passing.started:
+                await _refused(500, "The service failed; its log says why.")(scope, receive, passing.send)
         seconds = time.perf_counter() - started
         # What no route answers has no pattern; its path may hold anything.
         route = getattr(scope.get("route"), "path", None) or ("page" if passing.status < 400 else "none")
@@ -76,7 +78,7 @@ class _Passing:
         self._receive, self._send, self._limits = receive, send, limits
         self._until = time.monotonic() + limits.body_seconds
         self._whole = False
-        self.received, self.status = 0, 500
+        self.received, self.status, self.started = 0, 500, False
 
     async def receive(self) -> Message:
         if self._whole:
@@ -93,7 +95,7 @@ class _Passing:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self.status, self.started = message["status"], True
             message = {**message, "headers": [*message.get("headers", []), *HEADERS]}
         await self._send(message)
 

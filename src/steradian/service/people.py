@@ -3,33 +3,45 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Depends, Form, HTTPException, Query, Response
+from fastapi import Path as PathField
 from numpy.typing import NDArray
 from starlette.concurrency import run_in_threadpool
 
 from steradian.errors import DataError
 from steradian.gallery import Gallery, Identity
+from steradian.gallery.pictures import Pictures, shown
 from steradian.gallery.store import LONGEST_METADATA, checked_name
 from steradian.service import uploads
 from steradian.service.access import Access
-from steradian.service.answers import Change, Enrollment, KeptImage, Map, Merge, People, Person, PersonInFull, Point
+from steradian.service.answers import (
+    LARGEST,
+    Change,
+    Enrollment,
+    KeptImage,
+    Map,
+    Merge,
+    People,
+    Person,
+    PersonInFull,
+    Point,
+)
 from steradian.service.engine import Engine, unit
 from steradian.service.limits import Limits
-from steradian.service.pictures import Pictures, shown
 from steradian.service.questions import Files
 
 PAGE, POINTS = 100, 3000
 
+Number = Annotated[int, PathField(ge=1, le=LARGEST)]
 
-def people_routes(
-    engine: Engine, gallery: Gallery, pictures: Pictures | None, access: Access, limits: Limits
-) -> APIRouter:
-    """The routes; without ``pictures`` no enrolled picture is kept."""
+
+def people_routes(engine: Engine, gallery: Gallery, keep_pictures: bool, access: Access, limits: Limits) -> APIRouter:
+    """The routes; ``keep_pictures``: whether enrolled pictures are kept beside the gallery."""
     router = APIRouter(prefix="/v1", tags=["identities"])
+    pictures = gallery.pictures if keep_pictures else None
     store, reads, changes = gallery.store, [Depends(access.may_read)], [Depends(access.may_change)]
 
     @router.get("/identities", dependencies=reads)
@@ -58,44 +70,38 @@ def people_routes(
         return await run_in_threadpool(_enroll, gallery, pictures, known_as, unit(raw), contents, facts)
 
     @router.get("/identities/{number}", dependencies=reads)
-    def identity(number: int) -> PersonInFull:
+    def identity(number: Number) -> PersonInFull:
         """One identity with its images."""
         _, one = store.identity(number)
         kept = [KeptImage(id=image.id, created=image.created) for image in store.images_of(number)]
         return PersonInFull(**_person(number, one).model_dump(), enrolled=kept)
 
     @router.patch("/identities/{number}", dependencies=changes)
-    def change(number: int, wanted: Change) -> Person:
+    def change(number: Number, wanted: Change) -> Person:
         """Another name, other metadata."""
-        if wanted.name is not None:
-            gallery.rename(number, wanted.name)
-        if wanted.metadata is not None:
-            store.set_metadata(number, wanted.metadata)
+        store.edit(number, name=wanted.name, metadata=wanted.metadata)
         return _person(*store.identity(number))
 
     @router.post("/identities/{number}/merge", dependencies=changes)
-    def merge(number: int, wanted: Merge) -> Person:
+    def merge(number: Number, wanted: Merge) -> Person:
         """Two identities were one all along."""
         gallery.merge(number, wanted.into)
         return _person(*store.identity(wanted.into))
 
     @router.delete("/identities/{number}", dependencies=changes, status_code=204)
-    def remove(number: int) -> Response:
+    def remove(number: Number) -> Response:
         """Forget somebody, the images and their kept pictures."""
-        sources = [image.source for image in store.images_of(number)]
         gallery.remove(number)
-        if pictures is not None:
-            pictures.forget(sources)
         return Response(status_code=204)
 
     @router.get("/images/{number}", dependencies=reads, response_class=Response)
-    def image(number: int) -> Response:
+    def image(number: Number) -> Response:
         """A small picture of an enrolled image, JPEG."""
         try:
-            content = shown(store.image(number).source, limits.pixels)
+            content = shown(gallery.pictures.find(store.image(number).source), limits.pixels)
         except DataError as error:
             raise HTTPException(404, f"Image {number} cannot be shown: {error}.") from error
-        return Response(content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+        return Response(content, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
     @router.get("/map", dependencies=reads)
     def explore(limit: Annotated[int, Query(ge=1, le=POINTS)] = POINTS) -> Map:
@@ -129,11 +135,14 @@ def _enroll(
         if pictures is not None:
             pictures.forget(sources)
         raise
-    return Enrollment(identity=_person(*gallery.store.identity(name)), added=done.images, hints=list(done.hints))
+    identity = _person(*gallery.store.identity(done.number))
+    return Enrollment(identity=identity, added=done.images, hints=list(done.hints))
 
 
 def _person(number: int, one: Identity) -> Person:
-    return Person(id=number, **asdict(one))
+    return Person(
+        id=number, name=one.name, images=one.images, created=one.created, changed=one.changed, metadata=one.metadata
+    )
 
 
 def _facts(text: str | None) -> dict[str, Any] | None:

@@ -35,6 +35,8 @@ def run(app: FastAPI, place: socket.socket, connections: int, ready: Callable[[]
         log_level="warning",
         access_log=False,
         server_header=False,
+        # Whoever sends the header could call himself anybody; a proxy counts as one client.
+        proxy_headers=False,
         limit_concurrency=connections,
         timeout_keep_alive=15,
         timeout_graceful_shutdown=GRACE,

@@ -8,9 +8,13 @@ function askForToken() {
   if (!dialog.open) dialog.showModal();
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => {
-      token = document.getElementById("token").value.trim();
-      sessionStorage.setItem("token", token);
-      resolve(token);
+      const given = document.getElementById("token").value.trim();
+      document.getElementById("token").value = "";
+      if (given) {
+        token = given;
+        sessionStorage.setItem("token", token);
+      }
+      resolve(given);
     }, { once: true });
   });
 }
@@ -24,7 +28,8 @@ export async function call(path, options = {}) {
     throw new Error("The service cannot be reached. Is it still running?");
   }
   if (answer.status === 401 || (answer.status === 403 && token)) {
-    if (await askForToken()) return call(path, options);
+    const before = token;
+    if ((await askForToken()) && token !== before) return call(path, options);
   }
   if (!answer.ok) {
     const told = await answer.json().catch(() => ({}));

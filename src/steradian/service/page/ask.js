@@ -84,6 +84,8 @@ async function answer(file, far, about, changed) {
 export function startAsking(about, changed) {
   const far = $("far");
   for (const one of about.thresholds) far.append(element("option", { value: one.far, textContent: percent(one.far), selected: one.far === about.far }));
+  // Without the usual rate the strictest that there is.
+  if (!about.thresholds.some((one) => one.far === about.far)) far.selectedIndex = far.options.length - 1;
   far.closest("p").hidden = about.identities === null || !about.thresholds.length;
   const ask = (files) => attempt(async () => {
     const images = [...files].filter((file) => file.type.startsWith("image/"));

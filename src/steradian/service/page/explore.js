@@ -3,6 +3,8 @@
 import { get, imageOf } from "./api.js";
 import { $, element } from "./elements.js";
 
+const NAMES = 60;
+
 let loading = null;
 
 function library() {
@@ -32,12 +34,13 @@ export async function explore() {
     place.replaceChildren();
     return;
   }
-  $("map-words").textContent = `${found.shown} of ${found.total} pictures by their three principal directions, a projection that keeps ${(found.kept * 100).toFixed(0)} % of their lengths. Turn it; click a point to see its picture.`;
+  const names = [...new Set(found.points.map((point) => point.label))];
+  const drawn = found.points.filter((point) => names.indexOf(point.label) < NAMES);
+  $("map-words").textContent = `${drawn.length} of ${found.total} pictures by their three principal directions, a projection that keeps ${(found.kept * 100).toFixed(0)} % of their lengths. Turn it; click a point to see its picture.`;
   const style = getComputedStyle(document.documentElement);
   const ink = style.getPropertyValue("--ink");
-  const names = [...new Set(found.points.map((point) => point.label))];
-  const traces = names.slice(0, 60).map((name) => {
-    const own = found.points.filter((point) => point.label === name);
+  const traces = names.slice(0, NAMES).map((name) => {
+    const own = drawn.filter((point) => point.label === name);
     return { type: "scatter3d", mode: "markers", name, x: own.map((p) => p.x), y: own.map((p) => p.y), z: own.map((p) => p.z),
       customdata: own.map((p) => [p.image, p.label]), hovertemplate: "%{customdata[1]}<extra></extra>", marker: { size: 5 } };
   });
