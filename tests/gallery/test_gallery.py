@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from steradian.errors import DataError, InputError, StorageError, UsageError
 from steradian.gallery import Gallery, calibrate
 from steradian.gallery.calibrating import strangers
 from steradian.gallery.exchange import export, import_file, rebuild
+from steradian.gallery.milvus import store_at
 from steradian.gallery.store import Store
 
 MODEL, D = "m" * 64, 6
@@ -36,6 +38,14 @@ def gallery(tmp_path: Path) -> Gallery:
     return Gallery(Store(tmp_path / "g.db", MODEL, D), None)
 
 
+@pytest.fixture(params=["file", "milvus"])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Gallery]:
+    """A gallery in a file, and one on Milvus: they must answer alike."""
+    place = tmp_path / "g.db" if request.param == "file" else f"milvus:{tmp_path / 'm.db'}"
+    with Gallery(store_at(place, MODEL, D), None) as opened:
+        yield opened
+
+
 def fill(gallery: Gallery, people: int = 6, images: int = 5) -> np.ndarray:
     centers = unit(people, D, seed=1)
     for number, center in enumerate(centers):
@@ -44,84 +54,84 @@ def fill(gallery: Gallery, people: int = 6, images: int = 5) -> np.ndarray:
     return centers
 
 
-def test_who_is_enrolled_is_found_and_others_are_unknown(gallery: Gallery) -> None:
-    centers = fill(gallery)
-    answers = gallery.identify_vectors(around(centers[2], 3, seed=9), threshold=0.8, top=3)
+def test_who_is_enrolled_is_found_and_others_are_unknown(either: Gallery) -> None:
+    centers = fill(either)
+    answers = either.identify_vectors(around(centers[2], 3, seed=9), threshold=0.8, top=3)
     assert [answer.decision for answer in answers] == ["match"] * 3 and answers[0].label == "p2"
     assert len(answers[0].matches) == 3 and len({match.label for match in answers[0].matches}) == 3
     falling = [match.similarity for match in answers[0].matches]
     assert falling == sorted(falling, reverse=True) and answers[0].similarity == falling[0]
     stranger = -centers[2:3]
-    assert gallery.identify_vectors(stranger, threshold=0.99)[0].decision == "unknown"
-    assert gallery.identify_vectors(unit(0, D), threshold=0.5) == []
+    assert either.identify_vectors(stranger, threshold=0.99)[0].decision == "unknown"
+    assert either.identify_vectors(unit(0, D), threshold=0.5) == []
 
 
-def test_an_empty_gallery_knows_nobody(gallery: Gallery) -> None:
-    answer = gallery.identify_vectors(unit(1, D), threshold=0.5)[0]
-    assert answer.decision == "unknown" and answer.matches == () and len(gallery) == 0
+def test_an_empty_gallery_knows_nobody(either: Gallery) -> None:
+    answer = either.identify_vectors(unit(1, D), threshold=0.5)[0]
+    assert answer.decision == "unknown" and answer.matches == () and len(either) == 0
 
 
-def test_two_who_are_alike_are_ambiguous_unless_votes_decide(gallery: Gallery) -> None:
+def test_two_who_are_alike_are_ambiguous_unless_votes_decide(either: Gallery) -> None:
     center = unit(1, D)[0]
-    gallery.enroll_vectors("ana", np.stack([center, center]), ["", ""])
-    gallery.enroll_vectors("ana's twin", around(center, 1, 0.01), [""])
-    assert gallery.identify_vectors(center[None], threshold=0.5)[0].decision == "ambiguous"
-    assert gallery.identify_vectors(center[None], threshold=0.5, strategy="vote")[0].label == "ana"
+    either.enroll_vectors("ana", np.stack([center, center]), ["", ""])
+    either.enroll_vectors("ana's twin", around(center, 1, 0.01), [""])
+    assert either.identify_vectors(center[None], threshold=0.5)[0].decision == "ambiguous"
+    assert either.identify_vectors(center[None], threshold=0.5, strategy="vote")[0].label == "ana"
     with pytest.raises(InputError, match="there is no strategy 'best'"):
-        gallery.identify_vectors(center[None], threshold=0.5, strategy="best")
+        either.identify_vectors(center[None], threshold=0.5, strategy="best")
 
 
-def test_means_are_one_vector_an_identity(gallery: Gallery) -> None:
-    centers = fill(gallery)
-    held, numbers = gallery.memory().means
+def test_means_are_one_vector_an_identity(either: Gallery) -> None:
+    centers = fill(either)
+    held, numbers = either.memory().means
     assert held.shape == (6, D) and len(numbers) == 6
     np.testing.assert_allclose(np.linalg.norm(held, axis=1), 1.0, rtol=1e-5)
-    answer = gallery.identify_vectors(centers[4:5], threshold=0.8, strategy="mean")[0]
+    answer = either.identify_vectors(centers[4:5], threshold=0.8, strategy="mean")[0]
     assert answer.label == "p4" and answer.similarity > 0.95
 
 
-def test_all_of_one_before_any_other_still_lists_others(gallery: Gallery) -> None:
+def test_all_of_one_before_any_other_still_lists_others(either: Gallery) -> None:
     center = unit(1, D)[0]
-    gallery.enroll_vectors("many", around(center, 200, 0.01), [""] * 200)
-    gallery.enroll_vectors("one", -center[None], [""])
-    answer = gallery.identify_vectors(center[None], threshold=0.5, top=2)[0]
+    either.enroll_vectors("many", around(center, 200, 0.01), [""] * 200)
+    either.enroll_vectors("one", -center[None], [""])
+    answer = either.identify_vectors(center[None], threshold=0.5, top=2)[0]
     assert [match.label for match in answer.matches] == ["many", "one"]
 
 
-def test_rename_merge_remove(gallery: Gallery) -> None:
-    centers = fill(gallery, people=3)
-    gallery.rename("p0", "Ana ☕")
-    assert gallery.identify_vectors(centers[:1], threshold=0.7)[0].label == "Ana ☕"
+def test_rename_merge_remove(either: Gallery) -> None:
+    centers = fill(either, people=3)
+    either.rename("p0", "Ana ☕")
+    assert either.identify_vectors(centers[:1], threshold=0.7)[0].label == "Ana ☕"
     with pytest.raises(InputError, match="called 'p1' already"):
-        gallery.rename("Ana ☕", "p1")
-    gallery.merge("p1", "Ana ☕")
-    found = {identity.name: identity.images for identity in gallery.identities()}
+        either.rename("Ana ☕", "p1")
+    either.merge("p1", "Ana ☕")
+    found = {identity.name: identity.images for identity in either.identities()}
     assert found == {"Ana ☕": 10, "p2": 5}
-    assert gallery.identify_vectors(centers[1:2], threshold=0.7)[0].label == "Ana ☕"
-    gallery.remove("Ana ☕")
-    assert [identity.name for identity in gallery.identities()] == ["p2"]
-    assert {match.label for match in gallery.identify_vectors(centers, threshold=2.0)[0].matches} == {"p2"}
-    for call in (lambda: gallery.remove("nobody"), lambda: gallery.merge("p2", "nobody")):
+    assert either.identify_vectors(centers[1:2], threshold=0.7)[0].label == "Ana ☕"
+    either.remove("Ana ☕")
+    assert [identity.name for identity in either.identities()] == ["p2"]
+    assert {match.label for match in either.identify_vectors(centers, threshold=2.0)[0].matches} == {"p2"}
+    for call in (lambda: either.remove("nobody"), lambda: either.merge("p2", "nobody")):
         with pytest.raises(InputError, match="nobody called 'nobody' is enrolled"):
             call()
     with pytest.raises(InputError, match="into itself"):
-        gallery.merge("p2", "p2")
+        either.merge("p2", "p2")
 
 
-def test_metadata_are_joined_and_filter(gallery: Gallery) -> None:
+def test_metadata_are_joined_and_filter(either: Gallery) -> None:
     centers = unit(2, D)
-    gallery.enroll_vectors("a", centers[:1], [""], {"site": "north", "age": 3})
-    gallery.enroll_vectors("b", centers[1:], [""], {"site": "south"})
-    gallery.enroll_vectors("a", centers[:1], [""], {"age": 4})
-    assert gallery.identities()[0].metadata == {"site": "north", "age": 4}
-    answer = gallery.identify_vectors(centers[:1], threshold=0.5, where={"site": "south"})[0]
+    either.enroll_vectors("a", centers[:1], [""], {"site": "north", "age": 3})
+    either.enroll_vectors("b", centers[1:], [""], {"site": "south"})
+    either.enroll_vectors("a", centers[:1], [""], {"age": 4})
+    assert either.identities()[0].metadata == {"site": "north", "age": 4}
+    answer = either.identify_vectors(centers[:1], threshold=0.5, where={"site": "south"})[0]
     assert [match.label for match in answer.matches] == ["b"]
-    assert gallery.identify_vectors(centers[:1], threshold=0.5, where={"site": "east"})[0].matches == ()
-    means = gallery.identify_vectors(centers[:1], threshold=0.5, where={"site": "south"}, strategy="mean")[0]
+    assert either.identify_vectors(centers[:1], threshold=0.5, where={"site": "east"})[0].matches == ()
+    means = either.identify_vectors(centers[:1], threshold=0.5, where={"site": "south"}, strategy="mean")[0]
     assert [match.label for match in means.matches] == ["b"]
     with pytest.raises(InputError, match="plain JSON"):
-        gallery.enroll_vectors("c", centers[:1], [""], {"x": {1, 2}})
-    assert len(gallery) == 2
+        either.enroll_vectors("c", centers[:1], [""], {"x": {1, 2}})
+    assert len(either) == 2
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 257, "a\nb", "a\x00b", "a\u202eb", "a\u200bb"])
@@ -132,9 +142,9 @@ def test_names_that_cannot_be_shown_are_refused(gallery: Gallery, name: str) -> 
 
 
 @pytest.mark.parametrize("name", ["'; DROP TABLE images; --", "<script>alert(1)</script>", "../../etc/passwd", "名前"])
-def test_names_are_only_names(gallery: Gallery, name: str) -> None:
-    gallery.enroll_vectors(name, unit(1, D), [""])
-    assert gallery.identify_vectors(unit(1, D), threshold=0.5)[0].label == name
+def test_names_are_only_names(either: Gallery, name: str) -> None:
+    either.enroll_vectors(name, unit(1, D), [""])
+    assert either.identify_vectors(unit(1, D), threshold=0.5)[0].label == name
 
 
 def test_another_process_is_seen_at_once(gallery: Gallery, tmp_path: Path) -> None:
@@ -378,10 +388,10 @@ def test_centers_are_the_classes_that_the_model_was_trained_on(tmp_path: Path) -
             gallery.identify_vectors(own[None], strategy="centers", where={"a": 1})
 
 
-def test_somebody_is_named_by_number_searched_and_paged(gallery: Gallery) -> None:
-    fill(gallery, people=4, images=2)
-    gallery.rename("p3", "Ärger")
-    store = gallery.store
+def test_somebody_is_named_by_number_searched_and_paged(either: Gallery) -> None:
+    fill(either, people=4, images=2)
+    either.rename("p3", "Ärger")
+    store = either.store
     number, one = store.identity("p1")
     assert store.identity(number)[1] == one and one.images == 2
     assert [kept.source for kept in store.images_of(number)] == ["1-0.png", "1-1.png"]
@@ -389,16 +399,16 @@ def test_somebody_is_named_by_number_searched_and_paged(gallery: Gallery) -> Non
     assert [identity.name for _, identity in store.identities(containing="ä")] == ["Ärger"]
     assert [identity.name for _, identity in store.identities(after="p0", limit=1)] == ["p1"]
     store.edit(number, metadata={"a": 1})
-    assert store.identity("p1")[1].metadata == {"a": 1} and len(gallery) == 4
-    held = gallery.memory()
+    assert store.identity("p1")[1].metadata == {"a": 1} and len(either) == 4
+    held = either.memory()
     for row in (3, 4):
-        best = gallery.identify_vectors(held.vectors[row : row + 1], threshold=0.1)[0].matches
+        best = either.identify_vectors(held.vectors[row : row + 1], threshold=0.1)[0].matches
         assert best[0].identity == held.identities[row] and best[0].image == held.ids[row]
         assert all(held.identities[held.ids == match.image] == match.identity for match in best)
     assert store.number(held.identities[0]) == held.identities[0] and held.present == 4
-    gallery.remove(number)
+    either.remove(number)
     with pytest.raises(InputError, match=f"nobody with the number {number}"):
-        gallery.rename(number, "x")
+        either.rename(number, "x")
     with pytest.raises(InputError, match="there is no image 999"):
         store.image(999)
 
@@ -418,3 +428,39 @@ def test_centers_of_any_length_are_compared_by_direction() -> None:
     centers = np.array([[3.0, 0.0], [0.0, 0.2]], np.float32)
     found = centers_of(centers, ("a", "b")).nearest(np.array([[0.6, 0.8]], np.float32), 2, "nearest", lambda _: None)
     assert [(match.label, round(match.similarity, 5)) for match in found[0]] == [("b", 0.8), ("a", 0.6)]
+
+
+def test_a_gallery_on_milvus_is_used_as_any_other(tmp_path: Path, command) -> None:
+    image = Image.new("L", (60, 60), 255)
+    ImageDraw.Draw(image).ellipse((12, 12, 46, 46), outline=0, width=3)
+    (tmp_path / "people" / "ring").mkdir(parents=True)
+    image.save(tmp_path / "people" / "ring" / "a.png")
+    place = "milvus:many.db"
+    code, out, err = command("enroll", "glyphs", "people", "--gallery", place)
+    assert code == 0 and "1 name(s) enrolled, 1 in milvus:many.db" in out, err
+    code, out, err = command("identify", "glyphs", "people", "--gallery", place, "--far", "0.01", "--json")
+    assert code == 0 and json.loads(out)["answers"][0]["label"] == "ring", err
+    assert command("gallery", "rename", place, "ring", "wheel")[0] == 0
+    assert command("gallery", "export", place, "out.zip")[0] == 0
+    assert command("gallery", "import", "copy.db", "out.zip")[0] == 0
+    assert "wheel  1 image(s)" in command("gallery", "list", "copy.db")[1]
+    code, _, err = command("gallery", "index", place)
+    assert code == 2 and "Milvus has an index of its own" in err
+    assert command("gallery", "remove", place, "wheel")[0] == 0
+    assert "Nobody is enrolled" in command("gallery", "list", place)[1]
+    for wrong, words in (("milvus:nowhere", "expected milvus:HOST:PORT/NAME"), ("milvus:x/a b", "expected milvus:")):
+        code, _, err = command("enroll", "glyphs", "people", "--gallery", wrong)
+        assert code == 2 and words in err
+    other = Recognizer.load("glyphs")
+    other.as_head.weight.data[0, 0] += 0.5
+    other.save(tmp_path / "other")
+    code, _, err = command("enroll", "other", "people", "--gallery", place)
+    assert code == 1 and "another model" in err
+
+
+def test_numbers_of_milvus_rise_and_are_exact_in_json() -> None:
+    from steradian.gallery.milvus import _Numbers
+
+    numbers = _Numbers()
+    found = [numbers.next() for _ in range(3000)]
+    assert found == sorted(set(found)) and found[-1] < 2**53

@@ -206,5 +206,5 @@ def test_killed_while_it_is_made_the_old_one_or_the_new_one_is_there(path: Path)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             with opened(path) as gallery:
-                assert best(gallery, unit(1, D)) and gallery._index is not None
-                assert gallery._index.header.images == 3 * PEOPLE
+                assert best(gallery, unit(1, D)) and gallery._searching._index is not None
+                assert gallery._searching._index.header.images == 3 * PEOPLE

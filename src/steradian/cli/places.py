@@ -11,7 +11,9 @@ import typer
 from steradian.errors import UsageError
 
 Run = Annotated[str, typer.Argument(help="Run or model folder, or 'glyphs' (built in: drawn symbols).", metavar="RUN")]
-GalleryFile = Annotated[Path | None, typer.Option(help="Gallery file (default: RUN/gallery.db).", metavar="FILE")]
+GalleryFile = Annotated[
+    Path | None, typer.Option(help="Gallery file (default: RUN/gallery.db), or milvus:HOST:PORT/NAME.", metavar="FILE")
+]
 
 NAME = "gallery.db"
 
@@ -32,7 +34,7 @@ def gallery_of(run: str, gallery: Path | None) -> Path:
 def existing_gallery(run: str, gallery: Path | None) -> Path:
     """`gallery_of` for questions: asking makes no gallery. Raises `UsageError` where there is none."""
     found = gallery_of(run, gallery)
-    if not found.is_file():
+    if not found.is_file() and not str(found).startswith("milvus:"):
         raise UsageError(f"There is no gallery {found}. Enroll somebody first: steradian enroll RUN FOLDER.")
     return found
 

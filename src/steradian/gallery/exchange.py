@@ -17,6 +17,7 @@ from steradian.data.pixels import Progress
 from steradian.errors import DataError, InputError, StorageError, UsageError
 from steradian.files import atomic_file, explained, read_json
 from steradian.gallery.gallery import Gallery
+from steradian.gallery.milvus import MilvusStore, store_at
 from steradian.gallery.pictures import Pictures
 from steradian.gallery.record import MOST_DIMENSIONS
 from steradian.gallery.store import LONGEST_METADATA, Store
@@ -64,14 +65,14 @@ def import_file(gallery: Path, path: Path) -> int:
         StorageError: no such file, damaged, or of another model.
     """
     card, vectors = _read_shards(path) if path.is_dir() else _read(path)
-    store = Store(gallery) if gallery.is_file() else Store(gallery, card["model"], vectors.shape[1])
+    store = store_at(gallery) if gallery.is_file() else store_at(gallery, card["model"], vectors.shape[1])
     try:
         return _import(store, path, card, vectors)
     finally:
         store.close()
 
 
-def _import(store: Store, path: Path, card: dict[str, Any], vectors: NDArray[np.float32]) -> int:
+def _import(store: Store | MilvusStore, path: Path, card: dict[str, Any], vectors: NDArray[np.float32]) -> int:
     held = store.fact("model")
     if card["model"] != held:
         raise StorageError(

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from steradian.errors import InputError, StorageError, UsageError
 from steradian.gallery.decision import MARGIN, STRATEGIES, Decision, decide
-from steradian.gallery.index import Header, Index, Kind, build, index_file, read
-from steradian.gallery.memory import Held, Memory
+from steradian.gallery.index import Header, Kind
+from steradian.gallery.memory import Held
+from steradian.gallery.milvus import MilvusStore, store_at
 from steradian.gallery.pictures import Pictures
-from steradian.gallery.pool import Pool, centers_of, images_of, means_of
-from steradian.gallery.search import top as nearest
+from steradian.gallery.pool import Pool, centers_of
+from steradian.gallery.searching import Here, Searching, There
 from steradian.gallery.store import Identity, Store, Who
 from steradian.models.calibration import Threshold
 from steradian.models.embedder import Embedder, open_model
@@ -57,28 +58,26 @@ class Gallery:
         pictures: enrolled pictures that were kept beside it.
     """
 
-    def __init__(self, store: Store, model: Embedder | None) -> None:
+    def __init__(self, store: Store | MilvusStore, model: Embedder | None) -> None:
         self.store = store
         self.model = model
-        self._memory = Memory(store)
-        self.pictures = Pictures(store.path)
-        self._index: Index | None = None
-        self._looked_for: str | None = None
+        self.pictures = Pictures(store.beside)
+        self._searching: Searching = Here(store) if isinstance(store, Store) else There(store)
 
     @classmethod
     def open(cls, path: str | Path, model: Embedder | str | Path | None = None) -> Gallery:
         """Open the gallery file ``path``; with a model it is made where there is none.
 
         Args:
+            path: a file, or ``milvus:HOST:PORT/NAME`` (see `MilvusStore`).
             model: a recognizer, or a run or model folder.
 
         Raises:
             StorageError: no gallery, damaged, of a newer version or of another model.
         """
         found = open_model(model) if isinstance(model, str | Path) else model
-        if found is None:
-            return cls(Store(Path(path)), None)
-        return cls(Store(Path(path), found.saved_id, found.embedding_size), found)
+        known = (None, None) if found is None else (found.saved_id, found.embedding_size)
+        return cls(store_at(path, *known), found)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -143,22 +142,24 @@ class Gallery:
 
     def _hints(self, number: int, name: str, vectors: NDArray[np.float32], sources: Sequence[str]) -> list[str]:
         try:
-            threshold, memory = self.threshold(FAR).cosine, self._memory.now()
+            threshold, everybody = self.threshold(FAR).cosine, self._searching.pool("nearest")
+            own = self._searching.pool("nearest", [number])
+            # Among so many of all one must be somebody else's.
+            inside, around = own.search(vectors, 2), everybody.search(vectors, own.count + 1)
         except (InputError, StorageError):
             # The images are enrolled; that nothing can be told of them is no error.
             return []
-        names, mine = memory.names, memory.identities == number
         found = []
-        for vector, source in zip(vectors, sources, strict=True):
+        for source, mine, all_ in zip(sources, inside, around, strict=True):
             image = Path(source).name or "an image"
-            inside, _ = nearest(memory.vectors, vector[None], 2, mine)
             # The nearest of its own is the image itself.
-            if inside.shape[1] > 1 and inside[0, 1] <= threshold:
-                found.append(f"{image} is unlike the other images of {name!r} (cosine {inside[0, 1]:.2f}).")
-            outside, place = nearest(memory.vectors, vector[None], 1, ~mine)
-            if outside.size and outside[0, 0] > threshold:
-                other = names[int(memory.identities[place[0, 0]])]
-                found.append(f"{image} is like {other!r} (cosine {outside[0, 0]:.2f}), who is enrolled, too.")
+            if len(mine.scores) > 1 and mine.scores[1] <= threshold:
+                found.append(f"{image} is unlike the other images of {name!r} (cosine {mine.scores[1]:.2f}).")
+            others = np.flatnonzero(all_.owners != number)
+            if len(others) and all_.scores[others[0]] > threshold:
+                other = everybody.names[int(all_.owners[others[0]])]
+                cosine = all_.scores[others[0]]
+                found.append(f"{image} is like {other!r} (cosine {cosine:.2f}), who is enrolled, too.")
         return found
 
     def remove(self, who: Who) -> None:
@@ -248,21 +249,7 @@ class Gallery:
     def _pool(self, strategy: str, wanted: Sequence[int] | None) -> Pool:
         if strategy == "centers":
             return centers_of(*_centers(self.recognizer))
-        held = self._memory.now()
-        if strategy == "mean":
-            return means_of(held, wanted)
-        index = self._index_of(held) if wanted is None else None
-        if index is None:
-            return images_of(held, wanted=wanted)
-        index.catch_up(held)
-        return images_of(held, index.search(held))
-
-    def _index_of(self, held: Held) -> Index | None:
-        """The index beside the record, read when it is first needed or the record's vectors are others than before."""
-        token = self.store.token()
-        if self._looked_for != token:
-            self._index, self._looked_for = read(index_file(self.store.path), token, held), token
-        return self._index
+        return self._searching.pool(strategy, wanted)
 
     def index(self, kind: Kind = "hnsw") -> Header:
         """Make an approximate index beside the record, or make it anew; galleries that are opened from now on use it.
@@ -270,13 +257,14 @@ class Gallery:
         Raises:
             UsageError: FAISS is not installed; nobody is enrolled.
         """
-        self._looked_for = None
-        return build(self._memory.now(), self.store.token(), index_file(self.store.path), kind)
+        made = self._searching.index(kind)
+        if made is None:
+            raise RuntimeError("an index that was not made")
+        return made
 
     def drop_index(self) -> None:
         """Search exactly from now on."""
-        index_file(self.store.path).unlink(missing_ok=True)
-        self._looked_for = None
+        self._searching.index(None)
 
     def _probability(self, similarity: float) -> float | None:
         calibration = self.model.calibration if self.model is not None else None
@@ -310,13 +298,11 @@ class Gallery:
 
     def set_thresholds(self, thresholds: Sequence[Threshold]) -> None:
         """Keep them in the file; none: those of the model count again."""
-        content = json.dumps([one.model_dump() for one in thresholds])
-        with self.store.change():
-            self.store.set_fact("thresholds", content)
+        self.store.set_facts(thresholds=json.dumps([one.model_dump() for one in thresholds]))
 
     def memory(self) -> Held:
         """All vectors as they are now."""
-        return self._memory.now()
+        return self._searching.held()
 
 
 def _centers(model: Embedder) -> tuple[Any, tuple[str, ...]]:

@@ -47,7 +47,7 @@ class Record:
     """
 
     def __init__(self, path: Path, model: str | None = None, dimensions: int | None = None) -> None:
-        self.path = path
+        self.path = self.beside = path
         self._lock = threading.RLock()
         self.model: str | None = None
         self.dimensions = 0
@@ -170,6 +170,12 @@ class Record:
         if row is None:
             raise StorageError(f"{self.path} is damaged: it does not say its {name}.")
         return str(row[0])
+
+    def set_facts(self, **facts: str) -> None:
+        """Write facts by name, in one transaction."""
+        with self.change():
+            for name, value in facts.items():
+                self.set_fact(name, value)
 
     def set_fact(self, name: str, value: str) -> None:
         """Inside of `change`."""

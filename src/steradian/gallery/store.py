@@ -87,6 +87,14 @@ def checked_name(name: str) -> str:
     return found
 
 
+def checked_vectors(name: str, vectors: NDArray[np.float32], dimensions: int) -> None:
+    """Raise `InputError` unless ``vectors`` of ``name`` are finite and [M, ``dimensions``]."""
+    if vectors.ndim != 2 or vectors.shape[1] != dimensions:
+        raise InputError(f"vectors of this gallery are [M, {dimensions}], but these are {list(vectors.shape)}.")
+    if not np.isfinite(vectors).all():
+        raise InputError(f"a vector of {name!r} is not finite, so nothing could be compared with it.")
+
+
 def as_source(place: str | Path) -> str:
     """Where an image came from, as it is kept: bytes that are no UTF-8 are written out."""
     return str(place).encode("utf-8", "backslashreplace").decode()
@@ -115,14 +123,10 @@ class Store(Record):
     ) -> list[int]:
         """`add` for each of ``people``, in one transaction."""
         checked = [(checked_name(name), vectors, sources, data) for name, vectors, sources, data in people]
-        now, numbers = _now(), []
+        now, numbers = moment(), []
         with self.change():
             for name, vectors, sources, data in checked:
-                if vectors.ndim != 2 or vectors.shape[1] != self.dimensions:
-                    shape = list(vectors.shape)
-                    raise InputError(f"vectors of this gallery are [M, {self.dimensions}], but these are {shape}.")
-                if not np.isfinite(vectors).all():
-                    raise InputError(f"a vector of {name!r} is not finite, so nothing could be compared with it.")
+                checked_vectors(name, vectors, self.dimensions)
                 identity = self._identity(name, now, data)
                 numbers.append(identity)
                 rows = vectors.astype("<f4")
@@ -139,11 +143,11 @@ class Store(Record):
         run = self._connection.execute
         found = run("SELECT id, metadata FROM identities WHERE name = ?", (name,)).fetchone()
         if found is None:
-            row = (name, now, now, _as_json(metadata or {}))
+            row = (name, now, now, as_json(metadata or {}))
             return int(
                 run("INSERT INTO identities (name, created, changed, metadata) VALUES (?, ?, ?, ?)", row).lastrowid or 0
             )
-        joined = _as_json({**json.loads(found[1]), **(metadata or {})})
+        joined = as_json({**json.loads(found[1]), **(metadata or {})})
         run("UPDATE identities SET changed = ?, metadata = ? WHERE id = ?", (now, joined, found[0]))
         return int(found[0])
 
@@ -181,7 +185,7 @@ class Store(Record):
             InputError: somebody is called ``name`` already.
         """
         new = checked_name(name) if name is not None else None
-        facts = _as_json(metadata) if metadata is not None else None
+        facts = as_json(metadata) if metadata is not None else None
         with self.change():
             number, run = self.number(who), self._connection.execute
             if new is not None:
@@ -194,7 +198,7 @@ class Store(Record):
                 self._rewritten()
             if facts is not None:
                 run("UPDATE identities SET metadata = ? WHERE id = ?", (facts, number))
-            run("UPDATE identities SET changed = ? WHERE id = ?", (_now(), number))
+            run("UPDATE identities SET changed = ? WHERE id = ?", (moment(), number))
 
     def merge(self, who: Who, into: Who) -> None:
         """The images of ``who`` are those of ``into`` from now on."""
@@ -204,7 +208,7 @@ class Store(Record):
                 raise InputError(f"{who!r} cannot be merged into itself.")
             self._connection.execute("UPDATE images SET identity = ? WHERE identity = ?", (other, number))
             self._connection.execute("DELETE FROM identities WHERE id = ?", (number,))
-            self._connection.execute("UPDATE identities SET changed = ? WHERE id = ?", (_now(), other))
+            self._connection.execute("UPDATE identities SET changed = ? WHERE id = ?", (moment(), other))
             self._rewritten()
 
     def replace_vectors(
@@ -330,7 +334,8 @@ class Store(Record):
         return {int(number): (name, source) for number, name, source in rows}
 
 
-def _as_json(metadata: Mapping[str, Any]) -> str:
+def as_json(metadata: Mapping[str, Any]) -> str:
+    """Metadata as they are kept. Raises `InputError` for what is no plain JSON, too long or too deep."""
     try:
         if _depth(metadata) > DEEPEST_METADATA:
             raise InputError(f"metadata may be nested {DEEPEST_METADATA} deep, but these go deeper.")
@@ -352,5 +357,6 @@ def _depth(value: Any, so_far: int = 0) -> int:
     return max((_depth(one, so_far + 1) for one in inside), default=so_far + 1)
 
 
-def _now() -> str:
+def moment() -> str:
+    """UTC, ISO 8601."""
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
