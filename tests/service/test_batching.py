@@ -8,10 +8,10 @@ import threading
 import numpy as np
 import pytest
 
-from steradian.service.batching import Batcher, BusyError
+from steradian.service.batching import Batcher
 
 
-def ask(*sizes: int, most: int = 8, waiting: int = 100, fail: bool = False) -> tuple[list[int], list[object]]:
+def ask(*sizes: int, most: int = 8, fail: bool = False) -> tuple[list[int], list[object]]:
     """Submit images of ``sizes`` while the model is busy with a first one; the batches, and what each got."""
     seen: list[int] = []
     gate = threading.Event()
@@ -25,7 +25,7 @@ def ask(*sizes: int, most: int = 8, waiting: int = 100, fail: bool = False) -> t
         return pixels.astype(np.float32) * 2
 
     async def main() -> list[object]:
-        batcher = Batcher(run, most, waiting)
+        batcher = Batcher(run, most)
         batcher.start()
         first = asyncio.ensure_future(batcher.submit(np.zeros((1, 1), np.uint8)))
         await asyncio.sleep(0.05)
@@ -39,7 +39,6 @@ def ask(*sizes: int, most: int = 8, waiting: int = 100, fail: bool = False) -> t
         found = await asyncio.gather(*tasks, return_exceptions=True)
         await first
         await batcher.stop()
-        assert batcher.waiting == 0
         return list(found)
 
     return seen, asyncio.run(main())
@@ -62,11 +61,6 @@ def test_an_error_reaches_all_who_wait_for_it_and_nobody_else() -> None:
     assert seen == [1, 3] and [str(one) for one in found] == ["broken", "broken"]
 
 
-def test_more_than_may_wait_is_refused() -> None:
-    _, found = ask(4, 4, 4, waiting=8)
-    assert [isinstance(one, BusyError) for one in found] == [False, False, True]
-
-
 def test_the_batch_that_runs_is_answered_when_it_is_stopped() -> None:
     async def main() -> np.ndarray:
         gate = threading.Event()
@@ -75,7 +69,7 @@ def test_the_batch_that_runs_is_answered_when_it_is_stopped() -> None:
             gate.wait(10)
             return pixels.astype(np.float32)
 
-        batcher = Batcher(run, 8, 100)
+        batcher = Batcher(run, 8)
         batcher.start()
         asked = asyncio.ensure_future(batcher.submit(np.ones((2, 1), np.uint8)))
         await asyncio.sleep(0.05)
@@ -97,7 +91,7 @@ def test_what_fails_before_the_model_fails_one_batch_alone() -> None:
             if error is not None:
                 raise error
 
-        batcher = Batcher(lambda pixels: pixels.astype(np.float32), 8, 100, observe)
+        batcher = Batcher(lambda pixels: pixels.astype(np.float32), 8, observe)
         batcher.start()
         found: list[object] = []
         for _ in range(2):
@@ -119,7 +113,7 @@ def test_who_gave_up_is_passed_over() -> None:
             gate.wait(10)
             return pixels.astype(np.float32)
 
-        batcher = Batcher(run, 8, 100)
+        batcher = Batcher(run, 8)
         batcher.start()
         first = asyncio.ensure_future(batcher.submit(np.zeros((1, 1), np.uint8)))
         await asyncio.sleep(0.05)

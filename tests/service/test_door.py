@@ -10,6 +10,7 @@ import logging
 import os
 import random
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from PIL import Image, PngImagePlugin
 
 from steradian.errors import UsageError
 from steradian.gallery import Gallery
+from steradian.service import run as running
 from steradian.service.access import Access, is_loopback
 from steradian.service.limits import CLIENTS, Limits, Rates
 from steradian.service.run import listen
@@ -95,6 +97,8 @@ def test_without_a_token_the_service_listens_to_this_machine_alone() -> None:
         Access(None, READER, "127.0.0.1")
     with pytest.raises(UsageError, match="at least 8 characters"):
         Access("short", None, "0.0.0.0")
+    with pytest.raises(UsageError, match="letters and digits"):
+        Access("long enough", None, "0.0.0.0")
     assert Access(ADMIN, None, "0.0.0.0").admin == ADMIN
 
 
@@ -108,6 +112,7 @@ def test_pages_of_other_sites_cannot_use_it(served: Start) -> None:
         ({"Host": "evil.example"}, 403),
         ({"Host": "localhost:1"}, 200),
         ({"Host": "["}, 403),
+        ({"Host": "x@localhost"}, 403),
         ({"Origin": "http://["}, 403),
     ):
         assert client.post("/v1/embed", files=files(drawing("ring")), headers=headers).status_code == status, headers
@@ -141,12 +146,16 @@ def test_too_much_is_refused_before_it_is_read(served: Start, gallery: Gallery) 
     assert refused.status_code == 413 and "20,000 bytes" in refused.json()["detail"]
 
     def endless():
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
         for _ in range(40):
             yield b"x" * 1000
 
     kind = {"Content-Type": "multipart/form-data; boundary=b"}
     assert client.post("/v1/embed", content=endless(), headers=kind).status_code == 413
     assert client.post("/v1/embed", files=files(*[drawing("ring")] * 4)).status_code == 413
+    sent = {"content": b"[" * 19_000, "headers": {"Content-Type": "application/json"}}
+    assert served(limits=Limits(plain_bytes=10_000)).patch("/v1/identities/1", **sent).status_code == 413
+    assert served(limits=Limits(together_bytes=100)).post("/v1/embed", files=files(drawing("ring"))).status_code == 503
     large = io.BytesIO()
     Image.new("L", (200, 200)).save(large, "PNG")
     refused = client.post("/v1/embed", files=files(large.getvalue()))
@@ -282,3 +291,32 @@ def test_what_an_operator_sees_tells_no_name_and_no_picture(served: Start, caplo
 def test_a_port_in_use_is_said() -> None:
     with listen("127.0.0.1", 0) as taken, pytest.raises(UsageError, match="choose another --port"):
         listen("127.0.0.1", taken.getsockname()[1])
+
+
+def test_a_connection_that_says_nothing_is_closed(served: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "FIRST_WORDS", 0.2)
+    client = served()
+    place = str(client.base_url.host), client.base_url.port or 0
+    with socket.create_connection(place) as silent, socket.create_connection(place) as slow:
+        slow.sendall(b"GET /healthz HTT")
+        for one in (silent, slow):
+            one.settimeout(10)
+            assert one.recv(1000) == b""
+    time.sleep(0.3)
+    assert client.get("/healthz").status_code == 200
+
+
+def test_a_writer_elsewhere_does_not_stop_questions(served: Start, gallery: Gallery) -> None:
+    client = served()
+    client.post("/v1/identities", data={"name": "Ana"}, files=files(drawing("ring")))
+    other = sqlite3.connect(gallery.store.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        enrolling = pool.submit(client.post, "/v1/identities", data={"name": "Bob"}, files=files(drawing("cross")))
+        time.sleep(0.3)
+        started = time.monotonic()
+        answer = client.post("/v1/identify", files=files(drawing("ring"))).json()["answers"][0]
+        assert answer["label"] == "Ana" and not enrolling.done() and time.monotonic() - started < 5
+        other.execute("ROLLBACK")
+        assert enrolling.result().status_code == 201
+    other.close()

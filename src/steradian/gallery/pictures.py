@@ -66,8 +66,10 @@ class Pictures:
             referred: the sources of all images of the gallery.
         """
         now, names, gone = time.time() if now is None else now, {Path(source).name for source in referred}, 0
-        for path in self.folder.glob(f"*{SUFFIX}") if self.folder.is_dir() else ():
-            if path.name not in names and now - path.stat().st_mtime > AGE:
+        for path in self.folder.iterdir() if self.folder.is_dir() else ():
+            # Temporary files are those of writers that were killed.
+            ours = path.suffix in (SUFFIX, ".tmp")
+            if ours and path.name not in names and now - path.stat().st_mtime > AGE:
                 path.unlink(missing_ok=True)
                 gone += 1
         return gone

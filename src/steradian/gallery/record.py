@@ -17,7 +17,8 @@ from pathlib import Path
 from steradian.errors import InputError, StorageError
 
 APPLICATION, VERSION = 0x53545244, 1
-WAIT_SECONDS = 30.0
+WAIT_SECONDS, BUSY_SECONDS = 10.0, 0.05
+"""How long a change waits for other processes, and at a time without letting this one's questions through."""
 MOST_DIMENSIONS = 65_536
 
 SCHEMA = """
@@ -55,7 +56,7 @@ class Record:
             raise StorageError(f"There is no gallery {path}. Enroll somebody first: steradian enroll RUN FOLDER.")
         with self._told():
             self._connection = sqlite3.connect(
-                path, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False
+                path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
             self._connection.execute("PRAGMA foreign_keys = ON")
             # SQLite's own lower() leaves all but ASCII letters as they are.
@@ -116,8 +117,9 @@ class Record:
         self._connection.execute(f"PRAGMA user_version = {VERSION}")
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._connection.close()
+        """Let go of the file, when no other thread is in the middle of a question."""
+        with self._lock:
+            self._connection.close()
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
@@ -136,17 +138,36 @@ class Record:
     @contextlib.contextmanager
     def change(self) -> Iterator[None]:
         """One transaction: all of it is on the disk at the end, or, after an error, none of it."""
-        with self._lock, self._told():
-            self._connection.execute("BEGIN IMMEDIATE")
+        with self._told():
+            self._begin()
+        try:
+            with self._told():
+                try:
+                    self._check_model()
+                    yield
+                    self._connection.execute("COMMIT")
+                except BaseException:
+                    # A full disk may fail the COMMIT itself, and SQLite may have taken everything back already.
+                    if self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
+                    raise
+        finally:
+            self._lock.release()
+
+    def _begin(self) -> None:
+        """Begin to write, and hold the lock of this process; while others write, questions go on."""
+        until = time.monotonic() + WAIT_SECONDS
+        while True:
+            self._lock.acquire()
             try:
-                self._check_model()
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                # A full disk may fail the COMMIT itself, and SQLite may have taken everything back already.
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+                self._connection.execute("BEGIN IMMEDIATE")
+                return
+            except BaseException as error:
+                self._lock.release()
+                locked = isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+                if not locked or time.monotonic() > until:
+                    raise
+            time.sleep(0.01)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:

@@ -7,9 +7,10 @@ import ipaddress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from fastapi import HTTPException, Request
-
 from steradian.errors import UsageError
+
+OPEN = frozenset({"/v1/about", "/v1/classify", "/v1/embed", "/v1/openapi.json", "/v1/verify"})
+"""Routes that tell nothing of a gallery."""
 
 
 @dataclass(frozen=True)
@@ -37,33 +38,35 @@ class Access:
                 f"Without a token the service listens to this machine alone, and {self.host} is open to others. "
                 "Give --token (or STERADIAN_TOKEN), or leave --host out."
             )
-        if any(token is not None and len(token) < 8 for token in (self.admin, self.reader)):
-            raise UsageError("A token needs at least 8 characters, so that it cannot be guessed.")
+        for token in (self.admin, self.reader):
+            if token is not None and (len(token) < 8 or not token.isascii() or not token.isprintable() or " " in token):
+                raise UsageError(
+                    "A token needs at least 8 characters, so that it cannot be guessed: letters and digits."
+                )
 
-    async def may_read(self, request: Request) -> None:
-        """Raises `HTTPException` unless the request may read identities."""
-        self._check(request, [token for token in (self.admin, self.reader) if token is not None])
+    def refusal(self, method: str, path: str, authorization: str) -> tuple[int, str] | None:
+        """(status, words) for a request that may not be answered, before its body is read; None where it may.
 
-    async def may_change(self, request: Request) -> None:
-        """Raises `HTTPException` unless the request may change something."""
-        self._check(request, [self.admin] if self.admin is not None else [])
-
-    def _check(self, request: Request, allowed: list[str]) -> None:
-        if self.admin is None:
-            return
-        kind, _, given = request.headers.get("authorization", "").partition(" ")
-        if kind.lower() != "bearer" or not given:
-            raise HTTPException(
-                401, "A token is needed: send the header Authorization: Bearer TOKEN.", {"WWW-Authenticate": "Bearer"}
-            )
+        What is not listed as open needs the admin's token, and reading either.
+        """
+        if self.admin is None or not path.startswith("/v1/") or path in OPEN:
+            return None
+        kind, _, given = authorization.partition(" ")
+        if kind.lower() != "bearer" or not given.strip():
+            return 401, "A token is needed: send the header Authorization: Bearer TOKEN."
+        reads = method in ("GET", "HEAD") or path == "/v1/identify"
+        allowed = [self.admin] if self.reader is None or not reads else [self.admin, self.reader]
         if not any(hmac.compare_digest(given.strip().encode(), token.encode()) for token in allowed):
-            raise HTTPException(403, "This token does not allow it.")
+            return 403, "This token does not allow it."
+        return None
 
     def comes_from_here(self, host: str, origin: str | None) -> bool:
         """Whether a request may have been meant: no page of another site makes a browser use this service.
 
         Without a token the name asked for must be one of this machine, or a site could point its own name here.
         """
+        if "@" in host or "/" in host:
+            return False
         try:
             name, site = urlsplit(f"//{host}").hostname or "", urlsplit(origin).netloc if origin is not None else host
         except ValueError:

@@ -194,4 +194,4 @@ class About(BaseModel):
     coverages: list[float]
     thresholds: list[Rate]
     far: float = Field(description="taken where a question names none")
-    identities: int | None = Field(description="null without a gallery")
+    gallery: bool = Field(description="whether anybody can be enrolled")

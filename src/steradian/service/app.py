@@ -68,9 +68,9 @@ def build_app(
         redoc_url=None,
         openapi_url="/v1/openapi.json",
     )
-    app.include_router(question_routes(engine, gallery, access, limits, numbers, far))
+    app.include_router(question_routes(engine, gallery, limits, numbers, far))
     if gallery is not None:
-        app.include_router(people_routes(engine, gallery, keep_pictures, access, limits))
+        app.include_router(people_routes(engine, gallery, keep_pictures, limits))
 
     @app.get("/v1/about", tags=["service"])
     def about() -> About:
@@ -87,7 +87,7 @@ def build_app(
             coverages=[float(one) for one in known],
             thresholds=[Rate(**one.model_dump()) for one in thresholds],
             far=far,
-            identities=len(gallery) if gallery is not None else None,
+            gallery=gallery is not None,
         )
 
     @app.get("/healthz", tags=["service"], response_class=PlainTextResponse)

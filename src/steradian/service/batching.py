@@ -14,10 +14,6 @@ from numpy.typing import NDArray
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
-class BusyError(Exception):
-    """So many images wait that another would wait too long."""
-
-
 class Batcher:
     """Runs a model on what has come while it was busy with the batch before.
 
@@ -26,18 +22,16 @@ class Batcher:
     Args:
         run: pixels [N, …] -> rows [N, D]; called in one thread.
         most: images of a batch; a request with more is a batch of its own.
-        waiting: images that may wait.
         observe: told the size of each batch.
     """
 
-    def __init__(self, run: Run, most: int, waiting: int, observe: Callable[[int], None] = lambda _: None) -> None:
-        self._run, self._most, self._room, self._observe = run, most, waiting, observe
+    def __init__(self, run: Run, most: int, observe: Callable[[int], None] = lambda _: None) -> None:
+        self._run, self._most, self._observe = run, most, observe
         self._jobs: deque[tuple[NDArray[np.uint8], asyncio.Future[NDArray[np.float32]]]] = deque()
         self._thread = ThreadPoolExecutor(1, "model")
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._ending = False
-        self.waiting = 0
 
     def start(self) -> None:
         """Begin to work, in the running loop."""
@@ -52,12 +46,9 @@ class Batcher:
         self._thread.shutdown()
 
     async def submit(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The rows of ``pixels``. Raises `BusyError` where too many wait already."""
-        if self.waiting and self.waiting + len(pixels) > self._room:
-            raise BusyError
+        """The rows of ``pixels``."""
         future: asyncio.Future[NDArray[np.float32]] = asyncio.get_running_loop().create_future()
         self._jobs.append((pixels, future))
-        self.waiting += len(pixels)
         self._wake.set()
         return await future
 
@@ -70,7 +61,6 @@ class Batcher:
                 jobs = self._next()
                 # Whoever gave up waiting needs no answer.
                 kept = [(pixels, future) for pixels, future in jobs if not future.cancelled()]
-                self.waiting -= sum(len(pixels) for pixels, _ in jobs)
                 if not kept:
                     continue
                 try:

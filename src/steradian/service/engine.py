@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,12 +15,14 @@ from fastapi import HTTPException
 from numpy.typing import NDArray
 
 from steradian.models.recognizer import Recognizer
-from steradian.service.batching import Batcher, BusyError
+from steradian.service.batching import Batcher
 from steradian.service.limits import Limits
 from steradian.service.uploads import Decoded, Upload, decoded
 from steradian.service.watching import Numbers
 
 BATCH = 32
+
+Result = TypeVar("Result")
 
 
 class Engine:
@@ -32,8 +36,9 @@ class Engine:
         self.model = model.eval()
         self._limits, self._numbers = limits, numbers
         self._decoders = ThreadPoolExecutor(os.cpu_count() or 1, "decode")
-        self._batcher = Batcher(self._embed, BATCH, limits.waiting, numbers.batches.observe)
-        numbers.waiting.set_function(lambda: float(self._batcher.waiting))
+        self._batcher = Batcher(self._embed, BATCH, numbers.batches.observe)
+        self._waiting = 0
+        numbers.waiting.set_function(lambda: float(self._waiting))
 
     def start(self) -> None:
         """Begin, in the running loop."""
@@ -53,17 +58,27 @@ class Engine:
         Raises:
             HTTPException: not one can be read (422), too much to do (503), or too long (504).
         """
+        if self._waiting and self._waiting + len(uploads) > self._limits.waiting:
+            raise HTTPException(503, "Too many images wait already: try again soon.", {"Retry-After": "1"})
+        given_up = threading.Event()
+        self._waiting += len(uploads)
         try:
-            return await asyncio.wait_for(self._embedded(uploads), self._limits.answer_seconds)
+            return await asyncio.wait_for(self._embedded(uploads, given_up.is_set), self._limits.answer_seconds)
         except asyncio.TimeoutError as error:
             raise HTTPException(504, f"No answer within {self._limits.answer_seconds:g} seconds.") from error
-        except BusyError as error:
-            raise HTTPException(503, "Too many images wait already: try again soon.", {"Retry-After": "1"}) from error
+        finally:
+            # Whether it came to an end or the client went away: what is not decoded yet need not be.
+            given_up.set()
+            self._waiting -= len(uploads)
 
-    async def _embedded(self, uploads: Sequence[Upload]) -> tuple[Decoded, NDArray[np.float32]]:
-        found = await asyncio.get_running_loop().run_in_executor(
-            self._decoders, decoded, uploads, self.model.preprocessing, self._limits.pixels
-        )
+    async def in_decoder(self, work: Callable[..., Result], *given: Any) -> Result:
+        """Run ``work`` where images are decoded, so that no more of them are at a time than there are cores."""
+        return await asyncio.get_running_loop().run_in_executor(self._decoders, work, *given)
+
+    async def _embedded(
+        self, uploads: Sequence[Upload], given_up: Callable[[], bool]
+    ) -> tuple[Decoded, NDArray[np.float32]]:
+        found = await self.in_decoder(decoded, uploads, self.model.preprocessing, self._limits.pixels, given_up)
         self._numbers.refused.inc(len(found.failures))
         if not found.names:
             words = "; ".join(f"{one.image}: {one.reason}" for one in found.failures)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import HTTPException
@@ -34,12 +35,16 @@ class Guard:
     def __init__(self, app: ASGIApp, access: Access, limits: Limits, numbers: Numbers) -> None:
         self._app, self._access, self._limits, self._numbers = app, access, limits, numbers
         self._rates = Rates(limits.requests_per_minute)
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, passing = time.perf_counter(), _Passing(receive, send, self._limits)
+        started, passing = (
+            time.perf_counter(),
+            _Passing(receive, send, self._limits, _largest(scope, self._limits), self._hold),
+        )
         refusal = self._refusal(scope)
         try:
             await (refusal or self._app)(scope, passing.receive, passing.send)
@@ -47,6 +52,7 @@ class Guard:
             LOG.error("unexpected", exc_info=error)
             if not passing.started:
                 await _refused(500, "The service failed; its log says why.")(scope, receive, passing.send)
+        self._hold(-passing.held)
         seconds = time.perf_counter() - started
         # What no route answers has no pattern; its path may hold anything.
         route = getattr(scope.get("route"), "path", None) or ("page" if passing.status < 400 else "none")
@@ -54,6 +60,12 @@ class Guard:
         self._numbers.seconds.labels(route).observe(seconds)
         client = scope["client"][0] if scope.get("client") else ""
         log_request(route, _method(scope), passing.status, seconds, passing.received, client)
+
+    def _hold(self, count: int) -> None:
+        """Count bytes of bodies that are in memory or on their way out of it."""
+        self._held += count
+        if count > 0 and self._held > self._limits.together_bytes:
+            raise HTTPException(503, "Too many uploads at a time: try again soon.", {"Retry-After": "1"})
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
@@ -66,19 +78,23 @@ class Guard:
         length = headers.get(b"content-length", "0")
         if not length.isdigit() or len(length) > 18:
             return _refused(400, "The header Content-Length is no number.")
-        if int(length) > self._limits.request_bytes:
-            return _refused(413, _too_large(self._limits))
+        if int(length) > _largest(scope, self._limits):
+            return _refused(413, _too_large(_largest(scope, self._limits)))
+        found = self._access.refusal(scope["method"], scope["path"], headers.get(b"authorization", ""))
+        if found is not None:
+            return _refused(*found, {"WWW-Authenticate": "Bearer"} if found[0] == 401 else None)
         return None
 
 
 class _Passing:
     """The two directions of one request, counted and bounded."""
 
-    def __init__(self, receive: Receive, send: Send, limits: Limits) -> None:
+    def __init__(self, receive: Receive, send: Send, limits: Limits, largest: int, hold: Callable[[int], None]) -> None:
         self._receive, self._send, self._limits = receive, send, limits
+        self._largest, self._hold = largest, hold
         self._until = time.monotonic() + limits.body_seconds
         self._whole = False
-        self.received, self.status, self.started = 0, 500, False
+        self.received, self.held, self.status, self.started = 0, 0, 500, False
 
     async def receive(self) -> Message:
         if self._whole:
@@ -87,10 +103,13 @@ class _Passing:
             message = await asyncio.wait_for(self._receive(), max(self._until - time.monotonic(), 0.001))
         except asyncio.TimeoutError as error:
             raise HTTPException(408, f"The request took over {self._limits.body_seconds:g} seconds to come.") from error
-        self.received += len(message.get("body", b""))
+        count = len(message.get("body", b""))
+        self.received += count
         self._whole = not message.get("more_body", False)
-        if self.received > self._limits.request_bytes:
-            raise HTTPException(413, _too_large(self._limits))
+        if self.received > self._largest:
+            raise HTTPException(413, _too_large(self._largest))
+        self.held += count
+        self._hold(count)
         return message
 
     async def send(self, message: Message) -> None:
@@ -100,8 +119,15 @@ class _Passing:
         await self._send(message)
 
 
-def _too_large(limits: Limits) -> str:
-    return f"A request may hold {limits.request_bytes:,} bytes: send fewer or smaller images."
+def _largest(scope: Scope, limits: Limits) -> int:
+    """Bytes that a body may have: files take room, and nothing else does."""
+    kinds = [value for name, value in scope["headers"] if name.lower() == b"content-type"]
+    files = any(value.lower().startswith(b"multipart/form-data") for value in kinds)
+    return limits.request_bytes if files else min(limits.request_bytes, limits.plain_bytes)
+
+
+def _too_large(largest: int) -> str:
+    return f"This request may hold {largest:,} bytes: send fewer or smaller images."
 
 
 def _refused(status: int, words: str, headers: dict[str, str] | None = None) -> JSONResponse:

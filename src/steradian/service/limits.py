@@ -16,16 +16,20 @@ class Limits:
 
     Attributes:
         request_bytes: of a request's body.
+        plain_bytes: of a body that is no form with files.
+        together_bytes: of all bodies that are held at a time.
         files: images of a request.
         pixels: that an image may claim.
         body_seconds: within which a body must have come.
         answer_seconds: within which an answer must be found.
         requests_per_minute: of one client; 0: any number.
-        waiting: images that may wait for the model; beyond, the service says that it is busy.
+        waiting: images that may wait to be decoded and embedded; beyond, the service says that it is busy.
         connections: at a time.
     """
 
     request_bytes: int = 32 * 2**20
+    plain_bytes: int = 2**19
+    together_bytes: int = 2**29
     files: int = 32
     pixels: int = 50_000_000
     body_seconds: float = 30.0

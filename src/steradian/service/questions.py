@@ -6,13 +6,12 @@ import json
 from typing import Annotated, Any
 
 import torch
-from fastapi import APIRouter, Depends, File, HTTPException, Query, UploadFile
+from fastapi import APIRouter, File, HTTPException, Query, UploadFile
 from starlette.concurrency import run_in_threadpool
 
 from steradian.gallery import Gallery
 from steradian.gallery.decision import STRATEGIES, as_answer
 from steradian.service import uploads
-from steradian.service.access import Access
 from steradian.service.answers import Classify, Embed, Identify, Verify
 from steradian.service.engine import Engine, unit
 from steradian.service.limits import Limits
@@ -24,7 +23,7 @@ Far = Annotated[float | None, Query(gt=0, lt=1, description="False-accept rate w
 
 
 def question_routes(
-    engine: Engine, gallery: Gallery | None, access: Access, limits: Limits, numbers: Numbers, usual_far: float
+    engine: Engine, gallery: Gallery | None, limits: Limits, numbers: Numbers, usual_far: float
 ) -> APIRouter:
     """The routes, for a model and, where there is one, a gallery."""
     router, model = APIRouter(prefix="/v1", tags=["questions"]), engine.model
@@ -62,7 +61,7 @@ def question_routes(
     if gallery is None:
         return router
 
-    @router.post("/identify", dependencies=[Depends(access.may_read)])
+    @router.post("/identify")
     async def identify(
         files: Files,
         top: Top = 5,

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from steradian.errors import UsageError
 
 GRACE = 30
+
+FIRST_WORDS = 10.0
+"""Seconds within which the head of a connection's first request must have come."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -28,10 +33,23 @@ def listen(host: str, port: int) -> socket.socket:
     return place
 
 
+class Impatient(H11Protocol):
+    """Closes connections that do not say what they want: they would take the place of others."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.loop.call_later(FIRST_WORDS, self._close_if_silent)
+
+    def _close_if_silent(self) -> None:
+        if self.cycle is None and not self.transport.is_closing():
+            self.transport.close()
+
+
 def run(app: FastAPI, place: socket.socket, connections: int, ready: Callable[[], None]) -> None:
     """Serve ``app`` at ``place`` until SIGINT or SIGTERM; ``ready`` is called when it listens."""
     config = uvicorn.Config(
         app,
+        http=Impatient,
         log_level="warning",
         access_log=False,
         server_header=False,

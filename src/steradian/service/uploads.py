@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,10 +56,14 @@ def _shown_name(name: str | None) -> str:
     return (name or "")[:LONGEST].encode("utf-8", "backslashreplace").decode()
 
 
-def decoded(uploads: Sequence[Upload], preprocessing: Preprocessing, most_pixels: int) -> Decoded:
-    """Decode ``uploads``."""
+def decoded(
+    uploads: Sequence[Upload], preprocessing: Preprocessing, most_pixels: int, given_up: Callable[[], bool]
+) -> Decoded:
+    """Decode ``uploads`` one after another, until ``given_up`` says that nobody waits for them."""
     names, squares, failures = [], [], []
     for upload in uploads:
+        if given_up():
+            break
         try:
             squares.append(preprocessing.square(decode(upload.content, preprocessing.shortest, most_pixels)))
             names.append(upload.name)

@@ -67,7 +67,7 @@ async function answer(file, far, about, changed) {
   $("answers").prepend(element("article", { className: "answer" }, shown, body));
   while ($("answers").children.length > 20) $("answers").lastChild.remove();
   try {
-    const known = about.identities === null ? null : (await send(`/v1/identify?far=${far}`, [file])).answers[0];
+    const known = !about.gallery ? null : (await send(`/v1/identify?far=${far}`, [file])).answers[0];
     const named = about.channels === 1 && known ? null : (await send("/v1/classify", [file])).answers[0];
     if (known) {
       body.append(
@@ -86,7 +86,7 @@ export function startAsking(about, changed) {
   for (const one of about.thresholds) far.append(element("option", { value: one.far, textContent: percent(one.far), selected: one.far === about.far }));
   // Without the usual rate the strictest that there is.
   if (!about.thresholds.some((one) => one.far === about.far)) far.selectedIndex = far.options.length - 1;
-  far.closest("p").hidden = about.identities === null || !about.thresholds.length;
+  far.closest("p").hidden = !about.gallery || !about.thresholds.length;
   const ask = (files) => attempt(async () => {
     const images = [...files].filter((file) => file.type.startsWith("image/"));
     if (!images.length) throw new Error("That is no picture.");

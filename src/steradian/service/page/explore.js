@@ -25,6 +25,9 @@ function circles(color) {
     { type: "scatter3d", mode: "lines", x, y, z, hoverinfo: "skip", showlegend: false, line: { color, width: 2 } }));
 }
 
+// The library reads tags in texts; a name is only a name.
+const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+
 export async function explore() {
   const [found] = await Promise.all([get("/v1/map"), library()]);
   const place = $("map");
@@ -41,8 +44,8 @@ export async function explore() {
   const ink = style.getPropertyValue("--ink");
   const traces = names.slice(0, NAMES).map((name) => {
     const own = drawn.filter((point) => point.label === name);
-    return { type: "scatter3d", mode: "markers", name, x: own.map((p) => p.x), y: own.map((p) => p.y), z: own.map((p) => p.z),
-      customdata: own.map((p) => [p.image, p.label]), hovertemplate: "%{customdata[1]}<extra></extra>", marker: { size: 5 } };
+    return { type: "scatter3d", mode: "markers", name: plain(name), x: own.map((p) => p.x), y: own.map((p) => p.y), z: own.map((p) => p.z),
+      customdata: own.map((p) => [p.image, p.label, plain(p.label)]), hovertemplate: "%{customdata[2]}<extra></extra>", marker: { size: 5 } };
   });
   const axis = { range: [-1, 1], showgrid: true, gridcolor: style.getPropertyValue("--line"), zeroline: false, showticklabels: false, title: { text: "" }, showbackground: false, showspikes: false, visible: false };
   await window.Plotly.react(place, [...circles(style.getPropertyValue("--line")), ...traces], {

@@ -33,7 +33,7 @@ tabs.forEach((tab, place) => {
 
 attempt(async () => {
   const about = await aboutNow();
-  for (const name of ["people", "explore"]) $(`tab-${name}`).hidden = about.identities === null;
+  for (const name of ["people", "explore"]) $(`tab-${name}`).hidden = !about.gallery;
   const facts = {
     "Model": about.model,
     "Trained on": `${about.classes} classes`,
