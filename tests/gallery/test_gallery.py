@@ -142,9 +142,9 @@ def test_names_that_cannot_be_shown_are_refused(gallery: Gallery, name: str) -> 
 
 
 @pytest.mark.parametrize("name", ["'; DROP TABLE images; --", "<script>alert(1)</script>", "../../etc/passwd", "名前"])
-def test_names_are_only_names(either: Gallery, name: str) -> None:
-    either.enroll_vectors(name, unit(1, D), [""])
-    assert either.identify_vectors(unit(1, D), threshold=0.5)[0].label == name
+def test_names_are_only_names(gallery: Gallery, name: str) -> None:
+    gallery.enroll_vectors(name, unit(1, D), [""])
+    assert gallery.identify_vectors(unit(1, D), threshold=0.5)[0].label == name
 
 
 def test_another_process_is_seen_at_once(gallery: Gallery, tmp_path: Path) -> None:

@@ -12,9 +12,14 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image, ImageDraw
 
+from steradian import Recognizer
+from steradian.errors import StorageError
 from steradian.gallery.store import Store
+from steradian.models.embedder import open_model
+from steradian.models.exported import ExportedModel
 
 
 def draw(path: Path, kind: str, shift: int = 0) -> Path:
@@ -129,7 +134,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_half_there(tmp_path: Path) 
     assert len(said) > KILLS
 
 
-def test_identify_by_an_exported_model_needs_no_torch(tmp_path: Path) -> None:
+def test_identify_by_an_exported_model_needs_no_torch(command, tmp_path: Path) -> None:
     code = """
 import sys
 from steradian.cli.main import main
@@ -139,38 +144,32 @@ try:
 finally:
     print("torch" in sys.modules, file=sys.stderr)
 """
-
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True)
-
     for shift in range(3):
         draw(tmp_path / "symbols" / "ring" / f"{shift}.png", "ring", shift)
         draw(tmp_path / "symbols" / "cross" / f"{shift}.png", "cross", shift)
-    from steradian import Recognizer
-
     Recognizer.load("glyphs").save(tmp_path / "run" / "model")
-    assert run("enroll", "run", "symbols").returncode == 0
-    before = run("identify", "run", "symbols/ring/0.png", "--threshold", "0.5", "--json")
-    assert before.returncode == 0 and before.stderr.splitlines()[-1] == "True", before.stderr
-    assert run("export", "run", "--to", "onnx").returncode == 0
-    after = run("identify", "run", "symbols/ring/0.png", "--threshold", "0.5", "--json")
-    assert after.returncode == 0 and after.stderr.splitlines()[-1] == "False", after.stderr
-    found, expected = (json.loads(one.stdout)["answers"][0] for one in (after, before))
-    assert found["label"] == "ring" and abs(found["similarity"] - expected["similarity"]) < 1e-4
-    told = json.loads((tmp_path / "run" / "onnx" / "description.json").read_text())
-    (tmp_path / "run" / "onnx" / "description.json").write_text(json.dumps({**told, "labels": ["other"]}))
-    broken = run("identify", "run", "symbols/ring/0.png", "--threshold", "0.5")
-    assert broken.returncode == 1 and "do not belong together" in broken.stderr
-    (tmp_path / "run" / "onnx" / "description.json").write_text(json.dumps(told))
+    assert command("enroll", "run", "symbols")[0] == 0
+    assert isinstance(open_model("run"), Recognizer)
     sent = [f"symbols/ring/{shift}.png" for shift in range(3)] * 30
-    many = run("identify", "run", *sent, "--threshold", "0.5", "--json")
-    assert [one["label"] for one in json.loads(many.stdout)["answers"]] == ["ring"] * 90
-    centers = run("identify", "run", sent[0], "--strategy", "centers", "--json")
-    assert centers.returncode == 0 and "/character" in json.loads(centers.stdout)["answers"][0]["matches"][0]["label"]
+    asked = ("identify", "run", *sent, "--threshold", "0.5", "--json")
+    expected = json.loads(command(*asked)[1])["answers"]
+    assert command("export", "run", "--to", "onnx")[0] == 0
+    done = subprocess.run([sys.executable, "-c", code, *asked], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr.splitlines()[-1] == "False", done.stderr
+    found = json.loads(done.stdout)["answers"]
+    assert [one["label"] for one in found] == ["ring"] * 90
+    assert all(abs(a["similarity"] - b["similarity"]) < 1e-4 for a, b in zip(found, expected, strict=True))
+    code_of, out, _ = command("identify", "run", sent[0], "--strategy", "centers", "--json")
+    assert code_of == 0 and "/character" in json.loads(out)["answers"][0]["matches"][0]["label"]
+    told = json.loads((tmp_path / "run" / "onnx" / "description.json").read_text())
+
+    def with_description(**changes: object) -> object:
+        (tmp_path / "run" / "onnx" / "description.json").write_text(json.dumps({**told, **changes}))
+        return open_model("run")
+
+    assert isinstance(with_description(), ExportedModel)
+    with pytest.raises(StorageError, match="do not belong together"):
+        with_description(labels=["other"])
     # An export of an earlier training, or calibration, is passed over.
-    (tmp_path / "run" / "onnx" / "description.json").write_text(json.dumps({**told, "thresholds": []}))
-    stale = run("identify", "run", "symbols/ring/0.png", "--threshold", "0.5", "--json")
-    assert stale.returncode == 0 and stale.stderr.splitlines()[-1] == "True"
-    (tmp_path / "run" / "onnx" / "description.json").write_text(json.dumps({**told, "model": "0" * 64}))
-    stale = run("identify", "run", "symbols/ring/0.png", "--threshold", "0.5", "--json")
-    assert stale.returncode == 0 and stale.stderr.splitlines()[-1] == "True"
+    assert isinstance(with_description(thresholds=[]), Recognizer)
+    assert isinstance(with_description(model="0" * 64), Recognizer)
