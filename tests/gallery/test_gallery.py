@@ -249,7 +249,7 @@ def test_files_that_are_no_gallery_of_this_model(gallery: Gallery, tmp_path: Pat
 
 
 def test_a_gallery_that_is_held_by_another_writer_says_so(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    gallery.store._connection.execute("PRAGMA busy_timeout = 50")
+    monkeypatch.setattr("steradian.gallery.record.WAIT_SECONDS", 0.2)
     other = sqlite3.connect(gallery.store.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StorageError, match="another process is writing to it"):
