@@ -71,7 +71,12 @@ class Memory:
 
     def _append(self, rows: Rows, count: int) -> None:
         total = count + len(rows.ids)
-        if count == 0 or total > len(self._rows.ids):
+        if count == 0:
+            # All of them, as they came; room for more is made when more come.
+            self._rows = rows
+            self._held = Held(rows.ids, rows.identities, rows.vectors, self._names)
+            return
+        if total > len(self._rows.ids):
             # Grown arrays are new ones, so that a view in use keeps the old.
             grown = _room(max(total, 2 * count), self._store.dimensions)
             _copy(Rows(self._held.ids[:count], self._held.identities[:count], self._held.vectors[:count]), grown, 0)

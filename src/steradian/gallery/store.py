@@ -317,13 +317,14 @@ class Store(Record):
             found = self._connection.execute(
                 "SELECT id, identity, vector FROM images WHERE id > ? ORDER BY id", (after,)
             ).fetchall()
+        ids, identities, contents = zip(*found, strict=True) if found else ((), (), ())
         size = 4 * self.dimensions
-        wrong = next((number for number, _, vector in found if len(vector) != size), None)
-        if wrong is not None:
+        if set(map(len, contents)) - {size}:
+            wrong = next(number for number, _, vector in found if len(vector) != size)
             raise StorageError(f"{self.path} is damaged: image {wrong} has no vector of {self.dimensions} dimensions.")
-        vectors = np.frombuffer(b"".join(row[2] for row in found), dtype="<f4").reshape(-1, self.dimensions)
-        numbers = np.array([row[:2] for row in found], dtype=np.int64).reshape(-1, 2)
-        return Rows(numbers[:, 0], numbers[:, 1], vectors.astype(np.float32, copy=False))
+        vectors = np.frombuffer(b"".join(contents), dtype="<f4").reshape(-1, self.dimensions)
+        owners = np.array(identities, dtype=np.int64)
+        return Rows(np.array(ids, dtype=np.int64), owners, vectors.astype(np.float32, copy=False))
 
     def sources(self) -> dict[int, tuple[str, str]]:
         """Image id -> (name, where it came from)."""
