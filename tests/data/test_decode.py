@@ -115,3 +115,16 @@ def test_bit_flips_never_escape(tmp_path: Path) -> None:
                 assert decode(broken.tobytes()).dtype == np.uint8
             except DataError:
                 pass
+
+
+def test_a_decoder_may_raise_anything_over_damaged_content() -> None:
+    """Found by flipping bytes: Pillow raises a TypeError."""
+    with pytest.raises(DataError):
+        decode((Path(__file__).parent / "damaged.tiff").read_bytes())
+
+
+def test_16_bits_become_8_as_rounding_does() -> None:
+    from steradian.data.decode import _to_8_bits
+
+    samples = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    np.testing.assert_array_equal(_to_8_bits(samples), (samples / 257.0).round().astype(np.uint8))
