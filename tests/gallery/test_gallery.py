@@ -459,8 +459,8 @@ def test_a_gallery_on_milvus_is_used_as_any_other(tmp_path: Path, command) -> No
 
 
 def test_numbers_of_milvus_rise_and_are_exact_in_json() -> None:
-    from steradian.gallery.milvus import _Numbers
+    from steradian.gallery.image_numbers import ImageNumbers
 
-    numbers = _Numbers()
+    numbers = ImageNumbers()
     found = [numbers.next() for _ in range(3000)]
     assert found == sorted(set(found)) and found[-1] < 2**53

@@ -45,10 +45,10 @@ class Hub(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self) -> None:
+        self.server.paths.append(self.path)
         if self.server.status != 200:
             self._answer(b"{}", self.server.status)
         elif "/resolve/" in self.path:
-            self.server.revisions.add(self.path.split("/")[-2])
             content = self.server.files.get(self.path.rsplit("/", 1)[1], b"")
             tag = hashlib.sha256(content).hexdigest()
             self._answer(content, ETag=f'"{tag}"', X_Repo_Commit=COMMIT, Accept_Ranges="none")
@@ -96,7 +96,7 @@ def turn_to(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ThreadingHTTPServer]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    server.files, server.status, server.revisions = {}, 200, set()
+    server.files, server.status, server.paths = {}, 200, []
     server.address = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -122,6 +122,9 @@ def test_what_is_pushed_comes_back(hub: ThreadingHTTPServer, tmp_path: Path) -> 
     hub.files["evil.pkl"] = b"never fetched"
     found = Recognizer.from_pretrained("hf-hub:me/mine")
     assert found.saved_id == model.saved_id and Recognizer.load("hf-hub:me/mine").saved_id == model.saved_id
+    assert not any("v2" in path for path in hub.paths)
+    Recognizer.from_pretrained("hf-hub:me/mine", revision="v2")
+    assert any("v2" in path for path in hub.paths)
     images = torch.rand(2, 1, 28, 28)
     torch.testing.assert_close(found.embed(images), model.embed(images))
     assert not list((tmp_path / "cache").rglob("evil.pkl"))

@@ -58,7 +58,7 @@ def test_identify_is_that_of_the_gallery(served: Start, gallery: Gallery) -> Non
     assert len(centers["answers"][0]["matches"]) == 2 and centers["answers"][0]["matches"][0]["identity"] is None
     for params, words in (
         ({"where": "[1]"}, "JSON object"),
-        ({"where": "["}, "JSON object"),
+        ({"where": "["}, "where is no JSON"),
         ({"strategy": "best"}, "no strategy 'best'"),
         ({"far": "0.3"}, "no threshold"),
         ({"top": "0"}, "top: "),

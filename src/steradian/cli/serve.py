@@ -103,7 +103,6 @@ def serve(
         if log:
             log_to_stderr()
         address = f"http://{f'[{host}]' if ':' in host else host}:{place.getsockname()[1]}"
-        serve_app(
-            app, place, limits.connections, lambda: print(f"Serving {name} at {address} (Ctrl-C ends)", flush=True)
-        )
-    say("Ended; everything that was accepted was answered.")
+        words = f"Serving {name} at {address} (Ctrl-C ends)"
+        in_time = serve_app(app, place, limits.connections, lambda: print(words, flush=True))
+    say("Ended; everything that was accepted was answered." if in_time else "Ended before everything was answered.")

@@ -19,7 +19,7 @@ from steradian.gallery.memory import Held
 from steradian.gallery.milvus import MilvusStore, store_at
 from steradian.gallery.pictures import Pictures
 from steradian.gallery.pool import Pool, centers_of
-from steradian.gallery.searching import Here, Searching, There
+from steradian.gallery.searching import LocalSearch, MilvusSearch, Searching
 from steradian.gallery.store import Identity, Store, Who
 from steradian.models.calibration import Threshold
 from steradian.models.embedder import Embedder, open_model
@@ -62,7 +62,7 @@ class Gallery:
         self.store = store
         self.model = model
         self.pictures = Pictures(store.beside)
-        self._searching: Searching = Here(store) if isinstance(store, Store) else There(store)
+        self._searching: Searching = LocalSearch(store) if isinstance(store, Store) else MilvusSearch(store)
 
     @classmethod
     def open(cls, path: str | Path, model: Embedder | str | Path | None = None) -> Gallery:
@@ -257,14 +257,11 @@ class Gallery:
         Raises:
             UsageError: FAISS is not installed; nobody is enrolled.
         """
-        made = self._searching.index(kind)
-        if made is None:
-            raise RuntimeError("an index that was not made")
-        return made
+        return self._searching.build_index(kind)
 
     def drop_index(self) -> None:
         """Search exactly from now on."""
-        self._searching.index(None)
+        self._searching.drop_index()
 
     def _probability(self, similarity: float) -> float | None:
         calibration = self.model.calibration if self.model is not None else None

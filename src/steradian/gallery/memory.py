@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from steradian.gallery.search import unit
 from steradian.gallery.store import Rows, Store
 
 
@@ -40,8 +41,7 @@ class Held:
         numbers, place = np.unique(self.identities, return_inverse=True)
         sums = np.zeros((len(numbers), self.vectors.shape[1]), dtype=np.float64)
         np.add.at(sums, place, self.vectors)
-        lengths = np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
-        return (sums / lengths).astype(np.float32), numbers
+        return unit(sums), numbers
 
 
 class Memory:

@@ -13,7 +13,6 @@ import json
 import os
 import secrets
 import threading
-import time
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steradian.errors import InputError, MissingError, StorageError, UsageError
+from steradian.gallery.image_numbers import ImageNumbers
 from steradian.gallery.pool import Nearest, Pool
 from steradian.gallery.search import Floats
 from steradian.gallery.store import (
@@ -72,7 +72,7 @@ class MilvusStore:
             raise UsageError("A gallery on Milvus needs pymilvus: pip install 'steradian[milvus]'.") from error
         self.path = Path(place)
         self._lock = threading.RLock()
-        self._ids = _Numbers()
+        self._ids = ImageNumbers()
         address, self._name = _address(place)
         self.beside = Path(f"milvus-{self._name}")
         with self._told():
@@ -285,9 +285,9 @@ class MilvusStore:
     def __len__(self) -> int:
         return self._count("identities")
 
-    def _count(self, kind: str) -> int:
+    def _count(self, kind: str, which: str = "") -> int:
         with self._told():
-            found = self._client.query(self._of(kind), filter="", output_fields=["count(*)"])
+            found = self._client.query(self._of(kind), filter=which, output_fields=["count(*)"])
         return int(found[0]["count(*)"])
 
     def identity(self, who: Who) -> tuple[int, Identity]:
@@ -359,9 +359,8 @@ class MilvusStore:
 
     def pool(self, wanted: Sequence[int] | None = None) -> Pool:
         """Every image, or those of the identities ``wanted``, searched by Milvus."""
-        names = self.names()
-        present = set(names) if wanted is None else set(names) & set(wanted)
-        which = "" if wanted is None else f"identity in {sorted(present)}"
+        names: dict[int, str] = {}
+        which = "" if wanted is None else f"identity in {sorted(wanted)}"
 
         def search(queries: Floats, k: int) -> list[Nearest]:
             with self._told():
@@ -372,34 +371,22 @@ class MilvusStore:
                     output_fields=["identity"],
                     filter=which,
                 )
+            owners = {hit["entity"]["identity"] for hits in found for hit in hits} - names.keys()
+            if owners:
+                rows = self._query("identities", f"id in {sorted(owners)}", ["id", "name"])
+                names.update({int(row["id"]): row["name"] for row in rows})
             answers = []
             for hits in found:
                 # Images of somebody who goes at this moment, or is not yet there, count for nobody.
-                kept = [hit for hit in hits if hit["entity"]["identity"] in present]
+                kept = [hit for hit in hits if hit["entity"]["identity"] in names]
                 scores = np.array([hit["distance"] for hit in kept], dtype=np.float32)
-                owners = np.array([hit["entity"]["identity"] for hit in kept], dtype=np.int64)
-                answers.append(Nearest(scores, owners, np.array([hit["id"] for hit in kept], dtype=np.int64)))
+                of = np.array([hit["entity"]["identity"] for hit in kept], dtype=np.int64)
+                answers.append(Nearest(scores, of, np.array([hit["id"] for hit in kept], dtype=np.int64)))
             return answers
 
-        count = min(self._count("images"), MOST_FOUND) if present else 0
-        return Pool(count, len(present), names, search)
-
-
-class _Numbers:
-    """Numbers of images that rise, differ between machines, and are exact in JSON: second, machine, place."""
-
-    def __init__(self) -> None:
-        self._machine, self._lock = secrets.randbits(12), threading.Lock()
-        self._second, self._place = 0, 0
-
-    def next(self) -> int:
-        with self._lock:
-            second = max(int(time.time()), self._second)
-            self._place = self._place + 1 if second == self._second else 0
-            if self._place == 2**10:
-                second, self._place = second + 1, 0
-            self._second = second
-            return second << 22 | self._machine << 10 | self._place
+        owned = len(self) if wanted is None else len(wanted)
+        count = min(self._count("images", which), MOST_FOUND) if owned else 0
+        return Pool(count, owned, names, search)
 
 
 def store_at(place: str | Path, model: str | None = None, dimensions: int | None = None) -> Store | MilvusStore:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from steradian.gallery.decision import VOTERS, Match, ranked
 from steradian.gallery.memory import Held
-from steradian.gallery.search import Floats, top
+from steradian.gallery.search import Floats, top, unit
 
 Integers = NDArray[np.int64]
 
@@ -110,8 +110,7 @@ def means_of(held: Held, wanted: Sequence[int] | None = None) -> Pool:
 
 def centers_of(centers: Floats, classes: Sequence[str]) -> Pool:
     """The centers [C, D] of the classes that a model was trained on."""
-    vectors = centers / np.maximum(np.linalg.norm(centers, axis=1, keepdims=True), 1e-12)
-    search = _of_rows(exact(vectors), np.arange(len(classes)), None)
+    search = _of_rows(exact(unit(centers)), np.arange(len(classes)), None)
     return Pool(len(classes), len(classes), dict(enumerate(classes)), search, enrolled=False)
 
 

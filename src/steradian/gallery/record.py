@@ -56,7 +56,7 @@ class Record:
             raise StorageError(f"There is no gallery {path}. Enroll somebody first: steradian enroll RUN FOLDER.")
         with self._told():
             self._connection = sqlite3.connect(
-                path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+                path, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False
             )
             self._connection.execute("PRAGMA foreign_keys = ON")
             # SQLite's own lower() leaves all but ASCII letters as they are.
@@ -160,7 +160,11 @@ class Record:
         while True:
             self._lock.acquire()
             try:
-                self._connection.execute("BEGIN IMMEDIATE")
+                self._connection.execute(f"PRAGMA busy_timeout = {int(1000 * BUSY_SECONDS)}")
+                try:
+                    self._connection.execute("BEGIN IMMEDIATE")
+                finally:
+                    self._connection.execute(f"PRAGMA busy_timeout = {int(1000 * WAIT_SECONDS)}")
                 return
             except BaseException as error:
                 self._lock.release()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +14,12 @@ ROWS = 2**16
 """Vectors of a tile at the most."""
 
 Floats = NDArray[np.float32]
+
+
+def unit(vectors: NDArray[np.floating[Any]]) -> Floats:
+    """Rows [N, D] of length one; a row of zeros stays one."""
+    lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return np.asarray(vectors / lengths, dtype=np.float32)
 
 
 def top(

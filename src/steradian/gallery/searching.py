@@ -22,11 +22,14 @@ class Searching(Protocol):
     def held(self) -> Held:
         """All vectors as they are now, in this process."""
 
-    def index(self, kind: Kind | None) -> Header | None:
-        """Make an approximate index anew, or with None let it go."""
+    def build_index(self, kind: Kind) -> Header:
+        """Make an approximate index anew."""
+
+    def drop_index(self) -> None:
+        """Search exactly from now on."""
 
 
-class Here:
+class LocalSearch:
     """Search in this process: exact, or by an index beside the record."""
 
     def __init__(self, store: Store) -> None:
@@ -56,16 +59,18 @@ class Here:
         """See `Searching`."""
         return self._memory.now()
 
-    def index(self, kind: Kind | None) -> Header | None:
+    def build_index(self, kind: Kind) -> Header:
         """See `Searching`."""
-        self._looked_for, path = None, index_file(self._store.path)
-        if kind is None:
-            path.unlink(missing_ok=True)
-            return None
-        return build(self._memory.now(), self._store.token(), path, kind)
+        self._looked_for = None
+        return build(self._memory.now(), self._store.token(), index_file(self._store.path), kind)
+
+    def drop_index(self) -> None:
+        """See `Searching`."""
+        self._looked_for = None
+        index_file(self._store.path).unlink(missing_ok=True)
 
 
-class There:
+class MilvusSearch:
     """Search by Milvus, which has an index of its own; means are made of vectors that are brought here."""
 
     def __init__(self, store: MilvusStore) -> None:
@@ -80,6 +85,9 @@ class There:
         rows = self._store.rows()
         return Held(rows.ids, rows.identities, rows.vectors, self._store.names())
 
-    def index(self, kind: Kind | None) -> Header | None:
+    def build_index(self, kind: Kind) -> Header:
         """Raises `UsageError`."""
         raise UsageError("Milvus has an index of its own: it needs none beside it.")
+
+    def drop_index(self) -> None:
+        """There is none."""

@@ -84,9 +84,3 @@ class Engine:
             words = "; ".join(f"{one.image}: {one.reason}" for one in found.failures)
             raise HTTPException(422, f"No image can be read: {words or 'no file came'}.")
         return found, await self._batcher.submit(found.pixels)
-
-
-def unit(raw: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows of length one."""
-    lengths = np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), 1e-12)
-    return np.asarray(raw / lengths, dtype=np.float32)

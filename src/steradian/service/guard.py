@@ -41,10 +41,8 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, passing = (
-            time.perf_counter(),
-            _Passing(receive, send, self._limits, _largest(scope, self._limits), self._hold),
-        )
+        started = time.perf_counter()
+        passing = _Passing(receive, send, self._limits, _largest(scope, self._limits), self._hold)
         refusal = self._refusal(scope)
         try:
             await (refusal or self._app)(scope, passing.receive, passing.send)
@@ -52,7 +50,9 @@ class Guard:
             LOG.error("unexpected", exc_info=error)
             if not passing.started:
                 await _refused(500, "The service failed; its log says why.")(scope, receive, passing.send)
-        self._hold(-passing.held)
+        finally:
+            # Whoever is cancelled holds nothing any more, either.
+            self._hold(-passing.held)
         seconds = time.perf_counter() - started
         # What no route answers has no pattern; its path may hold anything.
         route = getattr(scope.get("route"), "path", None) or ("page" if passing.status < 400 else "none")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from steradian.errors import DataError
 from steradian.gallery import Gallery, Identity
 from steradian.gallery.pictures import Pictures, shown
+from steradian.gallery.search import unit
 from steradian.gallery.store import LONGEST_METADATA, checked_name
 from steradian.service import uploads
 from steradian.service.answers import (
@@ -28,9 +28,9 @@ from steradian.service.answers import (
     PersonInFull,
     Point,
 )
-from steradian.service.engine import Engine, unit
+from steradian.service.engine import Engine
 from steradian.service.limits import Limits
-from steradian.service.questions import Files
+from steradian.service.questions import Files, json_object
 
 PAGE, POINTS = 100, 3000
 
@@ -60,7 +60,7 @@ def people_routes(engine: Engine, gallery: Gallery, keep_pictures: bool, limits:
         metadata: Annotated[str | None, Form(max_length=LONGEST_METADATA, description="A JSON object.")] = None,
     ) -> Enrollment:
         """Add images of a name, new or enrolled already: all of them, or after an error none."""
-        facts, known_as = _facts(metadata), checked_name(name)
+        facts, known_as = json_object("metadata", metadata), checked_name(name)
         sent = await uploads.read(files, limits)
         found, raw = await engine.embed(sent)
         if found.failures:
@@ -147,18 +147,6 @@ def _person(number: int, one: Identity) -> Person:
     return Person(
         id=number, name=one.name, images=one.images, created=one.created, changed=one.changed, metadata=one.metadata
     )
-
-
-def _facts(text: str | None) -> dict[str, Any] | None:
-    if not text:
-        return None
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise HTTPException(422, f"metadata is no JSON ({error}).") from error
-    if not isinstance(found, dict):
-        raise HTTPException(422, 'metadata must be a JSON object such as {"site": "north"}.')
-    return found
 
 
 def principal(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:

@@ -11,9 +11,10 @@ from starlette.concurrency import run_in_threadpool
 
 from steradian.gallery import Gallery
 from steradian.gallery.decision import STRATEGIES, as_answer
+from steradian.gallery.search import unit
 from steradian.service import uploads
 from steradian.service.answers import Classify, Embed, Identify, Verify
-from steradian.service.engine import Engine, unit
+from steradian.service.engine import Engine
 from steradian.service.limits import Limits
 from steradian.service.watching import Numbers
 
@@ -71,7 +72,7 @@ def question_routes(
         where: Annotated[str | None, Query(description="A JSON object: only names with these metadata.")] = None,
     ) -> Identify:
         """Say who of the gallery is on images, or "unknown", or "ambiguous"."""
-        only = _object(where)
+        only = json_object("where", where)
         found, raw = await engine.embed(await uploads.read(files, limits))
         decisions = await run_in_threadpool(
             gallery.identify_vectors,
@@ -90,13 +91,14 @@ def question_routes(
     return router
 
 
-def _object(text: str | None) -> dict[str, Any] | None:
-    if text is None:
+def json_object(field: str, text: str | None) -> dict[str, Any] | None:
+    """What ``field`` of a request holds; None where it is empty. Raises `HTTPException` for anything but an object."""
+    if not text:
         return None
     try:
         found = json.loads(text)
-    except (ValueError, RecursionError):
-        found = None
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(422, f"{field} is no JSON ({error}).") from error
     if not isinstance(found, dict):
-        raise HTTPException(422, f'"where" must be a JSON object such as {{"site": "north"}}, not {text[:80]!r}.')
+        raise HTTPException(422, f'{field} must be a JSON object such as {{"site": "north"}}.')
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import Callable
 
 import uvicorn
@@ -45,8 +46,12 @@ class Impatient(H11Protocol):
             self.transport.close()
 
 
-def run(app: FastAPI, place: socket.socket, connections: int, ready: Callable[[], None]) -> None:
-    """Serve ``app`` at ``place`` until SIGINT or SIGTERM; ``ready`` is called when it listens."""
+def run(app: FastAPI, place: socket.socket, connections: int, ready: Callable[[], None]) -> bool:
+    """Serve ``app`` at ``place`` until SIGINT or SIGTERM; ``ready`` is called when it listens.
+
+    Returns:
+        Whether all that was accepted was answered within `GRACE` seconds.
+    """
     config = uvicorn.Config(
         app,
         http=Impatient,
@@ -61,10 +66,19 @@ def run(app: FastAPI, place: socket.socket, connections: int, ready: Callable[[]
     )
 
     class Server(uvicorn.Server):
+        in_time = False
+
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             ready()
 
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            started = time.monotonic()
+            await super().shutdown(sockets)
+            self.in_time = not self.force_exit and time.monotonic() - started < GRACE
+
     # Having stopped as told, uvicorn raises the signal once more, for whoever else may wait for it.
+    server = Server(config)
     with contextlib.suppress(KeyboardInterrupt):
-        Server(config).run(sockets=[place])
+        server.run(sockets=[place])
+    return server.in_time
