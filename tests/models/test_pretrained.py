@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +190,18 @@ def test_every_runtime_gives_the_embeddings_of_torch(runtime: str) -> None:
     assert model.embed([picture]).shape == (1, 16)
     model.train()
     assert model._fast is None
+
+
+@pytest.mark.parametrize("runtime", available_runtimes())
+def test_callers_at_the_same_time_get_their_own(runtime: str) -> None:
+    encoder, _ = build_encoder(LITTLE, channels=3, size=64)
+    shape = Preprocessing(64, 3, (0.5,) * 3, (0.5,) * 3)
+    encode = fast_encoder(encoder.eval(), shape, runtime, callers=2)
+    images = torch.randint(0, 256, (12, 2, 3, 64, 64), dtype=torch.uint8)
+    expected = [encode(one) for one in images]
+    with ThreadPoolExecutor(2) as pool:
+        for found, alone in zip(pool.map(encode, images), expected, strict=True):
+            torch.testing.assert_close(found, alone)
 
 
 def test_runtimes_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,8 +25,7 @@ def ask(*sizes: int, most: int = 8, fail: bool = False) -> tuple[list[int], list
         return pixels.astype(np.float32) * 2
 
     async def main() -> list[object]:
-        batcher = Batcher(run, most)
-        batcher.start()
+        batcher = Batcher(run, most, lanes=1)
         first = asyncio.ensure_future(batcher.submit(np.zeros((1, 1), np.uint8)))
         await asyncio.sleep(0.05)
         starts = np.cumsum([0, *sizes])
@@ -69,8 +68,7 @@ def test_the_batch_that_runs_is_answered_when_it_is_stopped() -> None:
             gate.wait(10)
             return pixels.astype(np.float32)
 
-        batcher = Batcher(run, 8)
-        batcher.start()
+        batcher = Batcher(run, 8, lanes=1)
         asked = asyncio.ensure_future(batcher.submit(np.ones((2, 1), np.uint8)))
         await asyncio.sleep(0.05)
         ending = asyncio.ensure_future(batcher.stop())
@@ -91,8 +89,7 @@ def test_what_fails_before_the_model_fails_one_batch_alone() -> None:
             if error is not None:
                 raise error
 
-        batcher = Batcher(lambda pixels: pixels.astype(np.float32), 8, observe)
-        batcher.start()
+        batcher = Batcher(lambda pixels: pixels.astype(np.float32), 8, 1, observe)
         found: list[object] = []
         for _ in range(2):
             asked = asyncio.wait_for(batcher.submit(np.ones((1, 1), np.uint8)), 10)
@@ -113,8 +110,7 @@ def test_who_gave_up_is_passed_over() -> None:
             gate.wait(10)
             return pixels.astype(np.float32)
 
-        batcher = Batcher(run, 8)
-        batcher.start()
+        batcher = Batcher(run, 8, lanes=1)
         first = asyncio.ensure_future(batcher.submit(np.zeros((1, 1), np.uint8)))
         await asyncio.sleep(0.05)
         with pytest.raises(asyncio.TimeoutError):
@@ -126,3 +122,45 @@ def test_who_gave_up_is_passed_over() -> None:
         return seen
 
     assert asyncio.run(main()) == [1, 2]
+
+
+def test_lanes_run_at_the_same_time_and_share_what_waits() -> None:
+    seen: list[int] = []
+    both = threading.Barrier(2)
+    gate = threading.Event()
+
+    def run(pixels: np.ndarray) -> np.ndarray:
+        seen.append(len(pixels))
+        if len(seen) <= 2:
+            both.wait(10)
+            gate.wait(10)
+        return pixels.astype(np.float32)
+
+    async def main() -> list[np.ndarray]:
+        batcher = Batcher(run, 8, lanes=2)
+        asked = []
+        for place in range(8):
+            asked.append(asyncio.ensure_future(batcher.submit(np.full((1, 1), place, np.uint8))))
+            await asyncio.sleep(0.01)
+        gate.set()
+        found = await asyncio.wait_for(asyncio.gather(*asked), 10)
+        await asyncio.wait_for(batcher.stop(), 10)
+        return list(found)
+
+    assert [float(rows[0, 0]) for rows in asyncio.run(main())] == list(range(8))
+    # Six wait behind the two that run: the lane that is free first takes half of them.
+    assert seen[:3] == [1, 1, 3] and sum(seen) == 8
+
+
+def test_a_lane_that_has_just_ended_is_begun_again() -> None:
+    async def main() -> None:
+        batcher = Batcher(lambda pixels: pixels.astype(np.float32), 8, lanes=1)
+
+        async def one_after_another() -> None:
+            for _ in range(50):
+                await batcher.submit(np.ones((1, 1), np.uint8))
+
+        await asyncio.wait_for(asyncio.gather(*(one_after_another() for _ in range(3))), 10)
+        await batcher.stop()
+
+    asyncio.run(main())

@@ -54,6 +54,9 @@ def serve(
     import contextlib
     import tempfile
 
+    import torch
+
+    from steradian.data.pixels import available_cores
     from steradian.errors import InputError, UsageError
     from steradian.gallery import Gallery
     from steradian.gallery.gallery import FAR
@@ -66,6 +69,7 @@ def serve(
 
         from steradian.service.access import Access
         from steradian.service.app import build_app
+        from steradian.service.engine import LANES
         from steradian.service.limits import Limits
         from steradian.service.run import listen
         from steradian.service.run import run as serve_app
@@ -87,8 +91,9 @@ def serve(
         else:
             file = gallery_of(name, gallery)
         model = Recognizer.load(name)
+        torch.set_num_threads(max(1, available_cores() // LANES))
         if runtime != "auto" or model.spec.encoder not in OWN:
-            model.accelerate(runtime)  # type: ignore[arg-type]
+            model.accelerate(runtime, LANES)  # type: ignore[arg-type]
         opened = stack.enter_context(Gallery.open(file, model))
         opened.pictures.sweep(source for _, source in opened.store.sources().values())
         usual = far if far is not None else DEMO_FAR if demo else FAR

@@ -228,13 +228,16 @@ class Recognizer(nn.Module):
             self._fast = None
         return super().train(mode)
 
-    def accelerate(self, runtime: Runtime | Literal["auto"] = "auto") -> None:
+    def accelerate(self, runtime: Runtime | Literal["auto"] = "auto", callers: int = 1) -> None:
         """Run the encoder by a faster runtime from now on (see `runtimes`), with its weights as they are.
+
+        Args:
+            callers: threads that will ask at the same time; each is given as many threads as torch has.
 
         Raises:
             UsageError: a runtime that is not installed.
         """
-        self._fast = fast_encoder(self.encoder, self.spec.preprocessing, runtime)
+        self._fast = fast_encoder(self.encoder, self.spec.preprocessing, runtime, callers)
 
     def accelerate_for(self, images: int) -> None:
         """`accelerate` where so many images repay it: many, a large encoder, and no GPU."""

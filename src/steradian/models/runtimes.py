@@ -67,48 +67,63 @@ class Prepared(nn.Module):
 
 
 def fast_encoder(
-    encoder: nn.Module, preprocessing: Preprocessing, runtime: Runtime | Literal["auto"] = "auto"
+    encoder: nn.Module, preprocessing: Preprocessing, runtime: Runtime | Literal["auto"] = "auto", callers: int = 1
 ) -> FastEncoder:
-    """``encoder``, as it is now, in a runtime."""
+    """``encoder``, as it is now, in a runtime.
+
+    Args:
+        callers: threads that will call it at the same time; each is given as many threads as torch has.
+    """
     chosen = chosen_runtime(runtime)
     training, device = encoder.training, next(encoder.parameters()).device
     prepared = Prepared(encoder, preprocessing).cpu().eval()
     example = torch.zeros(2, preprocessing.channels, preprocessing.size, preprocessing.size)
     try:
-        run = MAKERS[chosen](prepared, example)
+        run = MAKERS[chosen](prepared, example, callers)
     finally:
         encoder.to(device).train(training)
 
     def features(pixels: Tensor) -> Tensor:
-        samples = pixels.float() / 255.0 if pixels.dtype == torch.uint8 else pixels.float()
-        return run(samples.contiguous())
+        if pixels.dtype == torch.uint8:
+            # In this thread alone: torch's other threads and those of a runtime take the cores from each other.
+            return run(torch.from_numpy(np.divide(pixels.numpy(), np.float32(255.0), order="C")))
+        return run(pixels.float().contiguous())
 
     return features
 
 
-def _openvino(prepared: Prepared, example: Tensor) -> FastEncoder:
+def _openvino(prepared: Prepared, example: Tensor, callers: int) -> FastEncoder:
     import openvino
 
     with silence():
         model = openvino.convert_model(prepared, example_input=example)
     model.reshape({0: [-1, *example.shape[1:]]})
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": str(torch.get_num_threads())}
+    settings = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": str(callers * torch.get_num_threads()),
+        "NUM_STREAMS": str(callers),
+    }
     compiled = openvino.Core().compile_model(model, "CPU", settings)
-    request, lock = compiled.create_infer_request(), threading.Lock()
+    own = threading.local()
 
     def run(samples: Tensor) -> Tensor:
-        with lock:
-            request.infer({0: samples.numpy()}, share_inputs=True)
-            return torch.from_numpy(np.array(request.get_output_tensor(0).data))
+        if not hasattr(own, "request"):
+            own.request = compiled.create_infer_request()
+        own.request.infer({0: samples.numpy()}, share_inputs=True)
+        return torch.from_numpy(np.array(own.request.get_output_tensor(0).data))
 
     return run
 
 
-def _onnxruntime(prepared: Prepared, example: Tensor) -> FastEncoder:
+def _onnxruntime(prepared: Prepared, example: Tensor, callers: int) -> FastEncoder:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    # Callers work themselves, helped by one pool for all.
+    options.intra_op_num_threads = callers * (torch.get_num_threads() - 1) + 1
+    if callers > 1:
+        # A thread that has nothing to do must not keep a core from another caller.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(onnx_bytes(prepared, example), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
@@ -135,7 +150,7 @@ def onnx_bytes(module: nn.Module, example: Tensor, outputs: Sequence[str] | None
     return buffer.getvalue()
 
 
-def _torch(prepared: Prepared, example: Tensor) -> FastEncoder:
+def _torch(prepared: Prepared, example: Tensor, callers: int) -> FastEncoder:
     own = copy.deepcopy(prepared).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
@@ -159,7 +174,7 @@ def silence() -> Iterator[None]:
         logging.disable(before)
 
 
-MAKERS: dict[Runtime, Callable[[Prepared, Tensor], FastEncoder]] = {
+MAKERS: dict[Runtime, Callable[[Prepared, Tensor, int], FastEncoder]] = {
     "openvino": _openvino,
     "onnxruntime": _onnxruntime,
     "torch": _torch,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ import torch
 from fastapi import HTTPException
 from numpy.typing import NDArray
 
+from steradian.data.pixels import available_cores
 from steradian.models.recognizer import Recognizer
 from steradian.service.batching import Batcher
 from steradian.service.limits import Limits
@@ -21,6 +21,9 @@ from steradian.service.uploads import Decoded, Upload, decoded
 from steradian.service.watching import Numbers
 
 BATCH = 32
+
+LANES = min(2, available_cores())
+"""Batches at a time: nobody waits for the whole of one that has just begun."""
 
 Result = TypeVar("Result")
 
@@ -35,14 +38,10 @@ class Engine:
     def __init__(self, model: Recognizer, limits: Limits, numbers: Numbers) -> None:
         self.model = model.eval()
         self._limits, self._numbers = limits, numbers
-        self._decoders = ThreadPoolExecutor(os.cpu_count() or 1, "decode")
-        self._batcher = Batcher(self._embed, BATCH, numbers.batches.observe)
+        self._decoders = ThreadPoolExecutor(available_cores(), "decode")
+        self._batcher = Batcher(self._embed, BATCH, LANES, numbers.batches.observe)
         self._waiting = 0
         numbers.waiting.set_function(lambda: float(self._waiting))
-
-    def start(self) -> None:
-        """Begin, in the running loop."""
-        self._batcher.start()
 
     async def stop(self) -> None:
         """End; what was asked is answered before."""
