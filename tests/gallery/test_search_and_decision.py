@@ -13,18 +13,19 @@ from steradian.gallery import search
 from steradian.gallery.decision import Match, decide, ranked
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     count=st.integers(0, 90),
     queries=st.integers(0, 5),
     k=st.integers(1, 12),
     tile=st.integers(1, 200),
+    block=st.integers(1, 9),
     ties=st.booleans(),
     seed=st.integers(0, 1000),
     some=st.booleans(),
 )
 def test_search_is_sorting_everything(
-    count: int, queries: int, k: int, tile: int, ties: bool, seed: int, some: bool
+    count: int, queries: int, k: int, tile: int, block: int, ties: bool, seed: int, some: bool
 ) -> None:
     rng = np.random.default_rng(seed)
     vectors, asked = rng.normal(size=(count, 3)), rng.normal(size=(queries, 3))
@@ -34,11 +35,13 @@ def test_search_is_sorting_everything(
     allowed = rng.random(count) < 0.5 if some else None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "SCORES", tile)
+        patch.setattr(search, "BLOCK", block)
+        patch.setattr(search, "QUERIES", 2)
         scores, rows = search.top(vectors, asked, k, allowed)
     places = np.arange(count) if allowed is None else np.flatnonzero(allowed)
     whole = asked @ vectors[places].T
     order = np.argsort(-whole, axis=1, kind="stable")[:, :k]
-    np.testing.assert_allclose(scores, np.take_along_axis(whole, order, axis=1), rtol=1e-6)
+    np.testing.assert_allclose(scores, np.take_along_axis(whole, order, axis=1), rtol=1e-6, atol=1e-6)
     if ties:
         np.testing.assert_array_equal(rows, places[order])
     assert scores.shape == rows.shape == (queries, min(k, len(places)))

@@ -8,10 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 SCORES = 2**19
-"""Scores that are made at a time (2 MiB): they stay in the cache while the best are picked."""
+"""Scores that are made at a time (2 MiB): they stay in the cache while the highest are looked for."""
 
-ROWS = 2**16
-"""Vectors of a tile at the most."""
+ROWS, QUERIES = 2**16, 2**8
+"""Vectors of a tile, and questions that share it, at the most."""
+
+BLOCK = 128
+"""Vectors of which only the highest score is kept at first."""
 
 Floats = NDArray[np.float32]
 
@@ -37,41 +40,48 @@ def top(
     places = None if allowed is None else np.flatnonzero(allowed)
     count = len(vectors) if places is None else len(places)
     k = min(k, count)
-    best = np.full((len(queries), k), -np.inf, dtype=np.float32)
-    rows = np.zeros((len(queries), k), dtype=np.int64)
-    if k == 0 or len(queries) == 0:
+    best = np.empty((len(queries), k), dtype=np.float32)
+    rows = np.empty((len(queries), k), dtype=np.int64)
+    if k == 0:
         return best, rows
-    step, turned = max(k, min(SCORES // len(queries), ROWS)), np.ascontiguousarray(queries.T)
-    held = np.empty((min(step, count), len(queries)), dtype=np.float32)
-    for start in range(0, count, step):
-        chosen = slice(start, start + step) if places is None else places[start : start + step]
-        # With the tile on the left both factors are read as they lie, which is a quarter faster.
-        scores = np.matmul(vectors[chosen], turned, out=held[: min(step, count - start)])
-        # After a few tiles hardly one holds anything better, and looking for its highest is all that is done.
-        for query in np.flatnonzero(_highest(scores) > best[:, -1]).tolist():
-            _keep(best[query], rows[query], scores[:, query], start)
+    for start in range(0, len(queries), QUERIES):
+        asked = queries[start : start + QUERIES]
+        highest, blocks = _highest(vectors, asked, places, count)
+        # The k best lie in the k blocks with the highest scores, and in those that are as high as the last of these.
+        last = max(0, len(blocks) - k)
+        least = np.partition(highest, last, axis=1)[:, last]
+        for query in range(len(asked)):
+            found = np.sort(blocks[highest[query] >= least[query]], axis=None)
+            found = found[: np.searchsorted(found, count)]
+            scores = vectors[found if places is None else places[found]] @ asked[query]
+            order = _best(scores, k)
+            best[start + query], rows[start + query] = scores[order], found[order]
     return best, rows if places is None else places[rows]
 
 
-def _highest(scores: Floats) -> Floats:
-    """The highest of each column, [Q]: halves are folded onto each other, which reads memory as it lies."""
-    folded = scores
-    while folded.size > 2**14 and len(folded) % 2 == 0:
-        half = len(folded) // 2
-        folded = np.maximum(folded[:half], folded[half:])
-    highest: Floats = folded.max(axis=0)
-    return highest
+def _highest(
+    vectors: Floats, queries: Floats, places: NDArray[np.int64] | None, count: int
+) -> tuple[Floats, NDArray[np.int64]]:
+    """The highest score [Q, B] of each block, and the rows [B, `BLOCK`] that it is of, some beyond the last."""
+    turned, most = np.ascontiguousarray(queries.T), min(SCORES // len(queries), ROWS)
+    step = min(max(1, most // BLOCK), -(-count // BLOCK)) * BLOCK
+    scores = np.empty((step, len(queries)), dtype=np.float32)
+    highest, blocks = [], []
+    for start in range(0, count, step):
+        size = min(step, count - start)
+        chosen = slice(start, start + size) if places is None else places[start : start + size]
+        # With the tile on the left both factors are read as they lie, which is a quarter faster.
+        np.matmul(vectors[chosen], turned, out=scores[:size])
+        number = -(-size // BLOCK)
+        scores[size : number * BLOCK] = -np.inf
+        # A block is every so manieth row of the tile: its scores are compared as they lie.
+        highest.append(scores[: number * BLOCK].reshape(BLOCK, number, len(queries)).max(axis=0))
+        blocks.append(start + np.arange(number)[:, None] + number * np.arange(BLOCK))
+    return np.ascontiguousarray(np.concatenate(highest).T), np.concatenate(blocks)
 
 
-def _keep(best: Floats, rows: NDArray[np.int64], scores: Floats, start: int) -> None:
-    """Put what a tile of ``scores`` [T], from row ``start`` on, has to offer among the ``best`` [K] of a query."""
-    better = np.flatnonzero(scores > best[-1])
-    found = scores[better]
-    if len(better) > 8 * len(best):
-        # Those that equal the last that has a place come along, and the order below takes the earliest of them.
-        enough = found >= np.partition(found, -len(best))[-len(best)]
-        better, found = better[enough], found[enough]
-    all_scores = np.concatenate([best, found])
-    all_rows = np.concatenate([rows, better + start])
-    order = np.lexsort((all_rows, -all_scores))[: len(best)]
-    best[:], rows[:] = all_scores[order], all_rows[order]
+def _best(scores: Floats, k: int) -> NDArray[np.int64]:
+    """Places of the ``k`` highest, falling; of equal scores the earlier comes first."""
+    enough = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
+    order: NDArray[np.int64] = enough[np.argsort(-scores[enough], kind="stable")[:k]]
+    return order
