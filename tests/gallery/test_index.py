@@ -60,6 +60,31 @@ def test_answers_are_the_exact_ones_nearly_always(path: Path, kind: str) -> None
         assert similarity <= expected + 1e-6 and (name != other or abs(similarity - expected) < 1e-6)
 
 
+def test_an_index_of_few_is_right_for_many_that_come_later(tmp_path: Path) -> None:
+    centers, queries = unit(PEOPLE, D), unit(100, D, seed=7)
+    with opened(tmp_path / "g.db") as gallery:
+        gallery.enroll_vectors("first", centers[:1], [""])
+        gallery.index("sq8")
+        gallery.store.add_many([(f"p{who:03d}", centers[who : who + 1], [""], None) for who in range(1, PEOPLE)])
+        found = best(gallery, queries)
+        gallery.drop_index()
+        exact = best(gallery, queries)
+    assert np.mean([one[0] == other[0] for one, other in zip(found, exact, strict=True)]) >= 0.97
+
+
+def test_lists_that_are_not_looked_at_are_missed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    queries, recall = unit(200, D, seed=7), []
+    with opened(path) as gallery:
+        exact = best(gallery, queries)
+        for probes in (1, 12):
+            monkeypatch.setattr("steradian.gallery.index.PROBES", probes)
+            gallery.index("ivf")
+            with opened(path) as again:
+                found = best(again, queries)
+            recall.append(np.mean([one[0] == other[0] for one, other in zip(found, exact, strict=True)]))
+    assert recall[0] < 0.9 < recall[1]
+
+
 def test_the_index_is_asked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(path) as gallery:
         gallery.index("sq8")
