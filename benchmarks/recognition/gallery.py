@@ -89,7 +89,7 @@ def questions(vectors: np.ndarray, count: int) -> dict[str, np.ndarray]:
 
 
 def approximate(path: Path, count: int = 500) -> dict[str, Any]:
-    """One question at a time, exactly and by each kind of index: how often the same first image, and how much sooner."""
+    """One question at a time, exactly and by each kind of index: the same first image, and how much sooner."""
     with Gallery.open(path) as gallery:
         asked = questions(gallery.memory().vectors, count)
 

@@ -5,13 +5,16 @@
 Both sides run EfficientNet-Lite0 (weights of `steradian[weights]`) on ONNX Runtime over the same 224 px photographs, in
 turns: the loop (decoding on as many threads as there are cores, batches of 32), and the service under 32 connections
 that each send the next photograph when the last is answered. Clients run in a process of their own, whose CPU seconds
-are reported apart: on one machine they take cores away from the service. Then the answer times at half of that load.
+are reported apart: on one machine they take cores away from the service. In each turn also the time of a request alone,
+and the answer times at half of that load, when requests come at random moments; beside these what a queue of two takes
+that loses nothing else (each core one request after another).
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import heapq
 import io
 import json
 import multiprocessing
@@ -141,6 +144,18 @@ async def steady_load(port: int, contents: list[bytes], per_second: float) -> li
     return times
 
 
+def ideal(service: float, per_second: float, servers: int, count: int = 100_000) -> float:
+    """The 99th percentile in seconds where each request takes a core for ``service`` seconds and nothing is lost."""
+    generator = np.random.default_rng(2)
+    moment, free, times = 0.0, [0.0] * servers, np.empty(count)
+    for place in range(count):
+        moment += generator.exponential(1 / per_second)
+        end = max(moment, heapq.heappop(free)) + service
+        heapq.heappush(free, end)
+        times[place] = end - moment
+    return float(np.quantile(times, 0.99))
+
+
 def client(load: str, port: int, photos: list[bytes], value: float, told: Any) -> None:
     """A process of clients; sends (answer, CPU seconds)."""
     contents = [request(photo) for photo in photos]
@@ -171,7 +186,7 @@ def main() -> None:
     parser.add_argument("--runtime", default="onnxruntime")
     parser.add_argument("--record", type=Path)
     chosen = parser.parse_args()
-    photos, recognizer = photographs(chosen.photos), model()
+    photos, recognizer, cores = photographs(chosen.photos), model(), os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as scratch:
         recognizer.save(Path(scratch) / "model")
         words = ["serve", scratch, "--port", "0", "--rate", "0", "--no-log", "--runtime", chosen.runtime]
@@ -181,24 +196,26 @@ def main() -> None:
             recognizer.accelerate(chosen.runtime)
             in_process(recognizer, photos[:64])
             from_clients("full", port, photos[:64], CLIENTS)
-            loop, served = [], []
+            loop, served, alone, tails, times = [], [], [], [], []
             for _ in range(chosen.turns):
                 loop.append(in_process(recognizer, photos))
                 before = cpu_of(server.pid)
                 seconds, client_cpu = from_clients("full", port, photos, CLIENTS)
                 found = rates(len(photos), seconds, cpu_of(server.pid) - before)
                 served.append({**found, "client_cpu_ms": 1000 * client_cpu / len(photos)})
-            alone = from_clients("full", port, photos[:100], 1)[0] / 100
-            half = statistics.median(one["per_second"] for one in served) / 2
-            times = np.array(from_clients("steady", port, photos, half)[0])
+                alone.append(from_clients("full", port, photos[:100], 1)[0] / 100)
+                own = from_clients("steady", port, photos, found["per_second"] / 2)[0]
+                tails.append(float(np.quantile(own, 0.99)))
+                times += own
         finally:
             server.terminate()
             server.wait()
     ratios = [one["per_second"] / other["per_second"] for one, other in zip(served, loop, strict=True)]
     cpu = [other["cpu_ms"] / one["cpu_ms"] for one, other in zip(served, loop, strict=True)]
+    half = statistics.median(one["per_second"] for one in served) / 2
     record = {
         **environment(),
-        "cores": os.cpu_count(),
+        "cores": cores,
         "runtime": chosen.runtime,
         "photos": chosen.photos,
         "loop": {key: round(statistics.median(one[key] for one in loop), 2) for key in loop[0]},
@@ -206,11 +223,13 @@ def main() -> None:
         "throughput_ratio": [round(one, 3) for one in ratios],
         "throughput_ratio_median": round(statistics.median(ratios), 3),
         "cpu_ratio_median": round(statistics.median(cpu), 3),
-        "one_request_ms": round(1000 * alone, 2),
+        "one_request_ms": round(1000 * statistics.median(alone), 2),
         "half_load": {
             "per_second": round(half, 1),
             "median_ms": round(1000 * float(np.median(times)), 2),
             "p99_ms": round(1000 * float(np.quantile(times, 0.99)), 2),
+            "p99_of_a_request_alone": [round(tail / one, 2) for tail, one in zip(tails, alone, strict=True)],
+            "p99_ms_of_an_ideal_queue": round(1000 * ideal(1 / (2 * half) * cores, half, cores), 2),
         },
         "peak_mib_of_this_process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
