@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -20,12 +21,13 @@ from steradian.gallery.decision import Match, decide, ranked
     k=st.integers(1, 12),
     tile=st.integers(1, 200),
     block=st.integers(1, 9),
+    kept=st.sampled_from([1, 100, 10_000]),
     ties=st.booleans(),
     seed=st.integers(0, 1000),
     some=st.booleans(),
 )
 def test_search_is_sorting_everything(
-    count: int, queries: int, k: int, tile: int, block: int, ties: bool, seed: int, some: bool
+    count: int, queries: int, k: int, tile: int, block: int, kept: int, ties: bool, seed: int, some: bool
 ) -> None:
     rng = np.random.default_rng(seed)
     vectors, asked = rng.normal(size=(count, 3)), rng.normal(size=(queries, 3))
@@ -35,8 +37,10 @@ def test_search_is_sorting_everything(
     allowed = rng.random(count) < 0.5 if some else None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "SCORES", tile)
-        patch.setattr(search, "BLOCK", block)
-        patch.setattr(search, "QUERIES", 2)
+        patch.setattr(search, "_block", lambda *_: block)
+        patch.setattr(search, "KEPT", kept)
+        patch.setattr(search, "ENOUGH", 2)
+        patch.setattr(search, "TOGETHER", 3)
         scores, rows = search.top(vectors, asked, k, allowed)
     places = np.arange(count) if allowed is None else np.flatnonzero(allowed)
     whole = asked @ vectors[places].T
@@ -45,6 +49,19 @@ def test_search_is_sorting_everything(
     if ties:
         np.testing.assert_array_equal(rows, places[order])
     assert scores.shape == rows.shape == (queries, min(k, len(places)))
+
+
+def test_equal_scores_copy_no_gallery(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "KEPT", 1)
+    vectors = np.ones((200_000, 64), np.float32)
+    tracemalloc.start()
+    try:
+        scores, rows = search.top(vectors, np.zeros((4, 64), np.float32), 3)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (scores == 0).all() and (rows == [0, 1, 2]).all()
+    assert most < vectors.nbytes / 2
 
 
 def matches(*similarities: float) -> list[Match]:

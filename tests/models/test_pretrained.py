@@ -196,12 +196,17 @@ def test_every_runtime_gives_the_embeddings_of_torch(runtime: str) -> None:
 def test_callers_at_the_same_time_get_their_own(runtime: str) -> None:
     encoder, _ = build_encoder(LITTLE, channels=3, size=64)
     shape = Preprocessing(64, 3, (0.5,) * 3, (0.5,) * 3)
-    encode = fast_encoder(encoder.eval(), shape, runtime, callers=2)
     images = torch.randint(0, 256, (12, 2, 3, 64, 64), dtype=torch.uint8)
-    expected = [encode(one) for one in images]
-    with ThreadPoolExecutor(2) as pool:
-        for found, alone in zip(pool.map(encode, images), expected, strict=True):
-            torch.testing.assert_close(found, alone)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        encode = fast_encoder(encoder.eval(), shape, runtime, callers=2)
+        expected = [encode(one) for one in images]
+        with ThreadPoolExecutor(2) as pool:
+            for found, alone in zip(pool.map(encode, images), expected, strict=True):
+                torch.testing.assert_close(found, alone)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_runtimes_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,23 +126,20 @@ def test_who_gave_up_is_passed_over() -> None:
 
 def test_lanes_run_at_the_same_time_and_share_what_waits() -> None:
     seen: list[int] = []
-    both = threading.Barrier(2)
-    gate = threading.Event()
+    gate = threading.Barrier(3)
 
     def run(pixels: np.ndarray) -> np.ndarray:
-        seen.append(len(pixels))
         if len(seen) <= 2:
-            both.wait(10)
             gate.wait(10)
         return pixels.astype(np.float32)
 
     async def main() -> list[np.ndarray]:
-        batcher = Batcher(run, 8, lanes=2)
+        batcher = Batcher(run, 8, lanes=2, observe=seen.append)
         asked = []
         for place in range(8):
             asked.append(asyncio.ensure_future(batcher.submit(np.full((1, 1), place, np.uint8))))
             await asyncio.sleep(0.01)
-        gate.set()
+        await asyncio.to_thread(gate.wait, 10)
         found = await asyncio.wait_for(asyncio.gather(*asked), 10)
         await asyncio.wait_for(batcher.stop(), 10)
         return list(found)
@@ -162,5 +159,26 @@ def test_a_lane_that_has_just_ended_is_begun_again() -> None:
 
         await asyncio.wait_for(asyncio.gather(*(one_after_another() for _ in range(3))), 10)
         await batcher.stop()
+
+    asyncio.run(main())
+
+
+def test_a_lane_that_was_cancelled_hangs_nobody() -> None:
+    async def main() -> None:
+        gate = threading.Event()
+
+        def run(pixels: np.ndarray) -> np.ndarray:
+            gate.wait(10)
+            return pixels.astype(np.float32)
+
+        batcher = Batcher(run, 8, lanes=1)
+        asked = asyncio.ensure_future(batcher.submit(np.ones((1, 1), np.uint8)))
+        await asyncio.sleep(0.05)
+        next(iter(batcher._running)).cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(asked, 10)
+        gate.set()
+        assert (await asyncio.wait_for(batcher.submit(np.ones((1, 1), np.uint8)), 10)).shape == (1, 1)
+        await asyncio.wait_for(batcher.stop(), 10)
 
     asyncio.run(main())

@@ -12,6 +12,9 @@ from steradian.cli.places import GalleryFile, gallery_of
 
 DEMO, DEMO_FAR = "glyphs", 0.01
 
+LANES = 2
+"""Batches at a time: nobody waits for the whole of one that has just begun."""
+
 
 def serve(
     run: Annotated[
@@ -56,7 +59,6 @@ def serve(
 
     import torch
 
-    from steradian.data.pixels import available_cores
     from steradian.errors import InputError, UsageError
     from steradian.gallery import Gallery
     from steradian.gallery.gallery import FAR
@@ -69,7 +71,6 @@ def serve(
 
         from steradian.service.access import Access
         from steradian.service.app import build_app
-        from steradian.service.engine import LANES
         from steradian.service.limits import Limits
         from steradian.service.run import listen
         from steradian.service.run import run as serve_app
@@ -91,9 +92,11 @@ def serve(
         else:
             file = gallery_of(name, gallery)
         model = Recognizer.load(name)
-        torch.set_num_threads(max(1, available_cores() // LANES))
+        lanes = min(LANES, torch.get_num_threads())
+        # Each batch at a time has its share of the cores; threads that begin from now on take this number over.
+        torch.set_num_threads(torch.get_num_threads() // lanes)
         if runtime != "auto" or model.spec.encoder not in OWN:
-            model.accelerate(runtime, LANES)  # type: ignore[arg-type]
+            model.accelerate(runtime, lanes)  # type: ignore[arg-type]
         opened = stack.enter_context(Gallery.open(file, model))
         opened.pictures.sweep(source for _, source in opened.store.sources().values())
         usual = far if far is not None else DEMO_FAR if demo else FAR
@@ -104,7 +107,9 @@ def serve(
                 raise
             say(f"! Questions must name a threshold or another rate: {error}")
         limits = Limits(requests_per_minute=rate)
-        app = build_app(model, opened, access=access, limits=limits, keep_pictures=keep_pictures, far=usual)
+        app = build_app(
+            model, opened, access=access, limits=limits, keep_pictures=keep_pictures, far=usual, lanes=lanes
+        )
         if log:
             log_to_stderr()
         address = f"http://{f'[{host}]' if ':' in host else host}:{place.getsockname()[1]}"

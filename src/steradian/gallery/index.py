@@ -29,6 +29,7 @@ Kind = Literal["hnsw", "ivf", "sq8"]
 
 LINKS, BUILD_WIDTH, SEARCH_WIDTH = 32, 80, 160
 PROBES = 64
+FEW = 1000
 CANDIDATES = 4
 """Candidates for each row that is asked for: what the index misjudges is put right among them."""
 
@@ -129,7 +130,7 @@ def _made(kind: Kind, vectors: Floats) -> Any:
         made.nprobe = min(PROBES, lists)
         made.train(vectors)
         return faiss.IndexIDMap2(made)
-    byte = faiss.ScalarQuantizer.QT_8bit
+    byte: Any = faiss.ScalarQuantizer.QT_8bit
     if kind == "hnsw":
         # A walk through the graph waits for memory: with a byte a number it takes two thirds of the time.
         made = faiss.IndexHNSWSQ(size, byte, LINKS, faiss.METRIC_INNER_PRODUCT)
@@ -141,10 +142,10 @@ def _made(kind: Kind, vectors: Floats) -> Any:
 
 
 def _ranges(vectors: Floats) -> Floats:
-    """The least and the greatest that each number can become: those of ``vectors``, and what is usual of unit vectors,
-    so that few images make an index that is right for many."""
-    usual = np.full(vectors.shape[1], min(1.0, 4.0 / vectors.shape[1] ** 0.5), dtype=np.float32)
-    return np.stack([np.minimum(vectors.min(axis=0), -usual), np.maximum(vectors.max(axis=0), usual)])
+    """The least and the greatest [2, D] of each number of ``vectors``; few of them do not say what others may hold."""
+    if len(vectors) < FEW:
+        return np.stack([np.full(vectors.shape[1], bound, dtype=np.float32) for bound in (-1.0, 1.0)])
+    return np.stack([vectors.min(axis=0), vectors.max(axis=0)])
 
 
 def index_file(gallery: Path) -> Path:

@@ -39,6 +39,7 @@ def build_app(
     limits: Limits | None = None,
     keep_pictures: bool = True,
     far: float = FAR,
+    lanes: int = 1,
 ) -> FastAPI:
     """The service as an ASGI application.
 
@@ -47,10 +48,11 @@ def build_app(
         access: None: without tokens, for this machine alone.
         keep_pictures: whether enrolled pictures are kept beside the gallery.
         far: false-accept rate of questions that name none.
+        lanes: batches that run at the same time, of as many callers as the ``model`` was accelerated for.
     """
     access, limits = access or Access(None, None, "127.0.0.1"), limits or Limits()
     numbers = Numbers()
-    engine = Engine(model, limits, numbers)
+    engine = Engine(model, limits, numbers, lanes)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -1,4 +1,4 @@
-"""Requests that come while the model is busy share a batch; one that comes alone waits for nobody."""
+"""Requests that come while all lanes are busy share batches; one that comes to a free lane waits for nobody."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+Job = tuple[NDArray[np.uint8], "asyncio.Future[NDArray[np.float32]]"]
+"""Pixels [N, …] and where their rows go."""
 
 
 class Batcher:
@@ -29,14 +32,14 @@ class Batcher:
 
     def __init__(self, run: Run, most: int, lanes: int, observe: Callable[[int], None] = lambda _: None) -> None:
         self._run, self._most, self._lanes, self._observe = run, most, lanes, observe
-        self._jobs: deque[tuple[NDArray[np.uint8], asyncio.Future[NDArray[np.float32]]]] = deque()
+        self._jobs: deque[Job] = deque()
         self._threads = ThreadPoolExecutor(lanes, "model")
         self._running: set[asyncio.Task[None]] = set()
 
     async def stop(self) -> None:
         """End; what was submitted is answered before."""
         while self._running:
-            await asyncio.wait(self._running)
+            await asyncio.gather(*self._running, return_exceptions=True)
         self._threads.shutdown()
 
     async def submit(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -48,24 +51,37 @@ class Batcher:
         return await future
 
     async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._jobs:
-            jobs = self._next()
-            # Whoever gave up waiting needs no answer.
-            kept = [(pixels, future) for pixels, future in jobs if not future.cancelled()]
-            if not kept:
-                continue
-            try:
-                batch = np.concatenate([pixels for pixels, _ in kept]) if len(kept) > 1 else kept[0][0]
-                self._observe(len(batch))
-                rows: Any = await loop.run_in_executor(self._threads, self._run, batch)
-            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-                rows = error
-            _answer(kept, rows)
-        # Before anybody else has a turn: who submits next must find a lane that works, or begin one.
-        self._running.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+        try:
+            while self._jobs:
+                # Whoever gave up waiting needs no answer.
+                jobs = [job for job in self._next() if not job[1].cancelled()]
+                if jobs:
+                    await self._answer(jobs)
+        finally:
+            # In the same turn of the loop: who submits next must find a lane that works, or begin one.
+            self._running.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
-    def _next(self) -> list[tuple[NDArray[np.uint8], asyncio.Future[NDArray[np.float32]]]]:
+    async def _answer(self, jobs: list[Job]) -> None:
+        try:
+            batch = np.concatenate([pixels for pixels, _ in jobs]) if len(jobs) > 1 else jobs[0][0]
+            self._observe(len(batch))
+            rows = await asyncio.get_running_loop().run_in_executor(self._threads, self._run, batch)
+            start = 0
+            for pixels, future in jobs:
+                if not future.done():
+                    future.set_result(rows[start : start + len(pixels)])
+                start += len(pixels)
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            for _, future in jobs:
+                if not future.done():
+                    future.set_exception(error)
+        finally:
+            # Some are left where the lane itself was cancelled.
+            for _, future in jobs:
+                future.cancel()
+
+    def _next(self) -> list[Job]:
+        # The other lanes are about to come for theirs: whoever takes all makes them wait for nothing.
         share = -(-len(self._jobs) // self._lanes)
         jobs = [self._jobs.popleft()]
         count = len(jobs[0][0])
@@ -73,15 +89,3 @@ class Batcher:
             jobs.append(self._jobs.popleft())
             count += len(jobs[-1][0])
         return jobs
-
-
-def _answer(jobs: list[tuple[NDArray[np.uint8], asyncio.Future[NDArray[np.float32]]]], rows: Any) -> None:
-    start = 0
-    for pixels, future in jobs:
-        stop = start + len(pixels)
-        if not future.done():
-            if isinstance(rows, Exception):
-                future.set_exception(rows)
-            else:
-                future.set_result(rows[start:stop])
-        start = stop

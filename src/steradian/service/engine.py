@@ -22,24 +22,24 @@ from steradian.service.watching import Numbers
 
 BATCH = 32
 
-LANES = min(2, available_cores())
-"""Batches at a time: nobody waits for the whole of one that has just begun."""
-
 Result = TypeVar("Result")
 
 
 class Engine:
     """Raw embeddings of uploads.
 
+    Args:
+        lanes: batches that run at the same time.
+
     Attributes:
         model: only read.
     """
 
-    def __init__(self, model: Recognizer, limits: Limits, numbers: Numbers) -> None:
+    def __init__(self, model: Recognizer, limits: Limits, numbers: Numbers, lanes: int = 1) -> None:
         self.model = model.eval()
         self._limits, self._numbers = limits, numbers
         self._decoders = ThreadPoolExecutor(available_cores(), "decode")
-        self._batcher = Batcher(self._embed, BATCH, LANES, numbers.batches.observe)
+        self._batcher = Batcher(self._embed, BATCH, lanes, numbers.batches.observe)
         self._waiting = 0
         numbers.waiting.set_function(lambda: float(self._waiting))
 
