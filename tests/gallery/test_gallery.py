@@ -7,6 +7,7 @@ import sqlite3
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from steradian.gallery.calibrating import strangers
 from steradian.gallery.exchange import export, import_file, rebuild
 from steradian.gallery.milvus import store_at
 from steradian.gallery.store import Store
+from steradian.models.calibration import Threshold
 
 MODEL, D = "m" * 64, 6
 
@@ -134,6 +136,21 @@ def test_metadata_are_joined_and_filter(either: Gallery) -> None:
     assert len(either) == 2
 
 
+def test_only_some_names_are_asked(either: Gallery) -> None:
+    centers = fill(either)
+    answer = either.identify_vectors(centers[2:3], threshold=0.5, labels=["p1", "p4", "nobody"])[0]
+    assert {match.label for match in answer.matches} == {"p1", "p4"}
+    assert either.identify_vectors(centers[2:3], threshold=0.5, labels=[])[0].matches == ()
+
+
+def test_hints_take_the_rate_that_there_is(gallery: Gallery) -> None:
+    gallery.set_thresholds([Threshold(far=0.1, cosine=0.9, low=0.8, high=1.0, measured_on="few")])
+    vectors = unit(1, D)
+    assert gallery.enroll_vectors("a", vectors, ["a.png"]).hints == ()
+    assert "is like 'a'" in gallery.enroll_vectors("b", vectors, ["a.png"]).hints[0]
+    assert gallery.threshold().far == 0.1 and gallery.identify_vectors(vectors)[0].threshold == 0.9
+
+
 @pytest.mark.parametrize("name", ["", "   ", "x" * 257, "a\nb", "a\x00b", "a\u202eb", "a\u200bb"])
 def test_names_that_cannot_be_shown_are_refused(gallery: Gallery, name: str) -> None:
     with pytest.raises(InputError, match="characters|character U"):
@@ -189,6 +206,7 @@ def test_thresholds_of_strangers(gallery: Gallery) -> None:
 def test_export_and_import(gallery: Gallery, tmp_path: Path) -> None:
     fill(gallery, people=3)
     gallery.enroll_vectors("p0", unit(1, D), ["x.png"], {"a": 1})
+    gallery.set_thresholds([Threshold(far=0.1, cosine=0.9, low=0.8, high=1.0, measured_on="few")])
     assert export(gallery, tmp_path / "out.zip") == 16
     other = Gallery(Store(tmp_path / "other.db", MODEL, D), None)
     other.enroll_vectors("p0", unit(1, D, seed=5), [""])
@@ -199,6 +217,8 @@ def test_export_and_import(gallery: Gallery, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="vectors of another model"):
         import_file(tmp_path / "foreign.db", tmp_path / "out.zip")
     assert import_file(tmp_path / "new.db", tmp_path / "out.zip") == 16
+    assert import_file(tmp_path / "new.db", tmp_path / "out.zip") == 0
+    assert Gallery.open(tmp_path / "new.db").thresholds() == gallery.thresholds() != ()
     new, old = Store(tmp_path / "new.db").rows().vectors, gallery.memory().vectors
     np.testing.assert_array_equal(new[np.lexsort(new.T)], old[np.lexsort(old.T)])
 
@@ -323,6 +343,31 @@ def test_rebuilt_by_another_model_from_its_files(tmp_path: Path) -> None:
         assert again.identify([tmp_path / "b.png"], threshold=0.9)[0].label == "cross"
     facts = dict(sqlite3.connect(tmp_path / "g.db").execute("SELECT name, value FROM facts"))
     assert facts["model"] == other.card.id and json.loads(facts["thresholds"]) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "free", "writable", "expected"),
+    [
+        ("disk I/O error", 0, True, "is full"),
+        ("unable to open database file", 10**9, False, "may not be written"),
+        ("attempt to write a readonly database", 10**9, True, "may not be written"),
+        ("unable to open database file", 10**9, True, "unable to open"),
+    ],
+)
+def test_why_a_file_cannot_be_used(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, words: str, free: int, writable: bool, expected: str
+) -> None:
+    monkeypatch.setattr("steradian.gallery.record.shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    monkeypatch.setattr("steradian.gallery.record.os.access", lambda *_: writable)
+    with pytest.raises(StorageError, match=expected), gallery.store._told():
+        raise sqlite3.OperationalError(words)
+
+
+def test_places_where_no_gallery_can_be(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="there is no folder"):
+        Store(tmp_path / "nowhere" / "g.db", MODEL, D)
+    with pytest.raises(StorageError, match="it is a folder"):
+        Store(tmp_path, MODEL, D)
 
 
 def test_a_full_disk_takes_nothing_half(gallery: Gallery) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -233,3 +235,18 @@ def test_killed_while_it_is_made_the_old_one_or_the_new_one_is_there(path: Path)
             with opened(path) as gallery:
                 assert best(gallery, unit(1, D)) and gallery._searching._index is not None
                 assert gallery._searching._index.header.images == 3 * PEOPLE
+
+
+def test_a_file_that_claims_more_than_it_holds_is_refused(path: Path) -> None:
+    with opened(path) as gallery:
+        gallery.index("sq8")
+        expected = best(gallery, unit(3, D))
+    line, content = index_file(path).read_bytes().split(b"\n", 1)
+    # The first length of a vector in the file: of the ranges that the quantizer has learned.
+    length = content.find((2 * D).to_bytes(8, "little"))
+    assert length > 0
+    content = content[:length] + (2**39).to_bytes(8, "little") + content[length + 8 :]
+    header = json.loads(line) | {"sha256": hashlib.sha256(content).hexdigest()}
+    index_file(path).write_bytes(json.dumps(header).encode() + b"\n" + content)
+    with opened(path) as gallery, pytest.warns(UserWarning, match="is damaged"):
+        assert [name for name, _ in best(gallery, unit(3, D))] == [name for name, _ in expected]

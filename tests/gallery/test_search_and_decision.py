@@ -88,6 +88,13 @@ def test_the_decision_is_its_formula(similarities: tuple[float, ...], verdict: s
     assert math.isnan(found.similarity) if not similarities else found.similarity == similarities[0]
 
 
+def test_votes_below_the_threshold_hide_nobody_above_it() -> None:
+    found = decide(matches(0.5, 0.9), 0.6, margin=-math.inf)
+    assert found.decision == "match" and found.label == "p1" and [one.label for one in found.matches] == ["p1", "p0"]
+    unknown = decide(matches(0.3, 0.5), 0.6, margin=-math.inf)
+    assert unknown.decision == "unknown" and unknown.similarity == 0.5
+
+
 def test_nearest_and_vote_can_differ() -> None:
     scores, whose = np.array([0.9, 0.8, 0.79, 0.1], np.float32), np.array([1, 2, 2, 3])
     assert ranked(scores, whose) == [0, 1, 3]

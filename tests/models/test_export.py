@@ -51,8 +51,10 @@ def test_the_same_embeddings_and_logits_for_any_batch(glyphs: Recognizer, tmp_pa
     assert told["input"]["size"] == 28 and len(told["thresholds"]) == len(glyphs.thresholds)
     if to == "onnx":
         assert json.loads(onnx.load(path).metadata_props[0].value) == told
-    with pytest.raises(UsageError, match="exists already"):
-        export(glyphs, tmp_path / "out", to)
+    assert export(glyphs, tmp_path / "out", to) == path
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(UsageError, match="exists already and is no export"):
+        export(glyphs, tmp_path / "mine", to)
 
 
 def test_a_mirrored_model_is_exported_so(tmp_path: Path) -> None:
@@ -68,13 +70,21 @@ def test_a_mirrored_model_is_exported_so(tmp_path: Path) -> None:
 
 
 def test_a_model_that_came_out_wrong_is_not_written(glyphs: Recognizer, tmp_path: Path, monkeypatch) -> None:
-    def wrong(module, samples, folder, description):
-        name, run = room._pt2(module, samples, folder, description)
-        return name, lambda values: run(values)[::-1]
+    for part, words in ((0, "a photograph has a cosine of"), (1, "its logits differ by")):
 
-    monkeypatch.setitem(room.WRITERS, "pt2", wrong)
-    with pytest.raises(StorageError, match="Nothing was written"):
-        export(glyphs, tmp_path / "out", "pt2")
-    assert list(tmp_path.iterdir()) == []
+        def wrong(module, samples, folder, description, part=part):
+            name, run = room._pt2(module, samples, folder, description)
+
+            def turned(values):
+                found = run(values)
+                found[part] = found[part][::-1]
+                return found
+
+            return name, turned
+
+        monkeypatch.setitem(room.WRITERS, "pt2", wrong)
+        with pytest.raises(StorageError, match=f"{words}.*Nothing was written"):
+            export(glyphs, tmp_path / "out", "pt2")
+        assert list(tmp_path.iterdir()) == []
     with pytest.raises(UsageError, match="no format 'coreml'"):
         export(glyphs, tmp_path / "out", "coreml")

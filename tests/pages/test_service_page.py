@@ -93,6 +93,7 @@ def opened(
 
 def stroke(page: Any, points: list[tuple[float, float]]) -> None:
     """One line on the canvas, in shares of its width from the middle."""
+    page.locator("#canvas").scroll_into_view_if_needed()
     box = page.locator("#canvas").bounding_box()
     places = [(box["x"] + (0.5 + x) * box["width"], box["y"] + (0.5 + y) * box["height"]) for x, y in points]
     page.mouse.move(*places[0])
@@ -134,6 +135,9 @@ def test_draw_name_and_draw_again(drawn: str, browser: Any, scheme: str, width: 
     page.wait_for_selector("#notice.good")
     ring(page, 0.03)
     assert ask(page) == "<b>Ring</b>" and page.locator(".verdict b").count() == 0
+    assert page.is_hidden("article:first-child .conformal")
+    page.click("article:first-child summary")
+    assert "sure that it is" in page.inner_text("article:first-child .conformal")
     cross(page)
     assert ask(page) == "Unknown"
     page.locator("article").first.locator("img").nth(1).wait_for()
@@ -147,13 +151,22 @@ def test_draw_name_and_draw_again(drawn: str, browser: Any, scheme: str, width: 
     page.click("#list >> text=1 picture(s)")
     page.wait_for_selector(".thumbs img[src^=blob]")
     page.set_input_files("#enroll-files", files=[{"name": "w.png", "mimeType": "image/png", "buffer": white()}])
+    page.evaluate("() => { document.getElementById('enroll-files').value = ''; }")
+    page.evaluate(
+        """(bytes) => { const data = new DataTransfer(), type = 'image/png';
+        for (const name of ['a.png', 'b.png']) data.items.add(new File([new Uint8Array(bytes)], name, {type}));
+        const event = new DragEvent('drop', {dataTransfer: data, bubbles: true});
+        document.getElementById('enroll').dispatchEvent(event); }""",
+        list(white()),
+    )
+    assert page.evaluate("() => document.getElementById('enroll-files').files.length") == 2
     page.fill("#name", "Nothing")
     page.click("#enroll button")
     page.wait_for_selector("#list >> text=Nothing")
     page.keyboard.press("Escape")
     page.click("#tab-explore")
     page.wait_for_selector("#map .plot-container")
-    assert "2 of 2 pictures" in page.inner_text("#map-words")
+    assert "3 of 3 pictures" in page.inner_text("#map-words")
     page.click("#tab-people")
     page.click("[aria-label='Remove Wheel']")
     page.click("#confirm-yes")

@@ -320,3 +320,13 @@ def test_a_writer_elsewhere_does_not_stop_questions(served: Start, gallery: Gall
         other.execute("ROLLBACK")
         assert enrolling.result().status_code == 201
     other.close()
+
+
+def test_its_description_tells_of_tokens_and_refusals(served: Start) -> None:
+    told = served().get("/v1/openapi.json").json()
+    assert told["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
+    identify, classify = (told["paths"][f"/v1/{name}"]["post"] for name in ("identify", "classify"))
+    assert identify["security"] == [{"HTTPBearer": []}] and "security" not in classify
+    assert {"401", "403", "413", "422", "429", "503", "504"} <= identify["responses"].keys()
+    assert "401" not in classify["responses"]
+    assert served().patch("/v1/identities/1", json={"nme": "x"}).status_code == 422

@@ -16,7 +16,10 @@ def bot(
     allow: Annotated[list[int], typer.Option(help="Number of a Telegram user that is answered. Repeatable.")],
     token: Annotated[str, typer.Option(help="The token that @BotFather gave.", envvar="STERADIAN_BOT_TOKEN")],
     gallery: GalleryFile = None,
-    far: Annotated[float, typer.Option(help="False-accept rate whose threshold is taken.")] = 1e-3,
+    far: Annotated[
+        float | None,
+        typer.Option(help="False-accept rate whose threshold is taken (default: 0.001, or the lowest there is)."),
+    ] = None,
     address: Annotated[
         str | None, typer.Option(help="Of another server that speaks Telegram's protocol.", metavar="URL")
     ] = None,

@@ -11,6 +11,9 @@ from steradian.cli.output import columns, print_json, say
 from steradian.cli.places import gallery_file
 from steradian.cli.settings import Json
 
+SAME = 0.9999
+"""Cosine from which two pictures are the same."""
+
 Place = Annotated[Path, typer.Argument(help="Gallery file, or run folder with a gallery.db.", metavar="GALLERY")]
 Exported = Annotated[
     Path, typer.Argument(help="An exported .zip, or a folder of 'steradian embed'.", metavar="FILE|DIR")
@@ -81,13 +84,25 @@ def merge(gallery: Place, name: Name, into: Annotated[str, typer.Argument(metava
 
 
 @app.command()
-def calibrate(gallery: Place, json: Json = False) -> None:
+def calibrate(
+    gallery: Place,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="Forget them: the thresholds of the model count again.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Choose thresholds by the gallery's own images, each asked about as if it were a stranger."""
     from steradian.gallery import Gallery
     from steradian.gallery import calibrate as measure
 
     with Gallery.open(gallery_file(gallery)) as opened:
+        if reset:
+            opened.set_thresholds(())
+            print("The thresholds of the model count again.")
+            return
         found = measure(opened)
+    if any(one.cosine > SAME for one in found):
+        say("! Pictures of different names are the same: nothing exceeds such a threshold. See what enroll hints at.")
     if json:
         print_json({"thresholds": [one.model_dump() for one in found]})
         return
@@ -165,6 +180,7 @@ def rebuild(
     from steradian.training.progress import shown
 
     count, lost = embed_anew(gallery_file(gallery), Recognizer.load(run), shown, drop_lost=drop_lost)
+    say("What it was calibrated for was of the model before: those of the new one count until it is calibrated again.")
     if json:
         print_json({"images": count, "lost": lost})
     else:

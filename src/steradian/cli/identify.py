@@ -20,7 +20,10 @@ def identify(
     run: Run,
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.", metavar="IMAGE…")],
     gallery: GalleryFile = None,
-    far: Annotated[float, typer.Option(help="False-accept rate whose threshold is taken.")] = 1e-3,
+    far: Annotated[
+        float | None,
+        typer.Option(help="False-accept rate whose threshold is taken (default: 0.001, or the lowest there is)."),
+    ] = None,
     threshold: Annotated[float | None, typer.Option(help="Cosine, instead of --far.", min=-1, max=1)] = None,
     top: Annotated[int, typer.Option(help="How many names per image.", min=1)] = 5,
     strategy: Annotated[
@@ -29,6 +32,7 @@ def identify(
             help="nearest (image), mean (of a name's images), vote (of the nearest images) or centers (of the model)."
         ),
     ] = "nearest",
+    label: Annotated[list[str] | None, typer.Option(help="Only this name; may be repeated.", metavar="NAME")] = None,
     where: Annotated[
         str | None, typer.Option(help="A JSON object: only names with these metadata.", metavar="JSON")
     ] = None,
@@ -44,12 +48,14 @@ def identify(
       steradian identify runs/photos holiday.jpg
       steradian identify runs/photos holiday/ --far 0.01 --json
       steradian identify runs/photos gate.jpg --where '{"site": "north"}'
+      steradian identify runs/photos gate.jpg --label Ada --label Ben
       steradian identify glyphs drawn.png --gallery symbols.db
     """
     from steradian.data.image_files import image_files, in_parts
     from steradian.errors import DataError, UsageError
     from steradian.gallery import Gallery
     from steradian.gallery.decision import as_answer
+    from steradian.models.calibration import FAR, usual_far
 
     files, only = image_files(images), json_object("--where", where)
     if not files:
@@ -58,10 +64,16 @@ def identify(
     found: list[Decision] = []
     failures: list[tuple[Path, str]] = []
     with Gallery.open(existing_gallery(run, gallery), _model(run, strategy)) as opened:
+        if far is None and threshold is None and strategy != "centers":
+            far = usual_far(opened.known_thresholds())
+            if far != FAR:
+                say(f"! There is no threshold for a false-accept rate of {FAR:g}: taken is the one for {far:g}.")
         for part in in_parts(files, opened.recognizer.preprocessing.shortest):
             readable += part.files
             failures += part.failures
-            found += opened.identify(part.pixels, top=top, far=far, threshold=threshold, strategy=strategy, where=only)
+            found += opened.identify(
+                part.pixels, top=top, far=far, threshold=threshold, strategy=strategy, labels=label, where=only
+            )
     if json:
         answers = [as_answer(str(file), answer) for file, answer in zip(readable, found, strict=True)]
         print_json({"answers": answers, "failures": [{"image": str(file), "reason": why} for file, why in failures]})

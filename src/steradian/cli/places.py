@@ -25,10 +25,10 @@ def gallery_of(run: str, gallery: Path | None) -> Path:
         UsageError: neither a file nor a folder to look in.
     """
     if gallery is not None:
-        return gallery
+        return gallery_file(gallery)
     if Path(run).is_dir():
         return Path(run) / NAME
-    raise UsageError(f"{run} is no folder that a gallery could be in: name one with --gallery FILE.")
+    raise UsageError(f"There is no folder {run}: name a run; for a built-in model also name one with --gallery FILE.")
 
 
 def existing_gallery(run: str, gallery: Path | None) -> Path:

@@ -16,7 +16,12 @@ def verify(
     run: Run,
     first: Annotated[Path, typer.Argument(help="An image.", metavar="A")],
     second: Annotated[Path, typer.Argument(help="Another image.", metavar="B")],
-    far: Annotated[float, typer.Option(help="Share of pairs of different ones that may pass for the same.")] = 1e-3,
+    far: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of pairs of different ones that may pass for the same (default: 0.001, or the lowest there is)."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Say whether two images show the same.

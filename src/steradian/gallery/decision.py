@@ -61,11 +61,14 @@ class Decision:
 def decide(matches: Sequence[Match], threshold: float, margin: float = MARGIN) -> Decision:
     """The answer from the best identities, the most alike first.
 
-    Formula: unknown if s_1 <= threshold; ambiguous if s_2 > threshold and s_1 - s_2 < margin; else a match.
+    Formula: unknown if s_1 <= threshold; ambiguous if s_2 > threshold and s_1 - s_2 < margin; else a match. By votes
+    the best may be less alike than another: whoever does not exceed the threshold comes after all that do.
     """
     if not matches:
         return Decision("unknown", None, float("nan"), threshold, None, ())
-    best = matches[0]
+    over = [match for match in matches if match.similarity > threshold]
+    matches = over + [match for match in matches if match.similarity <= threshold]
+    best = matches[0] if over else max(matches, key=lambda match: match.similarity)
     if best.similarity <= threshold:
         verdict: Verdict = "unknown"
     elif len(matches) > 1 and matches[1].similarity > threshold and best.similarity - matches[1].similarity < margin:

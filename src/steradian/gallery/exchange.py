@@ -12,6 +12,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from steradian.data.image_files import AT_ONCE
 from steradian.data.images import DAMAGED_ZIP
 from steradian.data.pixels import Progress
 from steradian.errors import DataError, InputError, StorageError, UsageError
@@ -21,7 +22,9 @@ from steradian.gallery.milvus import MilvusStore, store_at
 from steradian.gallery.pictures import Pictures
 from steradian.gallery.record import MOST_DIMENSIONS
 from steradian.gallery.store import LONGEST_METADATA, Store
+from steradian.models.calibration import Threshold
 from steradian.models.embedder import Embedder
+from steradian.models.squares import decode_file
 
 CARD, VECTORS = "gallery.json", "vectors.npy"
 SHARDS = "embedding.json"
@@ -38,6 +41,7 @@ def export(gallery: Gallery, path: Path) -> int:
         "format": FORMAT,
         "version": 1,
         "model": model,
+        "thresholds": [one.model_dump() for one in gallery.thresholds()],
         "identities": {identity.name: identity.metadata for identity in people.values()},
         "images": [{"name": people[int(who)].name, "source": sources[int(number)][1]} for number, who in _pairs(rows)],
     }
@@ -54,9 +58,9 @@ def _pairs(rows: Any) -> Iterable[tuple[int, int]]:
 
 
 def import_file(gallery: Path, path: Path) -> int:
-    """Enroll everybody of an exported file in ``gallery``, made where there is none; the number of images.
+    """Enroll everybody of an exported file in ``gallery``, made where there is none; the number of images that came.
 
-    All in one transaction.
+    All in one transaction. Images that their name has already are passed over; thresholds come with a new gallery.
 
     Args:
         path: of `export`, or a folder of ``steradian embed``, whose labels are the names.
@@ -64,10 +68,16 @@ def import_file(gallery: Path, path: Path) -> int:
     Raises:
         StorageError: no such file, damaged, or of another model.
     """
+    if not path.exists():
+        raise StorageError(f"There is no {path}: name a file of gallery export, or a folder of steradian embed.")
     card, vectors = _read_shards(path) if path.is_dir() else _read(path)
-    store = store_at(gallery) if gallery.is_file() else store_at(gallery, card["model"], vectors.shape[1])
+    there = gallery.is_file()
+    store = store_at(gallery) if there else store_at(gallery, card["model"], vectors.shape[1])
     try:
-        return _import(store, path, card, vectors)
+        count = _import(store, path, card, vectors)
+        if not there and card.get("thresholds"):
+            store.set_facts(thresholds=json.dumps(card["thresholds"]))
+        return count
     finally:
         store.close()
 
@@ -79,15 +89,27 @@ def _import(store: Store | MilvusStore, path: Path, card: dict[str, Any], vector
             f"{path} holds vectors of another model ({card['model'][:12]}…, not {held[:12]}…): they cannot be compared."
         )
     places: dict[str, list[int]] = {}
+    known = _known(store, {image["name"] for image in card["images"]})
     for place, image in enumerate(card["images"]):
-        places.setdefault(image["name"], []).append(place)
+        if (image["name"], vectors[place].tobytes()) not in known:
+            places.setdefault(image["name"], []).append(place)
     store.add_many(
         [
             (name, vectors[own], [card["images"][place]["source"] for place in own], card["identities"].get(name))
             for name, own in places.items()
         ]
     )
-    return len(vectors)
+    return sum(map(len, places.values()))
+
+
+def _known(store: Store | MilvusStore, names: set[str]) -> set[tuple[str, bytes]]:
+    """Who of ``names`` has which vectors."""
+    whose = {number: name for number, name in store.names().items() if name in names}
+    if not whose:
+        return set()
+    rows = store.rows()
+    pairs = zip(rows.identities.tolist(), rows.vectors, strict=True)
+    return {(whose[number], vector.tobytes()) for number, vector in pairs if number in whose}
 
 
 def _read_shards(folder: Path) -> tuple[dict[str, Any], NDArray[np.float32]]:
@@ -131,6 +153,8 @@ def _read(path: Path) -> tuple[dict[str, Any], NDArray[np.float32]]:
                     raise StorageError(f"{damaged}, or was written by a newer steradian.")
                 with archive.open(VECTORS) as file:
                     vectors = _vectors(file, len(images))
+                thresholds = [Threshold.model_validate(one) for one in card.get("thresholds", [])]
+                card["thresholds"] = [one.model_dump() for one in thresholds]
         except (*DAMAGED_ZIP, TypeError, AttributeError, RecursionError, MemoryError) as error:
             raise StorageError(f"{damaged} ({error}).") from error
     named = all(isinstance(image, dict) and {"name", "source"} <= image.keys() for image in images)
@@ -175,14 +199,18 @@ def rebuild(path: Path, model: Embedder, progress: Progress, *, drop_lost: bool 
     vectors: dict[int, NDArray[np.float32]] = {}
     lost: list[str] = []
     numbers = list(sources)
-    for place in progress(range(len(numbers)), len(numbers), "embedding"):
-        name, source = sources[numbers[place]]
-        try:
-            if not source:
-                raise DataError("it did not come from a file")
-            vectors[numbers[place]] = np.asarray(model.embed([pictures.find(source)]))[0]
-        except (DataError, StorageError, OSError) as error:
-            lost.append(f"{name}: {source or 'an image'}: {error}")
+    starts = range(0, len(numbers), AT_ONCE)
+    for start in progress(starts, len(starts), "embedding"):
+        decoded = {}
+        for number in numbers[start : start + AT_ONCE]:
+            name, source = sources[number]
+            try:
+                if not source:
+                    raise DataError("it did not come from a file")
+                decoded[number] = decode_file(pictures.find(source), model.preprocessing)
+            except (DataError, StorageError, OSError) as error:
+                lost.append(f"{name}: {source or 'an image'}: {error}")
+        vectors.update(zip(decoded, np.asarray(model.embed(list(decoded.values()))), strict=True))
     if lost and (not drop_lost or not vectors):
         listed = "\n".join(f"  {line}" for line in lost[:10])
         raise InputError(

@@ -21,13 +21,13 @@ from steradian.gallery.pictures import Pictures
 from steradian.gallery.pool import Pool, centers_of
 from steradian.gallery.searching import LocalSearch, MilvusSearch, Searching
 from steradian.gallery.store import Identity, Store, Who
-from steradian.models.calibration import Threshold
+from steradian.models.calibration import Threshold, usual_far
 from steradian.models.embedder import Embedder, open_model
 
 if TYPE_CHECKING:
     from steradian.models.recognizer import Images
 
-FAR, KNOWN = 1e-3, 0.95
+KNOWN = 0.95
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class Gallery:
 
     def _hints(self, number: int, name: str, vectors: NDArray[np.float32], sources: Sequence[str]) -> list[str]:
         try:
-            threshold, everybody = self.threshold(FAR).cosine, self._searching.pool("nearest")
+            threshold, everybody = self.threshold().cosine, self._searching.pool("nearest")
             own = self._searching.pool("nearest", [number])
             # Among so many of all one must be somebody else's.
             inside, around = own.search(vectors, 2), everybody.search(vectors, own.count + 1)
@@ -179,9 +179,10 @@ class Gallery:
         images: Images,
         *,
         top: int = 5,
-        far: float = FAR,
+        far: float | None = None,
         threshold: float | None = None,
         strategy: str = "nearest",
+        labels: Sequence[str] | None = None,
         where: Mapping[str, Any] | None = None,
     ) -> list[Decision]:
         """Who is on each image, or "unknown", or "ambiguous".
@@ -191,10 +192,11 @@ class Gallery:
             top: how many identities an answer lists.
             far: false-accept rate whose threshold is taken: of the gallery where `calibrate` was called (then a share
                 of questions about strangers), else of the model (a share of pairs). Class centers have one of their
-                own, which `KNOWN` of the images of known classes reach.
+                own, which `KNOWN` of the images of known classes reach. None: 0.001, or the lowest that there is.
             threshold: cosine, instead of ``far``.
             strategy: "nearest" image, "mean" of each identity's images, "vote" of the nearest
                 images, or "centers": the classes that the model was trained on, whoever is enrolled.
+            labels: only identities with these names.
             where: only identities with these metadata.
 
         Raises:
@@ -207,6 +209,7 @@ class Gallery:
             far=far,
             threshold=threshold,
             strategy=strategy,
+            labels=labels,
             where=where,
         )
 
@@ -215,9 +218,10 @@ class Gallery:
         vectors: NDArray[np.float32],
         *,
         top: int = 5,
-        far: float = FAR,
+        far: float | None = None,
         threshold: float | None = None,
         strategy: str = "nearest",
+        labels: Sequence[str] | None = None,
         where: Mapping[str, Any] | None = None,
     ) -> list[Decision]:
         """`identify` for unit vectors [N, D]."""
@@ -227,18 +231,22 @@ class Gallery:
             raise InputError(f"top must be at least 1, but is {top}.")
         if not np.isfinite(vectors).all():
             raise InputError("a vector is not finite, so it cannot be compared. Was the image embedded rightly?")
-        if strategy == "centers" and where:
-            raise InputError("class centers have no metadata: leave `where` out, or choose another strategy.")
+        if strategy == "centers" and (where or labels):
+            raise InputError("class centers have no metadata and are all asked: leave `where` and `labels` out.")
         limit = threshold if threshold is not None else self._limit(far, strategy)
         wanted = None
-        if where:
-            wanted = [number for number, identity in self.store.identities() if _fits(identity.metadata, where)]
+        if where or labels is not None:
+            wanted = [
+                number
+                for number, identity in self.store.identities()
+                if _fits(identity.metadata, where or {}) and (labels is None or identity.name in labels)
+            ]
         # Votes already weigh two that are alike.
         margin = MARGIN if strategy != "vote" else -math.inf
         found = self._pool(strategy, wanted).nearest(vectors, top, strategy, self._probability)
         return [decide(matches, limit, margin) for matches in found]
 
-    def _limit(self, far: float, strategy: str) -> float:
+    def _limit(self, far: float | None, strategy: str) -> float:
         if strategy != "centers":
             return self.threshold(far).cosine
         calibration = self.model.calibration if self.model is not None else None
@@ -267,23 +275,30 @@ class Gallery:
         calibration = self.model.calibration if self.model is not None else None
         return calibration.pairs(similarity) if calibration is not None and calibration.pairs is not None else None
 
-    def threshold(self, far: float) -> Threshold:
+    def threshold(self, far: float | None = None) -> Threshold:
         """The threshold for a false-accept rate: of this gallery where it was calibrated, else of the model.
+
+        Args:
+            far: None: 0.001, or the lowest that there is a threshold for.
 
         Raises:
             InputError: there is none for ``far``.
         """
-        own = self.thresholds()
-        known = own or (self.model.thresholds if self.model is not None else ())
+        known = self.known_thresholds()
+        far = usual_far(known) if far is None else far
         found = next((one for one in known if math.isclose(one.far, far)), None)
         if found is None:
             has = ", ".join(f"{one.far:g}" for one in known) or "none"
-            whose = "this gallery" if own else "this model"
+            whose = "this gallery" if self.thresholds() else "this model"
             raise InputError(
                 f"{whose} has no threshold for a false-accept rate of {far:g}; it has {has}. Choose one of those, give "
                 "a threshold, or enroll more and calibrate the gallery."
             )
         return found
+
+    def known_thresholds(self) -> tuple[Threshold, ...]:
+        """Those that questions take: of this gallery where it was calibrated, else of the model."""
+        return self.thresholds() or tuple(self.model.thresholds if self.model is not None else ())
 
     def thresholds(self) -> tuple[Threshold, ...]:
         """Those of `calibrate`, or none."""

@@ -229,7 +229,12 @@ def _read(path: Path, token: str, held: Held) -> Index:
         content = file.read(header.bytes)
     if hashlib.sha256(content).hexdigest() != header.sha256:
         raise StorageError(f"{path} is damaged.")
+    # A stranger's file may claim vectors of any length: no more room is made than its bytes can fill.
+    before = faiss.get_deserialization_vector_byte_limit()
+    faiss.set_deserialization_vector_byte_limit(max(1, len(content)))
     try:
         return Index(header, faiss.deserialize_index(np.frombuffer(content, np.uint8)))
-    except RuntimeError as error:
-        raise StorageError(f"{path} was made by another version of FAISS.") from error
+    except (RuntimeError, MemoryError) as error:
+        raise StorageError(f"{path} was made by another version of FAISS, or is damaged.") from error
+    finally:
+        faiss.set_deserialization_vector_byte_limit(before)

@@ -7,7 +7,9 @@ Many processes may read while one writes; a second writer waits.
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
+import shutil
 import sqlite3
 import threading
 import time
@@ -20,6 +22,8 @@ APPLICATION, VERSION = 0x53545244, 1
 WAIT_SECONDS, BUSY_SECONDS = 10.0, 0.05
 """How long a change waits for other processes, and at a time without letting this one's questions through."""
 MOST_DIMENSIONS = 65_536
+LITTLE = 2**20
+"""Bytes of room without which SQLite cannot work."""
 
 SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -127,13 +131,26 @@ class Record:
         try:
             yield
         except sqlite3.OperationalError as error:
-            words = {"locked": "another process is writing to it", "readonly": "it may not be written"}
-            why = next((said for part, said in words.items() if part in str(error)), str(error))
-            raise StorageError(f"The gallery {self.path} cannot be used: {why}.") from error
+            raise StorageError(f"The gallery {self.path} cannot be used: {self._why(error)}.") from error
         except sqlite3.DatabaseError as error:
             raise StorageError(
                 f"{self.path} is damaged or no gallery ({error}). Restore a copy, or enroll anew."
             ) from error
+
+    def _why(self, error: sqlite3.OperationalError) -> str:
+        """SQLite's words are few: what is around the file says more."""
+        words, folder = str(error), self.path.parent
+        if "locked" in words:
+            return "another process is writing to it"
+        if self.path.is_dir():
+            return "it is a folder; name a file"
+        if not folder.is_dir():
+            return f"there is no folder {folder}; make it first"
+        if "full" in words or shutil.disk_usage(folder).free < LITTLE:
+            return f"the disk of {folder} is full, and answering needs a little room, too; what was enrolled is safe"
+        if "readonly" in words or not os.access(folder, os.W_OK):
+            return f"{folder} may not be written, which answering needs, too; copy the gallery to where it may"
+        return words
 
     @contextlib.contextmanager
     def change(self) -> Iterator[None]:

@@ -21,6 +21,7 @@ from steradian.errors import SteradianError, StorageError
 from steradian.files import atomic_folder, finite, read_json, sha256_of
 from steradian.models.calibration import Calibration, Threshold
 from steradian.models.card import card_text
+from steradian.models.description import DESCRIPTION
 from steradian.models.embedder import CARD
 from steradian.models.hub import PREFIX, fetch
 from steradian.models.necks import NeckName
@@ -147,6 +148,11 @@ def load(path: Path) -> Recognizer:
         path = Path(str(resources.files("steradian.models"))) / str(path)
     folder = path / "model" if not (path / CARD).is_file() and (path / "model" / CARD).is_file() else path
     if not (folder / CARD).is_file():
+        if (path / DESCRIPTION).is_file():
+            raise StorageError(
+                f"{path} is an exported model, for identify and for other programs. Name the run that it was exported "
+                "from."
+            )
         raise StorageError(f"{path} holds no model: {CARD} was expected in it or in its subfolder model/.")
     card = _card(folder / CARD)
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +13,9 @@ from steradian.errors import InputError
 
 COVERAGES = (0.8, 0.9, 0.95, 0.99)
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+FAR = 1e-3
+"""The rate that is taken where none is named and there is a threshold for it."""
+
 KNOTS = 200
 
 
@@ -71,6 +76,12 @@ class Threshold(_Strict):
     low: float
     high: float
     measured_on: str
+
+
+def usual_far(thresholds: Sequence[Threshold]) -> float:
+    """`FAR`, or the lowest rate that there is a threshold for where few images could not tell of that one."""
+    known = [one.far for one in thresholds]
+    return FAR if not known or any(math.isclose(far, FAR) for far in known) else min(known)
 
 
 def _at(measured: dict[str, float], coverage: float) -> float:

@@ -25,8 +25,11 @@ from steradian.models.description import DESCRIPTION, Description, Input
 from steradian.models.recognizer import Recognizer
 from steradian.models.runtimes import onnx_bytes, silence
 
-LEAST_COSINE = 1.0 - 1e-4
-"""An exported model gives the embeddings of this one to so much, or is not written."""
+LEAST_COSINE, MOST_APART = 1.0 - 1e-4, 1e-3
+"""An exported model gives the embeddings of this one, and its logits in parts of the greatest, to so much, or is not
+written."""
+
+OUTPUTS = ("embedding", "logits")
 
 
 class Exported(nn.Module):
@@ -57,30 +60,38 @@ class Exported(nn.Module):
 def export(model: Recognizer, out: Path, to: str) -> Path:
     """Write ``out``, a folder with the model in the format ``to`` (of `WRITERS`) and `DESCRIPTION`, or nothing.
 
+    An earlier export that is there is replaced: after a training it is of another model.
+
     Returns:
         The file to load.
 
     Raises:
-        UsageError: an unknown format, or one whose library is not installed; a folder that exists.
-        StorageError: the exported model does not give the embeddings of this one.
+        UsageError: an unknown format, or one whose library is not installed; something else is at ``out``.
+        StorageError: the exported model does not give the embeddings and logits of this one.
     """
     if to not in WRITERS:
         raise UsageError(f"There is no format {to!r}: choose one of {', '.join(WRITERS)}.")
-    if out.exists():
-        raise UsageError(f"{out} exists already: choose another --out.")
+    if out.exists() and not (out / DESCRIPTION).is_file():
+        raise UsageError(f"{out} exists already and is no export: choose another --out.")
     shape = model.spec.preprocessing
     module = Exported(model.eval()).cpu().eval()
     samples = torch.from_numpy(photographs(shape)).float() / 255.0
     with torch.no_grad():
-        expected = module(samples)[0].numpy()
+        expected, logits = (part.numpy() for part in module(samples))
     with atomic_folder(out) as temporary:
         name, run = WRITERS[to](module, samples, temporary, describe(model))
-        found = run(samples.numpy())
+        found, told = run(samples.numpy())
         cosine = np.einsum("ij,ij->i", found, expected)
         if not (np.isfinite(found).all() and cosine.min() >= LEAST_COSINE):
             raise StorageError(
                 f"The exported model is not the same: a photograph has a cosine of {cosine.min():.6f} to its embedding "
                 f"by torch. Nothing was written. Choose another format than {to!r}."
+            )
+        apart = float(np.abs(told - logits).max() / max(1.0, np.abs(logits).max()))
+        if not apart <= MOST_APART:
+            raise StorageError(
+                f"The exported model is not the same: its logits differ by {apart:.1e} of the greatest. Nothing was "
+                f"written. Choose another format than {to!r}."
             )
         text = describe(model).model_dump_json(indent=2)
         (temporary / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
@@ -110,23 +121,27 @@ def photographs(shape: Preprocessing) -> NDArray[np.uint8]:
     return np.stack(found)
 
 
-Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Run = Callable[[NDArray[np.float32]], "list[NDArray[np.float32]]"]
+"""Samples -> embeddings and logits."""
 
 
 def _onnx(module: nn.Module, samples: Tensor, folder: Path, description: Description) -> tuple[str, Run]:
     try:
         import onnx
         import onnxruntime
+        import onnxscript  # noqa: F401 - torch asks for it when it has traced the model
     except ImportError as error:
-        raise UsageError("Export to ONNX needs onnx and onnxruntime: pip install 'steradian[onnx]'.") from error
-    graph = onnx.load_from_string(onnx_bytes(module, samples, ("embedding", "logits")))
+        raise UsageError(
+            "Export to ONNX needs onnx, onnxruntime and onnxscript: pip install 'steradian[onnx]'."
+        ) from error
+    graph = onnx.load_from_string(onnx_bytes(module, samples, OUTPUTS))
     graph.metadata_props.add(key="steradian", value=description.model_dump_json())
     onnx.save(graph, folder / "model.onnx")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return "model.onnx", lambda values: np.asarray(session.run(["embedding"], {name: values})[0])
+    return "model.onnx", lambda values: session.run(list(OUTPUTS), {name: values})
 
 
 def _openvino(module: nn.Module, samples: Tensor, folder: Path, description: Description) -> tuple[str, Run]:
@@ -137,12 +152,17 @@ def _openvino(module: nn.Module, samples: Tensor, folder: Path, description: Des
     with silence():
         graph = openvino.convert_model(module, example_input=samples)
     graph.reshape({0: [-1, *samples.shape[1:]]})
-    for output, name in zip(graph.outputs, ("embedding", "logits"), strict=True):
+    for output, name in zip(graph.outputs, OUTPUTS, strict=True):
         output.tensor.set_names({name})
     graph.set_rt_info(description.model_dump_json(), ["steradian"])
     openvino.save_model(graph, folder / "model.xml", compress_to_fp16=False)
     compiled = openvino.Core().compile_model(folder / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return "model.xml", lambda values: np.array(compiled(values)["embedding"])
+
+    def run(values: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        found = compiled(values)
+        return [np.array(found[name]) for name in OUTPUTS]
+
+    return "model.xml", run
 
 
 def _pt2(module: nn.Module, samples: Tensor, folder: Path, description: Description) -> tuple[str, Run]:
@@ -151,7 +171,7 @@ def _pt2(module: nn.Module, samples: Tensor, folder: Path, description: Descript
     extra = {"steradian.json": description.model_dump_json()}
     torch.export.save(program, folder / "model.pt2", extra_files=extra)
     again = torch.export.load(folder / "model.pt2").module()
-    return "model.pt2", lambda values: again(torch.from_numpy(values))[0].detach().numpy()
+    return "model.pt2", lambda values: [part.detach().numpy() for part in again(torch.from_numpy(values))]
 
 
 WRITERS: dict[str, Callable[[nn.Module, Tensor, Path, Description], tuple[str, Run]]] = {

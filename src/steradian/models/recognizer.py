@@ -18,7 +18,7 @@ from steradian.data.preprocessing import Preprocessing
 from steradian.errors import InputError, UsageError
 from steradian.losses import OneVersusRest
 from steradian.losses.head.dense import cosines, unit_rows
-from steradian.models.calibration import Calibration, Threshold
+from steradian.models.calibration import Calibration, Threshold, usual_far
 from steradian.models.encoders import OWN, build_encoder
 from steradian.models.heads import Head, as_head, build_head, class_centers
 from steradian.models.necks import NeckName, build_neck
@@ -353,24 +353,25 @@ class Recognizer(nn.Module):
         return cosines(raw.to(centers.device, centers.dtype), centers).float().cpu()
 
     def verify(
-        self, first: str | Path | Image.Image, second: str | Path | Image.Image, *, far: float = 1e-3
+        self, first: str | Path | Image.Image, second: str | Path | Image.Image, *, far: float | None = None
     ) -> Verification:
         """Whether two images show the same.
 
         Args:
             far: the share of pairs of different ones that may be taken for the same; one of the model's thresholds.
+                None: 0.001, or the lowest that there is a threshold for.
 
         Raises:
             InputError: the model has no threshold for ``far``.
             DataError: an image that cannot be decoded.
         """
-        self.threshold(far)
+        self.threshold(usual_far(self.thresholds) if far is None else far)
         a, b = self.embed([first, second])
         return self.judge(float(a @ b), far)
 
-    def judge(self, similarity: float, far: float = 1e-3) -> Verification:
+    def judge(self, similarity: float, far: float | None = None) -> Verification:
         """`verify` for two images whose cosine is known."""
-        chosen = self.threshold(far)
+        chosen = self.threshold(usual_far(self.thresholds) if far is None else far)
         pairs = self.calibration.pairs if self.calibration is not None else None
         probability = pairs(similarity) if pairs is not None else None
         return Verification(similarity > chosen.cosine, similarity, chosen.cosine, chosen.far, probability)
@@ -382,7 +383,11 @@ class Recognizer(nn.Module):
             has = ", ".join(f"{threshold.far:g}" for threshold in self.thresholds)
             raise InputError(
                 f"this model has no threshold for a false-accept rate of {far:g}; "
-                + (f"it has them for {has}." if has else "it has none: too few images were held out (calibration).")
+                + (
+                    f"it has them for {has}: choose one of those."
+                    if has
+                    else "it has none: too few images were held out (calibration)."
+                )
             )
         return chosen
 

@@ -45,7 +45,10 @@ def chosen_runtime(name: Runtime | Literal["auto"]) -> Runtime:
     if name == "auto":
         return found[0]
     if name not in found:
-        raise UsageError(f"The runtime {name!r} is not installed: pip install 'steradian[fast]', or use {found[0]!r}.")
+        extra = {"openvino": "fast", "onnxruntime": "onnx"}[name]
+        raise UsageError(
+            f"The runtime {name!r} is not installed: pip install 'steradian[{extra}]', or use {found[0]!r}."
+        )
     return name
 
 

@@ -7,7 +7,12 @@ import ipaddress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from fastapi.security import HTTPBearer
+
 from steradian.errors import UsageError
+
+BEARER = HTTPBearer(auto_error=False, description="The service's --token, or for what only reads its --read-token.")
+"""Tells programs that read the description of the routes; `Access.refusal` has looked at the token before."""
 
 OPEN = frozenset({"/v1/about", "/v1/classify", "/v1/embed", "/v1/openapi.json", "/v1/verify"})
 """Routes that tell nothing of a gallery."""

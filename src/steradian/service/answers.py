@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def _finite(value: Any) -> Any:
@@ -142,6 +142,8 @@ class Enrollment(BaseModel):
 class Change(BaseModel):
     """What may be changed of an identity; what is left out stays."""
 
+    model_config = ConfigDict(extra="forbid")
+
     name: str | None = None
     metadata: dict[str, Any] | None = None
 
@@ -182,6 +184,25 @@ class Rate(BaseModel):
     measured_on: str
 
 
+class Refusal(BaseModel):
+    """Why a request was not answered."""
+
+    detail: str
+
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    413: {"model": Refusal, "description": "Too large: the request, its files, or an image."},
+    422: {"model": Refusal, "description": "Something in the request cannot be used."},
+    429: {"model": Refusal, "description": "This client asks too often; Retry-After says when to ask again."},
+    503: {"model": Refusal, "description": "Too much waits already, or the gallery cannot be used now."},
+    504: {"model": Refusal, "description": "No answer came in time."},
+}
+CLOSED: dict[int | str, dict[str, Any]] = {
+    401: {"model": Refusal, "description": "A token is needed."},
+    403: {"model": Refusal, "description": "This token does not allow it, or a page of another site asks."},
+}
+
+
 class About(BaseModel):
     """What the service runs."""
 
@@ -191,6 +212,7 @@ class About(BaseModel):
     embedding_size: int
     channels: int
     size: int
+    dark: bool = Field(description="whether most of its images are darker than they are light")
     coverages: list[float]
     thresholds: list[Rate]
     far: float = Field(description="taken where a question names none")

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 from importlib import resources
 from pathlib import Path
 
-from fastapi import FastAPI, Request
+import numpy as np
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
@@ -16,10 +17,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from steradian.errors import MissingError, SteradianError, StorageError
 from steradian.gallery import Gallery
-from steradian.gallery.gallery import FAR
+from steradian.models.calibration import FAR
 from steradian.models.recognizer import Recognizer
-from steradian.service.access import Access
-from steradian.service.answers import About, Rate
+from steradian.service.access import BEARER, Access
+from steradian.service.answers import CLOSED, REFUSALS, About, Rate
 from steradian.service.engine import Engine
 from steradian.service.guard import Guard
 from steradian.service.limits import Limits
@@ -27,6 +28,9 @@ from steradian.service.people import people_routes
 from steradian.service.questions import question_routes
 from steradian.service.watching import LOG, Numbers
 from steradian.version import __version__
+
+DARK = 0.4
+"""Mean of the pixels, of 1, below which images are light on dark."""
 
 PAGE = Path(str(resources.files("steradian.service"))) / "page"
 
@@ -69,9 +73,10 @@ def build_app(
         redoc_url=None,
         openapi_url="/v1/openapi.json",
     )
-    app.include_router(question_routes(engine, gallery, limits, numbers, far))
+    app.include_router(question_routes(engine, gallery, limits, numbers, far), responses=REFUSALS)
     if gallery is not None:
-        app.include_router(people_routes(engine, gallery, keep_pictures, limits))
+        people = people_routes(engine, gallery, keep_pictures, limits)
+        app.include_router(people, responses=REFUSALS | CLOSED, dependencies=[Depends(BEARER)])
 
     @app.get("/v1/about", tags=["service"])
     def about() -> About:
@@ -85,6 +90,7 @@ def build_app(
             embedding_size=model.embedding_size,
             channels=model.preprocessing.channels,
             size=model.preprocessing.size,
+            dark=float(np.mean(model.preprocessing.mean)) < DARK,
             coverages=[float(one) for one in known],
             thresholds=[Rate(**one.model_dump()) for one in thresholds],
             far=far,

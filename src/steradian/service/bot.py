@@ -37,7 +37,7 @@ class Bot:
     """
 
     def __init__(
-        self, model: Recognizer, gallery: Gallery | None, allowed: Collection[int], far: float, top: int = 5
+        self, model: Recognizer, gallery: Gallery | None, allowed: Collection[int], far: float | None, top: int = 5
     ) -> None:
         self._model, self._gallery, self._far, self._top = model, gallery, far, top
         self._allowed = frozenset(allowed)

@@ -6,14 +6,15 @@ import json
 from typing import Annotated, Any
 
 import torch
-from fastapi import APIRouter, File, HTTPException, Query, UploadFile
+from fastapi import APIRouter, Depends, File, HTTPException, Query, UploadFile
 from starlette.concurrency import run_in_threadpool
 
 from steradian.gallery import Gallery
 from steradian.gallery.decision import STRATEGIES, as_answer
 from steradian.gallery.search import unit
 from steradian.service import uploads
-from steradian.service.answers import Classify, Embed, Identify, Verify
+from steradian.service.access import BEARER
+from steradian.service.answers import CLOSED, Classify, Embed, Identify, Verify
 from steradian.service.engine import Engine
 from steradian.service.limits import Limits
 from steradian.service.watching import Numbers
@@ -62,13 +63,14 @@ def question_routes(
     if gallery is None:
         return router
 
-    @router.post("/identify")
+    @router.post("/identify", responses=CLOSED, dependencies=[Depends(BEARER)])
     async def identify(
         files: Files,
         top: Top = 5,
         far: Far = None,
         threshold: Annotated[float | None, Query(ge=-1, le=1, description="Cosine, instead of far.")] = None,
         strategy: Annotated[str, Query(description=f"One of {', '.join(STRATEGIES)}.")] = "nearest",
+        label: Annotated[list[str] | None, Query(description="Only these names.")] = None,
         where: Annotated[str | None, Query(description="A JSON object: only names with these metadata.")] = None,
     ) -> Identify:
         """Say who of the gallery is on images, or "unknown", or "ambiguous"."""
@@ -81,6 +83,7 @@ def question_routes(
             far=far or usual_far,
             threshold=threshold,
             strategy=strategy,
+            labels=label,
             where=only,
         )
         for one in decisions:

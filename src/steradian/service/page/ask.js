@@ -30,13 +30,13 @@ function matches(found) {
     element("span", { className: "number", textContent: match.similarity.toFixed(2) }))));
 }
 
-function classes(found) {
+function classes(found, open) {
   const sure = found.candidates === null ? "" :
     found.candidates.length === 1
       ? `${percent(found.coverage)} sure that it is ${found.candidates[0]}.`
       : `${percent(found.coverage)} sure that it is one of these ${found.candidates.length}: ${found.candidates.slice(0, 8).join(", ")}${found.candidates.length > 8 ? ", …" : ""}.`;
   const strange = found.known === false ? " It is unlike all classes that the model knows." : "";
-  return element("details", { open: !$("ask").classList.contains("draws") },
+  return element("details", { open },
     element("summary", { textContent: "By the classes that the model was trained on" }),
     element("p", { className: "small conformal", textContent: sure + strange }),
     element("ul", { className: "bars plain" }, ...found.ranking.map((one) => element("li", {},
@@ -68,14 +68,15 @@ async function answer(file, far, about, changed) {
   while ($("answers").children.length > 20) $("answers").lastChild.remove();
   try {
     const known = !about.gallery ? null : (await send(`/v1/identify?far=${far}`, [file])).answers[0];
-    const named = about.channels === 1 && known ? null : (await send("/v1/classify", [file])).answers[0];
+    const named = (await send("/v1/classify", [file])).answers[0];
     if (known) {
       body.append(
         element("p", { className: `verdict ${known.decision}`, textContent: verdict(known) }),
         element("p", { className: "small", textContent: words(known) }),
         matches(known), naming(file, changed));
     }
-    if (named) body.append(classes(named));
+    // What was drawn to be enrolled is of no class: where somebody is, classes are told on demand.
+    body.append(classes(named, !(about.channels === 1 && known?.matches.length)));
   } catch (error) {
     body.append(element("p", { className: "verdict failed", textContent: "No answer" }), element("p", { className: "small", textContent: error.message }));
   }
@@ -96,7 +97,7 @@ export function startAsking(about, changed) {
   if (about.channels === 1) {
     document.body.classList.add("draws");
     $("drawing").hidden = false;
-    const drawing = new Drawing();
+    const drawing = new Drawing(about.dark);
     $("clear").addEventListener("click", () => drawing.clear());
     $("ask-drawing").addEventListener("click", (event) => attempt(async () => {
       if (drawing.empty) throw new Error("Draw something first.");
@@ -113,7 +114,9 @@ export function startAsking(about, changed) {
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     drop.classList.remove("over");
-    if (!$("ask").hidden && event.dataTransfer.files.length) ask(event.dataTransfer.files);
+    if (!event.dataTransfer.files.length) return;
+    if (!$("ask").hidden) ask(event.dataTransfer.files);
+    else if (!$("people").hidden) $("enroll-files").files = event.dataTransfer.files;
   });
   document.addEventListener("paste", (event) => { if (!$("ask").hidden && event.clipboardData.files.length) ask(event.clipboardData.files); });
   cameraInto(ask);

@@ -1,11 +1,12 @@
-// A canvas to draw symbols on: black strokes on white, as the model has learned them.
+// A canvas to draw symbols on: dark strokes on light, or the other way round, as the model has learned them.
 
 import { $ } from "./elements.js";
 
 const STROKE = 12;
 
 export class Drawing {
-  constructor() {
+  constructor(dark) {
+    [this.paper, this.ink] = dark ? ["#000", "#fff"] : ["#fff", "#000"];
     this.canvas = $("canvas");
     this.pen = this.canvas.getContext("2d");
     this.empty = true;
@@ -17,7 +18,7 @@ export class Drawing {
   }
 
   clear() {
-    this.pen.fillStyle = "#fff";
+    this.pen.fillStyle = this.paper;
     this.pen.fillRect(0, 0, this.canvas.width, this.canvas.height);
     this.empty = true;
     this.last = null;
@@ -41,7 +42,7 @@ export class Drawing {
   }
 
   #line(to) {
-    Object.assign(this.pen, { strokeStyle: "#000", lineWidth: STROKE, lineCap: "round", lineJoin: "round" });
+    Object.assign(this.pen, { strokeStyle: this.ink, lineWidth: STROKE, lineCap: "round", lineJoin: "round" });
     this.pen.beginPath();
     this.pen.moveTo(...this.last);
     this.pen.lineTo(...to);
