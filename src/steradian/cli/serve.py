@@ -35,7 +35,7 @@ def serve(
         str | None, typer.Option(help="Enough for what only reads it.", envvar="STERADIAN_READ_TOKEN")
     ] = None,
     far: Annotated[float | None, typer.Option(help="False-accept rate of questions that name none.")] = None,
-    runtime: Annotated[str, typer.Option(help="auto, openvino, onnxruntime or torch.")] = "auto",
+    runtime: Annotated[str, typer.Option(help="auto, openvino, onnxruntime, torch or compiled.")] = "auto",
     keep_pictures: Annotated[
         bool, typer.Option(help="Keep enrolled pictures beside the gallery, to show and to embed them anew.")
     ] = True,

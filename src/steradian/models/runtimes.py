@@ -1,4 +1,4 @@
-"""Encoders run by what is fastest here: OpenVINO, ONNX Runtime, or torch with channels last.
+"""Encoders run by what is fastest here: OpenVINO, ONNX Runtime, or torch with channels last, compiled on demand.
 
 All take decoded pixels and give the features that the encoder gives in torch, to 1e-4 of a cosine. They hold a copy of
 the weights, so a model that learns on needs a new one.
@@ -22,10 +22,11 @@ from torch import Tensor, nn
 
 from steradian.data.preprocessing import Preprocessing
 from steradian.errors import UsageError
+from steradian.losses.head.plan import has_compiler
 
-Runtime = Literal["openvino", "onnxruntime", "torch"]
-RUNTIMES: tuple[Runtime, ...] = ("openvino", "onnxruntime", "torch")
-NEEDS = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "onnxscript"), "torch": ()}
+Runtime = Literal["openvino", "onnxruntime", "torch", "compiled"]
+RUNTIMES: tuple[Runtime, ...] = ("openvino", "onnxruntime", "torch", "compiled")
+NEEDS = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "onnxscript")}
 
 FEW = 256
 """Fewer images than this do not repay the making of a fast encoder."""
@@ -35,8 +36,9 @@ FastEncoder = Callable[[Tensor], Tensor]
 
 
 def available_runtimes() -> tuple[Runtime, ...]:
-    """Those that are installed, the fastest first."""
-    return tuple(name for name in RUNTIMES if all(importlib.util.find_spec(part) for part in NEEDS[name]))
+    """Those that are installed, the fastest first; "compiled" comes last, for it takes a minute to make."""
+    found = [name for name in RUNTIMES if all(importlib.util.find_spec(part) for part in NEEDS.get(name, ()))]
+    return tuple(name for name in found if name != "compiled" or has_compiler("cpu"))
 
 
 def chosen_runtime(name: Runtime | Literal["auto"]) -> Runtime:
@@ -45,6 +47,8 @@ def chosen_runtime(name: Runtime | Literal["auto"]) -> Runtime:
     if name == "auto":
         return found[0]
     if name not in found:
+        if name == "compiled":
+            raise UsageError(f"The runtime 'compiled' needs a C++ compiler, and none is here: use {found[0]!r}.")
         extra = {"openvino": "fast", "onnxruntime": "onnx"}[name]
         raise UsageError(
             f"The runtime {name!r} is not installed: pip install 'steradian[{extra}]', or use {found[0]!r}."
@@ -164,6 +168,20 @@ def _torch(prepared: Prepared, example: Tensor, callers: int) -> FastEncoder:
     return run
 
 
+def _compiled(prepared: Prepared, example: Tensor, callers: int) -> FastEncoder:
+    own: Any = torch.compile(copy.deepcopy(prepared).to(memory_format=torch.channels_last))
+
+    @torch.inference_mode()
+    def run(samples: Tensor) -> Tensor:
+        found: Tensor = own(samples.contiguous(memory_format=torch.channels_last)).clone()
+        return found
+
+    # Code for one image, and for any number of them, is made now rather than while somebody waits.
+    for count in (1, 2):
+        run(example[:1].expand(count, -1, -1, -1))
+    return run
+
+
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
     """Exporters tell their own stories; what matters to a user is whether the answers agree."""
@@ -181,4 +199,5 @@ MAKERS: dict[Runtime, Callable[[Prepared, Tensor, int], FastEncoder]] = {
     "openvino": _openvino,
     "onnxruntime": _onnxruntime,
     "torch": _torch,
+    "compiled": _compiled,
 }
