@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import zipfile
 from collections.abc import Iterator
@@ -141,6 +142,23 @@ def test_only_some_names_are_asked(either: Gallery) -> None:
     answer = either.identify_vectors(centers[2:3], threshold=0.5, labels=["p1", "p4", "nobody"])[0]
     assert {match.label for match in answer.matches} == {"p1", "p4"}
     assert either.identify_vectors(centers[2:3], threshold=0.5, labels=[])[0].matches == ()
+    with pytest.raises(InputError, match=r"use \['p1'\]"):
+        either.identify_vectors(centers[2:3], threshold=0.5, labels="p1")
+
+
+def test_a_decision_does_not_depend_on_how_many_are_listed(gallery: Gallery) -> None:
+    base = np.eye(D, dtype=np.float32)
+    near = [0.9 * base[0] + math.sqrt(1 - 0.81) * base[axis] for axis in (1, 2)]
+    half = [0.5 * base[0] + math.sqrt(0.75) * base[axis] for axis in (3, 4)]
+    gallery.enroll_vectors("a", np.stack(near[:1]), [""])
+    gallery.enroll_vectors("b", np.stack(half), ["", ""])
+    for top in (1, 2, 5):
+        answer = gallery.identify_vectors(base[:1], threshold=0.6, strategy="vote", top=top)[0]
+        assert answer.label == "a" and len(answer.matches) == min(top, 2)
+    gallery.enroll_vectors("c", np.stack(near[1:]), [""])
+    for top in (1, 2, 5):
+        answer = gallery.identify_vectors(base[:1], threshold=0.6, top=top)[0]
+        assert answer.decision == "ambiguous" and {one.label for one in answer.matches[:2]} == {"a", "c"}
 
 
 def test_hints_take_the_rate_that_there_is(gallery: Gallery) -> None:
@@ -218,6 +236,11 @@ def test_export_and_import(gallery: Gallery, tmp_path: Path) -> None:
         import_file(tmp_path / "foreign.db", tmp_path / "out.zip")
     assert import_file(tmp_path / "new.db", tmp_path / "out.zip") == 16
     assert import_file(tmp_path / "new.db", tmp_path / "out.zip") == 0
+    gallery.enroll_vectors("p1", unit(1, D, seed=8), ["y.png"], {"b": 2})
+    export(gallery, tmp_path / "later.zip")
+    assert import_file(tmp_path / "new.db", tmp_path / "later.zip") == 1
+    assert [one.metadata for one in Gallery.open(tmp_path / "new.db").identities()] == [{"a": 1}, {"b": 2}, {}]
+    assert other.thresholds() == ()
     assert Gallery.open(tmp_path / "new.db").thresholds() == gallery.thresholds() != ()
     new, old = Store(tmp_path / "new.db").rows().vectors, gallery.memory().vectors
     np.testing.assert_array_equal(new[np.lexsort(new.T)], old[np.lexsort(old.T)])

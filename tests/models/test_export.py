@@ -53,8 +53,12 @@ def test_the_same_embeddings_and_logits_for_any_batch(glyphs: Recognizer, tmp_pa
         assert json.loads(onnx.load(path).metadata_props[0].value) == told
     assert export(glyphs, tmp_path / "out", to) == path
     (tmp_path / "mine").mkdir()
-    with pytest.raises(UsageError, match="exists already and is no export"):
-        export(glyphs, tmp_path / "mine", to)
+    (tmp_path / "mine" / DESCRIPTION).write_text("{}")
+    (tmp_path / "out" / "gallery.db").write_text("people")
+    for folder in ("mine", "out"):
+        with pytest.raises(UsageError, match="exists already and is no export"):
+            export(glyphs, tmp_path / folder, to)
+    assert (tmp_path / "out" / "gallery.db").read_text() == "people"
 
 
 def test_a_mirrored_model_is_exported_so(tmp_path: Path) -> None:

@@ -174,10 +174,13 @@ def test_a_lane_that_was_cancelled_hangs_nobody() -> None:
         batcher = Batcher(run, 8, lanes=1)
         asked = asyncio.ensure_future(batcher.submit(np.ones((1, 1), np.uint8)))
         await asyncio.sleep(0.05)
+        waits = asyncio.ensure_future(batcher.submit(np.ones((1, 1), np.uint8)))
+        await asyncio.sleep(0.05)
         next(iter(batcher._running)).cancel()
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(asked, 10)
         gate.set()
+        assert (await asyncio.wait_for(waits, 10)).shape == (1, 1)
         assert (await asyncio.wait_for(batcher.submit(np.ones((1, 1), np.uint8)), 10)).shape == (1, 1)
         await asyncio.wait_for(batcher.stop(), 10)
 

@@ -10,6 +10,7 @@ import pytest
 
 from steradian import Recognizer
 from steradian.gallery import Gallery, calibrate
+from steradian.models.calibration import Threshold
 from steradian.service.app import build_app
 
 from .conftest import drawing, files, pixels, serving
@@ -102,3 +103,13 @@ def test_without_a_gallery_nobody_is_identified(glyphs: Recognizer) -> None:
         assert client.get("/v1/about").json()["gallery"] is False
         assert client.post("/v1/identify", files=files(drawing("ring"))).status_code in (404, 405)
         assert client.post("/v1/classify", files=files(drawing("ring"))).status_code == 200
+
+
+def test_rates_that_nobody_named_are_those_of_whoever_answers(glyphs: Recognizer, gallery: Gallery) -> None:
+    two = files(drawing("ring"), drawing("ring", 3))
+    with serving(build_app(glyphs, gallery)) as client:
+        assert client.get("/v1/about").json()["far"] == 1e-3
+        gallery.set_thresholds([Threshold(far=0.1, cosine=0.9, low=0.8, high=1.0, measured_on="few")])
+        assert client.get("/v1/about").json()["far"] == 0.1
+        assert client.post("/v1/verify", files=two).json()["far"] == 1e-3
+        assert client.post("/v1/identify", files=two).json()["answers"][0]["threshold"] == 0.9

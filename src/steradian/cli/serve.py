@@ -61,7 +61,7 @@ def serve(
 
     from steradian.errors import InputError, UsageError
     from steradian.gallery import Gallery
-    from steradian.models.calibration import FAR, usual_far
+    from steradian.models.calibration import FAR
     from steradian.models.encoders import OWN
     from steradian.models.recognizer import Recognizer
     from steradian.models.runtimes import RUNTIMES
@@ -99,11 +99,13 @@ def serve(
             model.accelerate(runtime, lanes)  # type: ignore[arg-type]
         opened = stack.enter_context(Gallery.open(file, model))
         opened.pictures.sweep(source for _, source in opened.store.sources().values())
-        usual = far if far is not None else DEMO_FAR if demo else usual_far(opened.known_thresholds())
-        if far is None and not demo and usual != FAR:
-            say(f"! There is no threshold for a false-accept rate of {FAR:g}: questions take the one for {usual:g}.")
+        usual = DEMO_FAR if demo and far is None else far
         try:
-            opened.threshold(usual)
+            taken = opened.threshold(usual).far
+            if usual is None and taken != FAR:
+                say(
+                    f"! There is no threshold for a false-accept rate of {FAR:g}: questions take the one for {taken:g}."
+                )
         except InputError as error:
             if far is not None:
                 raise

@@ -54,6 +54,8 @@ def calibrate(gallery: Gallery, seed: int = 0) -> tuple[Threshold, ...]:
             interval = metrics.identity_interval(threshold, whose, rounds=100, seed=seed)
         except InputError:
             continue
+        # Cosines of equal pictures may be rounded to more than one.
+        value = min(1.0, value)
         low, high = max(-1.0, min(interval.low, value)), min(1.0, max(interval.high, value))
         found.append(Threshold(far=far, cosine=value, low=low, high=high, measured_on=words))
     gallery.set_thresholds(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -77,6 +77,11 @@ def decide(matches: Sequence[Match], threshold: float, margin: float = MARGIN) -
         verdict = "match"
     label = best.label if verdict == "match" else None
     return Decision(verdict, label, best.similarity, threshold, best.probability, tuple(matches))
+
+
+def listed(found: Decision, most: int) -> Decision:
+    """``found`` with the best ``most`` matches; those that are too much alike both stay."""
+    return replace(found, matches=found.matches[: max(most, 2) if found.decision == "ambiguous" else most])
 
 
 def ranked(scores: NDArray[np.float32], identities: NDArray[np.int64], strategy: str = "nearest") -> list[int]:

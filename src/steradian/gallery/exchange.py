@@ -21,7 +21,7 @@ from steradian.gallery.gallery import Gallery
 from steradian.gallery.milvus import MilvusStore, store_at
 from steradian.gallery.pictures import Pictures
 from steradian.gallery.record import MOST_DIMENSIONS
-from steradian.gallery.store import LONGEST_METADATA, Store
+from steradian.gallery.store import LONGEST_METADATA, Store, checked_name
 from steradian.models.calibration import Threshold
 from steradian.models.embedder import Embedder
 from steradian.models.squares import decode_file
@@ -60,7 +60,8 @@ def _pairs(rows: Any) -> Iterable[tuple[int, int]]:
 def import_file(gallery: Path, path: Path) -> int:
     """Enroll everybody of an exported file in ``gallery``, made where there is none; the number of images that came.
 
-    All in one transaction. Images that their name has already are passed over; thresholds come with a new gallery.
+    All images in one transaction. Those that their name has already are passed over; thresholds come where nobody was
+    enrolled and none were set.
 
     Args:
         path: of `export`, or a folder of ``steradian embed``, whose labels are the names.
@@ -71,13 +72,9 @@ def import_file(gallery: Path, path: Path) -> int:
     if not path.exists():
         raise StorageError(f"There is no {path}: name a file of gallery export, or a folder of steradian embed.")
     card, vectors = _read_shards(path) if path.is_dir() else _read(path)
-    there = gallery.is_file()
-    store = store_at(gallery) if there else store_at(gallery, card["model"], vectors.shape[1])
+    store = store_at(gallery) if gallery.is_file() else store_at(gallery, card["model"], vectors.shape[1])
     try:
-        count = _import(store, path, card, vectors)
-        if not there and card.get("thresholds"):
-            store.set_facts(thresholds=json.dumps(card["thresholds"]))
-        return count
+        return _import(store, path, card, vectors)
     finally:
         store.close()
 
@@ -88,15 +85,20 @@ def _import(store: Store | MilvusStore, path: Path, card: dict[str, Any], vector
         raise StorageError(
             f"{path} holds vectors of another model ({card['model'][:12]}…, not {held[:12]}…): they cannot be compared."
         )
-    places: dict[str, list[int]] = {}
-    known = _known(store, {image["name"] for image in card["images"]})
-    for place, image in enumerate(card["images"]):
-        if (image["name"], vectors[place].tobytes()) not in known:
-            places.setdefault(image["name"], []).append(place)
+    if card.get("thresholds") and store.fact("thresholds") == "[]" and not store.names():
+        store.set_facts(thresholds=json.dumps(card["thresholds"]))
+    names = [checked_name(image["name"]) for image in card["images"]]
+    metadata = {checked_name(name): one for name, one in card["identities"].items()}
+    known, places = _known(store, set(names)), dict[str, list[int]]()
+    for place, name in enumerate(names):
+        own = places.setdefault(name, [])
+        if (name, vectors[place].tobytes()) not in known:
+            own.append(place)
     store.add_many(
         [
-            (name, vectors[own], [card["images"][place]["source"] for place in own], card["identities"].get(name))
+            (name, vectors[own], [card["images"][place]["source"] for place in own], metadata.get(name))
             for name, own in places.items()
+            if own or metadata.get(name)
         ]
     )
     return sum(map(len, places.values()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steradian.errors import InputError, StorageError, UsageError
-from steradian.gallery.decision import MARGIN, STRATEGIES, Decision, decide
+from steradian.gallery.decision import MARGIN, STRATEGIES, VOTERS, Decision, decide, listed
 from steradian.gallery.index import Header, Kind
 from steradian.gallery.memory import Held
 from steradian.gallery.milvus import MilvusStore, store_at
@@ -231,20 +232,24 @@ class Gallery:
             raise InputError(f"top must be at least 1, but is {top}.")
         if not np.isfinite(vectors).all():
             raise InputError("a vector is not finite, so it cannot be compared. Was the image embedded rightly?")
-        if strategy == "centers" and (where or labels):
+        if isinstance(labels, str):
+            raise InputError(f"labels are a list of names, not one: use [{labels!r}].")
+        if strategy == "centers" and (where or labels is not None):
             raise InputError("class centers have no metadata and are all asked: leave `where` and `labels` out.")
         limit = threshold if threshold is not None else self._limit(far, strategy)
         wanted = None
         if where or labels is not None:
+            only = {unicodedata.normalize("NFC", label).strip() for label in labels or ()}
             wanted = [
                 number
                 for number, identity in self.store.identities()
-                if _fits(identity.metadata, where or {}) and (labels is None or identity.name in labels)
+                if _fits(identity.metadata, where or {}) and (labels is None or identity.name in only)
             ]
         # Votes already weigh two that are alike.
         margin = MARGIN if strategy != "vote" else -math.inf
-        found = self._pool(strategy, wanted).nearest(vectors, top, strategy, self._probability)
-        return [decide(matches, limit, margin) for matches in found]
+        # Whether others are as much alike does not depend on how many are listed.
+        found = self._pool(strategy, wanted).nearest(vectors, max(top, VOTERS), strategy, self._probability)
+        return [listed(decide(matches, limit, margin), top) for matches in found]
 
     def _limit(self, far: float | None, strategy: str) -> float:
         if strategy != "centers":

@@ -33,6 +33,9 @@ FEW = 1000
 CANDIDATES = 4
 """Candidates for each row that is asked for: what the index misjudges is put right among them."""
 
+READING = threading.Lock()
+"""The limit of what a file may claim is FAISS's own, for all threads."""
+
 SAMPLES = 64
 LONGEST_HEADER = 16_384
 
@@ -230,11 +233,12 @@ def _read(path: Path, token: str, held: Held) -> Index:
     if hashlib.sha256(content).hexdigest() != header.sha256:
         raise StorageError(f"{path} is damaged.")
     # A stranger's file may claim vectors of any length: no more room is made than its bytes can fill.
-    before = faiss.get_deserialization_vector_byte_limit()
-    faiss.set_deserialization_vector_byte_limit(max(1, len(content)))
-    try:
-        return Index(header, faiss.deserialize_index(np.frombuffer(content, np.uint8)))
-    except (RuntimeError, MemoryError) as error:
-        raise StorageError(f"{path} was made by another version of FAISS, or is damaged.") from error
-    finally:
-        faiss.set_deserialization_vector_byte_limit(before)
+    with READING:
+        before = faiss.get_deserialization_vector_byte_limit()
+        faiss.set_deserialization_vector_byte_limit(max(1, len(content)))
+        try:
+            return Index(header, faiss.deserialize_index(np.frombuffer(content, np.uint8)))
+        except (RuntimeError, MemoryError) as error:
+            raise StorageError(f"{path} was made by another version of FAISS, or is damaged.") from error
+        finally:
+            faiss.set_deserialization_vector_byte_limit(before)

@@ -142,14 +142,21 @@ class Record:
         words, folder = str(error), self.path.parent
         if "locked" in words:
             return "another process is writing to it"
-        if self.path.is_dir():
-            return "it is a folder; name a file"
-        if not folder.is_dir():
-            return f"there is no folder {folder}; make it first"
-        if "full" in words or shutil.disk_usage(folder).free < LITTLE:
-            return f"the disk of {folder} is full, and answering needs a little room, too; what was enrolled is safe"
-        if "readonly" in words or not os.access(folder, os.W_OK):
-            return f"{folder} may not be written, which answering needs, too; copy the gallery to where it may"
+        try:
+            if self.path.is_dir():
+                return "it is a folder; name a file"
+            if not folder.is_dir():
+                return f"there is no folder {folder}; make it first"
+            if not os.access(folder, os.W_OK):
+                return f"{folder} may not be written, which answering needs, too; copy the gallery to where it may"
+            if "readonly" in words:
+                return "it may not be written, which answering needs, too; copy it to where it may"
+            if "full" in words or shutil.disk_usage(folder).free < LITTLE:
+                return (
+                    f"the disk of {folder} is full, and answering needs a little room, too; what was enrolled is safe"
+                )
+        except OSError as around:
+            return f"{words} ({around})"
         return words
 
     @contextlib.contextmanager

@@ -49,7 +49,8 @@ def top(vectors: Floats, queries: Floats, k: int, allowed: NDArray[np.bool_] | N
     if k == 0:
         return best, rows
     few, block = max(1, min(KEPT // count, TOGETHER)), _block(count, k)
-    step = few if few >= min(len(queries), ENOUGH) else TOGETHER
+    # Of many nearest the blocks are small, and their highest scores are nearly as many as all.
+    step = min(few if few >= min(len(queries), ENOUGH) else TOGETHER, max(1, KEPT * block // count))
     for start in range(0, len(queries), step):
         asked = queries[start : start + step]
         scored = _scored(vectors, asked, places, count, block)

@@ -21,7 +21,7 @@ from steradian.data.preprocessing import Preprocessing
 from steradian.errors import StorageError, UsageError
 from steradian.files import atomic_folder
 from steradian.losses.head.dense import unit_rows
-from steradian.models.description import DESCRIPTION, Description, Input
+from steradian.models.description import DESCRIPTION, Description, Input, read_description
 from steradian.models.recognizer import Recognizer
 from steradian.models.runtimes import onnx_bytes, silence
 
@@ -71,8 +71,8 @@ def export(model: Recognizer, out: Path, to: str) -> Path:
     """
     if to not in WRITERS:
         raise UsageError(f"There is no format {to!r}: choose one of {', '.join(WRITERS)}.")
-    if out.exists() and not (out / DESCRIPTION).is_file():
-        raise UsageError(f"{out} exists already and is no export: choose another --out.")
+    if out.exists() and not _is_export(out):
+        raise UsageError(f"{out} exists already and is no export, or holds more than one: choose another --out.")
     shape = model.spec.preprocessing
     module = Exported(model.eval()).cpu().eval()
     samples = torch.from_numpy(photographs(shape)).float() / 255.0
@@ -96,6 +96,15 @@ def export(model: Recognizer, out: Path, to: str) -> Path:
         text = describe(model).model_dump_json(indent=2)
         (temporary / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
     return out / name
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether nothing but an export is in ``folder``: a gallery that lies beside it is not to be replaced."""
+    try:
+        read_description(folder)
+    except StorageError:
+        return False
+    return all(entry.name == DESCRIPTION or entry.name.startswith("model.") for entry in folder.iterdir())
 
 
 def describe(model: Recognizer) -> Description:

@@ -17,7 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from steradian.errors import MissingError, SteradianError, StorageError
 from steradian.gallery import Gallery
-from steradian.models.calibration import FAR
+from steradian.models.calibration import usual_far
 from steradian.models.recognizer import Recognizer
 from steradian.service.access import BEARER, Access
 from steradian.service.answers import CLOSED, REFUSALS, About, Rate
@@ -42,7 +42,7 @@ def build_app(
     access: Access | None = None,
     limits: Limits | None = None,
     keep_pictures: bool = True,
-    far: float = FAR,
+    far: float | None = None,
     lanes: int = 1,
 ) -> FastAPI:
     """The service as an ASGI application.
@@ -51,7 +51,7 @@ def build_app(
         gallery: of the same model; None: nobody is enrolled or identified.
         access: None: without tokens, for this machine alone.
         keep_pictures: whether enrolled pictures are kept beside the gallery.
-        far: false-accept rate of questions that name none.
+        far: false-accept rate of questions that name none; None: 0.001, or the lowest that there is a threshold for.
         lanes: batches that run at the same time, of as many callers as the ``model`` was accelerated for.
     """
     access, limits = access or Access(None, None, "127.0.0.1"), limits or Limits()
@@ -93,7 +93,7 @@ def build_app(
             dark=float(np.mean(model.preprocessing.mean)) < DARK,
             coverages=[float(one) for one in known],
             thresholds=[Rate(**one.model_dump()) for one in thresholds],
-            far=far,
+            far=usual_far(thresholds) if far is None else far,
             gallery=gallery is not None,
         )
 

@@ -39,7 +39,7 @@ class Batcher:
     async def stop(self) -> None:
         """End; what was submitted is answered before."""
         while self._running:
-            await asyncio.gather(*self._running, return_exceptions=True)
+            await asyncio.wait(self._running)
         self._threads.shutdown()
 
     async def submit(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -47,8 +47,14 @@ class Batcher:
         future: asyncio.Future[NDArray[np.float32]] = asyncio.get_running_loop().create_future()
         self._jobs.append((pixels, future))
         if len(self._running) < self._lanes:
-            self._running.add(asyncio.get_running_loop().create_task(self._work()))
+            self._begin()
         return await future
+
+    def _begin(self) -> None:
+        lane = asyncio.get_running_loop().create_task(self._work())
+        self._running.add(lane)
+        # A lane that is cancelled before it begins comes by no line of its own.
+        lane.add_done_callback(self._running.discard)
 
     async def _work(self) -> None:
         try:
@@ -60,6 +66,8 @@ class Batcher:
         finally:
             # In the same turn of the loop: who submits next must find a lane that works, or begin one.
             self._running.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+            if self._jobs:
+                self._begin()
 
     async def _answer(self, jobs: list[Job]) -> None:
         try:

@@ -25,7 +25,7 @@ Far = Annotated[float | None, Query(gt=0, lt=1, description="False-accept rate w
 
 
 def question_routes(
-    engine: Engine, gallery: Gallery | None, limits: Limits, numbers: Numbers, usual_far: float
+    engine: Engine, gallery: Gallery | None, limits: Limits, numbers: Numbers, usual_far: float | None
 ) -> APIRouter:
     """The routes, for a model and, where there is one, a gallery."""
     router, model = APIRouter(prefix="/v1", tags=["questions"]), engine.model
