@@ -51,11 +51,13 @@ def identify(
       steradian identify runs/photos gate.jpg --label Ada --label Ben
       steradian identify glyphs drawn.png --gallery symbols.db
     """
+    import math
+
     from steradian.data.image_files import image_files, in_parts
     from steradian.errors import DataError, UsageError
     from steradian.gallery import Gallery
     from steradian.gallery.decision import as_answer
-    from steradian.models.calibration import FAR, usual_far
+    from steradian.models.calibration import FAR
 
     files, only = image_files(images), json_object("--where", where)
     if not files:
@@ -65,8 +67,8 @@ def identify(
     failures: list[tuple[Path, str]] = []
     with Gallery.open(existing_gallery(run, gallery), _model(run, strategy)) as opened:
         if far is None and threshold is None and strategy != "centers":
-            far = usual_far(opened.known_thresholds())
-            if far != FAR:
+            far = opened.threshold().far
+            if not math.isclose(far, FAR):
                 say(f"! There is no threshold for a false-accept rate of {FAR:g}: taken is the one for {far:g}.")
         for part in in_parts(files, opened.recognizer.preprocessing.shortest):
             readable += part.files

@@ -365,19 +365,24 @@ class Recognizer(nn.Module):
             InputError: the model has no threshold for ``far``.
             DataError: an image that cannot be decoded.
         """
-        self.threshold(usual_far(self.thresholds) if far is None else far)
+        self.threshold(far)
         a, b = self.embed([first, second])
         return self.judge(float(a @ b), far)
 
     def judge(self, similarity: float, far: float | None = None) -> Verification:
         """`verify` for two images whose cosine is known."""
-        chosen = self.threshold(usual_far(self.thresholds) if far is None else far)
+        chosen = self.threshold(far)
         pairs = self.calibration.pairs if self.calibration is not None else None
         probability = pairs(similarity) if pairs is not None else None
         return Verification(similarity > chosen.cosine, similarity, chosen.cosine, chosen.far, probability)
 
-    def threshold(self, far: float) -> Threshold:
-        """The threshold for a false-accept rate. Raises `InputError` where the model has none for it."""
+    def threshold(self, far: float | None = None) -> Threshold:
+        """The threshold for a false-accept rate; None: for 0.001, or the lowest that there is one for.
+
+        Raises:
+            InputError: the model has none for it.
+        """
+        far = usual_far(self.thresholds) if far is None else far
         chosen = next((threshold for threshold in self.thresholds if math.isclose(threshold.far, far)), None)
         if chosen is None:
             has = ", ".join(f"{threshold.far:g}" for threshold in self.thresholds)

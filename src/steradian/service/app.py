@@ -81,7 +81,7 @@ def build_app(
     @app.get("/v1/about", tags=["service"])
     def about() -> About:
         """What runs here."""
-        thresholds = (gallery.thresholds() if gallery is not None else ()) or model.thresholds
+        thresholds = gallery.known_thresholds() if gallery is not None else model.thresholds
         known = model.calibration.coverage_quantiles if model.calibration is not None else {}
         return About(
             version=__version__,
