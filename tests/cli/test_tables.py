@@ -84,10 +84,10 @@ def test_answers_alone_and_pairs_are_measured_in_words(evaluate, tmp_path: Path)
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        ((), "name one of RUN, --predictions FILE and --scores FILE"),
+        ((), "exactly one of RUN, --predictions FILE and --scores FILE"),
         (("--predictions", "a.csv", "--scores", "a.csv"), "name one of"),
         (("run", "--predictions", "a.csv"), "name one of"),
-        (("--predictions", "a.csv", "--root", "."), "--root is for a RUN"),
+        (("--predictions", "a.csv", "--root", "."), "--root works only with a RUN"),
         (("--predictions", "none.csv"), "does not exist"),
         (("--scores", "a.csv"), "no column 'a'"),
     ],

@@ -55,7 +55,7 @@ def test_enroll_identify_and_look_after_it(command, tmp_path: Path) -> None:
     found = json.loads(out)
     assert code == 1 and found["skipped"] == 6 and found["added"] == {} and "bad.png" in found["failures"][0]["image"]
     code, out, err = command("enroll", "glyphs", "symbols/ring/0.png", "--gallery", "s.db")
-    assert code == 2 and "is in no folder that names it" in err
+    assert code == 2 and "is not in a subfolder that names it" in err
 
     draw(tmp_path / "asked" / "a.png", "cross", 4)
     draw(tmp_path / "asked" / "b.png", "square")
@@ -65,7 +65,7 @@ def test_enroll_identify_and_look_after_it(command, tmp_path: Path) -> None:
     assert set(answers[0]) == {*(["image", "decision", "label", "similarity", "threshold", "probability", "matches"])}
     assert answers[0]["label"] == "cross" and answers[0]["matches"][0]["similarity"] == answers[0]["similarity"]
     code, out, _ = command("identify", "glyphs", "asked", "--gallery", "s.db", "--threshold", "0.6")
-    assert code == 0 and "cross (cosine 0." in out and "unknown: nothing known reaches" in out
+    assert code == 0 and "cross (cosine 0." in out and "unknown: no enrolled identity reaches" in out
     code, _, err = command("identify", "glyphs", "asked", "--gallery", "s.db", "--far", "0.3")
     assert code != 0 and "no threshold for a false-accept rate of 0.3" in err
 
@@ -81,7 +81,7 @@ def test_enroll_identify_and_look_after_it(command, tmp_path: Path) -> None:
     assert command("gallery", "export", "s.db", "out.zip")[0] == 0
     assert command("gallery", "import", "other.db", "out.zip")[0] == 0
     code, out, err = command("gallery", "rebuild", "other.db", "glyphs")
-    assert code == 0 and "6 image(s) embedded anew" in out, err
+    assert code == 0 and "6 image(s) re-embedded" in out, err
     assert command("gallery", "merge", "other.db", "wheel", "cross")[0] == 0
     code, out, _ = command("gallery", "list", "other.db")
     assert "cross  6 image(s)" in out

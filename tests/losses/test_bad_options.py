@@ -41,7 +41,7 @@ def test_nonsense_is_refused_by_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", [None, 3, ["arcface"]])
 def test_names_are_words(name: object) -> None:
-    with pytest.raises(UsageError, match="goes by a name"):
+    with pytest.raises(UsageError, match="name of a loss must be a string"):
         losses.create(name, 3, 4)
 
 
@@ -60,9 +60,9 @@ def test_numpy_sizes_are_welcome() -> None:
 
 def test_inputs_that_are_no_tensors_are_named() -> None:
     loss = losses.create("arcface", 3, 4)
-    with pytest.raises(InputError, match=r"labels must be a torch tensor, but came as ndarray"):
+    with pytest.raises(InputError, match=r"labels must be a torch tensor, but got ndarray"):
         loss(torch.randn(2, 4), np.array([0, 1]))
-    with pytest.raises(InputError, match=r"embeddings must be a torch tensor, but came as list"):
+    with pytest.raises(InputError, match=r"embeddings must be a torch tensor, but got list"):
         loss([[0.0] * 4], torch.tensor([0]))
 
 

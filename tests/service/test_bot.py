@@ -128,22 +128,22 @@ def test_photos_are_named_enrolled_and_recognized(telegram: ThreadingHTTPServer,
     try:
         assert "Send me a photo" in send(telegram, FRIEND, "/start")
         assert send(telegram, STRANGER, photo=drawing("ring")) == (
-            f"I do not know you. Whoever runs me may add your number: {STRANGER}."
+            f"I do not know you. Ask whoever runs this bot to allow your user id: {STRANGER}."
         )
         ranked = send(telegram, FRIEND, photo=drawing("ring"))
         top = Recognizer.load("glyphs").classify([pixels(drawing("ring"))])[0].ranking
         assert [line.partition(":")[0] for line in ranked.splitlines()][:5] == [label for label, _ in top]
-        assert "95% sure that it is one of:" in ranked
+        assert "One of these, in 95% of cases:" in ranked
         assert "1 to 256 characters" in send(telegram, FRIEND, "/enroll")
         assert "Now send photos of The Ring" in send(telegram, FRIEND, "/enroll The Ring")
         assert send(telegram, FRIEND, photo=drawing("ring")).startswith("The Ring has 1 photo(s) now.")
         assert "unlike the other images of 'The Ring'" in send(telegram, FRIEND, photo=drawing("cross"))
-        assert send(telegram, FRIEND, "/done") == "The Ring is enrolled by 2 photo(s)."
+        assert send(telegram, FRIEND, "/done") == "The Ring is enrolled with 2 photo(s)."
         send(telegram, FRIEND, "/enroll Nobody")
         assert send(telegram, FRIEND, "/done") == "No photo of Nobody came, so Nobody is not enrolled."
-        assert send(telegram, FRIEND, "/done") == "Nothing was begun."
+        assert send(telegram, FRIEND, "/done") == "No enrollment was started: send /enroll NAME first."
         assert re.match(r"This is The Ring \(cosine 0\.9\d\)\.", send(telegram, FRIEND, photo=drawing("ring", 2)))
-        assert send(telegram, FRIEND, photo=drawing("square")).startswith("Nobody enrolled is on it.")
+        assert send(telegram, FRIEND, photo=drawing("square")).startswith("Nobody enrolled is on this photo.")
         assert "That did not work: it is no image" in send(telegram, FRIEND, photo=b"no image")
         large = io.BytesIO()
         Image.new("1", (9000, 9000)).save(large, "PNG")

@@ -78,7 +78,7 @@ def test_what_was_accepted_is_answered_before_it_ends(tmp_path: Path) -> None:
             thread.join()
         _, said = running.communicate(timeout=60)
         assert statuses == [200] * 8 and running.returncode == 0
-        assert "Ended; everything that was accepted was answered." in said and "Traceback" not in said
+        assert "Stopped; all accepted requests were answered." in said and "Traceback" not in said
 
 
 def test_nothing_acknowledged_is_lost_when_it_is_killed(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_nothing_acknowledged_is_lost_when_it_is_killed(tmp_path: Path) -> None:
         (("glyphs",), "name one with --gallery FILE"),
         (("glyphs", "--gallery", "g.db", "--host", "0.0.0.0"), "open to others"),
         (("glyphs", "--gallery", "g.db", "--host", "203.0.113.1", "--token", "long-enough"), "choose another --port"),
-        (("glyphs", "--gallery", "g.db", "--runtime", "gpu"), "There is no runtime 'gpu'"),
+        (("glyphs", "--gallery", "g.db", "--runtime", "gpu"), "Unknown runtime 'gpu'"),
         (("nowhere", "--gallery", "g.db"), "nowhere holds no model"),
     ],
 )

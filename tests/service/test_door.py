@@ -93,7 +93,7 @@ def test_without_a_token_the_service_listens_to_this_machine_alone() -> None:
         assert is_loopback(host) is inside
     with pytest.raises(UsageError, match="open to others"):
         Access(None, None, "0.0.0.0")
-    with pytest.raises(UsageError, match="read-only token without"):
+    with pytest.raises(UsageError, match="read-only token needs"):
         Access(None, READER, "127.0.0.1")
     with pytest.raises(UsageError, match="at least 8 characters"):
         Access("short", None, "0.0.0.0")
@@ -294,7 +294,7 @@ def test_a_port_in_use_is_said() -> None:
 
 
 def test_a_connection_that_says_nothing_is_closed(served: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "FIRST_WORDS", 0.2)
+    monkeypatch.setattr(running, "HEADER_SECONDS", 0.2)
     client = served()
     place = str(client.base_url.host), client.base_url.port or 0
     with socket.create_connection(place) as silent, socket.create_connection(place) as slow:

@@ -47,7 +47,7 @@ def test_somebody_comes_is_changed_and_goes(served: Start, gallery: Gallery) -> 
     renamed = client.patch(f"/v1/identities/{number}", json={"name": "Ana M.", "metadata": {"b": 2}}).json()
     assert renamed["name"] == "Ana M." and renamed["metadata"] == {"b": 2}
     taken = client.patch(f"/v1/identities/{number}", json={"name": "Bob"})
-    assert taken.status_code == 422 and "called 'Bob' already" in taken.json()["detail"]
+    assert taken.status_code == 422 and "'Bob' is already taken" in taken.json()["detail"]
     merged = client.post(f"/v1/identities/{other}/merge", json={"into": number}).json()
     assert merged["images"] == 4 and len(list(gallery.pictures.folder.iterdir())) == 4
     assert client.delete(f"/v1/identities/{number}").status_code == 204
@@ -71,8 +71,8 @@ def test_all_images_of_an_enrollment_or_none(served: Start, gallery: Gallery) ->
         ({"name": "x" * 300}, "1 to 256 characters"),
         ({"name": "x" * 20_000}, "name: "),
         ({"name": "Ana", "metadata": "[]"}, "JSON object"),
-        ({"name": "Ana", "metadata": "{"}, "no JSON"),
-        ({"name": "Ana", "metadata": "[" * 50_000}, "no JSON"),
+        ({"name": "Ana", "metadata": "{"}, "not JSON"),
+        ({"name": "Ana", "metadata": "[" * 50_000}, "not JSON"),
     ):
         refused = client.post("/v1/identities", data=data, files=files(drawing("ring")))
         assert refused.status_code == 422 and words in refused.json()["detail"], refused.text

@@ -34,7 +34,7 @@ def test_classify_embed_and_verify_are_those_of_the_model(served: Start, glyphs:
     np.testing.assert_allclose(told["vectors"], glyphs.embed([pixels(one) for one in sent]).numpy(), atol=1e-6)
     told = client.post("/v1/verify", params={"far": 0.01}, files=files(drawing("ring"), drawing("ring", 3))).json()
     assert told["same"] is True and told["far"] == 0.01 and told["similarity"] > told["threshold"]
-    for params, count, words in (({}, 1, "Two images"), ({"far": 0.5}, 2, "no threshold")):
+    for params, count, words in (({}, 1, "exactly two images"), ({"far": 0.5}, 2, "no threshold")):
         refused = client.post("/v1/verify", params=params, files=files(*[drawing("ring")] * count))
         assert refused.status_code == 422 and words in refused.json()["detail"]
 
@@ -59,8 +59,8 @@ def test_identify_is_that_of_the_gallery(served: Start, gallery: Gallery) -> Non
     assert len(centers["answers"][0]["matches"]) == 2 and centers["answers"][0]["matches"][0]["identity"] is None
     for params, words in (
         ({"where": "[1]"}, "JSON object"),
-        ({"where": "["}, "where is no JSON"),
-        ({"strategy": "best"}, "no strategy 'best'"),
+        ({"where": "["}, "where is not JSON"),
+        ({"strategy": "best"}, "unknown strategy 'best'"),
         ({"far": "0.3"}, "no threshold"),
         ({"top": "0"}, "top: "),
         ({"threshold": "nan"}, "threshold: "),
@@ -93,7 +93,7 @@ def test_about_describes_itself_and_what_its_gallery_measured(served: Start, gal
             gallery.enroll(f"p{number}", [pixels(drawing(kind, shift + number))])
     calibrate(gallery)
     measured = client.get("/v1/about").json()["thresholds"]
-    assert measured and all("asked about as a stranger" in one["measured_on"] for one in measured)
+    assert measured and all("a probe not enrolled" in one["measured_on"] for one in measured)
     described = client.get("/v1/openapi.json").json()["paths"]
     assert {"/v1/classify", "/v1/identify", "/v1/verify", "/v1/embed", "/v1/identities", "/healthz"} <= described.keys()
 

@@ -1,1 +1,1 @@
-"""The command: it parses words, calls one function of a room below, and prints."""
+"""Command line: parse the arguments, call one function of the library, print the result."""

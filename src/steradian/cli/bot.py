@@ -1,4 +1,4 @@
-"""``steradian bot``"""
+"""Implement ``steradian bot``."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from steradian.cli.places import NAME, GalleryFile, Run
 
 def bot(
     run: Run,
-    allow: Annotated[list[int], typer.Option(help="Number of a Telegram user that is answered. Repeatable.")],
-    token: Annotated[str, typer.Option(help="The token that @BotFather gave.", envvar="STERADIAN_BOT_TOKEN")],
+    allow: Annotated[list[int], typer.Option(help="Telegram user id that may use the bot. Repeatable.")],
+    token: Annotated[str, typer.Option(help="Bot token from @BotFather.", envvar="STERADIAN_BOT_TOKEN")],
     gallery: GalleryFile = None,
     far: Annotated[
         float | None,
-        typer.Option(help="False-accept rate whose threshold is taken (default: 0.001, or the lowest there is)."),
+        typer.Option(help="False-accept rate; sets the threshold (default: 0.001, or the lowest calibrated one)."),
     ] = None,
     address: Annotated[
-        str | None, typer.Option(help="Of another server that speaks Telegram's protocol.", metavar="URL")
+        str | None, typer.Option(help="Address of another server that speaks Telegram's protocol.", metavar="URL")
     ] = None,
 ) -> None:
-    """Answer photos on Telegram: ranked classes, and who of a gallery it is. Ctrl-C ends it.
+    """Answer photos on Telegram with ranked classes and the gallery's match. Press Ctrl-C to stop.
 
-    Whoever is not allowed is told their number, so that it can be added.
+    Users who are not allowed get their user id as the reply, so that you can add it with --allow.
 
     Examples:
 
@@ -46,20 +46,20 @@ def bot(
         raise UsageError("The bot needs python-telegram-bot: pip install 'steradian[bot]'.") from error
 
     model = Recognizer.load(run)
-    file = gallery if gallery is not None else Path(run) / NAME
-    # Nobody asked for a gallery that is not there: then photos are only classified.
-    opened = Gallery.open(file, model) if gallery is not None or file.is_file() else None
+    gallery_path = gallery if gallery is not None else Path(run) / NAME
+    # Without --gallery and without RUN/gallery.db, the bot only classifies photos.
+    opened = Gallery.open(gallery_path, model) if gallery is not None or gallery_path.is_file() else None
     log_to_stderr(token)
     try:
         if opened is not None:
             opened.threshold(far)
         app = Bot(model, opened, allow, far).application(token, address)
-        say("Listening on Telegram (Ctrl-C ends).")
+        say("Listening on Telegram (press Ctrl-C to stop).")
         app.run_polling(bootstrap_retries=2)
     except InvalidToken as error:
-        raise UsageError("Telegram does not know this token: ask @BotFather for one.") from error
+        raise UsageError("Telegram does not know this token: get a valid one from @BotFather.") from error
     except TelegramError as error:
-        raise UsageError(f"Telegram cannot be reached ({error}). Is there a network?") from error
+        raise UsageError(f"Cannot reach Telegram ({error}). Check the network connection.") from error
     finally:
         if opened is not None:
             opened.close()

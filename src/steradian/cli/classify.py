@@ -1,4 +1,4 @@
-"""``steradian classify``"""
+"""Implement ``steradian classify``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def classify(
     run: Annotated[Path, typer.Argument(help="Run or model folder.", metavar="RUN")],
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.", metavar="IMAGE…")],
     coverage: Annotated[
-        float, typer.Option(help="Chance that the set of candidates holds the truth: 0.8, 0.9, 0.95 or 0.99.")
+        float, typer.Option(help="Probability that the candidate set contains the true class: 0.8, 0.9, 0.95 or 0.99.")
     ] = 0.95,
-    top: Annotated[int, typer.Option(help="How many answers per image.", min=1)] = 5,
+    top: Annotated[int, typer.Option(help="Number of classes to list per image.", min=1)] = 5,
     json: Json = False,
 ) -> None:
-    """Name images, the most probable class first.
+    """Classify images and list the most probable classes first.
 
     Examples:
 
@@ -36,7 +36,7 @@ def classify(
     model = Recognizer.load(run)
     files = image_files(images)
     if not files:
-        raise UsageError("No image was named: the folders hold none.")
+        raise UsageError("Found no images in the given paths. Pass image files, or folders that contain images.")
     answers, failures = name_images(model, files, top, coverage)
     if json:
         print_json({"answers": answers, "failures": failures})
@@ -46,20 +46,20 @@ def classify(
             rows = [(f"  {item['label']}", f"{item['probability']:.1%}") for item in answer["ranking"]]
             print(columns(rows))
             if answer["candidates"] is not None:
-                print(f"  {_in_words(answer)}")
+                print(f"  {_describe_candidates(answer)}")
         if answers and not answers[0]["calibrated"]:
-            say("Probabilities are not calibrated: their order is sound, their size is a guess.")
+            say("The probabilities are not calibrated: trust their order, not their values.")
     for failure in failures:
         say(f"Error: {failure['image']}: {failure['reason']}")
     if failures:
-        raise DataError(f"{len(failures)} of {len(files)} images could not be named.")
+        raise DataError(f"{len(failures)} of {len(files)} images could not be classified.")
 
 
-def _in_words(answer: dict[str, Any]) -> str:
-    sure, names = f"{answer['coverage']:.0%} sure", answer["candidates"]
+def _describe_candidates(answer: dict[str, Any]) -> str:
+    share, names = f"{answer['coverage']:.0%}", answer["candidates"]
     if not answer["known"]:
-        return "perhaps none of these: few images of a known class are as far from all of them"
+        return f"possibly none of these: {share} of the images of known classes are nearer to a class than this one"
     if len(names) == 1:
-        return f"{sure} it is {names[0]}"
+        return f"only {names[0]} (such a set contains the true class {share} of the time)"
     listed = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-    return f"{sure} it is one of these {len(names)}: {listed}"
+    return f"one of {len(names)}: {listed} (such a set contains the true class {share} of the time)"

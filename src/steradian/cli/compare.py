@@ -1,4 +1,4 @@
-"""``steradian compare``"""
+"""Implement ``steradian compare``."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from steradian.cli.settings import (
 
 def compare(
     data: Data,
-    losses: Annotated[str | None, typer.Option(help="Techniques, separated by commas.", metavar="A,B,…")] = None,
+    losses: Annotated[str | None, typer.Option(help="Losses to compare, separated by commas.", metavar="A,B,…")] = None,
     dims: Annotated[str, typer.Option(help="Embedding sizes, separated by commas.", metavar="2,3")] = "2,3",
-    seeds: Annotated[int, typer.Option(help="Runs of each technique.", min=1)] = 1,
+    seeds: Annotated[int, typer.Option(help="Number of runs (seeds) of each loss.", min=1)] = 1,
     unseen: Annotated[
         float | None,
-        typer.Option(help="Share of the classes kept from training, to verify on.", min=0.0, max=0.99),
+        typer.Option(help="Share of the classes held out of training, to measure verification on.", min=0.0, max=0.99),
     ] = None,
     tune: Annotated[
-        int, typer.Option(help="Trials to choose each technique's margin and scale by validation images.", min=0)
+        int, typer.Option(help="Trials to tune each loss's margin and scale on the validation images; 0: none.", min=0)
     ] = 0,
     epochs: Epochs = None,
     encoder: Encoder = None,
@@ -47,15 +47,15 @@ def compare(
     batch_size: BatchSize = None,
     lr: LearningRate = None,
     seed: Seed = None,
-    jobs: Annotated[int | None, typer.Option(help="Cells at once (default: one per core on a CPU).", min=1)] = None,
+    jobs: Annotated[int | None, typer.Option(help="Parallel runs (default: one per core on a CPU).", min=1)] = None,
     setting: Settings = None,
     exist_ok: ExistOk = False,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Train every technique on the same images with the same budget and write one report.
+    """Compare losses: train each on the same images with the same budget, and write one report.
 
-    The same command again goes on where it was stopped, and more --seeds, --losses or --dims add to what is there.
+    Run the same command again to resume. More --seeds, --losses or --dims add to the earlier results.
 
     Examples:
 
@@ -77,15 +77,15 @@ def compare(
         sizes = tuple(dict.fromkeys(int(part) for part in dims.split(",") if part.strip()))
     except ValueError as error:
         raise UsageError(f"--dims {dims}: expected whole numbers separated by commas, such as 2,3.") from error
-    asked = [part.strip() for part in losses.split(",") if part.strip()] if losses else study.TECHNIQUES
-    # An alias and its name are one technique.
-    names = tuple(dict.fromkeys(preset(name).name for name in asked))
+    requested = [part.strip() for part in losses.split(",") if part.strip()] if losses else study.TECHNIQUES
+    # An alias counts as the loss that it names.
+    names = tuple(dict.fromkeys(preset(name).name for name in requested))
     for setting_text in setting or ():
         if setting_text.partition("=")[0].strip() in ("embedding_size", "loss.name"):
             raise UsageError(
-                f"--set {setting_text}: compare takes its techniques by --losses, its dimensions by --dims."
+                f"--set {setting_text}: in compare, choose losses with --losses and embedding sizes with --dims."
             )
-    given = {
+    options = {
         "data.source": data,
         "data.root": root,
         "data.unseen": unseen,
@@ -97,41 +97,41 @@ def compare(
         "training.learning_rate": lr,
         "training.seed": seed,
     }
-    # Nothing of a comparison is calibrated, so those images train.
-    recipe = changed_recipe(Recipe().changed(**{"data.calibration": 0.0}), given, setting)
+    # A comparison calibrates no model, so the calibration images are used for training.
+    recipe = changed_recipe(Recipe().changed(**{"data.calibration": 0.0}), options, setting)
     comparison = study.Comparison(recipe, names, sizes, seeds, tune)
     if dry_run:
         cells = study.dry_run(comparison, command_line())
-        print_json({"dry_run": cells}) if json else print(f"Dry run passed: {', '.join(cells)}. Nothing was kept.")
+        print_json({"dry_run": cells}) if json else print(f"Dry run passed: {', '.join(cells)}. Nothing was saved.")
         return
     folder = out if out is not None else default_folder(data, "compare-")
-    found = study.compare(
+    result = study.compare(
         comparison, folder, command=command_line(), jobs=jobs, exist_ok=exist_ok, quiet=json, decoding=shown
     )
-    write_text(folder / "report.html", build_report(found).html())
-    bullets(found.warnings, "!")
+    write_text(folder / "report.html", build_report(result).html())
+    bullets(result.warnings, "!")
     if json:
         print_json(
             {
                 "report": str(folder / "report.html"),
                 "results": str(folder / "results.csv"),
-                "cells": study.rows(found),
-                "failures": found.failures,
+                "cells": study.rows(result),
+                "failures": result.failures,
             }
         )
     else:
-        print(_summary(found))
+        print(_summary(result))
         print(f"\nreport   {folder / 'report.html'}\nresults  {folder / 'results.csv'}")
-    if found.failures:
-        for name, why in found.failures.items():
-            say(f"Error: {name} failed: {why}")
+    if result.failures:
+        for name, reason in result.failures.items():
+            say(f"Error: {name} failed: {reason}")
         raise typer.Exit(1)
 
 
-def _summary(found: object) -> str:
+def _summary(result: object) -> str:
     from steradian.studies.compare import Compared
     from steradian.studies.summary import summary_rows
 
-    if not isinstance(found, Compared):
-        raise TypeError("a summary is of a comparison")
-    return columns(summary_rows(found), ("technique", "dims", "k-means", "accuracy", "5-NN", "EER", "s/epoch"))
+    if not isinstance(result, Compared):
+        raise TypeError(f"expected the result of a comparison, but got {type(result).__name__}.")
+    return columns(summary_rows(result), ("technique", "dims", "k-means", "accuracy", "5-NN", "EER", "s/epoch"))

@@ -1,4 +1,4 @@
-"""``steradian data``"""
+"""Implement ``steradian data``."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ def data(
     ] = None,
     root: Root = None,
     views: Annotated[
-        Path | None, typer.Option(help="Write a picture of images beside the views that training makes.", metavar="PNG")
+        Path | None, typer.Option(help="Write a PNG of images and their augmented training views.", metavar="PNG")
     ] = None,
     near_copies: Annotated[
         str | None,
         typer.Option(
-            help="Find images that are nearly the same, by 'package' (the installed weights) or a run or model folder.",
+            help="Find near-duplicate images. MODEL: 'package' (the installed weights), or a run or model folder.",
             metavar="MODEL",
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for a report with pictures.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for an HTML report with pictures.")] = None,
     json: Json = False,
 ) -> None:
-    """Look at a data set before training: counts, sizes, damaged files, copies. Without DATA, list the built-in sets.
+    """Check a data set before training: counts, sizes, damaged files, duplicates. Without DATA, list the built-in sets.
 
     Examples:
 
@@ -58,28 +58,28 @@ def data(
     from steradian.studies.data_report import build_report, facts_of
     from steradian.studies.near_copies import near_copies as near_copies_of
 
-    opened = images.open(source, root)
+    image_set = images.open(source, root)
     if out is not None:
         check_folder(out)
-    found = images.inspect(opened, shown)
-    near = near_copies_of(opened, near_copies, progress=shown) if near_copies is not None else None
+    inspection = images.inspect(image_set, shown)
+    near = near_copies_of(image_set, near_copies, progress=shown) if near_copies is not None else None
     page = out / "report.html" if out is not None else None
     if page is not None:
         new_folder(page.parent, exist_ok=True)
-        write_text(page, build_report(opened, found, near).html())
+        write_text(page, build_report(image_set, inspection, near).html())
     if json:
-        listed = {} if near is None else {"near_copies": near.as_list(), "near_copy_leaks": near.leaks}
-        print_json(found.as_dict() | listed | ({} if page is None else {"report": str(page)}))
+        near_copy_rows = {} if near is None else {"near_copies": near.as_list(), "near_copy_leaks": near.leaks}
+        print_json(inspection.as_dict() | near_copy_rows | ({} if page is None else {"report": str(page)}))
         return
-    facts = list(facts_of(found).items())
-    print(columns(facts))
+    summary_rows = list(facts_of(inspection).items())
+    print(columns(summary_rows))
     print()
-    shares = [(f"  {name}", f"{count:,}") for name, count in list(found.per_class.items())[:40]]
-    print(columns(shares))
-    if len(found.per_class) > 40:
-        print(f"  … and {len(found.per_class) - 40} more classes (--json lists all)")
-    bullets((*found.warnings, *(() if near is None else near.sentences())), "!")
-    if found.skipped:
-        print(f"\ncannot be decoded:\n{listing(found.skipped)}")
+    class_rows = [(f"  {name}", f"{count:,}") for name, count in list(inspection.per_class.items())[:40]]
+    print(columns(class_rows))
+    if len(inspection.per_class) > 40:
+        print(f"  … and {len(inspection.per_class) - 40} more classes (--json lists all)")
+    bullets((*inspection.warnings, *(() if near is None else near.sentences())), "!")
+    if inspection.skipped:
+        print(f"\ncannot be decoded:\n{listing(inspection.skipped)}")
     if page is not None:
         print(f"\nreport  {page}")

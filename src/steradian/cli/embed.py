@@ -1,4 +1,4 @@
-"""``steradian embed``"""
+"""Implement ``steradian embed``."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def embed(
     exist_ok: ExistOk = False,
     json: Json = False,
 ) -> None:
-    """Write the vector of every image, with its label, into parquet shards.
+    """Write the embedding of every image, with its label, to parquet shards.
 
-    The same command again makes the shards that are missing. torchrun shares them out to its processes. A gallery takes
-    the folder: steradian gallery import GALLERY DIR.
+    Run the same command again to write only the missing shards. Under torchrun, the processes share the work. To enroll
+    the embeddings in a gallery: steradian gallery import GALLERY DIR.
 
     Examples:
 
@@ -39,12 +39,12 @@ def embed(
     from steradian.training.progress import shown
 
     model, images = Recognizer.load(run), sets.open(data, root)
-    part, parts = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    found = embed_data(model, images, out, part=part, parts=parts, exist_ok=exist_ok, progress=shown)
+    rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    result = embed_data(model, images, out, part=rank, parts=world_size, exist_ok=exist_ok, progress=shown)
     if json:
-        skipped = [{"image": item.name, "reason": item.reason} for item in found.skipped]
-        print_json({"shards": found.shards, "made": found.made, "skipped": skipped, "out": str(out)})
+        skipped = [{"image": item.name, "reason": item.reason} for item in result.skipped]
+        print_json({"shards": result.shards, "made": result.made, "skipped": skipped, "out": str(out)})
         return
-    print(f"{found.made} of {found.shards} shard(s) made now, in {out}")
-    if found.skipped:
-        say(f"! {len(found.skipped)} image(s) cannot be decoded and have no vector:\n{listing(found.skipped)}")
+    print(f"{result.made} of {result.shards} shard(s) written now, in {out}")
+    if result.skipped:
+        say(f"! {len(result.skipped)} image(s) cannot be decoded and have no embedding:\n{listing(result.skipped)}")

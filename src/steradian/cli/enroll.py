@@ -1,4 +1,4 @@
-"""``steradian enroll``"""
+"""Implement ``steradian enroll``."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from steradian.cli.settings import Json
 def enroll(
     run: Run,
     images: Annotated[
-        list[Path], typer.Argument(help="A folder with one folder of images for each name, or images.", metavar="PATH…")
+        list[Path], typer.Argument(help="Folder with one subfolder of images per name, or images.", metavar="PATH…")
     ],
-    name: Annotated[str | None, typer.Option(help="Whose all of these images are.")] = None,
+    name: Annotated[str | None, typer.Option(help="Enroll all of these images under this name.")] = None,
     gallery: GalleryFile = None,
     metadata: Annotated[
-        str | None, typer.Option("--metadata", help="A JSON object kept with each name.", metavar="JSON")
+        str | None, typer.Option("--metadata", help="A JSON object to store with each name.", metavar="JSON")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Add people, animals or things by a few images each, so that 'identify' knows them: no training.
+    """Enroll people, animals or things in a gallery from a few images each, without training.
 
-    Images that are enrolled under that name already are skipped, so the same command may be run again at any time.
+    Afterwards 'identify' recognizes them. Images already enrolled under a name are skipped: you can rerun the command.
 
     Examples:
 
@@ -40,21 +40,21 @@ def enroll(
     from steradian.gallery.enrolling import enroll_files, people_of
     from steradian.training.progress import shown
 
-    facts = json_object("--metadata", metadata)
-    people = people_of(images, name)
+    metadata_values = json_object("--metadata", metadata)
+    files_by_name = people_of(images, name)
     with Gallery.open(gallery_of(run, gallery), run) as opened:
-        found = enroll_files(opened, people, facts, progress=shown)
+        result = enroll_files(opened, files_by_name, metadata_values, progress=shown)
         count = len(opened)
     if json:
-        failures = [{"image": item.name, "reason": item.reason} for item in found.failures]
-        print_json({"added": found.added, "skipped": found.skipped, "failures": failures, "hints": found.hints})
+        failures = [{"image": item.name, "reason": item.reason} for item in result.failures]
+        print_json({"added": result.added, "skipped": result.skipped, "failures": failures, "hints": result.hints})
     else:
-        if found.added:
-            print(columns([(name, f"{number} image(s)") for name, number in list(found.added.items())[:40]]))
-        skipped = f"; {found.skipped} images were there already" if found.skipped else ""
-        print(f"{len(found.added)} name(s) enrolled, {count} in {gallery_of(run, gallery)}{skipped}")
-        bullets(found.hints, "!")
-    for item in found.failures:
+        if result.added:
+            print(columns([(name, f"{number} image(s)") for name, number in list(result.added.items())[:40]]))
+        skipped = f"; {result.skipped} images were already enrolled" if result.skipped else ""
+        print(f"{len(result.added)} name(s) enrolled, {count} in {gallery_of(run, gallery)}{skipped}")
+        bullets(result.hints, "!")
+    for item in result.failures:
         say(f"Error: {item.name}: {item.reason}")
-    if found.failures:
-        raise DataError(f"{len(found.failures)} images could not be enrolled.")
+    if result.failures:
+        raise DataError(f"{len(result.failures)} images could not be enrolled.")

@@ -1,4 +1,4 @@
-"""``steradian evaluate``"""
+"""Implement ``steradian evaluate``."""
 
 from __future__ import annotations
 
@@ -19,29 +19,27 @@ if TYPE_CHECKING:
 def evaluate(
     run: Annotated[Path | None, typer.Argument(help="Run or model folder.", metavar="[RUN]")] = None,
     data: Annotated[
-        str | None, typer.Argument(help="Images to measure on (default: the run's own test part).", metavar="[DATA]")
+        str | None, typer.Argument(help="Images to measure on (default: the run's own test images).", metavar="[DATA]")
     ] = None,
     predictions: Annotated[
         Path | None,
-        typer.Option(help="Measure this table of answers instead: id,label,prediction,score or a column per class."),
+        typer.Option(help="Measure this table of predictions: id,label,prediction,score, or one column per class."),
     ] = None,
-    scores: Annotated[
-        Path | None, typer.Option(help="Measure this table of scored pairs instead: a,b,same,score.")
-    ] = None,
+    scores: Annotated[Path | None, typer.Option(help="Measure this table of scored pairs: a,b,same,score.")] = None,
     protocol: Annotated[
         str | None,
         typer.Option(
-            help="Only these, separated by commas: closed, calibration, neighbors, clustering, verification, "
+            help="Measure only these, separated by commas: closed, calibration, neighbors, clustering, verification, "
             "identification, retrieval, open_set, landmarks, geometry.",
             metavar="A,B,…",
         ),
     ] = None,
     pairs: Annotated[
-        Path | None, typer.Option(help="Verify the pairs of this list, in the format of LFW's pairs.txt.")
+        Path | None, typer.Option(help="Measure verification on this list of pairs, in the format of LFW's pairs.txt.")
     ] = None,
     flip: Annotated[bool, typer.Option("--flip", help="With --pairs: add the embedding of the mirror image.")] = False,
     skip_missing: Annotated[
-        bool, typer.Option("--skip-missing", help="With --pairs: leave out pairs whose images are not there.")
+        bool, typer.Option("--skip-missing", help="With --pairs: leave out pairs whose images are missing.")
     ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results (default: RUN/evaluation, FILE-evaluation).")
@@ -50,11 +48,12 @@ def evaluate(
     exist_ok: ExistOk = False,
     json: Json = False,
 ) -> None:
-    """Measure a trained model, or anybody's answers: numbers with intervals, curves, the worst mistakes, in a report.
+    """Measure a model, or the predictions of any classifier, and write a report.
 
-    On the run's own data the held-out test part is measured; on other data its test part, or all of it. Images of
-    classes that the model does not know count as unknown. With --predictions or --scores no model is needed: the
-    answers of any classifier or matcher are measured, from CSV or parquet.
+    The report has metrics with confidence intervals, curves and the worst mistakes. Without DATA, the run's own test
+    images are used. With DATA, its test images are used if it has a test part, and otherwise all images. Images of
+    classes that the model does not know count as unknown. --predictions and --scores need no model: they measure the
+    output of any classifier or matcher, from CSV or parquet.
 
     Examples:
 
@@ -68,14 +67,14 @@ def evaluate(
     """
     tables = [path for path in (predictions, scores) if path is not None]
     if len(tables) + (run is not None) != 1:
-        raise UsageError("name one of RUN, --predictions FILE and --scores FILE.")
+        raise UsageError("Expected exactly one of RUN, --predictions FILE and --scores FILE.")
     if pairs is None and (flip or skip_missing):
-        raise UsageError("--flip and --skip-missing go with --pairs.")
+        raise UsageError("--flip and --skip-missing go with --pairs. Add --pairs FILE.")
     for option, value in (("--root", root), ("--protocol", protocol), ("--pairs", pairs)):
         if run is None and value is not None:
-            raise UsageError(f"{option} is for a RUN; a table of answers has no images.")
+            raise UsageError(f"{option} works only with a RUN: a table has no images. Remove {option}.")
     if pairs is not None and (data is None or protocol is not None):
-        raise UsageError("--pairs needs DATA, the folder of its images, and measures verification alone.")
+        raise UsageError("--pairs needs DATA, the folder with the images, and cannot be combined with --protocol.")
     if run is not None and pairs is not None and data is not None:
         from steradian.studies.pairs import measure_listed_pairs
         from steradian.training.progress import shown
@@ -86,7 +85,7 @@ def evaluate(
             )
 
         folder = out if out is not None else run / f"{pairs.stem}-evaluation"
-        _write(measure_pairs, folder, exist_ok or out is None, json)
+        _measure_and_write(measure_pairs, folder, exist_ok or out is None, json)
     elif run is not None:
         _evaluate_run(run, data, out, root, protocol, exist_ok, json)
     else:
@@ -95,23 +94,23 @@ def evaluate(
         path = tables[0]
         measure = answers.measure_pairs if scores is not None else answers.measure_answers
         folder = out if out is not None else path.with_name(f"{path.stem}-evaluation")
-        _write(lambda: measure(path, command_line()), folder, exist_ok, json)
+        _measure_and_write(lambda: measure(path, command_line()), folder, exist_ok, json)
 
 
-def _write(measure: Callable[[], Measurement], folder: Path, exist_ok: bool, json: bool) -> None:
+def _measure_and_write(measure: Callable[[], Measurement], folder: Path, exist_ok: bool, json: bool) -> None:
     from steradian.files import check_folder, new_folder
     from steradian.studies.answers import write_measurement
     from steradian.studies.words import in_words
 
     check_folder(folder, exist_ok=exist_ok)
-    found = measure()
+    measurement = measure()
     new_folder(folder, exist_ok=True)
-    write_measurement(found, folder)
+    write_measurement(measurement, folder)
     if json:
-        print_json({**found.numbers, "report": str(folder / "report.html")})
+        print_json({**measurement.numbers, "report": str(folder / "report.html")})
         return
-    print(columns(in_words(found.numbers)))
-    bullets(found.notes, "note:")
+    print(columns(in_words(measurement.numbers)))
+    bullets(measurement.notes, "note:")
     print(f"\nreport  {folder / 'report.html'}")
 
 
@@ -126,14 +125,14 @@ def _evaluate_run(
     names = None if protocol is None else [part.strip() for part in protocol.split(",") if part.strip()]
     folder = out if out is not None else run / "evaluation"
     check_folder(folder, exist_ok=exist_ok or out is None)
-    found = measure(run, data, root, command_line(), shown, names)
+    result = measure(run, data, root, command_line(), shown, names)
     new_folder(folder, exist_ok=True)
-    write_evaluation(found, folder)
+    write_evaluation(result, folder)
     if json:
-        numbers = {**found.measured.numbers, "notes": list(found.notes), "part": found.part}
+        numbers = {**result.measured.numbers, "notes": list(result.notes), "part": result.part}
         print_json({**numbers, "report": str(folder / "report.html")})
         return
-    print(f"measured on {found.part} of {found.provenance['data']['source']}\n")
-    print(columns(headlines_in_words(found)))
-    bullets(found.notes, "note:")
+    print(f"measured on {result.part} of {result.provenance['data']['source']}\n")
+    print(columns(headlines_in_words(result)))
+    bullets(result.notes, "note:")
     print(f"\nreport  {folder / 'report.html'}")

@@ -1,4 +1,4 @@
-"""``steradian export``"""
+"""Implement ``steradian export``."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ def export(
     out: Annotated[Path | None, typer.Option(help="Folder to write (default: RUN/FORMAT).")] = None,
     json: Json = False,
 ) -> None:
-    """Write a model for other runtimes, preprocessing included; labels, temperature and thresholds lie beside it.
+    """Export a model, including its preprocessing, to a format that other runtimes read.
 
-    The exported model is run on photographs and compared with this one before it is written.
+    Labels, temperature and thresholds go into description.json. Before anything is written, the exported model is
+    run on photographs, and its embeddings are compared with the original's.
 
     Examples:
 
@@ -33,11 +34,11 @@ def export(
     from steradian.models.recognizer import Recognizer
 
     if out is None and not Path(run).is_dir():
-        raise UsageError(f"{run} is no folder to write into: name one with --out DIR.")
+        raise UsageError(f"{run} is not a folder to write into. Choose one with --out DIR.")
     model = Recognizer.load(run)
     path = write(model, out if out is not None else Path(run) / to, to)
     size = sum(file.stat().st_size for file in path.parent.iterdir())
     if json:
         print_json({"file": str(path), "bytes": size, "format": to})
         return
-    print(f"{path}, {size / 1e6:.1f} MB in all; what it needs is told in {path.with_name('description.json')}")
+    print(f"{path}, {size / 1e6:.1f} MB in total; its inputs and outputs: {path.with_name('description.json')}")

@@ -1,4 +1,4 @@
-"""``steradian gallery …``"""
+"""Implement ``steradian gallery …``."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from steradian.cli.output import columns, print_json, say
 from steradian.cli.places import gallery_file
 from steradian.cli.settings import Json
 
-SAME = 0.9999
-"""Cosine from which two pictures are the same."""
+IDENTICAL_COSINE = 0.9999
+"""Two images whose cosine exceeds this count as identical."""
 
-Place = Annotated[Path, typer.Argument(help="Gallery file, or run folder with a gallery.db.", metavar="GALLERY")]
-Exported = Annotated[
-    Path, typer.Argument(help="An exported .zip, or a folder of 'steradian embed'.", metavar="FILE|DIR")
+GalleryPath = Annotated[Path, typer.Argument(help="Gallery file, or run folder with a gallery.db.", metavar="GALLERY")]
+ExportPath = Annotated[
+    Path, typer.Argument(help="An exported .zip, or a folder written by 'steradian embed'.", metavar="FILE|DIR")
 ]
-Name = Annotated[str, typer.Argument(help="Who is meant.", metavar="NAME")]
+Name = Annotated[str, typer.Argument(help="An enrolled name.", metavar="NAME")]
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="""Look after a gallery: who is enrolled, under which name, at which threshold.
+    help="""Manage a gallery: list, rename and remove names, set thresholds, export and import.
 
 Examples:
 
@@ -36,26 +36,26 @@ Examples:
 
 
 @app.command("list")
-def list_(gallery: Place, json: Json = False) -> None:
-    """Everybody who is enrolled."""
+def list_(gallery: GalleryPath, json: Json = False) -> None:
+    """List all enrolled names."""
     from dataclasses import asdict
 
     from steradian.gallery import Gallery
 
     with Gallery.open(gallery_file(gallery)) as opened:
-        found, model, thresholds = opened.identities(), opened.store.fact("model"), opened.thresholds()
+        identities, model, thresholds = opened.identities(), opened.store.fact("model"), opened.thresholds()
     if json:
         limits = [one.model_dump() for one in thresholds]
-        print_json({"identities": [asdict(one) for one in found], "model": model, "thresholds": limits})
+        print_json({"identities": [asdict(one) for one in identities], "model": model, "thresholds": limits})
         return
-    rows = [(one.name, f"{one.images} image(s)", f"changed {one.changed[:10]}") for one in found]
+    rows = [(one.name, f"{one.images} image(s)", f"changed {one.changed[:10]}") for one in identities]
     print(columns(rows) if rows else "Nobody is enrolled.")
-    print(f"\n{len(found)} name(s), model {model[:12]}…")
+    print(f"\n{len(identities)} name(s), model {model[:12]}…")
 
 
 @app.command()
-def remove(gallery: Place, name: Name) -> None:
-    """Forget a name and all of its images."""
+def remove(gallery: GalleryPath, name: Name) -> None:
+    """Remove a name and all of its images."""
     from steradian.gallery import Gallery
 
     with Gallery.open(gallery_file(gallery)) as opened:
@@ -64,65 +64,65 @@ def remove(gallery: Place, name: Name) -> None:
 
 
 @app.command()
-def rename(gallery: Place, name: Name, new: Annotated[str, typer.Argument(metavar="NEW")]) -> None:
-    """Give a name another name."""
+def rename(gallery: GalleryPath, name: Name, new: Annotated[str, typer.Argument(metavar="NEW")]) -> None:
+    """Rename an enrolled name."""
     from steradian.gallery import Gallery
 
     with Gallery.open(gallery_file(gallery)) as opened:
         opened.rename(name, new)
-    print(f"{name} is called {new} now.")
+    print(f"Renamed {name} to {new}.")
 
 
 @app.command()
-def merge(gallery: Place, name: Name, into: Annotated[str, typer.Argument(metavar="INTO")]) -> None:
-    """Make one name of two: the images of NAME become those of INTO."""
+def merge(gallery: GalleryPath, name: Name, into: Annotated[str, typer.Argument(metavar="INTO")]) -> None:
+    """Merge two names: move all images of NAME to INTO."""
     from steradian.gallery import Gallery
 
     with Gallery.open(gallery_file(gallery)) as opened:
         opened.merge(name, into)
-    print(f"The images of {name} are those of {into} now.")
+    print(f"Moved all images of {name} to {into}.")
 
 
 @app.command()
 def calibrate(
-    gallery: Place,
+    gallery: GalleryPath,
     reset: Annotated[
-        bool, typer.Option("--reset", help="Forget them: the thresholds of the model count again.")
+        bool, typer.Option("--reset", help="Delete the gallery's thresholds and use the model's again.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Choose thresholds by the gallery's own images, each asked about as if it were a stranger."""
+    """Calibrate thresholds on the gallery's own images, each treated as if its name were not enrolled."""
     from steradian.gallery import Gallery
     from steradian.gallery import calibrate as measure
 
     with Gallery.open(gallery_file(gallery)) as opened:
         if reset:
             opened.set_thresholds(())
-            print("The thresholds of the model count again.")
+            print("The model's thresholds apply again.")
             return
-        found = measure(opened)
-    if any(one.cosine > SAME for one in found):
-        say("! Pictures of different names are the same: nothing exceeds such a threshold. See what enroll hints at.")
+        thresholds = measure(opened)
+    if any(one.cosine > IDENTICAL_COSINE for one in thresholds):
+        say("! Different names have identical images, so some thresholds cannot be exceeded. See the hints of enroll.")
     if json:
-        print_json({"thresholds": [one.model_dump() for one in found]})
+        print_json({"thresholds": [one.model_dump() for one in thresholds]})
         return
-    rows = [(f"{one.far:g}", f"{one.cosine:.3f}", f"95 % {one.low:.3f} to {one.high:.3f}") for one in found]
-    print(columns(rows, ("false accepts", "cosine", "")) if rows else "There are too few images for any threshold.")
-    if found:
-        print(f"\nmeasured on {found[0].measured_on}")
+    rows = [(f"{one.far:g}", f"{one.cosine:.3f}", f"95 % {one.low:.3f} to {one.high:.3f}") for one in thresholds]
+    print(columns(rows, ("false accepts", "cosine", "")) if rows else "Too few images for any threshold. Enroll more.")
+    if thresholds:
+        print(f"\nmeasured on {thresholds[0].measured_on}")
 
 
 @app.command()
 def index(
-    gallery: Place,
+    gallery: GalleryPath,
     kind: Annotated[
-        str, typer.Option(help="hnsw (graph), ivf (lists), sq8 (a byte a number), or none: search exactly.")
+        str, typer.Option(help="hnsw (graph), ivf (inverted lists), sq8 (one byte per number), or none (exact search).")
     ] = "hnsw",
     json: Json = False,
 ) -> None:
-    """Make an approximate index, for galleries of millions; answers are still ranked by exact cosines.
+    """Build an approximate search index, for galleries of millions; results are still ranked by exact cosines.
 
-    It is made anew from the record whenever this runs, and may be deleted at any time.
+    Each call rebuilds the index from the gallery. The index file can be deleted at any time.
     """
     from typing import get_args
 
@@ -131,36 +131,36 @@ def index(
     from steradian.gallery.index import Kind
 
     if kind not in (*get_args(Kind), "none"):
-        raise UsageError(f"There is no index {kind!r}: choose {', '.join(get_args(Kind))} or none.")
+        raise UsageError(f"Unknown index kind {kind!r}. Choose {', '.join(get_args(Kind))} or none.")
     with Gallery.open(gallery_file(gallery)) as opened:
         if kind == "none":
             opened.drop_index()
             print("Search is exact now.")
             return
-        made = opened.index(kind)  # type: ignore[arg-type]
+        built = opened.index(kind)  # type: ignore[arg-type]
     if json:
-        print_json(made.model_dump())
+        print_json(built.model_dump())
         return
-    print(f"{made.kind} index of {made.images} image(s), {made.bytes / 1e6:.1f} MB")
+    print(f"{built.kind} index of {built.images} image(s), {built.bytes / 1e6:.1f} MB")
 
 
 @app.command()
-def export(gallery: Place, out: Annotated[Path, typer.Argument(help="A .zip to write.", metavar="FILE")]) -> None:
-    """Write everybody into one file, for another gallery of the same model."""
+def export(gallery: GalleryPath, out: Annotated[Path, typer.Argument(help="A .zip to write.", metavar="FILE")]) -> None:
+    """Export all names and embeddings to one file, for another gallery of the same model."""
     from steradian.errors import UsageError
     from steradian.gallery import Gallery
     from steradian.gallery.exchange import export as write
 
     if out.exists():
-        raise UsageError(f"{out} exists already: choose another FILE.")
+        raise UsageError(f"{out} already exists. Choose another FILE.")
     with Gallery.open(gallery_file(gallery)) as opened:
         count = write(opened, out)
     print(f"{count} image(s) in {out}")
 
 
 @app.command("import")
-def import_(gallery: Place, file: Exported) -> None:
-    """Enroll everybody of an exported file; a gallery that does not exist is made."""
+def import_(gallery: GalleryPath, file: ExportPath) -> None:
+    """Import an exported file, or embeddings, into a gallery. Create the gallery if it does not exist."""
     from steradian.gallery.exchange import import_file
 
     count = import_file(gallery_file(gallery), file)
@@ -169,21 +169,21 @@ def import_(gallery: Place, file: Exported) -> None:
 
 @app.command()
 def rebuild(
-    gallery: Place,
+    gallery: GalleryPath,
     run: Annotated[Path, typer.Argument(help="Run or model folder.", metavar="RUN")],
-    drop_lost: Annotated[bool, typer.Option("--drop-lost", help="Let images go whose files are gone.")] = False,
+    drop_lost: Annotated[bool, typer.Option("--drop-lost", help="Drop images whose files are missing.")] = False,
     json: Json = False,
 ) -> None:
-    """Embed all images anew by another model, from the files they came from."""
-    from steradian.gallery.exchange import rebuild as embed_anew
+    """Re-embed all images with another model, from their original files."""
+    from steradian.gallery.exchange import rebuild as reembed
     from steradian.models.recognizer import Recognizer
     from steradian.training.progress import shown
 
-    count, lost = embed_anew(gallery_file(gallery), Recognizer.load(run), shown, drop_lost=drop_lost)
-    say("What it was calibrated for was of the model before: those of the new one count until it is calibrated again.")
+    count, lost = reembed(gallery_file(gallery), Recognizer.load(run), shown, drop_lost=drop_lost)
+    say("The old calibration was discarded; the new model's thresholds apply until you recalibrate.")
     if json:
         print_json({"images": count, "lost": lost})
     else:
-        print(f"{count} image(s) embedded anew.")
+        print(f"{count} image(s) re-embedded.")
     for line in lost:
-        say(f"! lost: {line}")
+        say(f"! dropped: {line}")

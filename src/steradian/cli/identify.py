@@ -1,4 +1,4 @@
-"""``steradian identify``"""
+"""Implement ``steradian identify``."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ def identify(
     gallery: GalleryFile = None,
     far: Annotated[
         float | None,
-        typer.Option(help="False-accept rate whose threshold is taken (default: 0.001, or the lowest there is)."),
+        typer.Option(help="False-accept rate; sets the threshold (default: 0.001, or the lowest calibrated one)."),
     ] = None,
-    threshold: Annotated[float | None, typer.Option(help="Cosine, instead of --far.", min=-1, max=1)] = None,
-    top: Annotated[int, typer.Option(help="How many names per image.", min=1)] = 5,
+    threshold: Annotated[float | None, typer.Option(help="Cosine threshold, instead of --far.", min=-1, max=1)] = None,
+    top: Annotated[int, typer.Option(help="Number of names to list per image.", min=1)] = 5,
     strategy: Annotated[
         str,
         typer.Option(
-            help="nearest (image), mean (of a name's images), vote (of the nearest images) or centers (of the model)."
+            help="nearest (image), mean (of a name's images), vote (of the nearest images) or centers (of classes)."
         ),
     ] = "nearest",
-    label: Annotated[list[str] | None, typer.Option(help="Only this name; may be repeated.", metavar="NAME")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="Search only this name. Repeatable.", metavar="NAME")] = None,
     where: Annotated[
-        str | None, typer.Option(help="A JSON object: only names with these metadata.", metavar="JSON")
+        str | None, typer.Option(help="A JSON object: search only names with this metadata.", metavar="JSON")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say who or what of the gallery is on an image, or "unknown", or "ambiguous".
+    """Identify images: name the enrolled identity, or answer "unknown" or "ambiguous".
 
-    The threshold is the gallery's own where 'steradian gallery calibrate' made one, and else the model's.
+    The threshold comes from the gallery if 'steradian gallery calibrate' was run, and otherwise from the model.
 
     Examples:
 
@@ -59,39 +59,40 @@ def identify(
     from steradian.gallery.decision import as_answer
     from steradian.models.calibration import FAR
 
-    files, only = image_files(images), json_object("--where", where)
+    files, metadata = image_files(images), json_object("--where", where)
     if not files:
-        raise UsageError("No image was named: the folders hold none.")
+        raise UsageError("Found no images in the given paths. Pass image files, or folders that contain images.")
     readable: list[Path] = []
-    found: list[Decision] = []
+    decisions: list[Decision] = []
     failures: list[tuple[Path, str]] = []
-    with Gallery.open(existing_gallery(run, gallery), _model(run, strategy)) as opened:
+    with Gallery.open(existing_gallery(run, gallery), _model_source(run, strategy)) as opened:
         if far is None and threshold is None and strategy != "centers":
             far = opened.threshold().far
             if not math.isclose(far, FAR):
-                say(f"! There is no threshold for a false-accept rate of {FAR:g}: taken is the one for {far:g}.")
-        for part in in_parts(files, opened.recognizer.preprocessing.shortest):
-            readable += part.files
-            failures += part.failures
-            found += opened.identify(
-                part.pixels, top=top, far=far, threshold=threshold, strategy=strategy, labels=label, where=only
+                say(f"! There is no threshold for a false-accept rate of {FAR:g}; using the one for {far:g}.")
+        for batch in in_parts(files, opened.recognizer.preprocessing.shortest):
+            readable += batch.files
+            failures += batch.failures
+            decisions += opened.identify(
+                batch.pixels, top=top, far=far, threshold=threshold, strategy=strategy, labels=label, where=metadata
             )
     if json:
-        answers = [as_answer(str(file), answer) for file, answer in zip(readable, found, strict=True)]
-        print_json({"answers": answers, "failures": [{"image": str(file), "reason": why} for file, why in failures]})
+        answers = [as_answer(str(file), decision) for file, decision in zip(readable, decisions, strict=True)]
+        failed = [{"image": str(file), "reason": reason} for file, reason in failures]
+        print_json({"answers": answers, "failures": failed})
     else:
-        for file, answer in zip(readable, found, strict=True):
-            print(f"{file}\n  {_in_words(answer)}")
-            if answer.matches:
-                print(columns([(f"  {match.label}", f"{match.similarity:.3f}") for match in answer.matches]))
-    for file, why in failures:
-        say(f"Error: {file}: {why}")
+        for file, decision in zip(readable, decisions, strict=True):
+            print(f"{file}\n  {_describe_decision(decision)}")
+            if decision.matches:
+                print(columns([(f"  {match.label}", f"{match.similarity:.3f}") for match in decision.matches]))
+    for file, reason in failures:
+        say(f"Error: {file}: {reason}")
     if failures:
         raise DataError(f"{len(failures)} of {len(files)} images could not be read.")
 
 
-def _model(run: str, strategy: str) -> str | Recognizer:
-    """The ``run``, or its model by torch where class centers are asked for, which an export does not hold."""
+def _model_source(run: str, strategy: str) -> str | Recognizer:
+    """Return ``run``, or its loaded PyTorch model for the strategy "centers": an export has no class centers."""
     if strategy != "centers":
         return run
     from steradian.models.recognizer import Recognizer
@@ -99,10 +100,10 @@ def _model(run: str, strategy: str) -> str | Recognizer:
     return Recognizer.load(run)
 
 
-def _in_words(answer: Decision) -> str:
-    limit = f"threshold {answer.threshold:.3f}"
-    if answer.decision == "match":
-        return f"{answer.label} (cosine {answer.similarity:.3f}, {limit})"
-    if answer.decision == "ambiguous":
-        return f"ambiguous: {answer.matches[0].label} or {answer.matches[1].label} ({limit})"
-    return f"unknown: nothing known reaches the {limit}"
+def _describe_decision(decision: Decision) -> str:
+    threshold = f"threshold {decision.threshold:.3f}"
+    if decision.decision == "match":
+        return f"{decision.label} (cosine {decision.similarity:.3f}, {threshold})"
+    if decision.decision == "ambiguous":
+        return f"ambiguous: {decision.matches[0].label} or {decision.matches[1].label} ({threshold})"
+    return f"unknown: no enrolled identity reaches the {threshold}"

@@ -1,4 +1,4 @@
-"""``steradian losses``"""
+"""Implement ``steradian losses``."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ DEGREES = (1, 15, 30, 60, 90, 120, 150, 179)
 
 
 def losses(
-    name: Annotated[str | None, typer.Argument(help="One loss in detail.", metavar="[NAME]")] = None,
+    name: Annotated[str | None, typer.Argument(help="Show this loss in detail.", metavar="[NAME]")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Draw its curves into this .png; needs NAME.", metavar="FILE")
+        Path | None, typer.Option(help="Draw the loss's curves to this .png; needs NAME.", metavar="FILE")
     ] = None,
     json: Json = False,
 ) -> None:
-    """List the losses, or show one: formula, paper, options with their defaults, sensible range, curve.
+    """List all losses, or show one: formula, paper, options with defaults, sensible ranges, curve.
 
     Examples:
 
@@ -39,62 +39,63 @@ def losses(
     if name is None:
         if out is not None:
             raise UsageError(
-                "--out draws the curve of one loss: name it, such as 'steradian losses arcface --out FILE'."
+                "--out draws the curve of one loss. Name the loss, such as 'steradian losses arcface --out FILE'."
             )
-        rows = [preset(one) for one in names()]
+        presets = [preset(known_name) for known_name in names()]
         if json:
-            print_json([_described(row) for row in rows])
+            print_json([_as_dict(item) for item in presets])
         else:
-            print(columns([(row.name, str(row.year), row.formula) for row in rows], ("name", "year", "formula")))
+            rows = [(item.name, str(item.year), item.formula) for item in presets]
+            print(columns(rows, ("name", "year", "formula")))
         return
-    row = preset(name)
+    chosen = preset(name)
     if out is not None:
-        _draw(row, out)
-    curve = curve_points(row.build(3, 4, {}), DEGREES)
+        _draw(chosen, out)
+    curve = curve_points(chosen.build(3, 4, {}), DEGREES)
     if json:
-        print_json({**_described(row), "curve": curve})
+        print_json({**_as_dict(chosen), "curve": curve})
     else:
-        _print_detail(row, curve)
+        _print_detail(chosen, curve)
 
 
-def _described(row: Preset) -> dict[str, Any]:
+def _as_dict(preset: Preset) -> dict[str, Any]:
     return {
-        "name": row.name,
-        "aliases": list(row.aliases),
-        "formula": row.formula,
-        "paper": row.paper,
-        "year": row.year,
-        "options": row.options(),
-        "sensible": row.sensible,
-        "advice": row.advice,
+        "name": preset.name,
+        "aliases": list(preset.aliases),
+        "formula": preset.formula,
+        "paper": preset.paper,
+        "year": preset.year,
+        "options": preset.options(),
+        "sensible": preset.sensible,
+        "advice": preset.advice,
     }
 
 
-def _print_detail(row: Preset, curve: list[dict[str, float]]) -> None:
-    for key, value in _described(row).items():
-        shown = ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else value
-        if shown:
-            print(f"{key:8} {', '.join(shown) if isinstance(shown, list) else shown}")
+def _print_detail(preset: Preset, curve: list[dict[str, float]]) -> None:
+    for key, value in _as_dict(preset).items():
+        text = ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else value
+        if text:
+            print(f"{key:8} {', '.join(text) if isinstance(text, list) else text}")
     if curve:
         cells = [(f"{c['degrees']}°", f"{c['target_logit']:.3f}", f"{c['gradient_factor']:.3g}") for c in curve]
         print()
         print(columns(cells, ("angle θ", "target logit / s", "gradient factor")))
-        print("Angle to the own center. Gradient factor: how many times as hard as plain softmax it pulls there.")
+        print("Angle: from an embedding to its own class center. Gradient factor: gradient relative to plain softmax.")
 
 
-def _draw(row: Preset, out: Path) -> None:
+def _draw(preset: Preset, out: Path) -> None:
     from steradian.errors import UsageError
     from steradian.files import atomic_file
     from steradian.losses import MarginSoftmaxLoss
     from steradian.plots.loss_picture import loss_picture
 
-    loss = row.build(3, 4, {})
+    loss = preset.build(3, 4, {})
     if not isinstance(loss, MarginSoftmaxLoss):
         raise UsageError(
-            f"{row.name!r} is no function of one angle: it has no curve to draw. Its formula: {row.formula}"
+            f"{preset.name!r} has no curve to draw: it is not a function of one angle. Its formula: {preset.formula}"
         )
     if out.suffix != ".png":
         raise UsageError(f"--out must end in .png, but is {out.name!r}.")
     with atomic_file(out) as temporary:
-        temporary.write_bytes(loss_picture(row.name, loss).light)
-    say(f"Drawn into {out}")
+        temporary.write_bytes(loss_picture(preset.name, loss).light)
+    say(f"Curves written to {out}")

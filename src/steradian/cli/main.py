@@ -1,6 +1,6 @@
-"""The entry point: verbs, and one place where errors become messages and exit codes.
+"""Define the entry point: register the commands and turn errors into messages and exit codes.
 
-Nothing here imports torch, so that ``--help`` answers at once.
+This module does not import torch, so that ``--help`` is fast.
 """
 
 from __future__ import annotations
@@ -48,42 +48,42 @@ Examples:
 
 
   steradian compare digits                    all techniques, one report
-  steradian compare photos/ --seeds 3         your folder, a class each
-  steradian train photos/ --out runs/photos   one recognizer
-  steradian transfer cifar10                  how general is each layer?
-  steradian classify runs/photos cat.jpg      name an image
-  steradian enroll runs/photos people/        add names that nobody trained on
-  steradian identify runs/photos who.jpg      which of them, or "unknown"
-  steradian serve --demo                      draw a symbol in the browser, name it, draw it again
+  steradian compare photos/ --seeds 3         your folder, one subfolder per class
+  steradian train photos/ --out runs/photos   train one recognizer
+  steradian transfer cifar10                  measure how general each layer is
+  steradian classify runs/photos cat.jpg      classify an image
+  steradian enroll runs/photos people/        enroll new identities, without training
+  steradian identify runs/photos who.jpg      identify one of them, or answer "unknown"
+  steradian serve --demo                      draw and name symbols in the browser, then recognize them
 """,
 )
 
 
-RESUMED: tuple[Callable[..., None], ...] = (compare.compare, train.train, transfer.transfer)
-"""Verbs that train, and go on where they were stopped."""
+RESUMABLE: tuple[Callable[..., None], ...] = (compare.compare, train.train, transfer.transfer)
+"""Commands that train, and resume when they are run again."""
 
 
 class _Stopped(SteradianError):
     exit_code = 130
 
 
-def _stoppable(verb: Callable[..., None]) -> Callable[..., None]:
-    """``verb`` with Ctrl-C as an error of ours; typer would end on it without a word."""
-    goes_on = verb in (*RESUMED, enroll.enroll, embed.embed)
-    advice = "Run the same command again to go on from here." if goes_on else ""
+def _with_interrupt_message(command: Callable[..., None]) -> Callable[..., None]:
+    """Return ``command`` with Ctrl-C turned into a `_Stopped` error; typer alone would exit without a message."""
+    resumable = command in (*RESUMABLE, enroll.enroll, embed.embed)
+    advice = "Run the same command again to resume." if resumable else ""
 
-    @functools.wraps(verb)
+    @functools.wraps(command)
     def run(*arguments: object, **options: object) -> None:
         try:
-            verb(*arguments, **options)
+            command(*arguments, **options)
         except KeyboardInterrupt as interrupt:
             raise _Stopped(advice) from interrupt
 
     return run
 
 
-_VERBS: tuple[Callable[..., None], ...] = (
-    *RESUMED,
+_COMMANDS: tuple[Callable[..., None], ...] = (
+    *RESUMABLE,
     evaluate.evaluate,
     classify.classify,
     enroll.enroll,
@@ -96,16 +96,16 @@ _VERBS: tuple[Callable[..., None], ...] = (
     data.data,
     losses.losses,
 )
-for _verb in _VERBS:
-    app.command(_verb.__name__)(_stoppable(_verb))
+for _function in _COMMANDS:
+    app.command(_function.__name__)(_with_interrupt_message(_function))
 for _command in gallery.app.registered_commands:
     if _command.callback is not None:
-        _command.callback = _stoppable(_command.callback)
+        _command.callback = _with_interrupt_message(_command.callback)
 app.add_typer(gallery.app, name="gallery")
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         print(f"steradian {__version__}")
         raise typer.Exit
 
@@ -116,11 +116,11 @@ def _root(
         bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Options before the verb."""
+    """Handle the options before the command."""
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *where: object, **_: object) -> None:
-    """A warning as one line, without the place in the code."""
+def _show_warning(message: Warning | str, category: type[Warning], *location: object, **_: object) -> None:
+    """Print a warning as one line, without its source location."""
     say(f"! {message}")
 
 

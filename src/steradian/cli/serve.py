@@ -1,4 +1,4 @@
-"""``steradian serve``"""
+"""Implement ``steradian serve``."""
 
 from __future__ import annotations
 
@@ -13,38 +13,39 @@ from steradian.cli.places import GalleryFile, gallery_of
 DEMO, DEMO_FAR = "glyphs", 0.01
 
 LANES = 2
-"""Batches at a time: nobody waits for the whole of one that has just begun."""
+"""Batches that run in parallel, so that a request need not wait for a whole batch that has just started."""
 
 
 def serve(
     run: Annotated[
-        str | None, typer.Argument(help="Run or model folder, or 'glyphs' (drawn symbols).", metavar="[RUN]")
+        str | None, typer.Argument(help="Run or model folder, or 'glyphs' (built-in symbol model).", metavar="[RUN]")
     ] = None,
     demo: Annotated[
-        bool, typer.Option("--demo", help="The built-in model of drawn symbols, and a gallery that is thrown away.")
+        bool, typer.Option("--demo", help="Serve the built-in model of drawn symbols with a temporary gallery.")
     ] = False,
     gallery: GalleryFile = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; others than this machine need --token.")
+        str, typer.Option(help="Address to listen on; --token is required unless it is this machine's own.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0: any free one.", min=0, max=65535)] = 8000,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0: any free port.", min=0, max=65535)] = 8000,
     token: Annotated[
-        str | None, typer.Option(help="Needed for whatever reads or changes the gallery.", envvar="STERADIAN_TOKEN")
+        str | None, typer.Option(help="Token that allows reading and changing the gallery.", envvar="STERADIAN_TOKEN")
     ] = None,
     read_token: Annotated[
-        str | None, typer.Option(help="Enough for what only reads it.", envvar="STERADIAN_READ_TOKEN")
+        str | None, typer.Option(help="Token that only allows reading.", envvar="STERADIAN_READ_TOKEN")
     ] = None,
-    far: Annotated[float | None, typer.Option(help="False-accept rate of questions that name none.")] = None,
-    runtime: Annotated[str, typer.Option(help="auto, openvino, onnxruntime, torch or compiled.")] = "auto",
+    far: Annotated[float | None, typer.Option(help="False-accept rate for requests that give none.")] = None,
+    runtime: Annotated[str, typer.Option(help="Runtime: auto, openvino, onnxruntime, torch or compiled.")] = "auto",
     keep_pictures: Annotated[
-        bool, typer.Option(help="Keep enrolled pictures beside the gallery, to show and to embed them anew.")
+        bool, typer.Option(help="Keep enrolled images next to the gallery, to show them and to re-embed them later.")
     ] = True,
-    rate: Annotated[int, typer.Option(help="Requests a minute of one client; 0: any number.", min=0)] = 1200,
-    log: Annotated[bool, typer.Option(help="A line of JSON for each request on standard error.")] = True,
+    rate: Annotated[int, typer.Option(help="Most requests per minute from one client; 0: no limit.", min=0)] = 1200,
+    log: Annotated[bool, typer.Option(help="Log each request as a line of JSON on standard error.")] = True,
 ) -> None:
-    """Put a model and a gallery behind HTTP, with a page for people. Ctrl-C ends it when all is answered.
+    """Serve a model and a gallery over HTTP, with a web page. Press Ctrl-C to stop.
 
-    Open the printed address in a browser; programs find the routes described at /v1/openapi.json.
+    Open the printed address in a browser. The HTTP API is described at /v1/openapi.json. On Ctrl-C, the service answers
+    the requests that it has accepted, then exits.
 
     Examples:
 
@@ -67,7 +68,7 @@ def serve(
     from steradian.models.runtimes import RUNTIMES
 
     try:
-        import python_multipart  # noqa: F401 - FastAPI asks for it only when a route takes a form
+        import python_multipart  # noqa: F401 - FastAPI imports it only when a route takes a form
 
         from steradian.service.access import Access
         from steradian.service.app import build_app
@@ -79,44 +80,43 @@ def serve(
         raise UsageError(f"The service needs {error.name}: pip install 'steradian[serve]'.") from error
 
     if (run is None) != demo:
-        raise UsageError("Name the RUN to serve, or --demo for the built-in model of drawn symbols.")
+        raise UsageError("Name the RUN to serve, or --demo for the built-in model of drawn symbols; not both.")
     if runtime not in ("auto", *RUNTIMES):
-        raise UsageError(f"There is no runtime {runtime!r}: choose auto or one of {', '.join(RUNTIMES)}.")
+        raise UsageError(f"Unknown runtime {runtime!r}. Choose auto or one of {', '.join(RUNTIMES)}.")
     access, name = Access(token, read_token, host), DEMO if run is None else run
-    place = listen(host, port)
+    listener = listen(host, port)
     with contextlib.ExitStack() as stack:
-        stack.callback(place.close)
+        stack.callback(listener.close)
         if demo and gallery is None:
-            file = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="steradian-"))) / "gallery.db"
-            say("What is enrolled in this demonstration is forgotten at its end; to keep it, name a --gallery FILE.")
+            gallery_path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="steradian-"))) / "gallery.db"
+            say("This demonstration deletes its gallery when it stops. To keep the gallery, add --gallery FILE.")
         else:
-            file = gallery_of(name, gallery)
+            gallery_path = gallery_of(name, gallery)
         model = Recognizer.load(name)
         lanes = min(LANES, torch.get_num_threads())
-        # Each batch at a time has its share of the cores; threads that begin from now on take this number over.
+        # Parallel batches share the cores evenly. Threads that start from now on inherit this number.
         torch.set_num_threads(torch.get_num_threads() // lanes)
         if runtime != "auto" or model.spec.encoder not in OWN:
             model.accelerate(runtime, lanes)  # type: ignore[arg-type]
-        opened = stack.enter_context(Gallery.open(file, model))
+        opened = stack.enter_context(Gallery.open(gallery_path, model))
         opened.pictures.sweep(source for _, source in opened.store.sources().values())
-        usual = DEMO_FAR if demo and far is None else far
+        default_rate = DEMO_FAR if demo and far is None else far
         try:
-            taken = opened.threshold(usual).far
-            if usual is None and taken != FAR:
-                say(
-                    f"! There is no threshold for a false-accept rate of {FAR:g}: questions take the one for {taken:g}."
-                )
+            chosen = opened.threshold(default_rate).far
+            if default_rate is None and chosen != FAR:
+                say(f"! There is no threshold for a false-accept rate of {FAR:g}; requests use the one for {chosen:g}.")
         except InputError as error:
             if far is not None:
                 raise
-            say(f"! Questions must name a threshold or another rate: {error}")
+            say(f"! Requests must give a threshold or another false-accept rate: {error}")
         limits = Limits(requests_per_minute=rate)
         app = build_app(
-            model, opened, access=access, limits=limits, keep_pictures=keep_pictures, far=usual, lanes=lanes
+            model, opened, access=access, limits=limits, keep_pictures=keep_pictures, far=default_rate, lanes=lanes
         )
         if log:
             log_to_stderr()
-        address = f"http://{f'[{host}]' if ':' in host else host}:{place.getsockname()[1]}"
-        words = f"Serving {name} at {address} (Ctrl-C ends)"
-        in_time = serve_app(app, place, limits.connections, lambda: print(words, flush=True))
-    say("Ended; everything that was accepted was answered." if in_time else "Ended before everything was answered.")
+        address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+        banner = f"Serving {name} at {address} (press Ctrl-C to stop)"
+        all_answered = serve_app(app, listener, limits.connections, lambda: print(banner, flush=True))
+    unanswered = "Stopped before all accepted requests were answered."
+    say("Stopped; all accepted requests were answered." if all_answered else unanswered)

@@ -1,4 +1,4 @@
-"""From options on the command line to a recipe."""
+"""Define options that several commands share, and turn them into a recipe."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from steradian.training.recipe import Recipe
 
 Data = Annotated[str, typer.Argument(help="Built-in name, folder, .zip, .tar, .npz, .csv or .parquet.", metavar="DATA")]
-Root = Annotated[str | None, typer.Option(help="Folder with the files of a built-in set.", metavar="DIR")]
+Root = Annotated[str | None, typer.Option(help="Folder with the files of a built-in data set.", metavar="DIR")]
 Encoder = Annotated[
     str | None, typer.Option(help="'small' (default up to 64 px), 'eight-layer', or any timm name.", metavar="NAME")
 ]
@@ -24,41 +24,41 @@ Weights = Annotated[
         help="Pretrained encoder: 'package', 'hub', a .safetensors or .pth file, or a model folder.", metavar="ORIGIN"
     ),
 ]
-Epochs = Annotated[int | None, typer.Option(help="Passes over the training images.", min=1)]
+Epochs = Annotated[int | None, typer.Option(help="Number of passes over the training images.", min=1)]
 ImageSize = Annotated[
     int | None,
-    typer.Option(help="Pixels per side (default: native, at most 64; pretrained: as taught).", min=4, max=1024),
+    typer.Option(help="Pixels per side (default: native, at most 64; pretrained: as in pretraining).", min=4, max=1024),
 ]
 BatchSize = Annotated[int | None, typer.Option(help="Images per step.", min=2)]
 LearningRate = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")]
-Seed = Annotated[int | None, typer.Option(help="Seed, of compare the first.", min=0)]
+Seed = Annotated[int | None, typer.Option(help="Random seed; with several runs, the first of their seeds.", min=0)]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Any setting of a recipe, such as training.clip=1. Repeatable.", metavar="KEY=VALUE"),
+    typer.Option("--set", help="Change any recipe setting, such as training.clip=1. Repeatable.", metavar="KEY=VALUE"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
-ExistOk = Annotated[bool, typer.Option("--exist-ok", help="Write into a folder that holds other things.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="One batch through every stage; nothing is kept.")]
+ExistOk = Annotated[bool, typer.Option("--exist-ok", help="Write into a folder even if it has other files in it.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Run one batch through every stage and save nothing.")]
 
 
-def changed_recipe(recipe: Recipe, given: dict[str, Any], settings: Sequence[str] | None) -> Recipe:
-    """``recipe`` with the options that were given, then those of ``--set``."""
+def changed_recipe(recipe: Recipe, options: dict[str, Any], settings: Sequence[str] | None) -> Recipe:
+    """Return ``recipe`` changed by ``options`` that are not None, then by ``--set``."""
     import yaml
 
-    changes = {key: value for key, value in given.items() if value is not None}
+    changes = {key: value for key, value in options.items() if value is not None}
     for setting in settings or ():
         key, equals, text = setting.partition("=")
         if not equals:
             raise UsageError(f"--set {setting}: expected KEY=VALUE, such as training.clip=1.")
         try:
-            changes[key.strip()] = _value(text)
+            changes[key.strip()] = _parse_value(text)
         except yaml.YAMLError as error:
-            raise UsageError(f"--set {setting}: {text!r} is no value ({error}).") from error
+            raise UsageError(f"--set {setting}: expected a YAML value, but {text!r} is not one ({error}).") from error
     return recipe.changed(**changes)
 
 
-def _value(text: str) -> Any:
-    """A YAML value; 1e-3 is a number too, which YAML 1.1 takes for a word."""
+def _parse_value(text: str) -> Any:
+    """Parse a YAML value; also accept 1e-3 as a number, which YAML 1.1 reads as a string."""
     import yaml
 
     value = yaml.safe_load(text)

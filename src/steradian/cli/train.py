@@ -1,4 +1,4 @@
-"""``steradian train``"""
+"""Implement ``steradian train``."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def train(
             help="Built-in name, folder, .zip, .tar, .npz, .csv, .parquet, or a recipe (.yaml).", metavar="DATA|RECIPE"
         ),
     ],
-    loss: Annotated[str | None, typer.Option(help="Technique; see 'steradian losses'.", metavar="NAME")] = None,
+    loss: Annotated[str | None, typer.Option(help="Loss; see 'steradian losses'.", metavar="NAME")] = None,
     encoder: Encoder = None,
     weights: Weights = None,
     freeze: Annotated[
         str | None,
-        typer.Option(help="First layers of the encoder that stay as they are: a number, all, or auto.", metavar="N"),
+        typer.Option(help="Freeze the encoder's first N layers: a number, all, or auto.", metavar="N"),
     ] = None,
     views: Annotated[
-        int | None, typer.Option(help="Views of each image in a batch, each harder than the one before.", min=1)
+        int | None, typer.Option(help="Augmented views per image in a batch, each harder than the one before.", min=1)
     ] = None,
     embedding_size: Annotated[int | None, typer.Option(help="Dimensions of the embedding.", min=1)] = None,
     epochs: Epochs = None,
@@ -55,9 +55,9 @@ def train(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Train one recognizer, measure it on held-out images and save it.
+    """Train a recognizer, measure it on held-out test images and save it.
 
-    The same command again goes on where it was stopped.
+    Run the same command again to resume an interrupted run.
 
     Examples:
 
@@ -76,7 +76,7 @@ def train(
     from steradian.training.recipe import Recipe, read_recipe
 
     is_recipe = Path(source).suffix.lower() in (".yaml", ".yml")
-    given = {
+    options = {
         "data.source": None if is_recipe else source,
         "data.root": root,
         "data.image_size": image_size,
@@ -91,12 +91,12 @@ def train(
         "training.learning_rate": lr,
         "training.seed": seed,
     }
-    recipe = changed_recipe(read_recipe(Path(source)) if is_recipe else Recipe(), given, setting)
+    recipe = changed_recipe(read_recipe(Path(source)) if is_recipe else Recipe(), options, setting)
     if dry_run:
         with process_group():
             rehearse(recipe, command=command_line())
         print_json({"dry_run": True}) if json else print(
-            "Dry run passed: one batch through every stage. Nothing was kept."
+            "Dry run passed: one batch through every stage. Nothing was saved."
         )
         return
     folder = out if out is not None else default_folder(recipe.data.source)
@@ -114,5 +114,5 @@ def train(
         print(columns(headlines_in_words(evaluated)))
         print(f"\nreport  {folder / 'report.html'}")
     else:
-        say("There is no test part, so nothing was measured.")
+        say("The data has no test images, so nothing was measured.")
     print(f"model   {folder / 'model'}")

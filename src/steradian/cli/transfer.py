@@ -1,4 +1,4 @@
-"""``steradian transfer``"""
+"""Implement ``steradian transfer``."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 def transfer(
     data: Data,
     layers: Annotated[
-        str | None, typer.Option(help="Numbers of layers to move, or to keep (default: all).", metavar="1,2,…")
+        str | None, typer.Option(help="Numbers of layers to transfer or to freeze (default: all).", metavar="1,2,…")
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Runs, each with halves of its own.", min=1)] = 3,
+    seeds: Annotated[int, typer.Option(help="Number of runs, each with its own random halves.", min=1)] = 3,
     half: Annotated[
-        str | None, typer.Option(help="Classes of one half by name (default: a random half).", metavar="A,B,…")
+        str | None, typer.Option(help="Names of the classes in one half (default: a random half).", metavar="A,B,…")
     ] = None,
     other: Annotated[
-        str | None, typer.Option(help="Images of another domain: their classes are the other half.", metavar="DATA")
+        str | None, typer.Option(help="Data set of another domain; its classes form the other half.", metavar="DATA")
     ] = None,
     target_images: Annotated[
-        int | None, typer.Option(help="Training images that a target has (default: all).", min=2)
+        int | None, typer.Option(help="Number of training images of the target half (default: all).", min=2)
     ] = None,
     encoder: Encoder = None,
     weights: Weights = None,
@@ -53,17 +53,17 @@ def transfer(
     batch_size: BatchSize = None,
     lr: LearningRate = None,
     seed: Seed = None,
-    jobs: Annotated[int | None, typer.Option(help="Networks at once (default: one per core).", min=1)] = None,
+    jobs: Annotated[int | None, typer.Option(help="Parallel networks (default: one per core).", min=1)] = None,
     setting: Settings = None,
     exist_ok: ExistOk = False,
     json: Json = False,
 ) -> None:
-    """Measure how general each layer is: move the first n layers from one half of the classes to the other.
+    """Measure how general each layer is: transfer the first n layers from one half of the classes to the other.
 
-    With --weights the question is which layers of that pretrained encoder to keep as they are for these images.
+    With --weights, measure instead which layers of that pretrained encoder to freeze for these images.
 
-    The same command again goes on where it was stopped, network by network, and more --seeds or --layers add to what
-    is there.
+    Run the same command again to resume with the networks that are missing. More --seeds or --layers add to the earlier
+    results.
 
     Examples:
 
@@ -79,7 +79,7 @@ def transfer(
     from steradian.training.progress import shown
     from steradian.training.recipe import Recipe
 
-    given = {
+    options = {
         "data.source": data,
         "data.root": root,
         "data.image_size": image_size,
@@ -90,27 +90,27 @@ def transfer(
         "training.learning_rate": lr,
         "training.seed": seed,
     }
-    numbers = _numbers(layers)
+    layer_numbers = _parse_layers(layers)
     if weights is not None:
         for option, value in (("--half", half), ("--other", other), ("--target-images", target_images)):
             if value is not None:
-                raise UsageError(f"{option} is for halves of the classes; with --weights all classes are learned.")
-        recipe = changed_recipe(Recipe(), given, setting)
-        _freezing(recipe, data, out, numbers, seeds, jobs, exist_ok, json)
+                raise UsageError(f"{option} cannot be combined with --weights, which uses all classes. Remove either.")
+        recipe = changed_recipe(Recipe(), options, setting)
+        _study_freezing_layers(recipe, data, out, layer_numbers, seeds, jobs, exist_ok, json)
         return
     names = tuple(part.strip() for part in (half or "").split(",") if part.strip())
-    recipe = changed_recipe(study.default_recipe(), given, setting)
-    wanted = study.Transfer(recipe, numbers, seeds, names, other, target_images)
+    recipe = changed_recipe(study.default_recipe(), options, setting)
+    plan = study.Transfer(recipe, layer_numbers, seeds, names, other, target_images)
     folder = out if out is not None else default_folder(data, "transfer-")
-    found = study.transfer(
-        wanted, folder, command=command_line(), jobs=jobs, exist_ok=exist_ok, quiet=json, decoding=shown
+    result = study.transfer(
+        plan, folder, command=command_line(), jobs=jobs, exist_ok=exist_ok, quiet=json, decoding=shown
     )
-    lines = [f"{claim}\n  {verdict}" for claim, verdict in findings(found)]
-    bullets(unfinished(found), "!")
-    _finish(folder, build_report(found).html(), numbers_of(found), lines, found.failures, json)
+    lines = [f"{claim}\n  {verdict}" for claim, verdict in findings(result)]
+    bullets(unfinished(result), "!")
+    _write_results(folder, build_report(result).html(), numbers_of(result), lines, result.failures, json)
 
 
-def _freezing(
+def _study_freezing_layers(
     recipe: Recipe,
     data: str,
     out: Path | None,
@@ -126,7 +126,7 @@ def _freezing(
     from steradian.training.progress import shown
 
     folder = out if out is not None else default_folder(data, "freezing-")
-    found = study_freezing(
+    result = study_freezing(
         settled(recipe),
         folder,
         command=command_line(),
@@ -137,10 +137,10 @@ def _freezing(
         quiet=json,
         decoding=shown,
     )
-    _finish(folder, build_report(found).html(), numbers_of(found), advice(found), found.failures, json)
+    _write_results(folder, build_report(result).html(), numbers_of(result), advice(result), result.failures, json)
 
 
-def _finish(
+def _write_results(
     folder: Path, page: str, numbers: dict[str, Any], lines: list[str], failures: dict[str, str], json: bool
 ) -> None:
     from steradian.files import write_json, write_text
@@ -152,13 +152,13 @@ def _finish(
     else:
         print("\n".join(lines))
         print(f"\nreport   {folder / 'report.html'}\nresults  {folder / 'results.csv'}")
-    for name, why in failures.items():
-        say(f"Error: {name} failed: {why}")
+    for name, reason in failures.items():
+        say(f"Error: {name} failed: {reason}")
     if failures:
         raise typer.Exit(1)
 
 
-def _numbers(layers: str | None) -> tuple[int, ...] | None:
+def _parse_layers(layers: str | None) -> tuple[int, ...] | None:
     if layers is None:
         return None
     try:

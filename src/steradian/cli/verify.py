@@ -1,4 +1,4 @@
-"""``steradian verify``"""
+"""Implement ``steradian verify``."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ def verify(
     far: Annotated[
         float | None,
         typer.Option(
-            help="Share of pairs of different ones that may pass for the same (default: 0.001, or the lowest there is)."
+            help="False-accept rate: accepted share of pairs of different identities (default: 0.001, or the lowest "
+            "calibrated one)."
         ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say whether two images show the same.
+    """Decide whether two images show the same identity.
 
     Examples:
 
@@ -36,10 +37,10 @@ def verify(
 
     from steradian.models.recognizer import Recognizer
 
-    found = Recognizer.load(run).verify(first, second, far=far)
+    result = Recognizer.load(run).verify(first, second, far=far)
     if json:
-        print_json(asdict(found))
+        print_json(asdict(result))
         return
-    probability = f", probability {found.probability:.1%}" if found.probability is not None else ""
-    words = "the same" if found.same else "different"
-    print(f"{words}: cosine {found.similarity:.3f}, threshold {found.threshold:.3f} at {found.far:g}{probability}")
+    probability = f", probability {result.probability:.1%}" if result.probability is not None else ""
+    answer = "the same" if result.same else "different"
+    print(f"{answer}: cosine {result.similarity:.3f}, threshold {result.threshold:.3f} at {result.far:g}{probability}")

@@ -1,4 +1,4 @@
-"""Enrolled identities: a durable record, exact search, and the decision who it is, or nobody."""
+"""Store enrolled identities durably, search them exactly, and decide who a probe is, if anyone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is it? From the similarities of enrolled identities to a name, to "unknown", or to "ambiguous"."""
+"""Decide from similarities to enrolled identities: a name, "unknown" or "ambiguous"."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ Verdict = Literal["match", "unknown", "ambiguous"]
 STRATEGIES = ("nearest", "mean", "vote", "centers")
 
 MARGIN = 0.02
-"""Two identities above the threshold that are nearer to each other than this are not told apart."""
+"""If the two best similarities are above the threshold and differ by less, the answer is ambiguous."""
 
 VOTERS = 3
-"""Nearest images that vote (system D)."""
+"""Number of nearest images that vote (system D)."""
 
 
 @dataclass(frozen=True)
 class Match:
-    """An enrolled identity and how alike it is.
+    """An enrolled identity and its similarity to a probe.
 
     Attributes:
         similarity: cosine.
-        probability: that it is the same, if same and different were as likely beforehand; None where not calibrated.
-        identity: its number in the gallery; None for a class of the model.
-        image: number of the image that was the nearest; None where no single one was.
+        probability: of the same identity, if same and different are equally likely before; None if not calibrated.
+        identity: its id in the gallery; None for a class of the model.
+        image: id of the nearest image; None if the match is not to a single image.
     """
 
     label: str
@@ -43,11 +43,11 @@ class Decision:
 
     Attributes:
         decision: "match", "unknown" (nobody exceeds the threshold) or "ambiguous" (two do, within `MARGIN`).
-        label: of a match, else None.
-        similarity: cosine to the best identity; NaN with nobody enrolled.
-        threshold: cosine that a match exceeds.
-        probability: see `Match`, of the best identity.
-        matches: the best identities, the most alike first, whether they exceed the threshold or not.
+        label: name of the match, else None.
+        similarity: cosine to the best identity; NaN if nobody is enrolled.
+        threshold: cosine that a match must exceed.
+        probability: of the best identity, see `Match`.
+        matches: the best identities, the most similar first, whether or not they exceed the threshold.
     """
 
     decision: Verdict
@@ -59,10 +59,10 @@ class Decision:
 
 
 def decide(matches: Sequence[Match], threshold: float, margin: float = MARGIN) -> Decision:
-    """The answer from the best identities, the most alike first.
+    """Decide from the best identities, the most similar first.
 
-    Formula: unknown if s_1 <= threshold; ambiguous if s_2 > threshold and s_1 - s_2 < margin; else a match. By votes
-    the best may be less alike than another: whoever does not exceed the threshold comes after all that do.
+    Formula: unknown if s_1 <= threshold; ambiguous if s_2 > threshold and s_1 - s_2 < margin; else a match. With
+    votes the best may not be the most similar, so matches above the threshold are moved before all others.
     """
     if not matches:
         return Decision("unknown", None, float("nan"), threshold, None, ())
@@ -79,22 +79,22 @@ def decide(matches: Sequence[Match], threshold: float, margin: float = MARGIN) -
     return Decision(verdict, label, best.similarity, threshold, best.probability, tuple(matches))
 
 
-def listed(found: Decision, most: int) -> Decision:
-    """``found`` with the best ``most`` matches; those that are too much alike both stay."""
-    return replace(found, matches=found.matches[: max(most, 2) if found.decision == "ambiguous" else most])
+def listed(decision: Decision, most: int) -> Decision:
+    """Keep the best ``most`` matches of a decision; keep at least two if it is ambiguous."""
+    return replace(decision, matches=decision.matches[: max(most, 2) if decision.decision == "ambiguous" else most])
 
 
 def ranked(scores: NDArray[np.float32], identities: NDArray[np.int64], strategy: str = "nearest") -> list[int]:
-    """Places in ``scores`` of the best image of each identity, the best identity first, for one query.
+    """Return the index in ``scores`` of the best image of each identity, the best identity first, for one query.
 
     Args:
-        scores: [K] falling; ``identities`` [K] whose images they are.
-        strategy: "vote": first those among the `VOTERS` nearest, by the sum of their similarities (system D), then as
-            all others: by the best image of each.
+        scores: [K], descending; ``identities`` [K]: the identity of each image.
+        strategy: "vote": first the identities among the `VOTERS` nearest, by the sum of their similarities (system D),
+            then the rest by their best image. All others: by their best image.
     """
     best: dict[int, int] = {}
-    for place, identity in enumerate(identities.tolist()):
-        best.setdefault(identity, place)
+    for index, identity in enumerate(identities.tolist()):
+        best.setdefault(identity, index)
     if strategy == "vote":
         votes: dict[int, float] = {}
         for identity, score in zip(identities[:VOTERS].tolist(), scores[:VOTERS].tolist(), strict=True):
@@ -103,6 +103,6 @@ def ranked(scores: NDArray[np.float32], identities: NDArray[np.int64], strategy:
     return list(best.values())
 
 
-def as_answer(image: str, found: Decision) -> dict[str, Any]:
-    """A decision as plain values, the ``image`` it is of first."""
-    return {"image": image, **asdict(found), "matches": [asdict(match) for match in found.matches]}
+def as_answer(image: str, decision: Decision) -> dict[str, Any]:
+    """Return a decision as plain values, with the name of its ``image`` first."""
+    return {"image": image, **asdict(decision), "matches": [asdict(match) for match in decision.matches]}

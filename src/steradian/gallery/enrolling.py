@@ -1,4 +1,4 @@
-"""Folders of images into a gallery: a folder is a name, and what is there already is skipped."""
+"""Enroll folders of images: each folder is a name, and images already enrolled are skipped."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from steradian.gallery.store import as_source, checked_name
 
 @dataclass(frozen=True)
 class FolderEnrolled:
-    """What came of `enroll_files`.
+    """The result of `enroll_files`.
 
     Attributes:
-        added: name -> how many images were added.
-        skipped: how many were enrolled under that name already.
+        added: name -> number of images added.
+        skipped: number of images already enrolled under their name.
         failures: images that cannot be decoded.
-        hints: what is odd, see `Gallery.enroll`.
+        hints: warnings about odd images, see `Enrolled`.
     """
 
     added: dict[str, int]
@@ -33,27 +33,27 @@ class FolderEnrolled:
 
 
 def people_of(paths: Sequence[Path], name: str | None) -> dict[str, list[Path]]:
-    """Name -> image files: each folder inside of a folder is somebody; with ``name`` everything is of that one.
+    """Return name -> image files: each subfolder is one identity; with ``name`` all files are of that one.
 
     Raises:
-        UsageError: a path that does not exist; images without a name.
+        UsageError: a path does not exist, an image has no name, or there is no image.
     """
-    found: dict[str, list[Path]] = {}
+    files_by_name: dict[str, list[Path]] = {}
     for path in paths:
         if not path.exists():
             raise UsageError(f"{path} does not exist: check the spelling.")
         for file in [path] if path.is_file() else sorted(path.rglob("*")):
             if path.is_dir() and (file.suffix.lower() not in SUFFIXES or not file.is_file()):
                 continue
-            inside = file.relative_to(path).parts if path.is_dir() else ()
-            if name is None and len(inside) < 2:
-                raise UsageError(f"{file} is in no folder that names it. Give --name, or one folder for each name.")
-            files = found.setdefault(checked_name(name if name is not None else inside[0]), [])
+            parts = file.relative_to(path).parts if path.is_dir() else ()
+            if name is None and len(parts) < 2:
+                raise UsageError(f"{file} is not in a subfolder that names it. Give --name, or a subfolder per name.")
+            files = files_by_name.setdefault(checked_name(name if name is not None else parts[0]), [])
             if file not in files:
                 files.append(file)
-    if not found:
-        raise UsageError("No image was named: the folders hold none.")
-    return found
+    if not files_by_name:
+        raise UsageError("The given folders contain no images. Check the paths.")
+    return files_by_name
 
 
 def enroll_files(
@@ -63,14 +63,14 @@ def enroll_files(
     *,
     progress: Progress,
 ) -> FolderEnrolled:
-    """Enroll the image files of ``people``, a few at a time; each step is on the disk before the next begins."""
-    held = {(name, source) for name, source in gallery.store.sources().values()}
+    """Enroll the image files of ``people`` in batches; each batch is on disk before the next begins."""
+    enrolled = {(name, source) for name, source in gallery.store.sources().values()}
     steps: list[tuple[str, list[Path]]] = []
     skipped = 0
     for name, files in people.items():
-        fresh = [file for file in files if (name, as_source(file.resolve())) not in held]
-        skipped += len(files) - len(fresh)
-        steps += [(name, list(fresh[start : start + AT_ONCE])) for start in range(0, len(fresh), AT_ONCE)]
+        new_files = [file for file in files if (name, as_source(file.resolve())) not in enrolled]
+        skipped += len(files) - len(new_files)
+        steps += [(name, list(new_files[start : start + AT_ONCE])) for start in range(0, len(new_files), AT_ONCE)]
     added: dict[str, int] = {}
     failures: list[Skipped] = []
     hints: list[str] = []
@@ -81,7 +81,7 @@ def enroll_files(
         failures += [Skipped(str(file), reason) for file, reason in read.failures]
         if read.files:
             sources = [as_source(file.resolve()) for file in read.files]
-            done = gallery.enroll(name, read.pixels, sources=sources, metadata=metadata)
-            added[name] = added.get(name, 0) + done.images
-            hints += done.hints
+            result = gallery.enroll(name, read.pixels, sources=sources, metadata=metadata)
+            added[name] = added.get(name, 0) + result.images
+            hints += result.hints
     return FolderEnrolled(added, skipped, tuple(failures), tuple(hints))

@@ -1,4 +1,4 @@
-"""A gallery in one file for somebody else, and embedded anew by another model."""
+"""Export and import a gallery as one file, and embed it again by another model."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FORMAT = "steradian.gallery"
 
 
 def export(gallery: Gallery, path: Path) -> int:
-    """Write everybody to ``path``, a zip of ``gallery.json`` and ``vectors.npy`` [N, D]; the number of images."""
+    """Write the gallery to ``path``, a zip of ``gallery.json`` and ``vectors.npy`` [N, D]; return the image count."""
     with gallery.store.reading():
         rows, people = gallery.store.rows(), dict(gallery.store.identities())
         sources, model = gallery.store.sources(), gallery.store.fact("model")
@@ -58,19 +58,19 @@ def _pairs(rows: Any) -> Iterable[tuple[int, int]]:
 
 
 def import_file(gallery: Path, path: Path) -> int:
-    """Enroll everybody of an exported file in ``gallery``, made where there is none; the number of images that came.
+    """Enroll an exported file in ``gallery``, created if missing; return the number of images added.
 
-    All images in one transaction. Those that their name has already are passed over; thresholds come where nobody was
-    enrolled and none were set.
+    All images are added in one transaction. Images that their name already has are skipped; thresholds are imported
+    only if nobody was enrolled and none were set.
 
     Args:
-        path: of `export`, or a folder of ``steradian embed``, whose labels are the names.
+        path: a file of `export`, or a folder of ``steradian embed``, whose labels are the names.
 
     Raises:
-        StorageError: no such file, damaged, or of another model.
+        StorageError: the file is missing, damaged, or of another model.
     """
     if not path.exists():
-        raise StorageError(f"There is no {path}: name a file of gallery export, or a folder of steradian embed.")
+        raise StorageError(f"{path} does not exist: give a file of gallery export, or a folder of steradian embed.")
     card, vectors = _read_shards(path) if path.is_dir() else _read(path)
     store = store_at(gallery) if gallery.is_file() else store_at(gallery, card["model"], vectors.shape[1])
     try:
@@ -80,38 +80,38 @@ def import_file(gallery: Path, path: Path) -> int:
 
 
 def _import(store: Store | MilvusStore, path: Path, card: dict[str, Any], vectors: NDArray[np.float32]) -> int:
-    held = store.fact("model")
-    if card["model"] != held:
+    expected = store.fact("model")
+    if card["model"] != expected:
         raise StorageError(
-            f"{path} holds vectors of another model ({card['model'][:12]}…, not {held[:12]}…): they cannot be compared."
+            f"{path} holds vectors of another model ({card['model'][:12]}…, not {expected[:12]}…). Use another gallery."
         )
     if card.get("thresholds") and store.fact("thresholds") == "[]" and not store.names():
         store.set_facts(thresholds=json.dumps(card["thresholds"]))
     names = [checked_name(image["name"]) for image in card["images"]]
-    metadata = {checked_name(name): one for name, one in card["identities"].items()}
-    known, places = _known(store, set(names)), dict[str, list[int]]()
-    for place, name in enumerate(names):
-        own = places.setdefault(name, [])
-        if (name, vectors[place].tobytes()) not in known:
-            own.append(place)
+    metadata = {checked_name(name): data for name, data in card["identities"].items()}
+    existing, new_rows = _known(store, set(names)), dict[str, list[int]]()
+    for row, name in enumerate(names):
+        rows = new_rows.setdefault(name, [])
+        if (name, vectors[row].tobytes()) not in existing:
+            rows.append(row)
     store.add_many(
         [
-            (name, vectors[own], [card["images"][place]["source"] for place in own], metadata.get(name))
-            for name, own in places.items()
-            if own or metadata.get(name)
+            (name, vectors[rows], [card["images"][row]["source"] for row in rows], metadata.get(name))
+            for name, rows in new_rows.items()
+            if rows or metadata.get(name)
         ]
     )
-    return sum(map(len, places.values()))
+    return sum(map(len, new_rows.values()))
 
 
 def _known(store: Store | MilvusStore, names: set[str]) -> set[tuple[str, bytes]]:
-    """Who of ``names`` has which vectors."""
-    whose = {number: name for number, name in store.names().items() if name in names}
-    if not whose:
+    """Return the (name, vector bytes) already enrolled under ``names``."""
+    names_by_id = {number: name for number, name in store.names().items() if name in names}
+    if not names_by_id:
         return set()
     rows = store.rows()
     pairs = zip(rows.identities.tolist(), rows.vectors, strict=True)
-    return {(whose[number], vector.tobytes()) for number, vector in pairs if number in whose}
+    return {(names_by_id[number], vector.tobytes()) for number, vector in pairs if number in names_by_id}
 
 
 def _read_shards(folder: Path) -> tuple[dict[str, Any], NDArray[np.float32]]:
@@ -121,21 +121,21 @@ def _read_shards(folder: Path) -> tuple[dict[str, Any], NDArray[np.float32]]:
         raise UsageError("Shards of vectors need pyarrow: pip install 'steradian[data]'.") from error
     if not (folder / SHARDS).is_file():
         raise StorageError(f"{folder} holds no {SHARDS}: expected a folder of steradian embed, or an exported file.")
-    told = read_json(folder / SHARDS)
+    manifest = read_json(folder / SHARDS)
     try:
-        size = int(told["dimensions"])
+        size = int(manifest["dimensions"])
         tables = [parquet.read_table(path) for path in sorted(folder.glob("part-*.parquet"))]
         flat = [table.column("vector").combine_chunks().flatten().to_numpy(zero_copy_only=False) for table in tables]
         vectors = np.concatenate([np.zeros(0, np.float32), *flat]).astype(np.float32).reshape(-1, size)
         labels = [name for table in tables for name in table.column("label").to_pylist()]
         sources = [name for table in tables for name in table.column("id").to_pylist()]
-        expected = -(-int(told["images"]) // int(told["shard"]))
+        expected = -(-int(manifest["images"]) // int(manifest["shard"]))
         sizes = {table.schema.field("vector").type.list_size for table in tables}
         if len(tables) != expected or not sizes <= {size} or not 1 <= size <= MOST_DIMENSIONS:
             raise ValueError(f"{len(tables)} of {expected} shards with vectors of {sorted(sizes)} dimensions")
         if not all(isinstance(name, str) for name in (*labels, *sources)) or len(labels) != len(vectors):
             raise ValueError("a row has no label, no id or no vector")
-        card = {"model": str(told["model"]), "identities": {}}
+        card = {"model": str(manifest["model"]), "identities": {}}
     except (ArrowException, KeyError, ValueError, TypeError, OSError, AttributeError) as error:
         raise StorageError(f"{folder} holds no vectors of steradian embed, or is damaged ({error}).") from error
     images = [{"name": name, "source": source} for name, source in zip(labels, sources, strict=True)]
@@ -143,12 +143,12 @@ def _read_shards(folder: Path) -> tuple[dict[str, Any], NDArray[np.float32]]:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], NDArray[np.float32]]:
-    damaged = f"{path} is no exported gallery, or is damaged"
+    damaged = f"{path} is not an exported gallery, or is damaged"
     with explained("read", path):
         try:
             with zipfile.ZipFile(path) as archive:
                 if archive.getinfo(CARD).file_size > LARGEST_CARD:
-                    raise StorageError(f"{damaged}: its list takes over {LARGEST_CARD:,} bytes.")
+                    raise StorageError(f"{damaged}: its {CARD} is larger than {LARGEST_CARD:,} bytes.")
                 card = json.loads(archive.read(CARD))
                 images, people = card["images"], card["identities"]
                 if card["format"] != FORMAT or card["version"] != 1 or not isinstance(card["model"], str):
@@ -166,34 +166,34 @@ def _read(path: Path) -> tuple[dict[str, Any], NDArray[np.float32]]:
         for one in people.values()
     )
     if not (plain and small) or not np.isfinite(vectors).all():
-        raise StorageError(f"{damaged}: its list and its vectors do not fit.")
+        raise StorageError(f"{damaged}: its list and its vectors do not match.")
     return card, vectors
 
 
 def _vectors(file: IO[bytes], count: int) -> NDArray[np.float32]:
-    """float32 [``count``, D], once the header claims no more. Raises `ValueError` for anything else."""
+    """Read float32 [``count``, D] after a check of the header. Raises `ValueError` for anything else."""
     version = np.lib.format.read_magic(file)
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, transposed, dtype = header(file)
     if len(shape) != 2 or shape[0] != count or not 1 <= shape[1] <= MOST_DIMENSIONS or dtype != np.float32:
         raise ValueError(f"vectors of {count} images cannot be {dtype} {list(shape)}")
     if transposed:
-        raise ValueError("vectors lie in columns")
+        raise ValueError("vectors are stored in Fortran order")
     content = file.read(4 * shape[0] * shape[1])
     return np.frombuffer(content, np.float32).reshape(shape).copy()
 
 
 def rebuild(path: Path, model: Embedder, progress: Progress, *, drop_lost: bool = False) -> tuple[int, list[str]]:
-    """Embed all images of the gallery ``path`` anew by ``model``, from where they came, in one transaction.
+    """Embed all images of the gallery ``path`` again by ``model``, from their sources, in one transaction.
 
     Args:
-        drop_lost: let images go whose files are gone.
+        drop_lost: remove images whose files are gone.
 
     Returns:
-        How many there are now, and what was let go.
+        The number of images now, and the removed ones.
 
     Raises:
-        InputError: an image cannot be embedded and may not be let go, or not one can.
+        InputError: an image cannot be embedded without ``drop_lost``, or no image can.
         StorageError: images were enrolled meanwhile.
     """
     store = Store(path)
@@ -216,8 +216,8 @@ def rebuild(path: Path, model: Embedder, progress: Progress, *, drop_lost: bool 
     if lost and (not drop_lost or not vectors):
         listed = "\n".join(f"  {line}" for line in lost[:10])
         raise InputError(
-            f"{len(lost)} of the {len(numbers)} images of {path} cannot be embedded anew, and nothing was changed:\n"
-            f"{listed}\nPut them back where they were, or let them go: --drop-lost."
+            f"{len(lost)} of the {len(numbers)} images of {path} cannot be embedded again, and nothing was changed:\n"
+            f"{listed}\nPut their files back, or remove these images: --drop-lost."
         )
     store.replace_vectors(model.saved_id, vectors, model.embedding_size, numbers)
     store.close()

@@ -1,4 +1,4 @@
-"""A gallery: enroll by a few images, ask who it is, hear "unknown"."""
+"""Enroll identities by a few images, then identify probes or answer "unknown"."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ KNOWN = 0.95
 
 @dataclass(frozen=True)
 class Enrolled:
-    """What an enrollment did.
+    """The result of an enrollment.
 
     Attributes:
-        images: how many were added.
-        hints: what is odd about them: an image unlike the others of its name, or like somebody else's.
-        number: of the identity.
+        images: number of images added.
+        hints: warnings about odd images: unlike the identity's other images, or like another identity's.
+        number: id of the identity.
     """
 
     name: str
@@ -48,15 +48,15 @@ class Enrolled:
 
 
 class Gallery:
-    """Enrolled identities in a file, and the model that their images are embedded by.
+    """A file of enrolled identities and the model that embeds their images.
 
-    Everything that it says is of the file as it is now, whoever changed it; every change is on the disk when the call
-    returns. Safe to use from several threads and processes.
+    Every answer reflects the current file, even if another process changed it; every change is on disk when the
+    call returns. Safe to use from several threads and processes.
 
     Attributes:
-        store: the record.
-        model: None for a gallery that is only looked at.
-        pictures: enrolled pictures that were kept beside it.
+        store: the record of identities and images.
+        model: None if the gallery is only read.
+        pictures: the enrolled pictures kept beside the gallery.
     """
 
     def __init__(self, store: Store | MilvusStore, model: Embedder | None) -> None:
@@ -67,21 +67,21 @@ class Gallery:
 
     @classmethod
     def open(cls, path: str | Path, model: Embedder | str | Path | None = None) -> Gallery:
-        """Open the gallery file ``path``; with a model it is made where there is none.
+        """Open the gallery file ``path``; with a model, create it if it does not exist.
 
         Args:
             path: a file, or ``milvus:HOST:PORT/NAME`` (see `MilvusStore`).
             model: a recognizer, or a run or model folder.
 
         Raises:
-            StorageError: no gallery, damaged, of a newer version or of another model.
+            StorageError: the file is missing, damaged, not a gallery, or from a newer version or another model.
         """
-        found = open_model(model) if isinstance(model, str | Path) else model
-        known = (None, None) if found is None else (found.saved_id, found.embedding_size)
-        return cls(store_at(path, *known), found)
+        embedder = open_model(model) if isinstance(model, str | Path) else model
+        expected = (None, None) if embedder is None else (embedder.saved_id, embedder.embedding_size)
+        return cls(store_at(path, *expected), embedder)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self.store.close()
 
     def __enter__(self) -> Gallery:
@@ -95,13 +95,13 @@ class Gallery:
 
     @property
     def recognizer(self) -> Embedder:
-        """The model. Raises `UsageError` without one."""
+        """The model. Raises `UsageError` if there is none."""
         if self.model is None:
-            raise UsageError("This gallery was opened without a model, so no image can be embedded: name the RUN.")
+            raise UsageError("This gallery was opened without a model, so it cannot embed images. Give the RUN.")
         return self.model
 
     def identities(self) -> list[Identity]:
-        """Everybody who is enrolled, by name."""
+        """List the enrolled identities by name."""
         return [identity for _, identity in self.store.identities()]
 
     def enroll(
@@ -112,20 +112,20 @@ class Gallery:
         sources: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Enrolled:
-        """Add images of ``name``, new or enrolled already; what is odd about them is told, not refused.
+        """Add images of ``name``, new or already enrolled; odd images cause hints, not errors.
 
         Args:
             images: paths, PIL images or decoded arrays; with a `Recognizer` also tensors, as its `embed` takes them.
-            sources: where each came from, kept to embed them anew; none: the paths.
-            metadata: JSON values, joined to those that are there.
+            sources: the origin of each image, kept to embed it again; None: the paths.
+            metadata: JSON values, merged into the existing ones.
 
         Raises:
-            InputError: no image; a name that cannot be shown.
-            DataError: an image that cannot be decoded; then nothing is enrolled.
+            InputError: there is no image, or the name is not valid.
+            DataError: an image cannot be decoded; nothing is enrolled.
         """
         vectors = np.asarray(self.recognizer.embed(images))
         if len(vectors) == 0:
-            raise InputError(f"no image of {name!r} came, so nothing can be enrolled.")
+            raise InputError(f"no image of {name!r} was given. Give at least one to enroll it.")
         if sources is None:
             sources = [str(Path(one).resolve()) if isinstance(one, str | Path) else "" for one in images]
         return self.enroll_vectors(name, vectors, sources, metadata)
@@ -137,42 +137,42 @@ class Gallery:
         sources: Sequence[str],
         metadata: Mapping[str, Any] | None = None,
     ) -> Enrolled:
-        """`enroll` for unit vectors [M, D] of this gallery's model."""
+        """Enroll unit vectors [M, D] of this gallery's model, see `enroll`."""
         number = self.store.add(name, vectors, sources, metadata)
         return Enrolled(name, len(vectors), tuple(self._hints(number, name, vectors, sources)), number)
 
     def _hints(self, number: int, name: str, vectors: NDArray[np.float32], sources: Sequence[str]) -> list[str]:
         try:
-            threshold, everybody = self.threshold().cosine, self._searching.pool("nearest")
-            own = self._searching.pool("nearest", [number])
-            # Among so many of all one must be somebody else's.
-            inside, around = own.search(vectors, 2), everybody.search(vectors, own.count + 1)
+            threshold, everyone = self.threshold().cosine, self._searching.pool("nearest")
+            own_pool = self._searching.pool("nearest", [number])
+            # Of one image more than the identity has, at least one is of another identity.
+            nearest_own, nearest_all = own_pool.search(vectors, 2), everyone.search(vectors, own_pool.count + 1)
         except (InputError, StorageError):
-            # The images are enrolled; that nothing can be told of them is no error.
+            # The images are enrolled; missing hints are no error.
             return []
-        found = []
-        for source, mine, all_ in zip(sources, inside, around, strict=True):
+        hints = []
+        for source, own_matches, all_matches in zip(sources, nearest_own, nearest_all, strict=True):
             image = Path(source).name or "an image"
-            # The nearest of its own is the image itself.
-            if len(mine.scores) > 1 and mine.scores[1] <= threshold:
-                found.append(f"{image} is unlike the other images of {name!r} (cosine {mine.scores[1]:.2f}).")
-            others = np.flatnonzero(all_.owners != number)
-            if len(others) and all_.scores[others[0]] > threshold:
-                other = everybody.names[int(all_.owners[others[0]])]
-                cosine = all_.scores[others[0]]
-                found.append(f"{image} is like {other!r} (cosine {cosine:.2f}), who is enrolled, too.")
-        return found
+            # The nearest image of the identity is the image itself.
+            if len(own_matches.scores) > 1 and own_matches.scores[1] <= threshold:
+                hints.append(f"{image} is unlike the other images of {name!r} (cosine {own_matches.scores[1]:.2f}).")
+            others = np.flatnonzero(all_matches.owners != number)
+            if len(others) and all_matches.scores[others[0]] > threshold:
+                other = everyone.names[int(all_matches.owners[others[0]])]
+                cosine = all_matches.scores[others[0]]
+                hints.append(f"{image} is like {other!r} (cosine {cosine:.2f}), who is also enrolled.")
+        return hints
 
     def remove(self, who: Who) -> None:
-        """Forget somebody, all images and their kept pictures. Raises `InputError` where nobody is called so."""
+        """Remove an identity, its images and their kept pictures. Raises `InputError` if it is not enrolled."""
         self.pictures.forget(self.store.remove(who))
 
     def rename(self, who: Who, new: str) -> None:
-        """``who`` is called ``new``. Raises `InputError` for a name that is taken."""
+        """Rename ``who`` to ``new``. Raises `InputError` if the name is taken."""
         self.store.rename(who, new)
 
     def merge(self, who: Who, into: Who) -> None:
-        """``who`` was ``into`` all along: one identity with the images of both."""
+        """Merge ``who`` into ``into``: one identity with the images of both."""
         self.store.merge(who, into)
 
     def identify(
@@ -186,23 +186,24 @@ class Gallery:
         labels: Sequence[str] | None = None,
         where: Mapping[str, Any] | None = None,
     ) -> list[Decision]:
-        """Who is on each image, or "unknown", or "ambiguous".
+        """Decide who is on each image: a match, "unknown" or "ambiguous".
 
         Args:
-            images: as `enroll` takes them.
-            top: how many identities an answer lists.
-            far: false-accept rate whose threshold is taken: of the gallery where `calibrate` was called (then a share
-                of questions about strangers), else of the model (a share of pairs). Class centers have one of their
-                own, which `KNOWN` of the images of known classes reach. None: 0.001, or the lowest that there is.
-            threshold: cosine, instead of ``far``.
+            images: as for `enroll`.
+            top: number of identities that an answer lists.
+            far: false-accept rate that selects the threshold, of the gallery if `calibrate` was called (a share of
+                probes that are not enrolled), else of the model (a share of pairs). Class centers have their own
+                threshold, which a share `KNOWN` of the images of known classes reaches. None: 0.001, or the
+                lowest calibrated rate.
+            threshold: cosine threshold, used instead of ``far``.
             strategy: "nearest" image, "mean" of each identity's images, "vote" of the nearest
-                images, or "centers": the classes that the model was trained on, whoever is enrolled.
+                images, or "centers": the model's training classes instead of enrolled identities.
             labels: only identities with these names.
             where: only identities with these metadata.
 
         Raises:
-            InputError: no threshold for ``far``; an unknown strategy.
-            DataError: an image that cannot be decoded.
+            InputError: ``far`` has no threshold, or the strategy is unknown.
+            DataError: an image cannot be decoded.
         """
         return self.identify_vectors(
             np.asarray(self.recognizer.embed(images)),
@@ -225,55 +226,55 @@ class Gallery:
         labels: Sequence[str] | None = None,
         where: Mapping[str, Any] | None = None,
     ) -> list[Decision]:
-        """`identify` for unit vectors [N, D]."""
+        """Identify unit vectors [N, D], see `identify`."""
         if strategy not in STRATEGIES:
-            raise InputError(f"there is no strategy {strategy!r}; there are {', '.join(STRATEGIES)}.")
+            raise InputError(f"unknown strategy {strategy!r}: choose one of {', '.join(STRATEGIES)}.")
         if top < 1:
             raise InputError(f"top must be at least 1, but is {top}.")
         if not np.isfinite(vectors).all():
-            raise InputError("a vector is not finite, so it cannot be compared. Was the image embedded rightly?")
+            raise InputError("a vector is not finite, so it cannot be compared. Check how the image was embedded.")
         if isinstance(labels, str):
-            raise InputError(f"labels are a list of names, not one: use [{labels!r}].")
+            raise InputError(f"labels must be a list of names, not one name: use [{labels!r}].")
         if strategy == "centers" and (where or labels is not None):
-            raise InputError("class centers have no metadata and are all asked: leave `where` and `labels` out.")
-        limit = threshold if threshold is not None else self._limit(far, strategy)
-        wanted = None
+            raise InputError("class centers have no metadata and are all compared: leave out `where` and `labels`.")
+        minimum = threshold if threshold is not None else self._limit(far, strategy)
+        identities = None
         if where or labels is not None:
-            only = {unicodedata.normalize("NFC", label).strip() for label in labels or ()}
-            wanted = [
+            names = {unicodedata.normalize("NFC", label).strip() for label in labels or ()}
+            identities = [
                 number
                 for number, identity in self.store.identities()
-                if _fits(identity.metadata, where or {}) and (labels is None or identity.name in only)
+                if _fits(identity.metadata, where or {}) and (labels is None or identity.name in names)
             ]
-        # Votes already weigh two that are alike.
+        # With votes no answer is ambiguous: the votes decide between similar identities.
         margin = MARGIN if strategy != "vote" else -math.inf
-        # Whether others are as much alike does not depend on how many are listed.
-        found = self._pool(strategy, wanted).nearest(vectors, max(top, VOTERS), strategy, self._probability)
-        return [listed(decide(matches, limit, margin), top) for matches in found]
+        # The check for ambiguity needs several matches even if `top` is 1.
+        results = self._pool(strategy, identities).nearest(vectors, max(top, VOTERS), strategy, self._probability)
+        return [listed(decide(matches, minimum, margin), top) for matches in results]
 
     def _limit(self, far: float | None, strategy: str) -> float:
         if strategy != "centers":
             return self.threshold(far).cosine
         calibration = self.model.calibration if self.model is not None else None
         if calibration is None:
-            raise InputError("this model does not know how near its classes are to their centers: give a threshold.")
+            raise InputError("this model has no calibrated threshold for class centers: give a threshold.")
         return calibration.known_cosine(KNOWN)
 
-    def _pool(self, strategy: str, wanted: Sequence[int] | None) -> Pool:
+    def _pool(self, strategy: str, identities: Sequence[int] | None) -> Pool:
         if strategy == "centers":
             return centers_of(*_centers(self.recognizer))
-        return self._searching.pool(strategy, wanted)
+        return self._searching.pool(strategy, identities)
 
     def index(self, kind: Kind = "hnsw") -> Header:
-        """Make an approximate index beside the record, or make it anew; galleries that are opened from now on use it.
+        """Build or rebuild an approximate index beside the record; galleries opened from now on use it.
 
         Raises:
-            UsageError: FAISS is not installed; nobody is enrolled.
+            UsageError: FAISS is not installed, or nobody is enrolled.
         """
         return self._searching.build_index(kind)
 
     def drop_index(self) -> None:
-        """Search exactly from now on."""
+        """Delete the index, so that search is exact from now on."""
         self._searching.drop_index()
 
     def _probability(self, similarity: float) -> float | None:
@@ -281,44 +282,44 @@ class Gallery:
         return calibration.pairs(similarity) if calibration is not None and calibration.pairs is not None else None
 
     def threshold(self, far: float | None = None) -> Threshold:
-        """The threshold for a false-accept rate: of this gallery where it was calibrated, else of the model.
+        """Return the threshold for a false-accept rate: this gallery's if it was calibrated, else the model's.
 
         Args:
-            far: None: 0.001, or the lowest that there is a threshold for.
+            far: None: 0.001, or the lowest calibrated rate.
 
         Raises:
-            InputError: there is none for ``far``.
+            InputError: ``far`` has no threshold.
         """
         known = self.known_thresholds()
         far = usual_far(known) if far is None else far
-        found = next((one for one in known if math.isclose(one.far, far)), None)
-        if found is None:
-            has = ", ".join(f"{one.far:g}" for one in known) or "none"
-            whose = "this gallery" if self.thresholds() else "this model"
+        result = next((one for one in known if math.isclose(one.far, far)), None)
+        if result is None:
+            rates = ", ".join(f"{one.far:g}" for one in known) or "none"
+            owner = "this gallery" if self.thresholds() else "this model"
             raise InputError(
-                f"{whose} has no threshold for a false-accept rate of {far:g}; it has {has}. Choose one of those, give "
+                f"{owner} has no threshold for a false-accept rate of {far:g}; it has {rates}. Choose one, give "
                 "a threshold, or enroll more and calibrate the gallery."
             )
-        return found
+        return result
 
     def known_thresholds(self) -> tuple[Threshold, ...]:
-        """Those that questions take: of this gallery where it was calibrated, else of the model."""
+        """Return the thresholds in use: this gallery's if it was calibrated, else the model's."""
         return self.thresholds() or tuple(self.model.thresholds if self.model is not None else ())
 
     def thresholds(self) -> tuple[Threshold, ...]:
-        """Those of `calibrate`, or none."""
+        """Return the thresholds of `calibrate`; empty if it was not called."""
         try:
-            found = json.loads(self.store.fact("thresholds"))
-            return tuple(Threshold.model_validate(one) for one in found)
+            entries = json.loads(self.store.fact("thresholds"))
+            return tuple(Threshold.model_validate(one) for one in entries)
         except (ValueError, TypeError) as error:
             raise StorageError(f"{self.store.path} is damaged: its thresholds cannot be read ({error}).") from error
 
     def set_thresholds(self, thresholds: Sequence[Threshold]) -> None:
-        """Keep them in the file; none: those of the model count again."""
+        """Store thresholds in the file; if empty, the model's apply again."""
         self.store.set_facts(thresholds=json.dumps([one.model_dump() for one in thresholds]))
 
     def memory(self) -> Held:
-        """All vectors as they are now."""
+        """Return a snapshot of all vectors."""
         return self._searching.held()
 
 
@@ -327,7 +328,7 @@ def _centers(model: Embedder) -> tuple[Any, tuple[str, ...]]:
     from steradian.models.recognizer import Recognizer
 
     if not isinstance(model, Recognizer):
-        raise InputError("an exported model holds no class centers: name the run that it was exported from.")
+        raise InputError("an exported model holds no class centers: give the run that it was exported from.")
     return class_centers(model.head).float().cpu().numpy(), model.classes
 
 

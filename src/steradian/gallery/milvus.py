@@ -1,8 +1,8 @@
-"""A gallery on Milvus, for more images than one machine holds: the same verbs as `Store`, searched where it lies.
+"""Keep a gallery in Milvus, for more images than one machine holds, with the methods of `Store`.
 
-Two collections and a small one for facts. Milvus has no transactions: an enrollment writes its images first and then
-the identity that makes them count, so that what is there at all is whole. Two machines that enroll a new name at the
-same moment enroll one identity, because its number comes from the name.
+There are two collections and a small one for facts. Milvus has no transactions: an enrollment writes its images first
+and then the identity that makes them count, so that every visible identity is complete. Two machines that enroll a
+new name at the same moment create one identity, because its id is computed from the name.
 """
 
 from __future__ import annotations
@@ -42,52 +42,52 @@ PREFIX = "milvus:"
 TOKEN = "STERADIAN_MILVUS_TOKEN"
 FACTS = ("model", "dimensions", "thresholds", "rewrites", "token")
 MOST_FOUND = 16_384
-"""Rows that Milvus gives for one question."""
+"""Maximum rows that Milvus returns for one query."""
 
 AT_ONCE = 1000
 TEXT = {"name": 1024, "source": 8192, "metadata": 65_535, "created": 40, "changed": 40, "value": 65_535}
 
 
 class MilvusStore:
-    """Who is enrolled, in Milvus.
+    """The enrolled identities and images, in Milvus.
 
     Attributes:
-        path: the place, for messages.
-        beside: where uploaded pictures are kept on this machine, see `Pictures`.
+        path: the address, for messages.
+        beside: the path beside which uploaded pictures are kept on this machine, see `Pictures`.
 
     Args:
-        place: ``milvus:HOST:PORT/NAME`` (``milvus:https:HOST:PORT/NAME`` with TLS), or ``milvus:FILE.db`` for the one
+        address: ``milvus:HOST:PORT/NAME`` (``milvus:https:HOST:PORT/NAME`` with TLS), or ``milvus:FILE.db`` for the one
             process of milvus-lite. The variable STERADIAN_MILVUS_TOKEN holds the token.
         model, dimensions: as for `Store`.
 
     Raises:
         UsageError: pymilvus is not installed.
-        StorageError: not reached, no gallery, or one of another model.
+        StorageError: Milvus is not reachable, or the gallery is missing or of another model.
     """
 
-    def __init__(self, place: str, model: str | None = None, dimensions: int | None = None) -> None:
+    def __init__(self, address: str, model: str | None = None, dimensions: int | None = None) -> None:
         try:
             from pymilvus import MilvusClient
         except ImportError as error:
             raise UsageError("A gallery on Milvus needs pymilvus: pip install 'steradian[milvus]'.") from error
-        self.path = Path(place)
+        self.path = Path(address)
         self._lock = threading.RLock()
         self._ids = ImageNumbers()
-        address, self._name = _address(place)
+        uri, self._name = _address(address)
         self.beside = Path(f"milvus-{self._name}")
-        with self._told():
-            self._client = MilvusClient(uri=address, token=os.environ.get(TOKEN, ""))
+        with self._storage_errors():
+            self._client = MilvusClient(uri=uri, token=os.environ.get(TOKEN, ""))
             if not self._client.has_collection(self._of("facts")):
                 if model is None or dimensions is None:
                     raise StorageError(
-                        f"There is no gallery {place}. Enroll somebody first: steradian enroll RUN FOLDER."
+                        f"There is no gallery {address}. Enroll somebody first: steradian enroll RUN FOLDER."
                     )
                 self._create(model, dimensions)
         self.model: str | None = self.fact("model")
         self.dimensions = int(self.fact("dimensions"))
         if model is not None and self.model != model:
             raise StorageError(
-                f"{place} holds vectors of another model ({self.model[:12]}…, not {model[:12]}…): they cannot be "
+                f"{address} holds vectors of another model ({self.model[:12]}…, not {model[:12]}…): they cannot be "
                 "compared. Use that model, or another --gallery."
             )
 
@@ -97,18 +97,18 @@ class MilvusStore:
     def _create(self, model: str, dimensions: int) -> None:
         from pymilvus import DataType, MilvusClient
 
-        text, whole = DataType.VARCHAR, DataType.INT64
+        text, integer = DataType.VARCHAR, DataType.INT64
         fields = {
-            "images": {"id": whole, "identity": whole, "source": text, "created": text},
-            "identities": {"id": whole, "name": text, "created": text, "changed": text, "metadata": text},
-            "facts": {"id": whole, "value": text},
+            "images": {"id": integer, "identity": integer, "source": text, "created": text},
+            "identities": {"id": integer, "name": text, "created": text, "changed": text, "metadata": text},
+            "facts": {"id": integer, "value": text},
         }
         for kind in ("images", "identities", "facts"):
             schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
             for name, type_ in fields[kind].items():
-                longest = {"max_length": TEXT[name]} if type_ == text else {}
-                schema.add_field(name, type_, is_primary=name == "id", **longest)
-            # Milvus wants a vector of every row; those that mean nothing are as short as it allows.
+                options = {"max_length": TEXT[name]} if type_ == text else {}
+                schema.add_field(name, type_, is_primary=name == "id", **options)
+            # Milvus requires a vector in every row; unused ones have the minimum length.
             schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dimensions if kind == "images" else 2)
             index = self._client.prepare_index_params()
             index.add_index("vector", index_type="AUTOINDEX", metric_type="IP")
@@ -120,7 +120,7 @@ class MilvusStore:
         )
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _storage_errors(self) -> Iterator[None]:
         from pymilvus.exceptions import MilvusException
 
         try:
@@ -130,36 +130,36 @@ class MilvusStore:
             raise StorageError(f"The gallery {self.path} cannot be used: {error.message or error}.") from error
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._client.close()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Nothing is held: each question is answered as things are then."""
+        """Do nothing: each query reads the state of its moment."""
         yield
 
-    def _query(self, kind: str, which: str, fields: Sequence[str]) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        with self._told():
-            rows = self._client.query_iterator(
-                self._of(kind), filter=which, output_fields=list(fields), batch_size=AT_ONCE
+    def _query(self, kind: str, condition: str, fields: Sequence[str]) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        with self._storage_errors():
+            iterator = self._client.query_iterator(
+                self._of(kind), filter=condition, output_fields=list(fields), batch_size=AT_ONCE
             )
-            while some := rows.next():
-                found += some
-            rows.close()
-        return found
+            while batch := iterator.next():
+                rows += batch
+            iterator.close()
+        return rows
 
     def fact(self, name: str) -> str:
-        """A value of the facts."""
-        found = self._query("facts", f"id == {FACTS.index(name)}", ["value"])
-        if not found:
-            raise StorageError(f"{self.path} is damaged: it does not say its {name}.")
-        return str(found[0]["value"])
+        """Return a value of the facts."""
+        rows = self._query("facts", f"id == {FACTS.index(name)}", ["value"])
+        if not rows:
+            raise StorageError(f"{self.path} is damaged: its value of {name!r} is missing.")
+        return str(rows[0]["value"])
 
     def set_facts(self, **facts: str) -> None:
         """Write facts by name."""
         rows = [{"id": FACTS.index(name), "value": value, "vector": [0.0, 0.0]} for name, value in facts.items()]
-        with self._told():
+        with self._storage_errors():
             self._client.upsert(self._of("facts"), rows)
 
     def token(self) -> str:
@@ -183,21 +183,21 @@ class MilvusStore:
         self,
         people: Sequence[tuple[str, NDArray[np.float32], Sequence[str], Mapping[str, Any] | None]],
     ) -> list[int]:
-        """`add` for each of ``people``; each of them is whole, though not all of them together."""
-        when, images, identities, numbers = moment(), [], [], []
+        """Add each of ``people``, see `add`. Images are written before identities; there is no common transaction."""
+        now, images, identities, numbers = moment(), [], [], []
         for name, vectors, sources, data in people:
             known_as = checked_name(name)
             checked_vectors(known_as, vectors, self.dimensions)
-            number, old = self._place_of(known_as)
-            joined = as_json({**(json.loads(old["metadata"]) if old else {}), **(data or {})})
+            number, old = self._number_for(known_as)
+            merged = as_json({**(json.loads(old["metadata"]) if old else {}), **(data or {})})
             numbers.append(number)
             identities.append(
                 {
                     "id": number,
                     "name": known_as,
-                    "created": old["created"] if old else when,
-                    "changed": when,
-                    "metadata": joined,
+                    "created": old["created"] if old else now,
+                    "changed": now,
+                    "metadata": merged,
                     "vector": [0.0, 0.0],
                 }
             )
@@ -206,47 +206,47 @@ class MilvusStore:
                     "id": self._ids.next(),
                     "identity": number,
                     "source": as_source(source),
-                    "created": when,
+                    "created": now,
                     "vector": vector.tolist(),
                 }
                 for vector, source in zip(vectors.astype(np.float32), sources, strict=True)
             ]
-        with self._told():
+        with self._storage_errors():
             for start in range(0, len(images), AT_ONCE):
                 self._client.insert(self._of("images"), images[start : start + AT_ONCE])
             for start in range(0, len(identities), AT_ONCE):
                 self._client.upsert(self._of("identities"), identities[start : start + AT_ONCE])
         return numbers
 
-    def _place_of(self, name: str) -> tuple[int, dict[str, Any] | None]:
-        """The number of ``name`` and its row, or the number that it will have."""
-        found = self._query("identities", f"name == {_quoted(name)}", ["id", "created", "metadata"])
-        if found:
-            return int(found[0]["id"]), found[0]
-        # A number may be in use by somebody who was called so once.
+    def _number_for(self, name: str) -> tuple[int, dict[str, Any] | None]:
+        """Return the id and the row of ``name``; if it is new, its future id and None."""
+        rows = self._query("identities", f"name == {_quoted(name)}", ["id", "created", "metadata"])
+        if rows:
+            return int(rows[0]["id"]), rows[0]
+        # An identity that once had this name may still use the id.
         for attempt in range(100):
             content = hashlib.sha256(f"{attempt} {name}".encode()).digest()
             number = int.from_bytes(content[:6], "big") + 1
             if not self._query("identities", f"id == {number}", ["id"]):
                 return number, None
-        raise StorageError(f"{self.path}: no number is free for {name!r}.")
+        raise StorageError(f"{self.path}: no id is free for {name!r}. Choose another name.")
 
     def number(self, who: Who) -> int:
         """See `Store.number`."""
-        which = (
+        condition = (
             f"name == {_quoted(unicodedata.normalize('NFC', who).strip())}" if isinstance(who, str) else f"id == {who}"
         )
-        found = self._query("identities", which, ["id"])
-        if not found:
+        rows = self._query("identities", condition, ["id"])
+        if not rows:
             called = f"called {who!r}" if isinstance(who, str) else f"with the number {who}"
             raise MissingError(f"nobody {called} is enrolled in {self.path}.")
-        return int(found[0]["id"])
+        return int(rows[0]["id"])
 
     def remove(self, who: Who) -> list[str]:
-        """See `Store.remove`. The identity goes first: from then on its images count no more."""
+        """See `Store.remove`. The identity is deleted first; from then on its images do not count."""
         number = self.number(who)
         sources = [image.source for image in self.images_of(number)]
-        with self._told():
+        with self._storage_errors():
             self._client.delete(self._of("identities"), filter=f"id == {number}")
             self._client.delete(self._of("images"), filter=f"identity == {number}")
         self._rewritten()
@@ -259,13 +259,13 @@ class MilvusStore:
     def edit(self, who: Who, *, name: str | None = None, metadata: Mapping[str, Any] | None = None) -> None:
         """See `Store.edit`."""
         number, old = self.identity(who)
-        called = checked_name(name) if name is not None else old.name
-        facts = as_json(metadata if metadata is not None else old.metadata)
-        taken = self._query("identities", f"name == {_quoted(called)}", ["id"])
+        new_name = checked_name(name) if name is not None else old.name
+        metadata_json = as_json(metadata if metadata is not None else old.metadata)
+        taken = self._query("identities", f"name == {_quoted(new_name)}", ["id"])
         if taken and int(taken[0]["id"]) != number:
-            raise InputError(f"somebody is called {called!r} already. To make one of both: steradian gallery merge.")
-        row = {"id": number, "name": called, "created": old.created, "changed": moment(), "metadata": facts}
-        with self._told():
+            raise InputError(f"{new_name!r} is already taken. To combine the two: steradian gallery merge.")
+        row = {"id": number, "name": new_name, "created": old.created, "changed": moment(), "metadata": metadata_json}
+        with self._storage_errors():
             self._client.upsert(self._of("identities"), [{**row, "vector": [0.0, 0.0]}])
         self._rewritten()
 
@@ -276,7 +276,7 @@ class MilvusStore:
             raise InputError(f"{who!r} cannot be merged into itself.")
         fields = ["id", "source", "created", "vector"]
         images = [{**row, "identity": other} for row in self._query("images", f"identity == {number}", fields)]
-        with self._told():
+        with self._storage_errors():
             for start in range(0, len(images), AT_ONCE):
                 self._client.upsert(self._of("images"), images[start : start + AT_ONCE])
             self._client.delete(self._of("identities"), filter=f"id == {number}")
@@ -285,10 +285,10 @@ class MilvusStore:
     def __len__(self) -> int:
         return self._count("identities")
 
-    def _count(self, kind: str, which: str = "") -> int:
-        with self._told():
-            found = self._client.query(self._of(kind), filter=which, output_fields=["count(*)"])
-        return int(found[0]["count(*)"])
+    def _count(self, kind: str, condition: str = "") -> int:
+        with self._storage_errors():
+            rows = self._client.query(self._of(kind), filter=condition, output_fields=["count(*)"])
+        return int(rows[0]["count(*)"])
 
     def identity(self, who: Who) -> tuple[int, Identity]:
         """See `Store.identity`."""
@@ -296,17 +296,17 @@ class MilvusStore:
 
     def identities(self, containing: str = "", after: str = "", limit: int = -1) -> list[tuple[int, Identity]]:
         """See `Store.identities`."""
-        wanted = unicodedata.normalize("NFC", containing).casefold()
-        found = [
-            (number, one)
-            for number, one in self._identities("id > 0")
-            if wanted in one.name.casefold() and one.name > after
+        text = unicodedata.normalize("NFC", containing).casefold()
+        matches = [
+            (number, identity)
+            for number, identity in self._identities("id > 0")
+            if text in identity.name.casefold() and identity.name > after
         ]
-        return found if limit < 0 else found[:limit]
+        return matches if limit < 0 else matches[:limit]
 
-    def _identities(self, which: str) -> list[tuple[int, Identity]]:
+    def _identities(self, condition: str) -> list[tuple[int, Identity]]:
         fields = ["id", "name", "created", "changed", "metadata"]
-        rows = sorted(self._query("identities", which, fields), key=lambda row: row["name"])
+        rows = sorted(self._query("identities", condition, fields), key=lambda row: row["name"])
         numbers = [int(row["id"]) for row in rows]
         counts: dict[int, int] = {}
         for start in range(0, len(numbers), AT_ONCE):
@@ -323,7 +323,7 @@ class MilvusStore:
         ]
 
     def names(self, after: int = 0) -> dict[int, str]:
-        """Of the identities with a number above ``after``."""
+        """Return id -> name of identities with an id above ``after``."""
         return {int(row["id"]): row["name"] for row in self._query("identities", f"id > {after}", ["id", "name"])}
 
     def images_of(self, who: Who) -> list[Kept]:
@@ -332,15 +332,15 @@ class MilvusStore:
 
     def image(self, number: int) -> Kept:
         """See `Store.image`."""
-        found = self._images(f"id == {number}")
-        if not found:
+        images = self._images(f"id == {number}")
+        if not images:
             raise MissingError(f"there is no image {number} in {self.path}.")
-        return found[0]
+        return images[0]
 
-    def _images(self, which: str) -> list[Kept]:
-        rows = self._query("images", which, ["id", "identity", "source", "created"])
-        kept = [Kept(int(row["id"]), int(row["identity"]), row["source"], row["created"]) for row in rows]
-        return sorted(kept, key=lambda image: image.id)
+    def _images(self, condition: str) -> list[Kept]:
+        rows = self._query("images", condition, ["id", "identity", "source", "created"])
+        images = [Kept(int(row["id"]), int(row["identity"]), row["source"], row["created"]) for row in rows]
+        return sorted(images, key=lambda image: image.id)
 
     def sources(self) -> dict[int, tuple[str, str]]:
         """See `Store.sources`."""
@@ -349,62 +349,62 @@ class MilvusStore:
         return {int(row["id"]): (names[row["identity"]], row["source"]) for row in rows if row["identity"] in names}
 
     def rows(self) -> Rows:
-        """Every image, brought here."""
+        """Fetch every image."""
         names = self.names()
-        found = self._query("images", "id > 0", ["id", "identity", "vector"])
-        rows = sorted((row for row in found if row["identity"] in names), key=lambda row: row["id"])
+        records = self._query("images", "id > 0", ["id", "identity", "vector"])
+        rows = sorted((row for row in records if row["identity"] in names), key=lambda row: row["id"])
         vectors = np.array([row["vector"] for row in rows], dtype=np.float32).reshape(-1, self.dimensions)
         numbers = np.array([(row["id"], row["identity"]) for row in rows], dtype=np.int64).reshape(-1, 2)
         return Rows(numbers[:, 0], numbers[:, 1], vectors)
 
-    def pool(self, wanted: Sequence[int] | None = None) -> Pool:
-        """Every image, or those of the identities ``wanted``, searched by Milvus."""
+    def pool(self, identities: Sequence[int] | None = None) -> Pool:
+        """Return a pool of every image, or of those of ``identities``, searched by Milvus."""
         names: dict[int, str] = {}
-        which = "" if wanted is None else f"identity in {sorted(wanted)}"
+        condition = "" if identities is None else f"identity in {sorted(identities)}"
 
         def search(queries: Floats, k: int) -> list[Nearest]:
-            with self._told():
-                found = self._client.search(
+            with self._storage_errors():
+                results = self._client.search(
                     self._of("images"),
                     data=queries.tolist(),
                     limit=min(k, MOST_FOUND),
                     output_fields=["identity"],
-                    filter=which,
+                    filter=condition,
                 )
-            owners = {hit["entity"]["identity"] for hits in found for hit in hits} - names.keys()
+            owners = {hit["entity"]["identity"] for hits in results for hit in hits} - names.keys()
             if owners:
                 rows = self._query("identities", f"id in {sorted(owners)}", ["id", "name"])
                 names.update({int(row["id"]): row["name"] for row in rows})
             answers = []
-            for hits in found:
-                # Images of somebody who goes at this moment, or is not yet there, count for nobody.
-                kept = [hit for hit in hits if hit["entity"]["identity"] in names]
-                scores = np.array([hit["distance"] for hit in kept], dtype=np.float32)
-                of = np.array([hit["entity"]["identity"] for hit in kept], dtype=np.int64)
-                answers.append(Nearest(scores, of, np.array([hit["id"] for hit in kept], dtype=np.int64)))
+            for hits in results:
+                # Skip images whose identity is being removed or is not written yet.
+                valid = [hit for hit in hits if hit["entity"]["identity"] in names]
+                scores = np.array([hit["distance"] for hit in valid], dtype=np.float32)
+                identity_ids = np.array([hit["entity"]["identity"] for hit in valid], dtype=np.int64)
+                answers.append(Nearest(scores, identity_ids, np.array([hit["id"] for hit in valid], dtype=np.int64)))
             return answers
 
-        owned = len(self) if wanted is None else len(wanted)
-        count = min(self._count("images", which), MOST_FOUND) if owned else 0
-        return Pool(count, owned, names, search)
+        identity_count = len(self) if identities is None else len(identities)
+        count = min(self._count("images", condition), MOST_FOUND) if identity_count else 0
+        return Pool(count, identity_count, names, search)
 
 
-def store_at(place: str | Path, model: str | None = None, dimensions: int | None = None) -> Store | MilvusStore:
-    """The record in a file, or in Milvus where ``place`` begins with `PREFIX`."""
-    known = (model, dimensions)
-    return MilvusStore(str(place), *known) if str(place).startswith(PREFIX) else Store(Path(place), *known)
+def store_at(path: str | Path, model: str | None = None, dimensions: int | None = None) -> Store | MilvusStore:
+    """Open the record in a file, or in Milvus if ``path`` begins with `PREFIX`."""
+    expected = (model, dimensions)
+    return MilvusStore(str(path), *expected) if str(path).startswith(PREFIX) else Store(Path(path), *expected)
 
 
-def _address(place: str) -> tuple[str, str]:
-    """(address, name of the collections) of ``milvus:…``."""
-    told = place.removeprefix(PREFIX)
-    if told.endswith(".db"):
-        return told, "steradian"
-    kind, found = ("https", told.removeprefix("https:")) if told.startswith("https:") else ("http", told)
-    host, slash, name = found.partition("/")
+def _address(location: str) -> tuple[str, str]:
+    """Split ``milvus:…`` into (address, prefix of the collections)."""
+    given = location.removeprefix(PREFIX)
+    if given.endswith(".db"):
+        return given, "steradian"
+    scheme, address = ("https", given.removeprefix("https:")) if given.startswith("https:") else ("http", given)
+    host, slash, name = address.partition("/")
     if not host or not slash or not name.replace("_", "a").isalnum() or not name.isascii():
-        raise UsageError(f"{place} names no gallery: expected milvus:HOST:PORT/NAME or milvus:FILE.db.")
-    return f"{kind}://{host}", name
+        raise UsageError(f"{location} is not the address of a gallery: give milvus:HOST:PORT/NAME or milvus:FILE.db.")
+    return f"{scheme}://{host}", name
 
 
 def _quoted(text: str) -> str:

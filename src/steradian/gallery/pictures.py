@@ -1,4 +1,4 @@
-"""Enrolled pictures, kept beside the gallery so that they can be shown, and embedded anew by a better model."""
+"""Keep enrolled pictures beside the gallery, to show them and to embed them again by a better model."""
 
 from __future__ import annotations
 
@@ -18,68 +18,68 @@ from steradian.files import atomic_file, explained
 SUFFIX = ".image"
 
 SIDE = 320
-"""Pixels of the longer side of a picture that is shown."""
+"""Longer side of a displayed picture, in pixels."""
 
 AGE = 3600.0
-"""Seconds after which a picture that nobody refers to is taken for left over."""
+"""Seconds after which a picture that no enrolled image refers to is deleted."""
 
 
 class Pictures:
-    """A folder of image files as they were sent, each of one enrollment.
+    """A folder of uploaded image files, one file for each enrolled image.
 
-    A picture is known by its name, which is random: the folder may move together with its gallery.
+    A picture is found by its random file name, so the folder may move together with its gallery.
 
     Args:
-        gallery: whose pictures they are; the folder beside it is made when the first comes.
+        gallery: path of the gallery; the folder beside it is created for the first picture.
     """
 
     def __init__(self, gallery: Path) -> None:
         self.folder = gallery.with_name(f"{gallery.name}.images").resolve()
 
     def keep(self, content: bytes) -> Path:
-        """Write a picture; it is on the disk at the end. Raises `StorageError`."""
-        # The name tells nothing, and two enrollments share no file, so that one can go without the other.
+        """Write a picture to disk and return its path. Raises `StorageError`."""
+        # The name reveals nothing, and enrollments share no files, so that each can be deleted alone.
         path = self.folder / f"{hashlib.sha256(content).hexdigest()[:16]}-{secrets.token_hex(8)}{SUFFIX}"
         with atomic_file(path) as temporary:
             temporary.write_bytes(content)
         return path
 
     def find(self, source: str) -> Path:
-        """The file that ``source`` means: one of this folder by its name, wherever it was kept then, or the path."""
-        place = Path(source)
-        return self.folder / place.name if self._is_own(place) else place
+        """Return the file of ``source``: the picture with its name in this folder, else the path itself."""
+        path = Path(source)
+        return self.folder / path.name if self._is_own(path) else path
 
-    def _is_own(self, place: Path) -> bool:
-        return place.suffix == SUFFIX and place.parent.name == self.folder.name and (self.folder / place.name).is_file()
+    def _is_own(self, path: Path) -> bool:
+        return path.suffix == SUFFIX and path.parent.name == self.folder.name and (self.folder / path.name).is_file()
 
     def forget(self, sources: Iterable[str]) -> None:
-        """Delete those of ``sources`` that lie in the folder; files elsewhere are not ours."""
-        for place in map(Path, sources):
-            if self._is_own(place):
-                with explained("remove", self.folder / place.name):
-                    (self.folder / place.name).unlink(missing_ok=True)
+        """Delete the files of ``sources`` that are in the folder; leave files elsewhere alone."""
+        for path in map(Path, sources):
+            if self._is_own(path):
+                with explained("remove", self.folder / path.name):
+                    (self.folder / path.name).unlink(missing_ok=True)
 
     def sweep(self, referred: Iterable[str], now: float | None = None) -> int:
-        """Delete what a killed enrollment left; how many.
+        """Delete the files that killed enrollments left; return how many.
 
         Args:
             referred: the sources of all images of the gallery.
         """
-        now, names, gone = time.time() if now is None else now, {Path(source).name for source in referred}, 0
+        now, names, deleted = time.time() if now is None else now, {Path(source).name for source in referred}, 0
         for path in self.folder.iterdir() if self.folder.is_dir() else ():
-            # Temporary files are those of writers that were killed.
+            # Temporary files were left by killed writers.
             ours = path.suffix in (SUFFIX, ".tmp")
             if ours and path.name not in names and now - path.stat().st_mtime > AGE:
                 path.unlink(missing_ok=True)
-                gone += 1
-        return gone
+                deleted += 1
+        return deleted
 
 
-def shown(place: Path, most_pixels: int) -> bytes:
-    """A small JPEG of the image file ``place``, written anew. Raises `DataError` where there is none to show."""
-    if not place.is_file():
+def shown(path: Path, most_pixels: int) -> bytes:
+    """Return a small, newly encoded JPEG of the image file ``path``. Raises `DataError` if it is missing."""
+    if not path.is_file():
         raise DataError("its picture was not kept, or is gone")
-    picture = Image.fromarray(decode(place, SIDE, most_pixels)).convert("RGB")
+    picture = Image.fromarray(decode(path, SIDE, most_pixels)).convert("RGB")
     picture.thumbnail((SIDE, SIDE))
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=85)

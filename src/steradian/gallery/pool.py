@@ -1,4 +1,4 @@
-"""What a question is compared with: images, mean directions or class centers, and whose they are."""
+"""Pools of vectors that a query is compared with: images, mean directions or class centers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Integers = NDArray[np.int64]
 
 
 class Nearest(NamedTuple):
-    """What is nearest to one query: falling scores [K], whose it is [K], and numbers of images [K] or None."""
+    """The nearest vectors to one query: descending scores [K], owners [K], and image ids [K] or None."""
 
     scores: Floats
     owners: Integers
@@ -25,22 +25,22 @@ class Nearest(NamedTuple):
 
 
 Search = Callable[[Floats, int], "list[Nearest]"]
-"""(queries [Q, D], k) -> the k nearest of each, or all where there are fewer."""
+"""(queries [Q, D], k) -> the k nearest of each, or all if there are fewer."""
 
 FindRows = Callable[[Floats, int], "list[tuple[Floats, Integers]]"]
-"""The same as falling scores and rows of an array."""
+"""Like `Search`, but returns descending scores and rows of an array."""
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Unit vectors that are compared with.
+    """The unit vectors that queries are compared with.
 
     Attributes:
-        count: how many.
-        owners: of how many owners they are.
-        names: of the owners.
-        search: finds the nearest.
-        enrolled: whether owners are numbers of identities.
+        count: number of vectors.
+        owners: number of distinct owners.
+        names: owner -> name.
+        search: finds the nearest vectors.
+        enrolled: whether owners are ids of identities.
     """
 
     count: int
@@ -50,38 +50,38 @@ class Pool:
     enrolled: bool = True
 
     def nearest(
-        self, queries: Floats, wanted: int, strategy: str, probability: Callable[[float], float | None]
+        self, queries: Floats, limit: int, strategy: str, probability: Callable[[float], float | None]
     ) -> list[list[Match]]:
-        """The ``wanted`` best owners for each of ``queries``."""
+        """Return the ``limit`` best owners for each of ``queries``."""
         answers = []
-        for found in self._with_distinct(queries, wanted):
+        for result in self._with_distinct(queries, limit):
             matches = []
-            for place in ranked(found.scores, found.owners, strategy)[:wanted]:
-                similarity, owner = float(found.scores[place]), int(found.owners[place])
-                image = int(found.images[place]) if found.images is not None else None
+            for index in ranked(result.scores, result.owners, strategy)[:limit]:
+                similarity, owner = float(result.scores[index]), int(result.owners[index])
+                image = int(result.images[index]) if result.images is not None else None
                 identity = owner if self.enrolled else None
                 matches.append(Match(self.names[owner], similarity, probability(similarity), identity, image))
             answers.append(matches)
         return answers
 
-    def _with_distinct(self, queries: Floats, wanted: int) -> list[Nearest]:
-        """Of each query so many that ``wanted`` owners are among them, as far as there are so many."""
-        found = [Nearest(np.zeros(0, np.float32), np.zeros(0, np.int64), None) for _ in queries]
+    def _with_distinct(self, queries: Floats, limit: int) -> list[Nearest]:
+        """Search for each query until ``limit`` distinct owners, or all of them, are found."""
+        results = [Nearest(np.zeros(0, np.float32), np.zeros(0, np.int64), None) for _ in queries]
         if not self.count:
-            return found
-        k, left, goal = max(4 * wanted, VOTERS), np.arange(len(queries)), min(wanted, self.owners)
-        while len(left):
-            short = []
-            for query, answer in zip(left.tolist(), self.search(queries[left], k), strict=True):
-                found[query] = answer
+            return results
+        k, pending, goal = max(4 * limit, VOTERS), np.arange(len(queries)), min(limit, self.owners)
+        while len(pending):
+            unfinished = []
+            for query, answer in zip(pending.tolist(), self.search(queries[pending], k), strict=True):
+                results[query] = answer
                 if k < self.count and len(np.unique(answer.owners)) < goal:
-                    short.append(query)
-            left, k = np.array(short, dtype=np.int64), 4 * k
-        return found
+                    unfinished.append(query)
+            pending, k = np.array(unfinished, dtype=np.int64), 4 * k
+        return results
 
 
 def exact(vectors: Floats, allowed: NDArray[np.bool_] | None = None) -> FindRows:
-    """Search by looking at every one of ``vectors`` [N, D], or of those that are ``allowed`` [N]."""
+    """Return an exact search over ``vectors`` [N, D], or over those that are ``allowed`` [N]."""
 
     def find(queries: Floats, k: int) -> list[tuple[Floats, Integers]]:
         return list(zip(*top(vectors, queries, k, allowed), strict=True))
@@ -89,32 +89,32 @@ def exact(vectors: Floats, allowed: NDArray[np.bool_] | None = None) -> FindRows
     return find
 
 
-def images_of(held: Held, find: FindRows | None = None, wanted: Sequence[int] | None = None) -> Pool:
-    """Every enrolled image, or those of the identities ``wanted``; ``find``: another search than the exact one."""
-    if wanted is None:
-        count, owners, find = len(held.ids), held.present, find or exact(held.vectors)
+def images_of(snapshot: Held, find: FindRows | None = None, identities: Sequence[int] | None = None) -> Pool:
+    """Make a pool of all images, or of those of ``identities``; ``find`` replaces the exact search."""
+    if identities is None:
+        count, owners, find = len(snapshot.ids), snapshot.present, find or exact(snapshot.vectors)
     else:
-        allowed = np.isin(held.identities, wanted)
-        count, owners = int(allowed.sum()), len(np.unique(held.identities[allowed]))
-        find = exact(held.vectors, allowed)
-    return Pool(count, owners, held.names, _of_rows(find, held.identities, held.ids))
+        allowed = np.isin(snapshot.identities, identities)
+        count, owners = int(allowed.sum()), len(np.unique(snapshot.identities[allowed]))
+        find = exact(snapshot.vectors, allowed)
+    return Pool(count, owners, snapshot.names, _as_search(find, snapshot.identities, snapshot.ids))
 
 
-def means_of(held: Held, wanted: Sequence[int] | None = None) -> Pool:
-    """The mean direction of each identity, or of those that are ``wanted``."""
-    vectors, numbers = held.means
-    allowed = None if wanted is None else np.isin(numbers, wanted)
+def means_of(snapshot: Held, identities: Sequence[int] | None = None) -> Pool:
+    """Make a pool of the mean direction of each identity, or of each of ``identities``."""
+    vectors, numbers = snapshot.means
+    allowed = None if identities is None else np.isin(numbers, identities)
     count = len(numbers) if allowed is None else int(allowed.sum())
-    return Pool(count, count, held.names, _of_rows(exact(vectors, allowed), numbers, None))
+    return Pool(count, count, snapshot.names, _as_search(exact(vectors, allowed), numbers, None))
 
 
 def centers_of(centers: Floats, classes: Sequence[str]) -> Pool:
-    """The centers [C, D] of the classes that a model was trained on."""
-    search = _of_rows(exact(unit(centers)), np.arange(len(classes)), None)
+    """Make a pool of the centers [C, D] of a model's training classes."""
+    search = _as_search(exact(unit(centers)), np.arange(len(classes)), None)
     return Pool(len(classes), len(classes), dict(enumerate(classes)), search, enrolled=False)
 
 
-def _of_rows(find: FindRows, owners: Integers, images: Integers | None) -> Search:
+def _as_search(find: FindRows, owners: Integers, images: Integers | None) -> Search:
     def search(queries: Floats, k: int) -> list[Nearest]:
         return [
             Nearest(scores, owners[rows], images[rows] if images is not None else None)

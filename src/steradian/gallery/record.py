@@ -1,4 +1,4 @@
-"""One SQLite file that survives kill -9: how it is opened, changed and read.
+"""Open, change and read the gallery's SQLite file, which survives kill -9.
 
 Every change is one transaction, synced to the disk before it is acknowledged (write-ahead log, synchronous = FULL).
 Many processes may read while one writes; a second writer waits.
@@ -20,10 +20,10 @@ from steradian.errors import InputError, StorageError
 
 APPLICATION, VERSION = 0x53545244, 1
 WAIT_SECONDS, BUSY_SECONDS = 10.0, 0.05
-"""How long a change waits for other processes, and at a time without letting this one's questions through."""
+"""Seconds that a change waits for other processes: in all, and at a time while it blocks this one's queries."""
 MOST_DIMENSIONS = 65_536
 LITTLE = 2**20
-"""Bytes of room without which SQLite cannot work."""
+"""Free bytes that SQLite needs to work."""
 
 SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -43,12 +43,12 @@ class Record:
     """One gallery file.
 
     Args:
-        path: created where it does not exist and ``model`` is given.
-        model: id of the model whose vectors it holds; None: whichever it is.
-        dimensions: D, with ``model``.
+        path: created if it does not exist and ``model`` is given.
+        model: id of the model whose vectors the file holds; None: any model.
+        dimensions: D; given together with ``model``.
 
     Raises:
-        StorageError: not a gallery, damaged, of a newer version, of another model, or not to be written.
+        StorageError: the file is not a gallery, damaged, read-only, or from a newer version or another model.
     """
 
     def __init__(self, path: Path, model: str | None = None, dimensions: int | None = None) -> None:
@@ -58,50 +58,50 @@ class Record:
         self.dimensions = 0
         if model is None and not path.is_file():
             raise StorageError(f"There is no gallery {path}. Enroll somebody first: steradian enroll RUN FOLDER.")
-        with self._told():
+        with self._storage_errors():
             self._connection = sqlite3.connect(
                 path, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False
             )
             self._connection.execute("PRAGMA foreign_keys = ON")
-            # SQLite's own lower() leaves all but ASCII letters as they are.
+            # SQLite's lower() changes ASCII letters only.
             self._connection.create_function("folded", 1, str.casefold, deterministic=True)
             self._open(model, dimensions)
 
     def _open(self, model: str | None, dimensions: int | None) -> None:
         run = self._connection.execute
-        found = run("PRAGMA application_id").fetchone()[0]
-        if found == 0 and model is not None:
+        application = run("PRAGMA application_id").fetchone()[0]
+        if application == 0 and model is not None:
             if not 1 <= (dimensions or 0) <= MOST_DIMENSIONS:
-                raise InputError(f"vectors have 1 to {MOST_DIMENSIONS} dimensions, not {dimensions}.")
-            # Another process may be making the same gallery: what counts is what is there under the lock.
+                raise InputError(f"vectors must have 1 to {MOST_DIMENSIONS} dimensions, not {dimensions}.")
+            # Another process may be creating the same gallery, so check again under the lock.
             with self.change():
                 empty = run("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
                 if run("PRAGMA application_id").fetchone()[0] == 0 and empty:
                     self._create(model, dimensions or 0)
-            found = run("PRAGMA application_id").fetchone()[0]
-            if found == APPLICATION:
+            application = run("PRAGMA application_id").fetchone()[0]
+            if application == APPLICATION:
                 self._log_ahead()
-        if found != APPLICATION:
-            raise StorageError(f"{self.path} is no gallery. Choose another --gallery.")
+        if application != APPLICATION:
+            raise StorageError(f"{self.path} is not a gallery. Choose another --gallery.")
         version = run("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             raise StorageError(
-                f"{self.path} was written by a newer steradian (format {version}; this one knows {VERSION}). Update it."
+                f"{self.path} was written by a newer steradian (format {version}; this one reads {VERSION}). Update it."
             )
         run("PRAGMA synchronous = FULL")
-        held = self.fact("model")
-        if model is not None and held != model:
+        stored = self.fact("model")
+        if model is not None and stored != model:
             raise StorageError(
-                f"{self.path} holds vectors of another model ({held[:12]}…, not {model[:12]}…): they cannot be "
-                "compared. Use that model, another --gallery, or embed its images anew: steradian gallery rebuild."
+                f"{self.path} holds vectors of another model ({stored[:12]}…, not {model[:12]}…): they cannot be "
+                "compared. Use that model, another --gallery, or embed its images again: steradian gallery rebuild."
             )
-        self.model = held
+        self.model = stored
         self.dimensions = int(self.fact("dimensions"))
         if not 1 <= self.dimensions <= MOST_DIMENSIONS:
-            raise StorageError(f"{self.path} is damaged: it says that vectors have {self.dimensions} dimensions.")
+            raise StorageError(f"{self.path} is damaged: it claims {self.dimensions} dimensions. Restore a copy.")
 
     def _log_ahead(self) -> None:
-        """Write-ahead log; the change of mode does not wait for others by itself."""
+        """Switch to the write-ahead log; retry, because SQLite does not wait for other processes here."""
         for attempt in range(100):
             try:
                 self._connection.execute("PRAGMA journal_mode = WAL")
@@ -121,57 +121,57 @@ class Record:
         self._connection.execute(f"PRAGMA user_version = {VERSION}")
 
     def close(self) -> None:
-        """Let go of the file, when no other thread is in the middle of a question."""
+        """Close the file once no other thread is using it."""
         with self._lock:
             self._connection.close()
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """What SQLite raises, as what went wrong with which file."""
+    def _storage_errors(self) -> Iterator[None]:
+        """Turn SQLite errors into a `StorageError` that names the file and the cause."""
         try:
             yield
         except sqlite3.OperationalError as error:
-            raise StorageError(f"The gallery {self.path} cannot be used: {self._why(error)}.") from error
+            raise StorageError(f"The gallery {self.path} cannot be used: {self._cause(error)}.") from error
         except sqlite3.DatabaseError as error:
             raise StorageError(
-                f"{self.path} is damaged or no gallery ({error}). Restore a copy, or enroll anew."
+                f"{self.path} is damaged or not a gallery ({error}). Restore a copy, or enroll again."
             ) from error
 
-    def _why(self, error: sqlite3.OperationalError) -> str:
-        """SQLite's words are few: what is around the file says more."""
-        words, folder = str(error), self.path.parent
-        if "locked" in words:
+    def _cause(self, error: sqlite3.OperationalError) -> str:
+        """Explain an SQLite error from the state of the file and its folder."""
+        message, folder = str(error), self.path.parent
+        if "locked" in message:
             return "another process is writing to it"
         try:
             if self.path.is_dir():
                 return "it is a folder; name a file"
             if not folder.is_dir():
-                return f"there is no folder {folder}; make it first"
+                return f"there is no folder {folder}; create it first"
             if not os.access(folder, os.W_OK):
-                return f"{folder} may not be written, which answering needs, too; copy the gallery to where it may"
-            if "readonly" in words:
-                return "it may not be written, which answering needs, too; copy it to where it may"
-            if "full" in words or shutil.disk_usage(folder).free < LITTLE:
+                return f"{folder} is read-only, and queries need write access; copy the gallery to a writable folder"
+            if "readonly" in message:
+                return "it is read-only, and queries need write access; copy it to a writable folder"
+            if "full" in message or shutil.disk_usage(folder).free < LITTLE:
                 return (
-                    f"the disk of {folder} is full, and answering needs a little room, too; what was enrolled is safe"
+                    f"the disk of {folder} is full, and queries need a little free space, too; enrolled images are safe"
                 )
-        except OSError as around:
-            return f"{words} ({around})"
-        return words
+        except OSError as file_error:
+            return f"{message} ({file_error})"
+        return message
 
     @contextlib.contextmanager
     def change(self) -> Iterator[None]:
-        """One transaction: all of it is on the disk at the end, or, after an error, none of it."""
-        with self._told():
+        """Run one transaction: all of it is on disk at the end, or none of it after an error."""
+        with self._storage_errors():
             self._begin()
         try:
-            with self._told():
+            with self._storage_errors():
                 try:
                     self._check_model()
                     yield
                     self._connection.execute("COMMIT")
                 except BaseException:
-                    # A full disk may fail the COMMIT itself, and SQLite may have taken everything back already.
+                    # On a full disk COMMIT itself may fail, and SQLite may have rolled back already.
                     if self._connection.in_transaction:
                         self._connection.execute("ROLLBACK")
                     raise
@@ -179,8 +179,8 @@ class Record:
             self._lock.release()
 
     def _begin(self) -> None:
-        """Begin to write, and hold the lock of this process; while others write, questions go on."""
-        until = time.monotonic() + WAIT_SECONDS
+        """Begin a write transaction and keep this process's lock; while others write, queries go on."""
+        deadline = time.monotonic() + WAIT_SECONDS
         while True:
             self._lock.acquire()
             try:
@@ -193,14 +193,14 @@ class Record:
             except BaseException as error:
                 self._lock.release()
                 locked = isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
-                if not locked or time.monotonic() > until:
+                if not locked or time.monotonic() > deadline:
                     raise
             time.sleep(0.01)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """The file as it is at one moment, whatever others write meanwhile."""
-        with self._lock, self._told():
+        """Read a consistent snapshot of the file, whatever others write meanwhile."""
+        with self._lock, self._storage_errors():
             self._connection.execute("BEGIN")
             try:
                 self._check_model()
@@ -210,14 +210,14 @@ class Record:
 
     def _check_model(self) -> None:
         if self.model is not None and self.fact("model") != self.model:
-            raise StorageError(f"{self.path} was embedded anew by another model meanwhile. Open it again.")
+            raise StorageError(f"{self.path} was embedded again by another model meanwhile. Open it again.")
 
     def fact(self, name: str) -> str:
-        """A value of the table of facts."""
-        with self._lock, self._told():
+        """Return a value of the table of facts."""
+        with self._lock, self._storage_errors():
             row = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         if row is None:
-            raise StorageError(f"{self.path} is damaged: it does not say its {name}.")
+            raise StorageError(f"{self.path} is damaged: its value of {name!r} is missing. Restore a copy.")
         return str(row[0])
 
     def set_facts(self, **facts: str) -> None:
@@ -227,5 +227,5 @@ class Record:
                 self.set_fact(name, value)
 
     def set_fact(self, name: str, value: str) -> None:
-        """Inside of `change`."""
+        """Write one fact; call this within `change`."""
         self._connection.execute("UPDATE facts SET value = ? WHERE name = ?", (value, name))

@@ -1,4 +1,4 @@
-"""Where a gallery's questions are answered: in this process, from a copy of the vectors, or where they lie."""
+"""Search a gallery in this process, from a copy of its vectors, or in Milvus."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ from steradian.gallery.store import Store
 
 
 class Searching(Protocol):
-    """What a gallery asks."""
+    """The interface of a search backend."""
 
-    def pool(self, strategy: str, wanted: Sequence[int] | None = None) -> Pool:
-        """What a question is compared with, of everybody or of the identities ``wanted``."""
+    def pool(self, strategy: str, identities: Sequence[int] | None = None) -> Pool:
+        """Return what a query is compared with, of all identities or of ``identities``."""
 
     def held(self) -> Held:
-        """All vectors as they are now, in this process."""
+        """Return a snapshot of all vectors, in this process."""
 
     def build_index(self, kind: Kind) -> Header:
-        """Make an approximate index anew."""
+        """Build or rebuild an approximate index."""
 
     def drop_index(self) -> None:
-        """Search exactly from now on."""
+        """Delete the index, so that search is exact from now on."""
 
 
 class LocalSearch:
-    """Search in this process: exact, or by an index beside the record."""
+    """Search in this process, exactly or by an index beside the record."""
 
     def __init__(self, store: Store) -> None:
         self._store, self._memory = store, Memory(store)
         self._index: Index | None = None
-        self._looked_for: str | None = None
+        self._index_token: str | None = None
 
-    def pool(self, strategy: str, wanted: Sequence[int] | None = None) -> Pool:
+    def pool(self, strategy: str, identities: Sequence[int] | None = None) -> Pool:
         """See `Searching`."""
-        held = self._memory.now()
+        snapshot = self._memory.now()
         if strategy == "mean":
-            return means_of(held, wanted)
-        index = self._index_of(held) if wanted is None else None
+            return means_of(snapshot, identities)
+        index = self._index_of(snapshot) if identities is None else None
         if index is None:
-            return images_of(held, wanted=wanted)
-        index.catch_up(held)
-        return images_of(held, index.search(held))
+            return images_of(snapshot, identities=identities)
+        index.catch_up(snapshot)
+        return images_of(snapshot, index.search(snapshot))
 
-    def _index_of(self, held: Held) -> Index | None:
-        """The index beside the record, read when it is first needed or the record's vectors are others than before."""
+    def _index_of(self, snapshot: Held) -> Index | None:
+        """Return the index beside the record; read it on first use and after the vectors were replaced."""
         token = self._store.token()
-        if self._looked_for != token:
-            self._index, self._looked_for = read(index_file(self._store.path), token, held), token
+        if self._index_token != token:
+            self._index, self._index_token = read(index_file(self._store.path), token, snapshot), token
         return self._index
 
     def held(self) -> Held:
@@ -61,24 +61,24 @@ class LocalSearch:
 
     def build_index(self, kind: Kind) -> Header:
         """See `Searching`."""
-        self._looked_for = None
+        self._index_token = None
         return build(self._memory.now(), self._store.token(), index_file(self._store.path), kind)
 
     def drop_index(self) -> None:
         """See `Searching`."""
-        self._looked_for = None
+        self._index_token = None
         index_file(self._store.path).unlink(missing_ok=True)
 
 
 class MilvusSearch:
-    """Search by Milvus, which has an index of its own; means are made of vectors that are brought here."""
+    """Search by Milvus, which has its own index; mean directions are computed here from fetched vectors."""
 
     def __init__(self, store: MilvusStore) -> None:
         self._store = store
 
-    def pool(self, strategy: str, wanted: Sequence[int] | None = None) -> Pool:
+    def pool(self, strategy: str, identities: Sequence[int] | None = None) -> Pool:
         """See `Searching`."""
-        return means_of(self.held(), wanted) if strategy == "mean" else self._store.pool(wanted)
+        return means_of(self.held(), identities) if strategy == "mean" else self._store.pool(identities)
 
     def held(self) -> Held:
         """See `Searching`."""
@@ -87,7 +87,7 @@ class MilvusSearch:
 
     def build_index(self, kind: Kind) -> Header:
         """Raises `UsageError`."""
-        raise UsageError("Milvus has an index of its own: it needs none beside it.")
+        raise UsageError("Milvus has its own index, so a gallery there needs no index file.")
 
     def drop_index(self) -> None:
-        """There is none."""
+        """Do nothing: there is no index file."""

@@ -1,6 +1,6 @@
-"""Margins that differ from row to row: by the embedding's norm, by chance, by the size of the class.
+"""Margins that differ per sample: they depend on the embedding's norm, on chance, or on the class size.
 
-Each of them turns a batch into a plain margin with one number a row; everything else is as in `margins`.
+Each computes one margin value per row of a batch and puts the values into a margin from `margins`.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ ElasticVariant = Literal["plain", "plus"]
 
 @runtime_checkable
 class AdaptiveMargin(Protocol):
-    """A margin that is made anew for each batch.
+    """A margin that is recomputed for each batch.
 
-    ``learned`` says whether a gradient flows through its numbers.
+    ``learned`` tells whether a gradient flows through the margin values.
     """
 
     learned: ClassVar[bool]
 
     def typical(self) -> Margin:
-        """The margin of a row in the middle of the range: for pictures."""
+        """Return a typical (mid-range) margin, for plots and warnings."""
         ...
 
     def for_batch(self, norms: Tensor, labels: Tensor, cosine: Tensor) -> Margin:
-        """The margin of this batch, in training mode.
+        """Return the margin for this batch, in training mode.
 
         Args:
             norms: [N, 1] Euclidean norms of the embeddings.
@@ -57,13 +57,13 @@ class AdaptiveMargin(Protocol):
 class MagneticAngle:
     """ArcFace with a margin that grows with the norm a (MagFace, Meng et al. 2021).
 
-    m(a) = (u_m - l_m) / (u_a - l_a) (a - l_a) + l_m, with a kept in [l_a, u_a]. Its partner is
-    `penalties.NormReward`, which pulls the norm up.
+    m(a) = (u_m - l_m) / (u_a - l_a) (a - l_a) + l_m, with a clamped to [l_a, u_a]. It is used
+    together with `penalties.NormReward`, which rewards larger norms.
 
     Args:
         l_a, u_a: norms, 0 < l_a < u_a.
         l_m, u_m: margins in radians, [0, pi].
-        past_pi, easy_margin: as in `AdditiveAngle`; the release uses easy_margin=True.
+        past_pi, easy_margin: as in `AdditiveAngle`; the authors' code uses easy_margin=True.
     """
 
     learned: ClassVar[bool] = True
@@ -109,22 +109,22 @@ class _AngleAndCosine:
 
 
 class QualityMargin(nn.Module):
-    """AdaFace (Kim et al. 2022): the norm, standardized over the batches, decides between the margins.
+    """AdaFace (Kim et al. 2022): the standardized norm interpolates between margin types.
 
     z = clip((n - mean) / (std + 1e-3) h, -1, 1) with n = clip(|x|, 0.001, 100) and no gradient;
-    f = cos(theta - margin z) - (margin + margin z). z = -1 is ArcFace(margin), 0 CosFace(margin).
+    f = cos(theta - margin z) - (margin + margin z). z = -1 gives ArcFace(margin), z = 0 gives CosFace(margin).
 
-    The release keeps theta - margin z in [1e-3, pi - 1e-3] to spare itself infinite gradients; here
-    "clamp" keeps it in [0, pi], which needs no such guard.
+    The authors' code clamps theta - margin z to [1e-3, pi - 1e-3] to avoid infinite gradients. Here "clamp"
+    uses [0, pi], because the gradient stays finite there.
 
     Args:
         margin: [0, pi / 2].
-        h: how far one standard deviation moves z, [0, 10]; 0 is CosFace.
-        t_alpha: weight of a batch in the running mean and std; 1 keeps no memory.
+        h: change of z per standard deviation of the norm, [0, 10]; 0 gives CosFace.
+        t_alpha: weight of the current batch in the running mean and std; 1 uses the current batch only.
         past_pi: "clamp" as published, "extend" or "plain".
 
     Attributes:
-        norm_mean, norm_std: buffers, start at 20 and 100; moved in training mode only.
+        norm_mean, norm_std: buffers, initially 20 and 100; updated in training mode only.
     """
 
     learned: ClassVar[bool] = False
@@ -133,9 +133,9 @@ class QualityMargin(nn.Module):
 
     def __init__(self, margin: float = 0.4, h: float = 0.333, t_alpha: float = 0.01, past_pi: PastPi = "clamp") -> None:
         super().__init__()
-        in_range("margin", margin, 0.0, math.pi / 2, "radians and of a cosine")
+        in_range("margin", margin, 0.0, math.pi / 2, "radians and cosine units")
         in_range("h", h, 0.0, 10.0, "a factor")
-        in_range("t_alpha", t_alpha, 0.0, 1.0, "a share")
+        in_range("t_alpha", t_alpha, 0.0, 1.0, "a fraction")
         one_of("past_pi", past_pi, PAST_PI)
         self.margin, self.h, self.t_alpha, self.past_pi = margin, h, t_alpha, past_pi
         self.register_buffer("norm_mean", torch.tensor(20.0))
@@ -150,7 +150,7 @@ class QualityMargin(nn.Module):
         if self.training:
             self.norm_mean.lerp_(sizes.mean().to(self.norm_mean.dtype), self.t_alpha)
         if self.training and len(sizes) > 1:
-            # One row has no spread; the running value stays.
+            # The std of one row is undefined: keep the running value.
             self.norm_std.lerp_(sizes.std().to(self.norm_std.dtype), self.t_alpha)
         quality = ((sizes - self.norm_mean) / (self.norm_std + 1e-3) * self.h).clamp(-1.0, 1.0)
         return _AngleAndCosine(-self.margin * quality, self.margin + self.margin * quality, self.past_pi)
@@ -161,12 +161,12 @@ class QualityMargin(nn.Module):
 
 def _elastic_check(margin: float, high: float, std: float, variant: str) -> None:
     in_range("margin", margin, 0.0, high, "the mean margin")
-    in_range("std", std, 0.0, 1.0, "spread of the margin")
+    in_range("std", std, 0.0, 1.0, "standard deviation of the margin")
     one_of("variant", variant, ("plain", "plus"))
 
 
-def _drawn(margin: float, std: float, variant: str, cosine: Tensor) -> Tensor:
-    """One margin a row, from N(margin, std); "plus" gives the largest to the smallest cosine."""
+def _draw_margins(margin: float, std: float, variant: str, cosine: Tensor) -> Tensor:
+    """Draw one margin per row from N(margin, std); "plus" assigns the largest margins to the smallest cosines."""
     drawn = margin + std * torch.randn_like(cosine)
     if variant == "plain":
         return drawn
@@ -178,7 +178,7 @@ def _drawn(margin: float, std: float, variant: str, cosine: Tensor) -> Tensor:
 class ElasticAngle:
     """ArcFace with a margin drawn from N(margin, std) for each row (ElasticFace-Arc, Boutros et al. 2022).
 
-    ``variant`` "plus" hands the largest margins to the rows farthest from their center. std 0 is ArcFace.
+    ``variant`` "plus" assigns the largest margins to the rows farthest from their center. std=0 gives ArcFace.
     """
 
     learned: ClassVar[bool] = False
@@ -195,7 +195,7 @@ class ElasticAngle:
         return AdditiveAngle(self.margin, self.past_pi)
 
     def for_batch(self, norms: Tensor, labels: Tensor, cosine: Tensor) -> Margin:
-        return AdditiveAngle(_drawn(self.margin, self.std, self.variant, cosine), self.past_pi)
+        return AdditiveAngle(_draw_margins(self.margin, self.std, self.variant, cosine), self.past_pi)
 
 
 @dataclass(frozen=True)
@@ -214,19 +214,19 @@ class ElasticCosine:
         return AdditiveCosine(self.margin)
 
     def for_batch(self, norms: Tensor, labels: Tensor, cosine: Tensor) -> Margin:
-        return AdditiveCosine(_drawn(self.margin, self.std, self.variant, cosine))
+        return AdditiveCosine(_draw_margins(self.margin, self.std, self.variant, cosine))
 
 
 class ClassSizeAngle(nn.Module):
-    """ArcFace with a margin for each class: rare classes get more (Ha et al. 2020, landmark recognition).
+    """ArcFace with one margin per class, larger for rare classes (Ha et al. 2020, landmark recognition).
 
     With n_c images, t_c = n_c^(-1/4) and margin_c = m_min + (m_max - m_min) (t_c - min t) / (max t - min t).
-    Classes of one size, or no counts at all, get m_max.
+    If all counts are equal or none are given, every class gets m_max.
 
     Args:
         num_classes: C.
-        class_counts: C numbers of images, each at least 1; None: all alike.
-        m_min, m_max: margins in radians of the largest and of the smallest class, [0, pi].
+        class_counts: number of images of each of the C classes, each at least 1; None: all equal.
+        m_min, m_max: margins in radians of the largest and the smallest class, [0, pi].
         past_pi: as in `AdditiveAngle`.
 
     Attributes:
@@ -249,7 +249,7 @@ class ClassSizeAngle(nn.Module):
         in_range("m_max", m_max, m_min, math.pi, "radians, at least m_min")
         one_of("past_pi", past_pi, PAST_PI_ADDITIVE)
         self.past_pi: PastPiAdditive = past_pi
-        # On the CPU whatever the default device: a model whose shapes alone are wanted is built without memory.
+        # Always on the CPU, also when the default device is "meta" (a model built for its shapes only).
         counts = _counts(class_counts, num_classes)
         rarity = counts.double().pow(-0.25)
         span = rarity.max() - rarity.min()
@@ -264,17 +264,17 @@ class ClassSizeAngle(nn.Module):
 
 
 def _counts(class_counts: Sequence[int] | None, num_classes: int) -> Tensor:
-    """The counts as [C] floats; ones for None."""
+    """Return the counts as floats [C]; ones for None."""
     if class_counts is None:
         return torch.ones(num_classes, device="cpu")
-    wanted = f"class_counts must hold the number of images, at least 1, of each of the {num_classes} classes"
+    expected = f"class_counts must hold the number of images, at least 1, of each of the {num_classes} classes"
     try:
         counts = torch.as_tensor(class_counts, device="cpu").double()
     except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{wanted}, but is {repr(class_counts)[:80]}.") from error
+        raise InputError(f"{expected}, but is {repr(class_counts)[:80]}.") from error
     if counts.shape != (num_classes,):
-        raise InputError(f"{wanted}, but has shape {list(counts.shape)}.")
-    wrong = torch.nonzero(~((counts >= 1) & torch.isfinite(counts)))
-    if len(wrong):
-        raise InputError(f"{wanted}, but class {int(wrong[0])} has {counts[wrong[0]].item():g}.")
+        raise InputError(f"{expected}, but has shape {list(counts.shape)}.")
+    invalid = torch.nonzero(~((counts >= 1) & torch.isfinite(counts)))
+    if len(invalid):
+        raise InputError(f"{expected}, but class {int(invalid[0])} has {counts[invalid[0]].item():g}.")
     return counts

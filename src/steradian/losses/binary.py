@@ -1,4 +1,4 @@
-"""Losses with one yes-or-no question a class: sigmoid cross-entropy, SphereFace2, UniFace."""
+"""Losses with one binary classifier per class: sigmoid cross-entropy, SphereFace2, UniFace."""
 
 from __future__ import annotations
 
@@ -17,31 +17,32 @@ from steradian.losses.softplus import softplus
 
 
 class OneVersusRest(ClassCenters):
-    """Logits whose sigmoid is the probability that the class is there, each on its own.
+    """Base class: the sigmoid of each logit is the independent probability that its class is present.
 
     Attributes:
-        thresholds: [C] buffer of probabilities, 0.5 at first, that `predict` compares with.
+        thresholds: [C] buffer of the probabilities at which `predict` decides, initially 0.5.
     """
 
     thresholds: Tensor
+    independent_classes = True
 
     def __init__(self, num_classes: int, embedding_size: int) -> None:
         super().__init__(num_classes, embedding_size)
         self.register_buffer("thresholds", torch.full((num_classes,), 0.5))
 
     def probabilities(self, embeddings: Tensor) -> Tensor:
-        """sigmoid(logits), [N, C]: they need not add up to 1."""
+        """Return sigmoid(logits), [N, C]; a row need not add up to 1."""
         return torch.sigmoid(self.logits(embeddings))
 
     def predict(self, embeddings: Tensor) -> Tensor:
-        """Which classes are there: bool [N, C], probabilities at or above ``thresholds``."""
+        """Return which classes are present, bool [N, C]: those with probabilities at or above ``thresholds``."""
         return self.probabilities(embeddings) >= self.thresholds
 
 
 class SigmoidLoss(OneVersusRest):
     """mean over rows and classes of -[y log p + (1 - y) log(1 - p)], p = sigmoid(W_j x + b_j).
 
-    For several labels an image, or none; labels are int64 [N] (one class a row) or multi-hot [N, C].
+    For images with several labels or none. Labels are int64 [N] (one class per row) or multi-hot [N, C].
 
     Args:
         num_classes, embedding_size: C, D.
@@ -50,23 +51,23 @@ class SigmoidLoss(OneVersusRest):
 
     def __init__(self, num_classes: int, embedding_size: int, label_smoothing: float = 0.0) -> None:
         super().__init__(num_classes, embedding_size)
-        in_range("label_smoothing", label_smoothing, 0.0, 0.999, "a share")
+        in_range("label_smoothing", label_smoothing, 0.0, 0.999, "a fraction")
         self.label_smoothing = label_smoothing
         self.bias = nn.Parameter(torch.zeros(num_classes))
 
     def check(self, embeddings: Tensor, labels: Tensor) -> None:
-        """As for every loss, or multi-hot labels: [N, C] of zeros and ones, any dtype."""
+        """Check the batch; labels may also be multi-hot: [N, C] of zeros and ones, any dtype."""
         if not isinstance(labels, Tensor) or labels.ndim != 2:
             super().check(embeddings, labels)
             return
         check_embeddings(embeddings, self.embedding_size)
-        wanted = (len(embeddings), self.num_classes)
-        if labels.shape != wanted:
-            raise InputError(f"multi-hot labels must be {list(wanted)}, but came as {list(labels.shape)}.")
-        wrong = (labels != 0) & (labels != 1)
-        if labels.device.type == "cpu" and bool(wrong.any()):
-            row = int(torch.nonzero(wrong.any(dim=1))[0])
-            raise InputError(f"multi-hot labels must be zeros and ones, but row {row} holds something else.")
+        expected = (len(embeddings), self.num_classes)
+        if labels.shape != expected:
+            raise InputError(f"multi-hot labels must be {list(expected)}, but are {list(labels.shape)}.")
+        invalid = (labels != 0) & (labels != 1)
+        if labels.device.type == "cpu" and bool(invalid.any()):
+            row = int(torch.nonzero(invalid.any(dim=1))[0])
+            raise InputError(f"multi-hot labels must be zeros and ones, but row {row} has another value.")
 
     def training_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         targets = self._multi_hot(labels) * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
@@ -85,7 +86,7 @@ class SigmoidLoss(OneVersusRest):
 
 
 class _ShiftedOneVersusRest(OneVersusRest):
-    """A margin that shifts the logits, which evaluation leaves out."""
+    """Base class: the margin shifts the logits in training and is left out in evaluation."""
 
     margin: float
     scale: float
@@ -97,25 +98,25 @@ class _ShiftedOneVersusRest(OneVersusRest):
         return self.shifted_loss(embeddings, labels, 0.0)
 
     def shifted_loss(self, embeddings: Tensor, labels: Tensor, shift: float) -> Tensor:
-        """The loss with the margin ``shift``, in units of a logit."""
+        """Return the loss with the margin ``shift``, in logit units."""
         raise NotImplementedError
 
 
 class SphereFace2Loss(_ShiftedOneVersusRest):
     """C binary classifiers on the sphere (SphereFace2, type C; Wen et al. 2022).
 
-    With g(c) = 2 ((c + 1) / 2)^t - 1, target logit s (g(c_y) - margin) + b, others s (g(c_j) + margin) + b, and
+    With g(c) = 2 ((c + 1) / 2)^t - 1, target logit z_y = s (g(c_y) - margin) + b and other logits z_j = s (g(c_j) + margin) + b,
 
         L = loss_weight / s * mean_i [ alpha softplus(-z_iy) + (1 - alpha) sum_{j != y} softplus(z_ij) ].
 
     Args:
         num_classes, embedding_size: C, D.
-        margin: [0, 2], of g. scale: s (the paper's r). t: exponent, [1, 10]. alpha: weight of the target, (0, 1).
-        loss_weight: the paper's lambda, a factor on the whole.
-        bias: the first b; None is the paper's, which minimizes the loss at cosine 0.
+        margin: [0, 2], in units of g. scale: s (the paper's r). t: exponent, [1, 10]. alpha: weight of the target, (0, 1).
+        loss_weight: the paper's lambda, a factor on the whole loss.
+        bias: initial b; None uses the paper's value, which minimizes the loss at cosine 0.
 
     Attributes:
-        bias: the shared b.
+        bias: b, shared by all classes.
     """
 
     def __init__(
@@ -130,19 +131,19 @@ class SphereFace2Loss(_ShiftedOneVersusRest):
         bias: float | None = None,
     ) -> None:
         super().__init__(num_classes, embedding_size)
-        in_range("margin", margin, 0.0, 2.0, "of the score")
-        in_range("scale", scale, 1e-6, 1e6, "of the logits")
+        in_range("margin", margin, 0.0, 2.0, "score units")
+        in_range("scale", scale, 1e-6, 1e6, "a scale")
         in_range("t", t, 1.0, 10.0, "an exponent")
-        in_range("alpha", alpha, 1e-6, 1.0 - 1e-6, "a share")
+        in_range("alpha", alpha, 1e-6, 1.0 - 1e-6, "a fraction")
         in_range("loss_weight", loss_weight, 1e-6, 1e6, "a factor")
         self.margin, self.scale, self.t, self.alpha, self.loss_weight = margin, scale, t, alpha, loss_weight
-        start = _bias_start(bias, _least_bias(num_classes, margin, scale, t, alpha))
+        start = _bias_start(bias, _optimal_bias(num_classes, margin, scale, t, alpha))
         self.bias = nn.Parameter(torch.tensor(start))
 
     def shifted_loss(self, embeddings: Tensor, labels: Tensor, shift: float) -> Tensor:
-        logits, own = self.logits(embeddings), labels[:, None]
-        target = logits.gather(1, own)
-        others = softplus(logits + shift).scatter(1, own, 0.0).sum(dim=1)
+        logits, columns = self.logits(embeddings), labels[:, None]
+        target = logits.gather(1, columns)
+        others = softplus(logits + shift).scatter(1, columns, 0.0).sum(dim=1)
         rows = self.alpha * softplus(shift - target).squeeze(1) + (1.0 - self.alpha) * others
         return self.loss_weight / self.scale * rows.mean()
 
@@ -158,20 +159,20 @@ def _bias_start(bias: float | None, published: float) -> float:
     return float(bias)
 
 
-def _least_bias(num_classes: int, margin: float, scale: float, t: float, alpha: float) -> float:
-    """The b at which the loss of cosine 0 everywhere has slope 0 (the release's closed form)."""
+def _optimal_bias(num_classes: int, margin: float, scale: float, t: float, alpha: float) -> float:
+    """Return the b that minimizes the loss if all cosines are 0 (closed form of the authors' code)."""
     if num_classes < 2:
         return 0.0
     z = alpha / ((1.0 - alpha) * (num_classes - 1))
     score = 2.0 * math.pow(0.5, t) - 1.0
-    own, other = scale * (score - margin), scale * (score + margin)
-    gap = own - other
+    target, other = scale * (score - margin), scale * (score + margin)
+    gap = target - other
     root = math.sqrt((1.0 - z) ** 2 + 4.0 * z * math.exp(gap))
     if z < 1.0:
         return math.log(2.0 * z) - other - math.log(1.0 - z + root)
     # 1 - z + root, without the cancellation: (root^2 - (1 - z)^2) / (root - (1 - z)).
-    amount = 0.5 * (root - (1.0 - z))
-    return (math.log(amount) if amount > 0.0 else gap / 2.0) - other - gap
+    half_sum = 0.5 * (root - (1.0 - z))
+    return (math.log(half_sum) if half_sum > 0.0 else gap / 2.0) - other - gap
 
 
 class UniFaceLoss(_ShiftedOneVersusRest):
@@ -179,14 +180,14 @@ class UniFaceLoss(_ShiftedOneVersusRest):
 
     L = mean_i [ softplus(b - s (c_y - margin)) + negative_weight sum_{j != y} softplus(s c_j - b) ].
 
-    The release clamps exponents to [-s, s]; softplus needs no such guard, and the loss does not saturate.
+    The authors' code clamps exponents to [-s, s]. Softplus does not need this, and the loss does not saturate.
 
     Args:
         num_classes, embedding_size: C, D.
-        margin: [0, 2], of a cosine. scale: s. negative_weight: the paper's l.
-        sampling_rate: the paper's r, share of classes per step; it goes into the first b.
-        bias: the first b; None is the paper's ln(10 r C).
-        variant: "shared" (USS / UCE) learns one b, "per-class" (the BCE baseline) one for each class.
+        margin: [0, 2], in cosine units. scale: s. negative_weight: the paper's l.
+        sampling_rate: the paper's r, the fraction of classes per step; it affects the initial b only.
+        bias: initial b; None uses the paper's ln(10 r C).
+        variant: "shared" (USS / UCE) learns one b, "per-class" (the BCE baseline) learns one per class.
     """
 
     def __init__(
@@ -201,19 +202,19 @@ class UniFaceLoss(_ShiftedOneVersusRest):
         bias: float | None = None,
     ) -> None:
         super().__init__(num_classes, embedding_size)
-        in_range("margin", margin, 0.0, 2.0, "of a cosine")
-        in_range("scale", scale, 1e-6, 1e6, "of the logits")
+        in_range("margin", margin, 0.0, 2.0, "cosine units")
+        in_range("scale", scale, 1e-6, 1e6, "a scale")
         in_range("negative_weight", negative_weight, 0.0, 1e6, "a weight")
-        in_range("sampling_rate", sampling_rate, 1e-9, 1.0, "a share")
+        in_range("sampling_rate", sampling_rate, 1e-9, 1.0, "a fraction")
         one_of("variant", variant, ("shared", "per-class"))
         self.margin, self.scale, self.negative_weight = margin, scale, negative_weight
         start = _bias_start(bias, math.log(10.0 * sampling_rate * num_classes))
         self.bias = nn.Parameter(torch.full((1 if variant == "shared" else num_classes,), start))
 
     def shifted_loss(self, embeddings: Tensor, labels: Tensor, shift: float) -> Tensor:
-        logits, own = self.logits(embeddings), labels[:, None]
-        target = logits.gather(1, own).squeeze(1) - shift
-        others = softplus(logits).scatter(1, own, 0.0).sum(dim=1)
+        logits, columns = self.logits(embeddings), labels[:, None]
+        target = logits.gather(1, columns).squeeze(1) - shift
+        others = softplus(logits).scatter(1, columns, 0.0).sum(dim=1)
         return (softplus(-target) + self.negative_weight * others).mean()
 
     def logits(self, embeddings: Tensor) -> Tensor:

@@ -8,8 +8,10 @@ from torch.nn import functional
 
 from steradian.errors import InputError
 from steradian.losses.checks import check_batch, check_sizes
+from steradian.losses.directions import REPELLED, spread_directions
 from steradian.losses.head.dense import cosines, unit_rows
 from steradian.losses.ranges import whole_number
+from steradian.losses.trainable import Head
 
 DRAWN_AT_ONCE = 2**22
 """Numbers: ten million centers are drawn without a second array of that size."""
@@ -30,7 +32,7 @@ def random_directions(count: int, size: int, rows: slice) -> Tensor:
     return found
 
 
-class ClassCenters(nn.Module):
+class ClassCenters(Head):
     """C classes with K centers each in D dimensions, and the cosines to the nearest center of each class.
 
     Attributes:
@@ -38,7 +40,7 @@ class ClassCenters(nn.Module):
             these rows, those of ``rows`` where the classes are divided over processes.
     """
 
-    weight: Tensor
+    has_class_logits = True
 
     def __init__(
         self,
@@ -56,7 +58,7 @@ class ClassCenters(nn.Module):
         self.embedding_size = embedding_size
         self.subcenters = subcenters
         every_row = num_classes * subcenters
-        rows = rows if rows is not None else slice(0, every_row)
+        rows = self.rows = rows if rows is not None else slice(0, every_row)
         if centers is None:
             self.weight = nn.Parameter(random_directions(every_row, embedding_size, rows))
         elif not centers.is_floating_point() or centers.shape != (every_row, embedding_size):
@@ -131,6 +133,30 @@ class ClassCenters(nn.Module):
     def check(self, embeddings: Tensor, labels: Tensor) -> None:
         """Raise `InputError` unless embeddings are finite float [N, D] and labels int64 [N] in 0..C-1."""
         check_batch(embeddings, labels, self.num_classes, self.embedding_size)
+
+    def class_centers(self) -> Tensor:
+        weight = self.weight.detach()
+        if self.subcenters == 1:
+            return weight
+        return unit_rows(weight).view(self.num_classes, self.subcenters, -1).mean(dim=1)
+
+    @torch.no_grad()
+    def place_centers(self, seed: int) -> None:
+        if not isinstance(self.weight, nn.Parameter):
+            return
+        size = self.embedding_size
+        if self.num_classes > REPELLED and 2 < size < self.num_classes - 1:
+            # Spreading would leave so many centers to chance too, at the price of a second array of them all.
+            return
+        directions = spread_directions(self.num_classes, size, seed)
+        if self.subcenters > 1:
+            generator = torch.Generator().manual_seed(seed)
+            directions = directions.repeat_interleave(self.subcenters, dim=0)
+            directions += 0.1 * torch.randn(directions.shape, generator=generator) / size**0.5
+        self.weight.copy_(directions[self.rows])
+
+    def describe_plan(self, batch_size: int) -> str | None:
+        return "dense"
 
     def extra_repr(self) -> str:
         return f"{self.num_classes}, {self.embedding_size}"

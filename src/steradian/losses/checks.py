@@ -1,4 +1,4 @@
-"""Checks of what a loss is given, with messages that name the row and the likely fix."""
+"""Check the inputs of a loss; error messages name the row and the likely fix."""
 
 from __future__ import annotations
 
@@ -18,26 +18,28 @@ def check_sizes(num_classes: int, embedding_size: int) -> None:
 def check_batch(embeddings: Tensor, labels: Tensor, num_classes: int | None, embedding_size: int | None) -> None:
     """Raise `InputError` unless embeddings are finite float [N, D], labels int64 [N] in 0..C-1, and N > 0.
 
-    Values are read only on the CPU: elsewhere it would stall the device at every step, and the data room
-    has checked every label before.
+    Values are checked only on the CPU. Reading them from a GPU would stall it at every step, and the data
+    package has already checked every label.
     """
     check_embeddings(embeddings, embedding_size)
     _tensor("labels", labels)
     if labels.ndim != 1 or labels.dtype != torch.int64:
         raise InputError(
-            f"labels must be an int64 tensor [N], but came as {labels.dtype} {list(labels.shape)}. "
-            + ("Use labels.argmax(dim=1)" if labels.ndim == 2 else "Use labels.long()")
-            + ", one class index per row."
+            f"labels must be an int64 tensor [N], but are {labels.dtype} {list(labels.shape)}. "
+            + "Give one class index per row: "
+            + ("labels.argmax(dim=1)." if labels.ndim == 2 else "labels.long().")
         )
     if len(labels) != len(embeddings):
-        raise InputError(f"{len(embeddings)} embeddings came with {len(labels)} labels; one label per row is needed.")
+        raise InputError(
+            f"expected one label per embedding, but got {len(embeddings)} embeddings and {len(labels)} labels."
+        )
     if num_classes is not None and labels.device.type == "cpu":
         lowest, highest = torch.aminmax(labels)
         if int(lowest) < 0 or int(highest) >= num_classes:
             row = int(torch.nonzero((labels < 0) | (labels >= num_classes))[0])
             raise InputError(
                 f"label {int(labels[row])} in row {row} is outside 0..{num_classes - 1} "
-                f"(num_classes={num_classes}). Count the classes again or mend the label."
+                f"(num_classes={num_classes}). Correct the label or num_classes."
             )
 
 
@@ -46,12 +48,12 @@ def check_embeddings(embeddings: Tensor, embedding_size: int | None) -> None:
     _tensor("embeddings", embeddings)
     if embeddings.ndim != 2 or not embeddings.is_floating_point():
         raise InputError(
-            f"embeddings must be a float tensor [N, D], but came as {embeddings.dtype} {list(embeddings.shape)}."
+            f"embeddings must be a float tensor [N, D], but are {embeddings.dtype} {list(embeddings.shape)}."
         )
     if embedding_size is not None and embeddings.shape[1] != embedding_size:
         raise InputError(
-            f"embeddings have {embeddings.shape[1]} dimensions, but the loss was made with "
-            f"embedding_size={embedding_size}. Make the loss with the size that the neck puts out."
+            f"embeddings have {embeddings.shape[1]} dimensions, but the loss was created with "
+            f"embedding_size={embedding_size}. Create the loss with the output size of the neck."
         )
     if len(embeddings) == 0:
         raise InputError("the batch is empty: a loss needs at least one row.")
@@ -59,10 +61,10 @@ def check_embeddings(embeddings: Tensor, embedding_size: int | None) -> None:
         row = int(torch.nonzero(~torch.isfinite(embeddings).all(dim=1))[0])
         raise InputError(
             f"the embedding in row {row} is not finite. Training has diverged (lower the learning rate or the "
-            "scale), or the input held NaN or infinity."
+            "scale), or the input contained NaN or infinity."
         )
 
 
 def _tensor(name: str, value: object) -> None:
     if not isinstance(value, Tensor):
-        raise InputError(f"{name} must be a torch tensor, but came as {type(value).__name__}. Use torch.as_tensor.")
+        raise InputError(f"{name} must be a torch tensor, but got {type(value).__name__}. Use torch.as_tensor.")

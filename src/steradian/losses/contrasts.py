@@ -1,4 +1,4 @@
-"""Losses of pairs by similarity: each anchor against all others of the batch in one soft comparison."""
+"""Pair losses by similarity: each compares an anchor with all other images of the batch in one soft comparison."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ class SupConLoss(PairLoss):
     the mean, as in the authors' code.
 
     Args:
-        temperature, base_temperature: (0, 100]; the paper trains CIFAR at 0.1.
+        temperature, base_temperature: (0, 100]; the paper uses 0.1 for CIFAR.
     """
 
     def __init__(self, *, temperature: float = 0.07, base_temperature: float = 0.07) -> None:
         super().__init__()
-        in_range("temperature", temperature, 1e-6, 100.0, "divides cosines")
+        in_range("temperature", temperature, 1e-6, 100.0, "divides the cosines")
         in_range("base_temperature", base_temperature, 1e-6, 100.0, "a factor")
         self.temperature, self.base_temperature = temperature, base_temperature
 
     def statistics(self, values: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         logits = values / self.temperature
         partners = positive.sum(dim=1)
-        everyone = masked_logsumexp(logits, positive | negative)
+        log_sum = masked_logsumexp(logits, positive | negative)
         mean = torch.where(positive, logits, 0.0).sum(dim=1) / partners.clamp(min=1)
-        loss = torch.where(partners > 0, torch.where(partners > 0, everyone, 0.0) - mean, 0.0)
+        loss = torch.where(partners > 0, torch.where(partners > 0, log_sum, 0.0) - mean, 0.0)
         return (self.temperature / self.base_temperature * loss)[:, None]
 
     def reduce(self, table: Tensor) -> Tensor:
@@ -48,10 +48,10 @@ class MultiSimilarityLoss(PairLoss):
     """mean_i [ ln(1 + sum_P e^{-alpha (c - base)}) / alpha + ln(1 + sum_N e^{beta (c - base)}) / beta ].
 
     Wang et al. 2019. ``mining`` "informative" keeps negatives with c > min_P - epsilon and positives with
-    c < max_N + epsilon, and anchors that keep some of both, as the paper does; "none" keeps every pair.
+    c < max_N + epsilon, and only anchors left with both kinds, as in the paper; "none" keeps every pair.
 
     Args:
-        alpha, beta: slopes for positives and negatives, above 0. base: a cosine. epsilon: a cosine, for the mining.
+        alpha, beta: slopes for positives and negatives, above 0. base: a cosine. epsilon: mining tolerance, in cosine units.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class MultiSimilarityLoss(PairLoss):
         in_range("alpha", alpha, 1e-6, 1e6, "a slope")
         in_range("beta", beta, 1e-6, 1e6, "a slope")
         in_range("base", base, -1.0, 1.0, "a cosine")
-        in_range("epsilon", epsilon, 0.0, 2.0, "of a cosine")
+        in_range("epsilon", epsilon, 0.0, 2.0, "cosine units")
         one_of("mining", mining, ("informative", "none"))
         self.alpha, self.beta, self.base, self.epsilon, self.mining = alpha, beta, base, epsilon, mining
 
@@ -89,8 +89,8 @@ class MultiSimilarityLoss(PairLoss):
 class CirclePairLoss(PairLoss):
     """softplus(ln sum_N e^{gamma a_n (c - margin)} + ln sum_P e^{-gamma a_p (c - 1 + margin)}) (Sun et al. 2020).
 
-    The weights a are those of `circle.pulled` and `circle.pushed`, without gradient. ``variant`` "anchor" is the
-    paper's, one term for each anchor and the mean over anchors that have pairs of both kinds; "batch" puts all pairs of
+    The weights a are those of `circle.pulled` and `circle.pushed`, without gradient. ``variant`` "anchor" follows the
+    paper: one term per anchor, averaged over anchors with both positive and negative pairs; "batch" puts all pairs of
     the batch, each once, into a single term (TinyZeaMays' code).
 
     Args:
@@ -101,7 +101,7 @@ class CirclePairLoss(PairLoss):
         self, *, margin: float = 0.25, gamma: float = 256.0, variant: Literal["anchor", "batch"] = "anchor"
     ) -> None:
         super().__init__()
-        in_range("margin", margin, 0.0, 1.0, "of a cosine")
+        in_range("margin", margin, 0.0, 1.0, "cosine units")
         in_range("gamma", gamma, 1e-6, 1e6, "a scale")
         one_of("variant", variant, ("anchor", "batch"))
         self.margin, self.gamma, self.variant = margin, gamma, variant
@@ -118,7 +118,7 @@ class CirclePairLoss(PairLoss):
     def reduce(self, table: Tensor) -> Tensor:
         if self.variant == "anchor":
             return super().reduce(table)
-        # The matrix holds each pair twice.
+        # The matrix contains each pair twice.
         totals = masked_logsumexp(table.T, table.T.isfinite()) - math.log(2.0)
         return softplus(torch.where(totals.isfinite().all(), totals, -torch.inf).sum())
 
@@ -126,11 +126,11 @@ class CirclePairLoss(PairLoss):
 class NPairLoss(nn.Module):
     """Cross-entropy of each anchor's inner products with one positive of every class (Sohn 2016).
 
-    Of each class with two images or more, the first is the anchor and the second the positive. Vectors are not
-    normalized; l2_reg / 4 (mean |a|^2 + mean |p|^2) keeps them short, as in TensorFlow's npairs_loss.
+    In each class with at least two images, the first is the anchor and the second the positive. Vectors are not
+    normalized; the term l2_reg / 4 (mean |a|^2 + mean |p|^2) limits their norms, as in TensorFlow's npairs_loss.
 
     Args:
-        l2_reg: weight of that term, at least 0.
+        l2_reg: weight of the norm term, at least 0.
     """
 
     def __init__(self, *, l2_reg: float = 0.002) -> None:
@@ -139,7 +139,7 @@ class NPairLoss(nn.Module):
         self.l2_reg = l2_reg
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Scalar loss from embeddings [B, D] and int64 labels [B]; 0 where no class has two."""
+        """Return the scalar loss of embeddings [B, D] and int64 labels [B]; 0 if no class has two images."""
         check_batch(embeddings, labels, None, None)
         with torch.autocast(embeddings.device.type, enabled=False):
             vectors = prepared(embeddings, normalize=False)
@@ -147,17 +147,17 @@ class NPairLoss(nn.Module):
             if len(first) == 0:
                 return 0.0 * vectors.sum()
             anchors, positives = vectors[first], vectors[second]
-            own = torch.arange(len(first), device=labels.device)
-            loss = functional.cross_entropy(anchors @ positives.T, own)
-            lengths = anchors.square().sum(dim=1).mean() + positives.square().sum(dim=1).mean()
-            return loss + 0.25 * self.l2_reg * lengths
+            targets = torch.arange(len(first), device=labels.device)
+            loss = functional.cross_entropy(anchors @ positives.T, targets)
+            squared_norms = anchors.square().sum(dim=1).mean() + positives.square().sum(dim=1).mean()
+            return loss + 0.25 * self.l2_reg * squared_norms
 
     def extra_repr(self) -> str:
         return f"l2_reg={self.l2_reg}"
 
 
 def _pairs_of_classes(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Positions of the first and the second image of each class that has two."""
+    """Return the indices of the first and second image of each class with at least two."""
     order = labels.argsort(stable=True)
     ordered = labels[order]
     starts = torch.ones_like(ordered, dtype=torch.bool)

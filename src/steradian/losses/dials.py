@@ -1,6 +1,6 @@
 """The dials of the softmax family, written once: what happens to a cosine on its way to a logit.
 
-The dense way applies them to the whole N x C matrix, the tiled way to one tile of it at a time, the pictures to a curve.
+The dense way applies them to the whole N x C matrix, the tiled way to one tile at a time, the pictures to a curve.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from steradian.losses.scales import LogSum, RowScale
 
 
 def emphasized(emphasis: Emphasis | None, cosine: Tensor, target: Tensor | None) -> Tensor:
-    """Rewrite wrong-class cosines [N, c], given the target logits [N, 1]; without an emphasis or target, change nothing."""
+    """Rewrite wrong-class cosines [N, c], given target logits [N, 1]; without an emphasis or target, change nothing."""
     return cosine if emphasis is None or target is None else emphasis(cosine, target)
 
 
@@ -82,9 +82,7 @@ class Dials:
             return own
         if isinstance(self.margin, AdaptiveMargin):
             raise TypeError("an adaptive margin must be resolved by for_batch or typical first")
-        return margins.apply(
-            self.margin, own, gradient=self.gradient, strength=self.strength, learned=self.learned
-        )
+        return margins.apply(self.margin, own, gradient=self.gradient, strength=self.strength, learned=self.learned)
 
     def wrong(self, cosine: Tensor, target: Tensor) -> Tensor:
         """Return wrong-class logits in units of a cosine, from cosines [N, c] and target logits [N, 1]."""

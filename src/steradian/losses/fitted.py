@@ -1,9 +1,9 @@
 """Margins and scales that fit the number of classes and dimensions.
 
-The margins and scales of papers are for thousands of classes in 512 dimensions. In 2-D ten classes stand 36
-degrees apart and a margin of 0.5 rad cannot be met. Here every technique gets the same room: margins are shares of
-the typical spacing of C directions in D dimensions, and the scale is the one at which a perfect embedding reaches
-probability 0.99. `create` keeps the defaults of the papers; training and comparisons start from these.
+The margins and scales of papers are meant for thousands of classes in 512 dimensions. In 2-D, ten classes are 36
+degrees apart, so a margin of 0.5 rad cannot be met. Here every technique is fitted alike: margins are fractions of
+the typical spacing of C directions in D dimensions, and at the fitted scale a perfect embedding reaches probability
+0.99. `create` keeps the defaults of the papers; training and comparisons start from the fitted options.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Fit = Callable[[float, float], dict[str, Any]]
 
 
 def _cosine(spacing: float, share: float = 0.5) -> float:
-    """A share of the most that an additive cosine margin can be."""
+    """Return a fraction of the largest additive cosine margin that the spacing allows."""
     return share * (1.0 - math.cos(spacing))
 
 
@@ -68,15 +68,15 @@ FITS: dict[str, Fit] = {
     "focal": lambda spacing, scale: {"scale": scale},
     "hm-softmax": lambda spacing, scale: {"scale": scale},
     "sv-softmax": lambda spacing, scale: {"scale": scale},
-    # The published first b is for wrong classes at cosine 0; where they are near it is far off, and one number among
-    # thousands learns slowly. It starts halfway between the own class and the nearest other.
+    # The published initial bias assumes wrong classes at cosine 0. It is far off if they are near, and a single bias
+    # learns slowly. Start halfway between the own class and the nearest other class instead.
     "sphereface2": lambda spacing, scale: {
         "scale": scale,
         "margin": _cosine(spacing, 0.25),
         "loss_weight": scale,
         "bias": -scale * ((1.0 + math.cos(spacing)) / 2.0) ** 3.0,
     },
-    # At its goals c_y = 1 - m and c_k = m, the slope of a circle logit is 2 m gamma: half the scale over m.
+    # At its goals c_y = 1 - m and c_k = m, a circle logit has slope 2 m gamma; with m = 0.25 this gives the scale.
     "circle": lambda spacing, scale: {"gamma": 2.0 * scale},
     "uniface": lambda spacing, scale: {
         "scale": scale,
@@ -86,7 +86,7 @@ FITS: dict[str, Fit] = {
     "unpg": lambda spacing, scale: {"scale": scale, "margin": _cosine(spacing)},
     "sigmoid": lambda spacing, scale: {},
     "prototypes": lambda spacing, scale: {"scale": scale},
-    # Squared distances of unit vectors are twice the cosines.
+    # Squared distances of unit vectors change twice as fast as cosines.
     "proxy-nca": lambda spacing, scale: {"scale": scale / 2.0},
     "proxy-anchor": lambda spacing, scale: {"scale": scale},
     "triplet": lambda spacing, scale: {"margin": 0.5 * spacing},
@@ -99,25 +99,25 @@ FITS: dict[str, Fit] = {
 FITS |= {f"{prefix}-{base}": FITS[base] for prefix in ("focal", "hm", "sv", "mv") for base in ("cosface", "arcface")}
 FITS |= {f"{prefix}-sphereface": FITS["sphereface"] for prefix in ("focal", "hm", "sv")}
 
-FIXED_SCALE = "with the fixed scale of the others in place of the norm and of lambda annealing"
+FIXED_SCALE = "with the same fixed scale as the other losses instead of the norm, and without lambda annealing"
 DEPARTURES = {
-    "softmax": "without bias, so that every technique is angles and lengths to centers alone",
-    "center": "without bias, so that every technique is angles and lengths to centers alone",
+    "softmax": "without bias, so that every technique depends only on angles and norms",
+    "center": "without bias, so that every technique depends only on angles and norms",
     "l-softmax": "without lambda annealing",
-    "normface": "with the fixed scale of the others in place of a learned one",
-    "dynamic-arcface": "with one center a class",
+    "normface": "with the same fixed scale as the other losses instead of a learned one",
+    "dynamic-arcface": "with one center per class",
     **dict.fromkeys(("sphereface", "focal-sphereface", "hm-sphereface", "sv-sphereface"), FIXED_SCALE),
 }
-"""Where the fit is more than a number: the published loss and what differs."""
+"""Losses whose fit changes more than numbers, and how they differ from the published loss."""
 
 
 def fitted_options(name: str, num_classes: int, embedding_size: int, **chosen: Any) -> dict[str, Any]:
-    """Options for the loss ``name`` that fit C classes in D dimensions.
+    """Return options for the loss ``name`` that fit C classes in D dimensions.
 
     Args:
         name: a loss or alias.
         num_classes, embedding_size: C, D.
-        chosen: options that are settled; they override the fit, and may choose a variant.
+        chosen: options set by the caller; they override the fit and may select a variant.
 
     Raises:
         UsageError: unknown name.

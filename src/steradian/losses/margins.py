@@ -1,10 +1,10 @@
 """The margin dial f(m, theta): target angle -> target logit (as a cosine, before the scale).
 
-A margin is one function of the angle with its derivative. Both are pure; `apply` joins them to
-autograd. Angular margins differ only in the target angle phi(theta); ``past_pi`` says how the cosine
-goes on where phi leaves [0, pi]: "extend" (the default) makes each of them fall on all of [0, pi].
+A margin is a function of the angle together with its derivative. Both are pure; `apply` connects them to
+autograd. Angular margins differ only in the target angle phi(theta). ``past_pi`` selects how the cosine
+continues where phi leaves [0, pi]: with "extend" (the default) the logit decreases for all theta in [0, pi].
 
-The number of a margin may also be a tensor [N, 1], one margin a row: what `adaptive` margins put in.
+A margin value may also be a tensor [N, 1], one margin per row, as the `adaptive` margins use it.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ class Margin(Protocol):
     """f(m, theta) and df/dtheta. Angles in radians in [0, pi], any shape; results have that shape."""
 
     def logit(self, theta: Tensor) -> Tensor:
-        """The target logit f(m, theta), in units of a cosine."""
+        """Return the target logit f(m, theta), in cosine units."""
         ...
 
     def derivative(self, theta: Tensor) -> Tensor:
-        """df/dtheta, at most 0 for a margin that is monotone."""
+        """Return df/dtheta, at most 0 for a monotone margin."""
         ...
 
 
 class _Angular(abc.ABC):
-    """f = cos(phi(theta)) for a target angle phi that does not decrease, continued outside of [0, pi]."""
+    """f = cos(phi(theta)) for a non-decreasing target angle phi, continued outside [0, pi]."""
 
     past_pi: str
 
     @abc.abstractmethod
     def phi(self, theta: Tensor) -> Tensor:
-        """The target angle."""
+        """Return the target angle."""
 
     @abc.abstractmethod
     def phi_slope(self, theta: Tensor) -> Tensor:
-        """dphi/dtheta, at least 0."""
+        """Return dphi/dtheta, at least 0."""
 
     def logit(self, theta: Tensor) -> Tensor:
         return continued_cosine(self.phi(theta), self.past_pi)
@@ -61,7 +61,7 @@ class _Angular(abc.ABC):
         return -continued_sine(self.phi(theta), self.past_pi) * self.phi_slope(theta)
 
 
-def _given(margin: float | Tensor, high: float, unit: str) -> None:
+def _check_margin(margin: float | Tensor, high: float, unit: str) -> None:
     if not isinstance(margin, Tensor):
         in_range("margin", margin, 0.0, high, unit)
 
@@ -73,10 +73,10 @@ class AdditiveAngle(_Angular):
     Args:
         margin: radians, [0, pi]; or a tensor [N, 1].
         past_pi: beyond theta + margin = pi, "extend": the monotone continuation; "linear":
-            cos(theta) - margin sin(margin), which falls too but jumps down (the ArcFace release);
-            "base": cos(theta), which jumps up; "plain": cos(theta + margin), which turns up again;
+            cos(theta) - margin sin(margin), which also decreases but jumps down (the authors' ArcFace code);
+            "base": cos(theta), which jumps up; "plain": cos(theta + margin), which increases again;
             "clamp": -1.
-        easy_margin: the margin only where cos(theta) > 0, else cos(theta): jumps up at 90 degrees.
+        easy_margin: apply the margin only where cos(theta) > 0, else use cos(theta); jumps up at 90 degrees.
     """
 
     margin: float | Tensor = 0.5
@@ -84,7 +84,7 @@ class AdditiveAngle(_Angular):
     easy_margin: bool = False
 
     def __post_init__(self) -> None:
-        _given(self.margin, math.pi, "radians")
+        _check_margin(self.margin, math.pi, "radians")
         one_of("past_pi", self.past_pi, PAST_PI_ADDITIVE)
         flag("easy_margin", self.easy_margin)
 
@@ -117,7 +117,7 @@ class Multiplicative(_Angular):
     """phi = margin * theta (A-Softmax / SphereFace, Liu et al. 2017). ``margin`` is a factor in [1, 16].
 
     With "extend" this is psi(theta) = (-1)^k cos(margin theta) - 2k for any real margin; "clamp" is
-    SphereFace-R v1, cos(min(margin theta, pi)); "plain" turns up beyond theta = pi / margin.
+    SphereFace-R v1, cos(min(margin theta, pi)); "plain" increases again beyond theta = pi / margin.
     """
 
     margin: float = 4.0
@@ -138,7 +138,7 @@ class Multiplicative(_Angular):
 class SphereThenArc(_Angular):
     """phi = theta + min((m_s - 1) theta, m_a): multiplicative near the center, additive far from it.
 
-    System B's idea, written down: slope m_s up to theta* = m_a / (m_s - 1), slope 1 after it. It is
+    After an idea in system B: slope m_s up to theta* = m_a / (m_s - 1), slope 1 beyond it. It becomes
     ArcFace(m_a) as m_s -> inf, SphereFace(m_s) as m_a -> inf, and softmax at m_s = 1 or m_a = 0.
 
     ``m_s`` is a factor in [1, inf), ``m_a`` an angle in radians, [0, inf).
@@ -165,7 +165,7 @@ class SphereThenArc(_Angular):
 class Combined(_Angular):
     """f = cos(m1 theta + m2) - m3 (the combined margin of ArcFace, Deng et al. 2019).
 
-    ``m1`` is a factor in [0.1, 16], ``m2`` an angle in radians, [0, pi], ``m3`` a cosine, [0, 2].
+    ``m1`` is a factor in [0.1, 16], ``m2`` an angle in radians, [0, pi], ``m3`` a cosine offset, [0, 2].
     """
 
     m1: float = 1.0
@@ -176,7 +176,7 @@ class Combined(_Angular):
     def __post_init__(self) -> None:
         in_range("m1", self.m1, 0.1, 16.0, "a factor on the angle")
         in_range("m2", self.m2, 0.0, math.pi, "radians")
-        in_range("m3", self.m3, 0.0, 2.0, "of a cosine")
+        in_range("m3", self.m3, 0.0, 2.0, "cosine units")
         one_of("past_pi", self.past_pi, PAST_PI)
 
     def phi(self, theta: Tensor) -> Tensor:
@@ -194,15 +194,15 @@ class AdditiveCosine:
     """f = cos(theta) - margin (AM-Softmax, Wang et al. 2018; CosFace, Wang et al. 2018).
 
     Args:
-        margin: of a cosine, [0, 2]; or a tensor [N, 1].
-        easy_margin: the margin only where cos(theta) > 0, else cos(theta): jumps up at 90 degrees.
+        margin: in cosine units, [0, 2]; or a tensor [N, 1].
+        easy_margin: apply the margin only where cos(theta) > 0, else use cos(theta); jumps up at 90 degrees.
     """
 
     margin: float | Tensor = 0.35
     easy_margin: bool = False
 
     def __post_init__(self) -> None:
-        _given(self.margin, 2.0, "of a cosine")
+        _check_margin(self.margin, 2.0, "cosine units")
         flag("easy_margin", self.easy_margin)
 
     def logit(self, theta: Tensor) -> Tensor:
@@ -214,7 +214,7 @@ class AdditiveCosine:
 
 
 class _MarginFunction(torch.autograd.Function):
-    """f(cosine) with df/dcos = -f'(theta) / sin(theta), its limit at |cosine| = 1 instead of inf."""
+    """f(cosine) with df/dcos = -f'(theta) / sin(theta), and its finite limit at |cosine| = 1."""
 
     @staticmethod
     def forward(cosine: Tensor, margin: Margin) -> Tensor:
@@ -241,18 +241,18 @@ def apply(
     strength: float | Tensor = 1.0,
     learned: bool = False,
 ) -> Tensor:
-    """The target logit of ``cosine`` under ``margin``, differentiable.
+    """Return the target logit of ``cosine`` under ``margin``, differentiable.
 
     Args:
         cosine: target cosines, any shape, float32 or float64.
-        gradient: "exact" differentiates what is computed; "detached" passes the gradient of the plain
-            cosine through (the straight-through estimate that several code bases use, in OpenSphere
-            called characteristic gradient detachment).
-        strength: r in [0, 1] blends cos + r (f - cos). It ramps any margin in, and it is A-Softmax's
-            annealing (lambda cos + f) / (1 + lambda) with r = 1 / (1 + lambda).
-        learned: the margin's own numbers need a gradient too (MagFace's depend on the norm), detached or not.
+        gradient: "exact" differentiates the margined logit; "detached" passes the gradient of the plain
+            cosine through (a straight-through estimate that several code bases use; OpenSphere calls it
+            characteristic gradient detachment).
+        strength: r in [0, 1] blends cos + r (f - cos). It ramps up any margin. A-Softmax's annealing
+            (lambda cos + f) / (1 + lambda) is r = 1 / (1 + lambda).
+        learned: the margin values need a gradient too (MagFace's depend on the norm), for either ``gradient``.
 
-    Gradients are of first order: a second derivative through "exact" is refused by PyTorch.
+    Only first-order gradients are supported: PyTorch refuses a second derivative through "exact".
     """
     if gradient == "detached":
         with torch.no_grad():
@@ -261,9 +261,9 @@ def apply(
     else:
         target = _MarginFunction.apply(cosine, margin)
     if learned:
-        # df/dm at a fixed angle, which neither of the two above has seen.
-        own = margin.logit(angle(cosine.detach()))
-        target = target + (own - own.detach())
+        # Add df/dm at a fixed angle, which both branches above leave out.
+        at_fixed_angle = margin.logit(angle(cosine.detach()))
+        target = target + (at_fixed_angle - at_fixed_angle.detach())
     if isinstance(strength, float) and strength == 1.0:
         return target
     return cosine + strength * (target - cosine)

@@ -1,7 +1,7 @@
-"""What all losses of pairs share: one row of statistics for each anchor, from its row of the B x B matrix.
+"""Base of all pair losses: compute statistics for each anchor from its row of the B x B matrix.
 
-Up to `TILE` entries the matrix is built at once; beyond, in blocks of rows that are computed again in the backward
-pass, so that memory stays bounded whatever the batch.
+A matrix of up to `TILE` entries is built at once. A larger one is built in blocks of rows that are recomputed in the
+backward pass, so memory stays bounded for any batch size.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from steradian.losses.head.dense import unit_rows
 from steradian.losses.ranges import flag
 
 TILE = 2**22
-"""Entries of the matrix at once: 16 MiB in float32."""
+"""Maximum number of matrix entries in memory at once: 16 MiB in float32."""
 
 
 class PairLoss(nn.Module):
-    """A scalar from a table [B, k] of statistics of each anchor's pairs. No class centers, no state.
+    """Compute a scalar loss from a table [B, k] of statistics of each anchor's pairs, without class centers or state.
 
-    A subclass says how two vectors compare (`compare`), what an anchor's row comes to (`statistics`), and how the rows
-    make the loss (`reduce`).
+    A subclass defines how to compare two vectors (`compare`), the statistics of an anchor's row (`statistics`), and
+    how the statistics become the loss (`reduce`).
 
     Args:
         normalize: compare unit vectors.
@@ -34,13 +34,13 @@ class PairLoss(nn.Module):
         self.normalize = normalize
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Scalar loss from embeddings [B, D] and int64 labels [B]."""
+        """Return the scalar loss of embeddings [B, D] and int64 labels [B]."""
         check_batch(embeddings, labels, None, None)
         with torch.autocast(embeddings.device.type, enabled=False):
             return self.reduce(self.table(embeddings, labels))
 
     def table(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """`statistics` of all anchors, [B, k]."""
+        """Return the `statistics` of all anchors, [B, k]."""
         vectors = prepared(embeddings, self.normalize)
         rows = max(1, TILE // self.entries_per_row(len(labels)))
         if rows >= len(labels):
@@ -54,23 +54,23 @@ class PairLoss(nn.Module):
     def _block(self, vectors: Tensor, labels: Tensor, start: int, stop: int) -> Tensor:
         same = labels[start:stop, None] == labels[None, :]
         anchors = torch.arange(start, stop, device=labels.device)
-        own = anchors[:, None] == torch.arange(len(labels), device=labels.device)[None, :]
-        return self.statistics(self.compare(vectors[start:stop], vectors), same & ~own, ~same)
+        is_self = anchors[:, None] == torch.arange(len(labels), device=labels.device)[None, :]
+        return self.statistics(self.compare(vectors[start:stop], vectors), same & ~is_self, ~same)
 
     def entries_per_row(self, count: int) -> int:
-        """Numbers that one anchor's statistics need at once."""
+        """Return how many values the statistics of one anchor need in memory at once."""
         return count
 
     def compare(self, anchors: Tensor, vectors: Tensor) -> Tensor:
-        """[b, B] from [b, D] and [B, D]: cosines (or inner products, without ``normalize``) unless overridden."""
+        """Compare [b, D] with [B, D]; by default cosines [b, B], or inner products without ``normalize``."""
         return anchors @ vectors.T
 
     def statistics(self, values: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-        """[b, k] from the compared rows [b, B] and the masks of same (self excluded) and different classes."""
+        """Return [b, k] from compared rows [b, B] and the masks of same-class (self excluded) and other-class pairs."""
         raise NotImplementedError
 
     def reduce(self, table: Tensor) -> Tensor:
-        """The loss from the table [B, k]; by default the sums of column 0 over the counts of column 1, 0 / 0 = 0."""
+        """Reduce the table [B, k] to the loss; by default sum of column 0 / sum of column 1, with 0 / 0 = 0."""
         return table[:, 0].sum() / table[:, 1].sum().clamp(min=1.0)
 
     def extra_repr(self) -> str:
@@ -78,17 +78,17 @@ class PairLoss(nn.Module):
 
 
 def prepared(embeddings: Tensor, normalize: bool) -> Tensor:
-    """Embeddings [B, D] in at least float32, of length 1 if ``normalize``."""
+    """Return embeddings [B, D] in at least float32, with norm 1 if ``normalize``."""
     if embeddings.dtype in (torch.float16, torch.bfloat16):
         embeddings = embeddings.float()
     return unit_rows(embeddings) if normalize else embeddings
 
 
 def distances(anchors: Tensor, vectors: Tensor) -> Tensor:
-    """Euclidean distances [b, B] between the rows of [b, D] and [B, D].
+    """Return Euclidean distances [b, B] between the rows of [b, D] and [B, D].
 
-    Squares below 0 from rounding are 0, and where a distance is 0 its gradient is 0, not infinite. The mean is taken
-    out first, which changes no distance, so that a common offset costs no precision.
+    Squares that rounding makes negative become 0, and the gradient of a distance of 0 is 0 instead of infinite. The
+    mean is subtracted first, which changes no distance, so that a common offset costs no precision.
     """
     middle = vectors.detach().mean(dim=0)
     anchors, vectors = anchors - middle, vectors - middle
@@ -100,13 +100,13 @@ def distances(anchors: Tensor, vectors: Tensor) -> Tensor:
 
 
 def sums_and_counts(values: Tensor, chosen: Tensor) -> Tensor:
-    """[b, 2]: the sum of ``values`` [b, B] where ``chosen``, and how many there are."""
+    """Return [b, 2]: the sum of the ``chosen`` entries of ``values`` [b, B], and their number."""
     return torch.stack([torch.where(chosen, values, 0.0).sum(dim=1), chosen.sum(dim=1).to(values.dtype)], dim=1)
 
 
 def masked_logsumexp(values: Tensor, chosen: Tensor) -> Tensor:
-    """ln sum e^value [b] over the ``chosen`` of each row [b, B]; -inf, with gradient 0, where none is."""
-    some = chosen.any(dim=1)
-    kept = torch.where(chosen, values, -torch.inf)
-    kept = torch.where(some[:, None], kept, 0.0)
-    return torch.where(some, torch.logsumexp(kept, dim=1), -torch.inf)
+    """Return logsumexp [b] of the ``chosen`` entries of each row [b, B]; -inf, with gradient 0, for a row without any."""
+    any_chosen = chosen.any(dim=1)
+    masked = torch.where(chosen, values, -torch.inf)
+    masked = torch.where(any_chosen[:, None], masked, 0.0)
+    return torch.where(any_chosen, torch.logsumexp(masked, dim=1), -torch.inf)

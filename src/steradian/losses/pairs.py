@@ -1,6 +1,6 @@
-"""Losses of pairs and triplets by distance, by B x B matrix and reductions: triplets are never enumerated.
+"""Pair and triplet losses by distance, computed from the B x B distance matrix without enumerating triplets.
 
-Distances are Euclidean between unit vectors, in [0, 2], unless ``normalize`` is turned off
+Distances are Euclidean between unit vectors, in [0, 2], unless ``normalize`` is False
 (system B compares raw embeddings). These losses have no class centers.
 """
 
@@ -23,24 +23,24 @@ Variant = Literal["hadsell", "linear"]
 
 
 class TripletLoss(PairLoss):
-    """[d(a, p) - d(a, n) + margin]_+ with the triplets chosen inside the batch.
+    """[d(a, p) - d(a, n) + margin]_+ over triplets chosen within the batch.
 
-    ``mining`` chooses them:
+    ``mining`` selects the triplets:
 
-    * "batch-all": every triplet; mean over those with a loss above 0 (Hermans et al. 2017).
+    * "batch-all": all triplets; mean over those with a loss above 0 (Hermans et al. 2017).
     * "batch-hard": per anchor the farthest positive and the nearest negative (Hermans et al. 2017);
       mean over the anchors that have both.
-    * "semi-hard": per positive pair the nearest negative farther than the positive and, if there is
-      none, the farthest negative; mean over all positive pairs (FaceNet, Schroff et al. 2015, as in
+    * "semi-hard": per positive pair the nearest negative that is farther than the positive, or the
+      farthest negative if none is; mean over all positive pairs (FaceNet, Schroff et al. 2015, as in
       TensorFlow Addons, which system B uses).
-    * "semi-hard-drop": as before, but only pairs with 0 < d(a, n) - d(a, p) <= margin count; mean over
+    * "semi-hard-drop": as "semi-hard", but only pairs with 0 < d(a, n) - d(a, p) <= margin count; mean over
       those (the rule of pytorch-metric-learning's semi-hard miner, with the nearest negative).
 
     A batch without a usable triplet has loss 0 and gradient 0.
 
     Args:
-        margin: a distance, at least 0; or "soft" for softplus(d(a, p) - d(a, n)), which never quite ends.
-        mining: see above; "soft" with "batch-all" is the mean over all triplets, "semi-hard-drop" needs a number.
+        margin: a distance, at least 0; or "soft" for softplus(d(a, p) - d(a, n)), which never reaches 0.
+        mining: see above. With margin="soft", "batch-all" averages over all triplets, and "semi-hard-drop" is refused.
         normalize: compare unit vectors.
         squared: compare squared distances, as FaceNet does.
     """
@@ -59,7 +59,7 @@ class TripletLoss(PairLoss):
         one_of("mining", mining, ("batch-all", "batch-hard", "semi-hard", "semi-hard-drop"))
         if isinstance(margin, str) and margin == "soft":
             if mining == "semi-hard-drop":
-                raise InputError("mining='semi-hard-drop' compares with the margin: give a number, not 'soft'.")
+                raise InputError("mining='semi-hard-drop' needs a numeric margin, but margin is 'soft'. Give a number.")
         else:
             in_range("margin", margin, 0.0, 1e6, "a distance, or 'soft'")
         self.margin, self.mining = margin, mining
@@ -67,8 +67,8 @@ class TripletLoss(PairLoss):
         self.width = 0.0 if isinstance(margin, str) else margin
 
     def compare(self, anchors: Tensor, vectors: Tensor) -> Tensor:
-        found = distances(anchors, vectors)
-        return found.square() if self.squared else found
+        compared = distances(anchors, vectors)
+        return compared.square() if self.squared else compared
 
     def entries_per_row(self, count: int) -> int:
         return count**2 if self.soft and self.mining == "batch-all" else count
@@ -78,20 +78,20 @@ class TripletLoss(PairLoss):
             return self._batch_all(values, positive, negative)
         if self.mining == "batch-hard":
             return self._batch_hard(values, positive, negative)
-        nearest, found = _semi_hard_negatives(values, negative)
+        nearest, exists = _semi_hard_negatives(values, negative)
         if self.mining == "semi-hard":
             usable = positive & negative.any(dim=1, keepdim=True)
             gap = values - torch.where(usable, nearest, torch.zeros_like(nearest))
             return sums_and_counts(self._hinge(gap), usable)
-        gap = values - torch.where(found, nearest, torch.zeros_like(nearest))
-        return sums_and_counts(gap + self.width, positive & found & (gap >= -self.width))
+        gap = values - torch.where(exists, nearest, torch.zeros_like(nearest))
+        return sums_and_counts(gap + self.width, positive & exists & (gap >= -self.width))
 
     def active_share(self, embeddings: Tensor, labels: Tensor) -> float:
-        """Share of all triplets of the batch with a loss above 0, for a numeric margin; NaN without triplets."""
-        whole = TripletLoss(margin=self.margin, mining="batch-all", normalize=self.normalize, squared=self.squared)
+        """Return the fraction of all triplets with a loss above 0, for a numeric margin; NaN without triplets."""
+        batch_all = TripletLoss(margin=self.margin, mining="batch-all", normalize=self.normalize, squared=self.squared)
         same = labels[:, None] == labels[None, :]
         triplets = ((same.sum(dim=1) - 1) * (~same).sum(dim=1)).sum()
-        return float(whole.table(embeddings, labels)[:, 1].sum() / triplets)
+        return float(batch_all.table(embeddings, labels)[:, 1].sum() / triplets)
 
     def _hinge(self, gap: Tensor) -> Tensor:
         return softplus(gap) if self.soft else (gap + self.width).clamp(min=0.0)
@@ -108,7 +108,7 @@ class TripletLoss(PairLoss):
             gap = values[:, :, None] - values[:, None, :]
             valid = positive[:, :, None] & negative[:, None, :]
             return sums_and_counts(softplus(gap).flatten(1), valid.flatten(1))
-        # Negatives in order of distance: those nearer than d(a, p) + margin are a prefix; its sum is a cumulative sum.
+        # With negatives sorted by distance, those nearer than d(a, p) + margin form a prefix: use its cumulative sum.
         ordered = torch.where(negative, values, math.inf).sort(dim=1).values
         reach = values + self.width
         below = torch.searchsorted(ordered.detach(), reach.detach()) * positive
@@ -121,27 +121,27 @@ class TripletLoss(PairLoss):
 
 
 def _semi_hard_negatives(values: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
-    """For each pair (a, p), [b, B]: the smallest d(a, n) above d(a, p), and whether there is one.
+    """Return, for each pair (a, p), the smallest d(a, n) above d(a, p) and whether one exists, both [b, B].
 
-    Where there is none the distance is that of the farthest negative. Rows without negatives hold
+    If none exists, the distance is that of the farthest negative. Rows without negatives contain
     +inf and False.
     """
     ordered = torch.where(negative, values, math.inf).sort(dim=1).values
     count = negative.sum(dim=1, keepdim=True)
-    place = torch.searchsorted(ordered.detach(), values.detach(), right=True)
-    found = place < count
-    return ordered.gather(1, torch.where(found, place, (count - 1).clamp(min=0))), found
+    index = torch.searchsorted(ordered.detach(), values.detach(), right=True)
+    exists = index < count
+    return ordered.gather(1, torch.where(exists, index, (count - 1).clamp(min=0))), exists
 
 
 class ContrastiveLoss(PairLoss):
-    """Pulls pairs of one class together and pushes other pairs beyond ``margin``.
+    """Pull pairs of one class together and push other pairs beyond ``margin``.
 
-    ``variant`` is the definition:
+    ``variant`` selects the definition:
 
     * "hadsell": 1/2 d^2 for positives, 1/2 [margin - d]_+^2 for negatives, mean over all pairs
       (Hadsell et al. 2006).
-    * "linear": d for positives, [margin - d]_+ for negatives, each averaged over its pairs that are
-      not 0, then added (pytorch-metric-learning's definition).
+    * "linear": d for positives, [margin - d]_+ for negatives, each averaged over its nonzero
+      terms, then added (pytorch-metric-learning's definition).
 
     Args:
         margin: a distance, at least 0.
@@ -159,11 +159,11 @@ class ContrastiveLoss(PairLoss):
         return distances(anchors, vectors)
 
     def statistics(self, values: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-        short = (self.margin - values).clamp(min=0.0)
+        shortfall = (self.margin - values).clamp(min=0.0)
         if self.variant == "linear":
-            near, far = positive & (values > 0), negative & (short > 0)
-            return torch.cat([sums_and_counts(values, near), sums_and_counts(short, far)], dim=1)
-        terms = 0.5 * torch.where(positive, values, short).square()
+            near, far = positive & (values > 0), negative & (shortfall > 0)
+            return torch.cat([sums_and_counts(values, near), sums_and_counts(shortfall, far)], dim=1)
+        terms = 0.5 * torch.where(positive, values, shortfall).square()
         return sums_and_counts(terms, positive | negative)
 
     def reduce(self, table: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Terms that a loss adds to its softmax: they see embeddings and labels, not logits."""
+"""Penalty terms added to a softmax loss, computed from embeddings and labels instead of logits."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class Penalty(Protocol):
     """(embeddings [N, D], labels [N]) -> scalar, added to the loss in training mode."""
 
     def __call__(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """The term, differentiable in the embeddings."""
+        """Return the term, differentiable with respect to the embeddings."""
         ...
 
 
 @dataclass(frozen=True)
 class NormReward:
-    """lambda_g mean(g(a)), g(a) = a / u_a^2 + 1 / a, with the norm a kept in [l_a, u_a] (MagFace, Meng et al. 2021).
+    """lambda_g mean(g(a)), g(a) = a / u_a^2 + 1 / a, with the norm a clamped to [l_a, u_a] (MagFace, Meng et al. 2021).
 
-    g falls up to u_a, where its slope is 0: larger norms are cheaper, and MagFace's margin makes hard images pay.
+    g decreases up to u_a, where its slope is 0: larger norms cost less, and MagFace's margin counteracts on hard images.
     """
 
     l_a: float = 10.0
@@ -43,18 +43,18 @@ class NormReward:
 
 
 class CenterPull(nn.Module):
-    """center_weight / 2 mean |x - c_y|^2, with centers that follow the embeddings (Wen et al. 2016).
+    """center_weight / 2 mean |x - c_y|^2, the center loss with centers that follow the embeddings (Wen et al. 2016).
 
-    After each batch, in training mode, c_j moves by -alpha sum_{y=j}(c_j - x) / (1 + n_j); no gradient reaches
-    the centers. The term compares raw embeddings, not directions.
+    After each batch, in training mode, c_j moves by -alpha sum_{y=j}(c_j - x) / (1 + n_j); the centers get no
+    gradient. The term compares raw embeddings, not directions.
 
     Args:
         num_classes, embedding_size: C, D.
         center_weight: lambda, at least 0; the authors use 0.008 for faces and 0.01 for MNIST.
-        alpha: rate of the centers, [0, 1].
+        alpha: update rate of the centers, [0, 1].
 
     Attributes:
-        centers: [C, D] buffer, starts at 0.
+        centers: [C, D] buffer, initially 0.
     """
 
     centers: Tensor
@@ -67,16 +67,16 @@ class CenterPull(nn.Module):
         self.register_buffer("centers", torch.zeros(num_classes, embedding_size))
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        away = embeddings - self.centers[labels]
+        offsets = embeddings - self.centers[labels]
         if self.training:
-            self._follow(away.detach(), labels)
-        distance: Tensor = away.square().sum(dim=1).mean()
+            self._update_centers(offsets.detach(), labels)
+        distance: Tensor = offsets.square().sum(dim=1).mean()
         return 0.5 * self.center_weight * distance
 
     @torch.no_grad()
-    def _follow(self, away: Tensor, labels: Tensor) -> None:
-        counts = torch.bincount(labels, minlength=len(self.centers)).to(away.dtype)
-        moves = torch.zeros_like(self.centers).index_add_(0, labels, away)
+    def _update_centers(self, offsets: Tensor, labels: Tensor) -> None:
+        counts = torch.bincount(labels, minlength=len(self.centers)).to(offsets.dtype)
+        moves = torch.zeros_like(self.centers).index_add_(0, labels, offsets)
         self.centers += self.alpha * moves / (1.0 + counts)[:, None]
 
     def extra_repr(self) -> str:

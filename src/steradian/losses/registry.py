@@ -1,7 +1,8 @@
-"""Losses by name."""
+"""Look up and create losses by name."""
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase as fnmatch
 from typing import Any
 
 from torch import nn
@@ -9,39 +10,45 @@ from torch import nn
 from steradian.errors import UsageError, did_you_mean
 from steradian.losses.checks import check_sizes
 from steradian.losses.presets import PRESETS
-from steradian.losses.presets.rows import Preset
+from steradian.losses.presets.preset_types import Preset
 
 _BY_NAME = {row.name: row for row in PRESETS}
 _BY_ANY_NAME = {**{alias: row for row in PRESETS for alias in row.aliases}, **_BY_NAME}
 
 
-def names() -> list[str]:
-    """Every published name, in alphabetical order, without aliases."""
-    return sorted(_BY_NAME)
+def names(pattern: str = "*") -> list[str]:
+    """Return the published names that match ``pattern``, in alphabetical order; an alias counts for its name.
+
+    >>> names("*cosface")
+    ['cosface', 'elastic-cosface', 'focal-cosface', 'hm-cosface', 'mv-cosface', 'sv-cosface']
+    """
+    return sorted(
+        row.name for row in PRESETS if any(fnmatch(name, pattern.lower()) for name in (row.name, *row.aliases))
+    )
 
 
 def preset(name: str) -> Preset:
-    """The row of the table for ``name`` or alias. Raises `UsageError`, with the closest name, when there is none."""
+    """Return the preset for ``name`` or an alias. Raise `UsageError` with the closest name if it is unknown."""
     if not isinstance(name, str):
-        raise UsageError(f"A loss goes by a name such as 'arcface', but {name!r} was given.")
+        raise UsageError(f"The name of a loss must be a string such as 'arcface', but is {name!r}.")
     if name not in _BY_ANY_NAME:
-        raise UsageError(f"There is no loss called {name!r}. {did_you_mean(name, _BY_ANY_NAME)}")
+        raise UsageError(f"Unknown loss {name!r}. {did_you_mean(name, _BY_ANY_NAME)}")
     return _BY_ANY_NAME[name]
 
 
-def create(name: str, num_classes: int, embedding_size: int, **options: Any) -> nn.Module:
+def create(name: str, num_classes: int | None = None, embedding_size: int | None = None, **options: Any) -> nn.Module:
     """Make the loss ``name``.
 
-    Losses of pairs take ``num_classes`` and ``embedding_size`` like all others and ignore them.
+    Pair losses need no sizes: they accept ``num_classes`` and ``embedding_size`` like all others, and ignore them.
 
     Args:
         name: one of `names`, or an alias.
         num_classes: C; labels are int64 in 0..C-1.
         embedding_size: D.
-        options: what ``preset(name).options()`` lists, with its defaults.
+        options: any of those that ``preset(name).options()`` lists with their defaults.
 
     Returns:
-        A module: ``loss(embeddings [N, D], labels [N]) -> scalar``. Those with class centers also have
+        A module: ``loss(embeddings [N, D], labels [N]) -> scalar``. Losses with class centers also have
         ``logits(embeddings) -> [N, C]`` and ``weight`` [C, D] ([C * K, D] with sub-centers).
 
     Raises:
@@ -51,5 +58,12 @@ def create(name: str, num_classes: int, embedding_size: int, **options: Any) -> 
     >>> create("arcface", num_classes=10, embedding_size=3, scale=16.0).scale
     16.0
     """
-    check_sizes(num_classes, embedding_size)
-    return preset(name).build(num_classes, embedding_size, options)
+    row = preset(name)
+    if row.needs_sizes and (num_classes is None or embedding_size is None):
+        raise UsageError(
+            f"The loss {row.name!r} has class centers: give num_classes and embedding_size, such as "
+            f"create({row.name!r}, num_classes=10, embedding_size=64)."
+        )
+    sizes = (1 if num_classes is None else num_classes, 1 if embedding_size is None else embedding_size)
+    check_sizes(*sizes)
+    return row.build(*sizes, options)

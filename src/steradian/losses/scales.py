@@ -1,4 +1,4 @@
-"""The scale s of the logits: a number, the norm, learned, or found from the number of classes or the batch."""
+"""The scale s of the logits: a number, the norm, learned, or computed from the number of classes or the batch."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from steradian.losses.directions import angle_margin_bound
 from steradian.losses.ranges import hint, in_range, is_finite_number, shown
 
 LogSum = Callable[[Tensor], Tensor]
-"""s, a scalar -> logsumexp_{k != y} s c_ik, [N]: a batch's wrong cosines, however they are computed."""
+"""s, a scalar -> logsumexp_{k != y} s c_ik, [N], over the wrong-class cosines of a batch."""
 
 Scale = float | Literal["norm", "learnable", "adacos", "adacos-fixed", "bound", "clipped-norm"]
 
 LEAST = 1.0
-"""Scales that are found, not given, stay at or above this: with two classes AdaCos would be 0 or negative."""
+"""Lower limit of computed scales: with two classes AdaCos would be 0 or negative."""
 
 
 def scale_bound(num_classes: int, probability: float = 0.99) -> float:
-    """The least s at which a perfect embedding reaches ``probability``: (C-1)/C ln((C-1)P/(1-P)) (CosFace, 2018).
+    """Return the least s at which a perfect embedding reaches ``probability``: (C-1)/C ln((C-1)P/(1-P)).
 
-    Centers stand at the simplex angle. At least `LEAST`.
+    This is the bound of CosFace (2018), with centers at the simplex angle. The result is at least `LEAST`.
 
     Raises:
         InputError: ``probability`` is not inside (0, 1).
@@ -35,42 +35,42 @@ def scale_bound(num_classes: int, probability: float = 0.99) -> float:
 
 
 def scale_for(num_classes: int, probability: float, spacing: float) -> float:
-    """s with s (1 - cos spacing) = ln((C - 1) P / (1 - P)): `scale_bound` for any angle between centers, without floor.
+    """Return s with s (1 - cos spacing) = ln((C - 1) P / (1 - P)): `scale_bound` for any spacing, without lower limit.
 
-    With all wrong centers at ``spacing`` radians, an image on its own center then has ``probability``.
+    With all wrong centers at ``spacing`` radians, an image at its own center then has ``probability``.
     """
     in_range("probability", probability, 1e-12, 1.0 - 1e-12, "inside (0, 1)")
     return math.log(max(1, num_classes - 1) * probability / (1.0 - probability)) / (1.0 - math.cos(spacing))
 
 
 def adacos_scale(num_classes: int) -> float:
-    """sqrt(2) ln(C - 1) (AdaCos, Zhang et al. 2019), at least `LEAST`."""
+    """Return sqrt(2) ln(C - 1), at least `LEAST` (AdaCos, Zhang et al. 2019)."""
     return max(LEAST, math.sqrt(2.0) * math.log(max(1, num_classes - 1)))
 
 
 class RowScale(nn.Module):
-    """s, as one number for all rows or one a row [N, 1]."""
+    """The scale s: one number for all rows, or one per row [N, 1]."""
 
     def forward(self, embeddings: Tensor) -> Tensor | float:
-        """s for the raw embeddings [N, D]."""
+        """Return s for the raw embeddings [N, D]."""
         raise NotImplementedError
 
     @property
     def observes(self) -> bool:
-        """Whether `observe` is wanted now."""
+        """Whether `observe` must be called before `forward`."""
         return False
 
-    def observe(self, own: Tensor, log_sum: LogSum) -> None:
-        """See the target cosines [N, 1] of a batch, and its wrong ones, before it is used."""
+    def observe(self, target: Tensor, log_sum: LogSum) -> None:
+        """Update the scale from the target cosines [N, 1] and the wrong-class cosines of a batch, before it is used."""
 
     @property
     def reported(self) -> float | str:
-        """What ``loss.scale`` shows: the number in use now, or the word."""
+        """The value of ``loss.scale``: the current number, or the name of the scale."""
         raise NotImplementedError
 
 
 class FixedScale(RowScale):
-    """One number."""
+    """A constant number."""
 
     def __init__(self, value: float) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class FixedScale(RowScale):
 
 
 class NormScale(RowScale):
-    """|x|: the embedding's own length (softmax, SphereFace)."""
+    """|x|: the norm of the embedding (softmax, SphereFace)."""
 
     def forward(self, embeddings: Tensor) -> Tensor:
         norms: Tensor = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
@@ -97,7 +97,7 @@ class NormScale(RowScale):
 
 
 class ClippedNormScale(RowScale):
-    """clip(R |x|, 1, 1e9) with one learned R, 1 at first (system A's second score)."""
+    """clip(R |x|, 1, 1e9) with one learned R, initially 1 (system A's second score)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class ClippedNormScale(RowScale):
 
 
 class LearnableScale(RowScale):
-    """One learned number (NormFace, Wang et al. 2017), as its logarithm so that it stays positive."""
+    """One learned number (NormFace, Wang et al. 2017), stored as its logarithm so that it stays positive."""
 
     def __init__(self, start: float) -> None:
         super().__init__()
@@ -131,11 +131,11 @@ class LearnableScale(RowScale):
 class AdaCosScale(RowScale):
     """s = ln(B) / cos(min(pi/4, median theta_y)), B = mean_i sum_{k != y} e^{s_old c_ik} (AdaCos, Zhang et al. 2019).
 
-    The median of an even batch is the lower one. ln(B) is a logsumexp, so large scales do not overflow; s is kept at
-    or above `LEAST`.
+    A batch of even size uses the lower median. ln(B) is a logsumexp, so large scales do not overflow; s is at
+    least `LEAST`.
 
     Attributes:
-        current: scalar buffer, starts at `adacos_scale`; moved in training mode only.
+        current: scalar buffer, initially `adacos_scale`; updated in training mode only.
     """
 
     current: Tensor
@@ -145,7 +145,7 @@ class AdaCosScale(RowScale):
         self.register_buffer("current", torch.tensor(adacos_scale(num_classes)))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        # A copy: the buffer moves before the backward pass of an earlier batch may run.
+        # A copy, because the buffer may change before the backward pass of an earlier batch runs.
         return self.current.clone()
 
     @property
@@ -153,9 +153,9 @@ class AdaCosScale(RowScale):
         return self.training
 
     @torch.no_grad()
-    def observe(self, own: Tensor, log_sum: LogSum) -> None:
-        median = angle(own).median().clamp(max=math.pi / 4)
-        log_mean = torch.logsumexp(log_sum(self.current.to(own.dtype)), 0) - math.log(len(own))
+    def observe(self, target: Tensor, log_sum: LogSum) -> None:
+        median = angle(target).median().clamp(max=math.pi / 4)
+        log_mean = torch.logsumexp(log_sum(self.current.to(target.dtype)), 0) - math.log(len(target))
         self.current.copy_((log_mean / torch.cos(median)).clamp(min=LEAST))
 
     @property
@@ -163,22 +163,22 @@ class AdaCosScale(RowScale):
         return float(self.current)
 
 
-WORDS = ("norm", "learnable", "adacos", "adacos-fixed", "bound", "clipped-norm")
+SCALE_NAMES = ("norm", "learnable", "adacos", "adacos-fixed", "bound", "clipped-norm")
 
 
 def make_scale(scale: object, num_classes: int) -> RowScale:
-    """The scale that a number or one of `WORDS` stands for.
+    """Return the scale module for a number or one of `SCALE_NAMES`.
 
     Raises:
-        InputError: neither a positive number up to 1e6 nor a word.
+        InputError: neither a positive number up to 1e6 nor a known name.
     """
     if is_finite_number(scale) and 0.0 < float(scale) <= 1e6:  # type: ignore[arg-type]
         return FixedScale(float(scale))  # type: ignore[arg-type]
-    if not isinstance(scale, str) or scale not in WORDS:
-        words = ", ".join(map(repr, WORDS))
+    if not isinstance(scale, str) or scale not in SCALE_NAMES:
+        names = ", ".join(map(repr, SCALE_NAMES))
         raise InputError(
-            f"scale must be a positive number up to 1e6 or one of {words}, but is {shown(scale)}. "
-            f"{hint(scale, WORDS)}".rstrip()
+            f"scale must be a positive number up to 1e6 or one of {names}, but is {shown(scale)}. "
+            f"{hint(scale, SCALE_NAMES)}".rstrip()
         )
     if scale == "norm":
         return NormScale()

@@ -1,4 +1,4 @@
-"""UNPG: pairs of images of different classes, as further wrong classes of every row."""
+"""UNPG: use the cosines of different-class image pairs as additional negatives of every row."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from steradian.losses.ranges import in_range, one_of
 
 
 class UnifiedNegativesLoss(MarginSoftmaxLoss):
-    """CosFace or ArcFace whose wrong classes include the wrong pairs of the batch (UNPG, Jung et al. 2022).
+    """CosFace or ArcFace whose negatives include the negative pairs of the batch (UNPG, Jung et al. 2022).
 
-    The sum over wrong classes gets e^{s s_n} too; s_n are the cosines between images of different classes, each pair
-    once, without outliers: those within [Q1 - wisk IQR, Q3 + wisk IQR]. They are the same for every row, so their sum
-    is taken once: N^2 / 2 cosines, not N^3 / 2 logits.
+    The sum over wrong classes also includes e^{s s_n}. The s_n are the cosines between images of different classes,
+    each pair once, limited to [Q1 - wisk IQR, Q3 + wisk IQR] to drop outliers. They are the same for every row, so
+    their sum is computed once: N^2 / 2 cosines instead of N^3 / 2 logits.
 
     Args:
         num_classes, embedding_size: C, D.
         base: "cosface" or "arcface".
-        margin, scale: of the base.
+        margin, scale: as in the base loss.
         wisk: width of the filter, at least 0.
     """
 
@@ -47,15 +47,15 @@ class UnifiedNegativesLoss(MarginSoftmaxLoss):
         logits = self.margin_logits(embeddings, labels)
         pairs = negative_pair_cosines(embeddings, labels, self.wisk)
         scale = self.row_scale(embeddings) * self.scale_strength
-        # An empty set of pairs has logsumexp -inf, and adds nothing.
-        rest = torch.logsumexp(scale * pairs, 0) if len(pairs) else logits.new_tensor(-torch.inf)
-        own = logits.gather(1, labels[:, None]).squeeze(1)
-        log_p = own - torch.logaddexp(torch.logsumexp(logits, dim=1), rest)
+        # Without pairs, the logsumexp is -inf and adds nothing.
+        pair_log_sum = torch.logsumexp(scale * pairs, 0) if len(pairs) else logits.new_tensor(-torch.inf)
+        target_logits = logits.gather(1, labels[:, None]).squeeze(1)
+        log_p = target_logits - torch.logaddexp(torch.logsumexp(logits, dim=1), pair_log_sum)
         return -log_p, log_p.exp()
 
 
 def negative_pair_cosines(embeddings: Tensor, labels: Tensor, wisk: float) -> Tensor:
-    """Cosines [P] of the pairs of different classes, each once, outliers left out; quartiles interpolate linearly."""
+    """Return cosines [P] of different-class pairs, each once, without outliers by linearly interpolated quartiles."""
     unit = unit_rows(embeddings)
     first, second = torch.triu_indices(len(labels), len(labels), 1, device=labels.device)
     different = labels[first] != labels[second]
@@ -68,8 +68,8 @@ def negative_pair_cosines(embeddings: Tensor, labels: Tensor, wisk: float) -> Te
 
 
 def _quantile(values: Tensor, share: float) -> Tensor:
-    """torch.quantile without its limit of 16 million values."""
-    place = share * (len(values) - 1)
-    below = values.kthvalue(int(place) + 1).values
-    above = values.kthvalue(min(int(place) + 2, len(values))).values
-    return below + (place - int(place)) * (above - below)
+    """Compute torch.quantile without its limit of 16 million values."""
+    position = share * (len(values) - 1)
+    below = values.kthvalue(int(position) + 1).values
+    above = values.kthvalue(min(int(position) + 2, len(values))).values
+    return below + (position - int(position)) * (above - below)

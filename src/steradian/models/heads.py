@@ -1,45 +1,32 @@
-"""The head of a recognizer: a loss with logits. Losses of pairs get class means to classify by."""
+"""The head of a recognizer: a loss with logits. Pair losses get class means to classify by."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol, cast, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from steradian import losses
-from steradian.errors import InputError
+from steradian.errors import InputError, UsageError
+from steradian.losses import HEAD_OPTIONS, Head
 from steradian.losses.head.dense import cosines, unit_rows
+from steradian.losses.head.plan import HEADS
+from steradian.losses.head.sampled import DEFAULT_RATE
+from steradian.losses.ranges import one_of
 
 
-@runtime_checkable
-class Head(Protocol):
-    """What a recognizer needs of its head. Every loss of the softmax family is one."""
-
-    weight: Tensor
-
-    def __call__(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """The training loss, a scalar, from raw embeddings [N, D] and int64 labels [N]."""
-        ...
-
-    def logits(self, embeddings: Tensor) -> Tensor:
-        """Margin-free logits [N, C]."""
-        ...
-
-
-class ClassMeanHead(nn.Module):
-    """A loss of pairs, and the class means that stand in for the centers it does not learn.
+class ClassMeanHead(Head):
+    """A pair loss, and the class means that stand in for the centers it does not learn.
 
     Attributes:
-        criterion: the loss of pairs.
-        weight: [C, D] buffer of unit vectors; zero until `set_centers` is called after training.
+        criterion: the pair loss.
+        weight: [C, D] buffer of unit vectors; zero until `finish` is called after training.
     """
 
     SCALE = 16.0
     """Turns cosines into logits; it ranks nothing and is replaced by calibration."""
-
-    weight: Tensor
 
     def __init__(self, criterion: nn.Module, num_classes: int, embedding_size: int) -> None:
         super().__init__()
@@ -51,8 +38,14 @@ class ClassMeanHead(nn.Module):
         return loss
 
     def logits(self, embeddings: Tensor) -> Tensor:
-        """Cosines to the class means times `SCALE`, [N, C]."""
+        """Return cosines to the class means times `SCALE`, [N, C]."""
         return self.SCALE * cosines(embeddings.to(self.weight.dtype), self.weight)
+
+    def evaluate(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, None]:
+        return self(embeddings, labels)[None], None
+
+    def finish(self, training_embeddings: Callable[[], tuple[Tensor, Tensor]]) -> None:
+        self.set_centers(*training_embeddings())
 
     def set_centers(self, embeddings: Tensor, labels: Tensor) -> None:
         """Take the mean direction of each class of ``embeddings`` [N, D] as its center."""
@@ -62,20 +55,28 @@ class ClassMeanHead(nn.Module):
         self.weight.copy_(unit_rows(sums))
 
 
-def build_head(name: str, num_classes: int, embedding_size: int, options: Mapping[str, Any]) -> nn.Module:
-    """The loss ``name`` as a `Head`."""
+def build_head(name: str, num_classes: int, embedding_size: int, options: Mapping[str, Any]) -> Head:
+    """Return the loss ``name`` as a `Head`."""
     loss = losses.create(name, num_classes, embedding_size, **options)
-    return loss if hasattr(loss, "logits") else ClassMeanHead(loss, num_classes, embedding_size)
+    return loss if isinstance(loss, Head) else ClassMeanHead(loss, num_classes, embedding_size)
 
 
-def class_centers(head: nn.Module) -> Tensor:
-    """One center a class, [C, D], detached: the mean direction of the sub-centers where there are several."""
-    weight = as_head(head).weight.detach()
-    if isinstance(head, losses.ClassCenters) and head.subcenters > 1:
-        return unit_rows(weight).view(head.num_classes, head.subcenters, -1).mean(dim=1)
-    return weight
+def training_head_options(loss: str, options: Mapping[str, Any], world_size: int) -> dict[str, Any]:
+    """Return how a training passes the classes: as ``options`` say, and sharded wherever there are several processes.
 
-
-def as_head(module: nn.Module) -> Head:
-    """The module seen as a `Head`, for type checkers."""
-    return cast("Head", module)
+    Raises:
+        InputError: a head that does not exist.
+        UsageError: several processes, and a loss or a head that cannot be sharded.
+    """
+    chosen = {key: value for key, value in options.items() if key in HEAD_OPTIONS}
+    one_of("head", chosen.get("head", "auto"), HEADS)
+    if world_size == 1:
+        return chosen
+    if "head" not in losses.preset(loss).options() or chosen.get("head") in ("dense", "tiled"):
+        raise UsageError(
+            f"The loss {loss!r} with head={chosen.get('head', 'auto')!r} runs in one process. Start it "
+            "without torchrun, or use a loss of the softmax family with head 'auto', 'sampled' or 'sharded'."
+        )
+    if chosen.get("head") == "sampled":
+        chosen.setdefault("sample_rate", DEFAULT_RATE)
+    return {**chosen, "head": "sharded"}

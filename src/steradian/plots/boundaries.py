@@ -9,10 +9,10 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from numpy.typing import NDArray
+from torch import nn
 
 from steradian.errors import InputError
-from steradian.losses import MarginSoftmaxLoss
-from steradian.plots.margins import margined_cosine, scored
+from steradian.losses import typical_dials
 from steradian.plots.theme import LIGHT, Theme, own_axes
 
 
@@ -32,21 +32,21 @@ class DecisionBoundaryDisplay:
     scale: float
 
     @classmethod
-    def from_loss(cls, loss: MarginSoftmaxLoss, scale: float = 8.0) -> DecisionBoundaryDisplay:
+    def from_loss(cls, loss: nn.Module, scale: float = 8.0) -> DecisionBoundaryDisplay:
         """From a loss of the softmax family, by its margin, emphasis and score (which sets the scale itself).
 
         Raises:
             InputError: another kind of loss.
         """
-        if not isinstance(loss, MarginSoftmaxLoss):
-            raise InputError(f"a decision boundary needs a loss of the softmax family, not {type(loss).__name__}.")
         theta = torch.linspace(0.0, torch.pi, 181, dtype=torch.float64)
+        dials = typical_dials(loss, theta)
+        if dials is None:
+            raise InputError(f"a decision boundary needs a loss of the softmax family, not {type(loss).__name__}.")
         with torch.no_grad():
             wrong = torch.cos(theta)[None, :].expand(181, 181)
-            target = margined_cosine(loss, torch.cos(theta))[:, None]
-            rewritten = loss.emphasis(wrong, target) if loss.emphasis is not None else wrong
-            lead = scored(loss, target) - scored(loss, rewritten)
-        return cls(theta.numpy(), lead.T.numpy(), scale if loss.score is None else 1.0)
+            target = dials.target(torch.cos(theta))[:, None]
+            lead = dials.scored(target) - dials.scored(dials.wrong(wrong, target))
+        return cls(theta.numpy(), lead.T.numpy(), scale if dials.score is None else 1.0)
 
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> DecisionBoundaryDisplay:
         """Probability of class 1 for its images as shade; the line where it is 1/2, and the same line for class 2."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,49 +11,28 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from steradian.losses import AdaptiveMargin, MarginSoftmaxLoss, margins
+from steradian.losses import Dials, typical_dials
 from steradian.plots.theme import LIGHT, Theme, legend, own_axes
 
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 
 
-def margined_cosine(loss: MarginSoftmaxLoss, cosine: Tensor) -> Tensor:
-    """f(m, theta) of a typical row at the end of annealing, in units of a cosine, differentiable.
-
-    Args:
-        cosine: [T] target cosines, float64.
-    """
-    if loss.margin is None:
-        return cosine
-    margin = loss.margin.typical() if isinstance(loss.margin, AdaptiveMargin) else loss.margin
-    strength = 1.0 if loss.annealing is None else loss.annealing.last_strength
-    return margins.apply(margin, cosine, gradient=loss.gradient, strength=strength)
-
-
-def scored(loss: MarginSoftmaxLoss, cosine: Tensor) -> Tensor:
-    """The logit of ``cosine`` (any shape, float64) through the score of the loss, if it has one."""
-    return cosine if loss.score is None else copy.deepcopy(loss.score).to(cosine)(cosine)
-
-
-def target_logit(loss: MarginSoftmaxLoss, cosine: Tensor) -> Tensor:
-    """`margined_cosine`, through the score where there is one."""
-    return scored(loss, margined_cosine(loss, cosine))
-
-
-def gradient_factor(loss: MarginSoftmaxLoss, cosine: Tensor) -> Tensor:
-    """d target logit / d cos(theta) at ``cosine`` [T], measured by automatic differentiation: 1 without a margin."""
+def gradient_factor(dials: Dials, cosine: Tensor) -> Tensor:
+    """Return d target logit / d cos(theta) at ``cosine`` [T], by automatic differentiation: 1 without a margin."""
     point = cosine.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(target_logit(loss, point).sum(), point)
+    (slope,) = torch.autograd.grad(dials.scored(dials.target(point)).sum(), point)
     return slope
 
 
 def curve_points(loss: nn.Module, degrees: Sequence[int]) -> list[dict[str, float]]:
-    """Target logit and gradient factor at some angles to the own center; nothing for a loss that has no such curve."""
-    if not isinstance(loss, MarginSoftmaxLoss):
-        return []
+    """Return target logit and gradient factor at some angles to the own center; nothing for a loss without margin."""
     cosine = torch.cos(torch.deg2rad(torch.tensor(degrees, dtype=torch.float64)))
-    found = zip(degrees, target_logit(loss, cosine).tolist(), gradient_factor(loss, cosine).tolist(), strict=True)
-    return [{"degrees": degree, "target_logit": logit, "gradient_factor": factor} for degree, logit, factor in found]
+    dials = typical_dials(loss, cosine)
+    if dials is None:
+        return []
+    logits = dials.scored(dials.target(cosine)).tolist()
+    points = zip(degrees, logits, gradient_factor(dials, cosine).tolist(), strict=True)
+    return [{"degrees": degree, "target_logit": logit, "gradient_factor": factor} for degree, logit, factor in points]
 
 
 @dataclass
@@ -77,9 +55,11 @@ class TargetLogitDisplay:
     def from_losses(cls, losses: Mapping[str, nn.Module]) -> TargetLogitDisplay:
         """From losses of the softmax family by name; others have no such curve and are left out."""
         theta = torch.linspace(0.0, torch.pi, 201, dtype=torch.float64)
-        family = {name: loss for name, loss in losses.items() if isinstance(loss, MarginSoftmaxLoss)}
-        logits = {name: target_logit(loss, torch.cos(theta)).detach().numpy() for name, loss in family.items()}
-        factors = {name: gradient_factor(loss, torch.cos(theta)).numpy() for name, loss in family.items()}
+        cosine = torch.cos(theta)
+        known = {name: typical_dials(loss, cosine) for name, loss in losses.items()}
+        family = {name: dials for name, dials in known.items() if dials is not None}
+        logits = {name: dials.scored(dials.target(cosine)).detach().numpy() for name, dials in family.items()}
+        factors = {name: gradient_factor(dials, cosine).numpy() for name, dials in family.items()}
         return cls(theta.numpy(), logits, factors, tuple(losses))
 
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> TargetLogitDisplay:

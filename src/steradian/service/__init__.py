@@ -1,1 +1,1 @@
-"""A recognizer and a gallery behind a door: HTTP, a page, a chat bot."""
+"""Serve a recognizer and a gallery over HTTP, by a web page or by a chat bot."""

@@ -1,4 +1,4 @@
-"""Who may ask what: bearer tokens, and without them this machine alone."""
+"""Control access by bearer tokens; without tokens, answer this machine alone."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from fastapi.security import HTTPBearer
 
 from steradian.errors import UsageError
 
-BEARER = HTTPBearer(auto_error=False, description="The service's --token, or for what only reads its --read-token.")
-"""Tells programs that read the description of the routes; `Access.refusal` has looked at the token before."""
+BEARER = HTTPBearer(auto_error=False, description="The service's --token; for reading, its --read-token is enough.")
+"""Documents the token in the OpenAPI description; `Access.refusal` checks it earlier."""
 
 OPEN = frozenset({"/v1/about", "/v1/classify", "/v1/embed", "/v1/openapi.json", "/v1/verify"})
-"""Routes that tell nothing of a gallery."""
+"""Routes that reveal nothing about a gallery."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class Access:
     """Tokens of the service.
 
     Attributes:
-        admin: for everything.
-        reader: for what reads identities, but changes nothing; None: the admin's alone.
-        host: what the service listens on.
+        admin: for all requests.
+        reader: for reading identities only; None: reading needs the admin token, too.
+        host: the address that the service listens on.
 
     Raises:
-        UsageError: others could reach a service that asks for no token.
+        UsageError: other machines could reach the service without a token, or a token is too short.
     """
 
     admin: str | None
@@ -37,10 +37,10 @@ class Access:
 
     def __post_init__(self) -> None:
         if self.admin is None and self.reader is not None:
-            raise UsageError("A read-only token without one that may change something: give --token, too.")
+            raise UsageError("A read-only token needs an admin token: give --token, too.")
         if self.admin is None and not is_loopback(self.host):
             raise UsageError(
-                f"Without a token the service listens to this machine alone, and {self.host} is open to others. "
+                f"Without a token the service listens to this machine alone, but {self.host} is open to others. "
                 "Give --token (or STERADIAN_TOKEN), or leave --host out."
             )
         for token in (self.admin, self.reader):
@@ -50,9 +50,9 @@ class Access:
                 )
 
     def refusal(self, method: str, path: str, authorization: str) -> tuple[int, str] | None:
-        """(status, words) for a request that may not be answered, before its body is read; None where it may.
+        """Return (status, message) to refuse a request before its body is read; None if it is allowed.
 
-        What is not listed as open needs the admin's token, and reading either.
+        Routes outside `OPEN` need the admin token; for reading either token is enough.
         """
         if self.admin is None or not path.startswith("/v1/") or path in OPEN:
             return None
@@ -62,13 +62,13 @@ class Access:
         reads = method in ("GET", "HEAD") or path == "/v1/identify"
         allowed = [self.admin] if self.reader is None or not reads else [self.admin, self.reader]
         if not any(hmac.compare_digest(given.strip().encode(), token.encode()) for token in allowed):
-            return 403, "This token does not allow it."
+            return 403, "This token does not allow this request."
         return None
 
     def comes_from_here(self, host: str, origin: str | None) -> bool:
-        """Whether a request may have been meant: no page of another site makes a browser use this service.
+        """Return whether a request is same-origin: pages of other sites must not use this service through a browser.
 
-        Without a token the name asked for must be one of this machine, or a site could point its own name here.
+        Without a token the host name must be a loopback name, or a site could point its own name at this machine.
         """
         if "@" in host or "/" in host:
             return False
@@ -80,7 +80,7 @@ class Access:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach ``host``."""
+    """Return whether only this machine can reach ``host``."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

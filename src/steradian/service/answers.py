@@ -1,4 +1,4 @@
-"""What the service answers, typed; also what its documentation shows."""
+"""The types of the service's answers, which its documentation shows as well."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ def _finite(value: Any) -> Any:
 
 
 Number = Annotated[float | None, BeforeValidator(_finite)]
-"""A cosine or probability; null where there is none."""
+"""A cosine or probability; null if there is none."""
 
 
 LARGEST = 2**63 - 1
-"""The largest number that the record gives."""
+"""The largest id that the record assigns."""
 
 
 class Failure(BaseModel):
-    """A file that was no image that can be read."""
+    """A file that could not be read as an image."""
 
     image: str
     reason: str
@@ -41,7 +41,7 @@ class Classified(BaseModel):
     ranking: list[Ranked]
     calibrated: bool
     coverage: float
-    candidates: list[str] | None = Field(description="Hold the truth with a chance of `coverage`; null: not calibrated")
+    candidates: list[str] | None = Field(description="contain the true class at rate `coverage`; null: not calibrated")
     known: bool | None
 
 
@@ -53,13 +53,13 @@ class Classify(BaseModel):
 
 
 class Matched(BaseModel):
-    """An enrolled identity and how alike it is."""
+    """An enrolled identity and its similarity to the image."""
 
     label: str
     similarity: float = Field(description="cosine")
     probability: Number
     identity: int | None
-    image: int | None = Field(description="the enrolled image that was the nearest")
+    image: int | None = Field(description="id of the nearest enrolled image")
 
 
 class Identified(BaseModel):
@@ -92,7 +92,7 @@ class Verify(BaseModel):
 
 
 class Embed(BaseModel):
-    """Answer of ``/v1/embed``: unit vectors, comparable with those of the same model alone."""
+    """Answer of ``/v1/embed``: unit vectors, comparable only with those of the same model."""
 
     model: str
     images: list[str]
@@ -125,14 +125,14 @@ class PersonInFull(Person):
 
 
 class People(BaseModel):
-    """A page of ``/v1/identities``; for the next one ask with ``after`` = the last name."""
+    """A page of ``/v1/identities``; for the next one set ``after`` to the last name."""
 
     total: int
     identities: list[Person]
 
 
 class Enrollment(BaseModel):
-    """What an enrollment did; it is on the disk."""
+    """The result of an enrollment, which is on disk."""
 
     identity: Person
     added: int
@@ -140,7 +140,7 @@ class Enrollment(BaseModel):
 
 
 class Change(BaseModel):
-    """What may be changed of an identity; what is left out stays."""
+    """Changes of an identity; omitted fields stay as they are."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -149,7 +149,7 @@ class Change(BaseModel):
 
 
 class Merge(BaseModel):
-    """Whose images those of an identity become."""
+    """The identity that receives the images."""
 
     into: int = Field(ge=1, le=LARGEST)
 
@@ -166,16 +166,16 @@ class Point(BaseModel):
 
 
 class Map(BaseModel):
-    """The gallery's vectors by their three principal directions."""
+    """The gallery's vectors projected on their three principal directions."""
 
     points: list[Point]
     shown: int
     total: int
-    kept: float = Field(description="share of the squared lengths that three dimensions keep")
+    kept: float = Field(description="share of the squared lengths that the projection keeps")
 
 
 class Rate(BaseModel):
-    """A false-accept rate that may be asked for."""
+    """A false-accept rate that has a threshold."""
 
     far: float
     cosine: float
@@ -192,19 +192,19 @@ class Refusal(BaseModel):
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     413: {"model": Refusal, "description": "Too large: the request, its files, or an image."},
-    422: {"model": Refusal, "description": "Something in the request cannot be used."},
-    429: {"model": Refusal, "description": "This client asks too often; Retry-After says when to ask again."},
-    503: {"model": Refusal, "description": "Too much waits already, or the gallery cannot be used now."},
-    504: {"model": Refusal, "description": "No answer came in time."},
+    422: {"model": Refusal, "description": "The request is not valid."},
+    429: {"model": Refusal, "description": "This client sends too many requests; Retry-After says when to try again."},
+    503: {"model": Refusal, "description": "The queue is full, or the gallery cannot be used now."},
+    504: {"model": Refusal, "description": "The answer took too long."},
 }
 CLOSED: dict[int | str, dict[str, Any]] = {
     401: {"model": Refusal, "description": "A token is needed."},
-    403: {"model": Refusal, "description": "This token does not allow it, or a page of another site asks."},
+    403: {"model": Refusal, "description": "The token does not allow this request, or the request is cross-site."},
 }
 
 
 class About(BaseModel):
-    """What the service runs."""
+    """The model and the settings of the service."""
 
     version: str
     model: str
@@ -212,8 +212,8 @@ class About(BaseModel):
     embedding_size: int
     channels: int
     size: int
-    dark: bool = Field(description="whether most of its images are darker than they are light")
+    dark: bool = Field(description="whether the model's images are mostly dark")
     coverages: list[float]
     thresholds: list[Rate]
-    far: float = Field(description="taken where a question names none")
-    gallery: bool = Field(description="whether anybody can be enrolled")
+    far: float = Field(description="default false-accept rate")
+    gallery: bool = Field(description="whether identities can be enrolled")

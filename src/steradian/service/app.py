@@ -1,4 +1,4 @@
-"""The application: a recognizer, perhaps a gallery, and their door."""
+"""Build the HTTP application for a recognizer and an optional gallery."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from steradian.service.watching import LOG, Numbers
 from steradian.version import __version__
 
 DARK = 0.4
-"""Mean of the pixels, of 1, below which images are light on dark."""
+"""Mean pixel value, of 1, below which images count as light on dark."""
 
 PAGE = Path(str(resources.files("steradian.service"))) / "page"
 
@@ -45,14 +45,14 @@ def build_app(
     far: float | None = None,
     lanes: int = 1,
 ) -> FastAPI:
-    """The service as an ASGI application.
+    """Build the service as an ASGI application.
 
     Args:
-        gallery: of the same model; None: nobody is enrolled or identified.
+        gallery: of the same model; None: no identity can be enrolled or identified.
         access: None: without tokens, for this machine alone.
         keep_pictures: whether enrolled pictures are kept beside the gallery.
-        far: false-accept rate of questions that name none; None: 0.001, or the lowest that there is a threshold for.
-        lanes: batches that run at the same time, of as many callers as the ``model`` was accelerated for.
+        far: default false-accept rate of requests; None: 0.001, or the lowest calibrated rate.
+        lanes: batches that run at the same time; the ``model`` must be accelerated for as many callers.
     """
     access, limits = access or Access(None, None, "127.0.0.1"), limits or Limits()
     numbers = Numbers()
@@ -66,9 +66,9 @@ def build_app(
     app = FastAPI(
         title="steradian",
         version=__version__,
-        description="Name images, say who of a gallery is on them, or that nobody is.",
+        description="Classify images, or identify who of a gallery is on them.",
         lifespan=lifespan,
-        # The pages of the documentation load scripts from elsewhere; the description itself is served.
+        # The interactive documentation loads scripts from other sites, so only the OpenAPI description is served.
         docs_url=None,
         redoc_url=None,
         openapi_url="/v1/openapi.json",
@@ -80,9 +80,9 @@ def build_app(
 
     @app.get("/v1/about", tags=["service"])
     def about() -> About:
-        """What runs here."""
+        """Describe the running service."""
         thresholds = gallery.known_thresholds() if gallery is not None else model.thresholds
-        known = model.calibration.coverage_quantiles if model.calibration is not None else {}
+        quantiles = model.calibration.coverage_quantiles if model.calibration is not None else {}
         return About(
             version=__version__,
             model=model.saved_id,
@@ -91,7 +91,7 @@ def build_app(
             channels=model.preprocessing.channels,
             size=model.preprocessing.size,
             dark=float(np.mean(model.preprocessing.mean)) < DARK,
-            coverages=[float(one) for one in known],
+            coverages=[float(one) for one in quantiles],
             thresholds=[Rate(**one.model_dump()) for one in thresholds],
             far=usual_far(thresholds) if far is None else far,
             gallery=gallery is not None,
@@ -99,12 +99,12 @@ def build_app(
 
     @app.get("/healthz", tags=["service"], response_class=PlainTextResponse)
     async def healthz() -> str:
-        """Whether the service is up."""
+        """Report that the service is up."""
         return "ok"
 
     @app.get("/metrics", tags=["service"], response_class=PlainTextResponse)
     async def metrics() -> Response:
-        """Numbers for Prometheus."""
+        """Return the metrics for Prometheus."""
         return Response(generate_latest(numbers.registry), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/plotly.js", include_in_schema=False)
@@ -120,21 +120,21 @@ def build_app(
 
 
 def _explain(app: FastAPI, gallery: Gallery | None) -> None:
-    """Every error as one sentence in ``detail``."""
+    """Answer every error with one sentence in ``detail``."""
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"][1:]) or "the request"
-        return JSONResponse({"detail": f"{place}: {first['msg']}."}, 422)
+        location = ".".join(str(part) for part in first["loc"][1:]) or "the request"
+        return JSONResponse({"detail": f"{location}: {first['msg']}."}, 422)
 
     @app.exception_handler(SteradianError)
     async def known(_: Request, error: SteradianError) -> JSONResponse:
-        # Where files lie is nobody's business outside.
+        # Answers must not reveal paths of files.
         if isinstance(error, StorageError):
             LOG.error(json.dumps({"error": str(error)}))
-            return JSONResponse({"detail": "The gallery cannot be used now; the log of the service says why."}, 503)
-        words = str(error)
+            return JSONResponse({"detail": "The gallery cannot be used now; see the log of the service."}, 503)
+        message = str(error)
         if gallery is not None:
-            words = words.replace(str(gallery.store.path), "the gallery")
-        return JSONResponse({"detail": words}, 404 if isinstance(error, MissingError) else 422)
+            message = message.replace(str(gallery.store.path), "the gallery")
+        return JSONResponse({"detail": message}, 404 if isinstance(error, MissingError) else 422)

@@ -1,4 +1,4 @@
-"""Requests that come while all lanes are busy share batches; one that comes to a free lane waits for nobody."""
+"""Batch requests that arrive while all lanes are busy; a request that finds a free lane runs at once."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from numpy.typing import NDArray
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 Job = tuple[NDArray[np.uint8], "asyncio.Future[NDArray[np.float32]]"]
-"""Pixels [N, …] and where their rows go."""
+"""Pixels [N, …] and the future that receives their rows."""
 
 
 class Batcher:
-    """Runs a model on what has come while it was busy with the batches before.
+    """Run a model on the requests that arrived during the batches before.
 
-    No time is waited for company: under light load batches are of one request, under heavy load of what waits, shared
-    among the lanes.
+    A batch never waits for more requests: under light load it holds one request, under heavy load the waiting
+    requests are shared among the lanes.
 
     Args:
         run: pixels [N, …] -> rows [N, D]; called in as many threads as there are lanes.
-        most: images of a batch; a request with more is a batch of its own.
+        most: images per batch; a request with more runs alone.
         lanes: batches that run at the same time.
-        observe: told the size of each batch.
+        observe: called with the size of each batch.
     """
 
     def __init__(self, run: Run, most: int, lanes: int, observe: Callable[[int], None] = lambda _: None) -> None:
@@ -37,13 +37,13 @@ class Batcher:
         self._running: set[asyncio.Task[None]] = set()
 
     async def stop(self) -> None:
-        """End; what was submitted is answered before."""
+        """Stop after everything submitted is answered."""
         while self._running:
             await asyncio.wait(self._running)
         self._threads.shutdown()
 
     async def submit(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The rows of ``pixels``."""
+        """Return the rows of ``pixels``."""
         future: asyncio.Future[NDArray[np.float32]] = asyncio.get_running_loop().create_future()
         self._jobs.append((pixels, future))
         if len(self._running) < self._lanes:
@@ -53,18 +53,18 @@ class Batcher:
     def _begin(self) -> None:
         lane = asyncio.get_running_loop().create_task(self._work())
         self._running.add(lane)
-        # A lane that is cancelled before it begins comes by no line of its own.
+        # A lane that is cancelled before it begins runs no line of its own, so this callback cleans up.
         lane.add_done_callback(self._running.discard)
 
     async def _work(self) -> None:
         try:
             while self._jobs:
-                # Whoever gave up waiting needs no answer.
+                # Skip requests whose clients gave up.
                 jobs = [job for job in self._next() if not job[1].cancelled()]
                 if jobs:
                     await self._answer(jobs)
         finally:
-            # In the same turn of the loop: who submits next must find a lane that works, or begin one.
+            # In the same turn of the event loop, so that the next `submit` finds a working lane or begins one.
             self._running.discard(cast("asyncio.Task[None]", asyncio.current_task()))
             if self._jobs:
                 self._begin()
@@ -79,17 +79,17 @@ class Batcher:
                 if not future.done():
                     future.set_result(rows[start : start + len(pixels)])
                 start += len(pixels)
-        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+        except Exception as error:  # noqa: BLE001 - any error must reach the waiting requests
             for _, future in jobs:
                 if not future.done():
                     future.set_exception(error)
         finally:
-            # Some are left where the lane itself was cancelled.
+            # If the lane itself was cancelled, some futures are still pending.
             for _, future in jobs:
                 future.cancel()
 
     def _next(self) -> list[Job]:
-        # The other lanes are about to come for theirs: whoever takes all makes them wait for nothing.
+        # Leave a share of the jobs for the other lanes.
         share = -(-len(self._jobs) // self._lanes)
         jobs = [self._jobs.popleft()]
         count = len(jobs[0][0])

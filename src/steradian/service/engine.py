@@ -1,4 +1,4 @@
-"""One model for all requests: decoding in a few threads, embedding in batches."""
+"""Run one model for all requests: decode in a few threads, embed in batches."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ Result = TypeVar("Result")
 
 
 class Engine:
-    """Raw embeddings of uploads.
+    """Compute the raw embeddings of uploads.
 
     Args:
         lanes: batches that run at the same time.
 
     Attributes:
-        model: only read.
+        model: never changed.
     """
 
     def __init__(self, model: Recognizer, limits: Limits, numbers: Numbers, lanes: int = 1) -> None:
@@ -44,7 +44,7 @@ class Engine:
         numbers.waiting.set_function(lambda: float(self._waiting))
 
     async def stop(self) -> None:
-        """End; what was asked is answered before."""
+        """Stop after all requests are answered."""
         await self._batcher.stop()
         self._decoders.shutdown()
 
@@ -52,13 +52,13 @@ class Engine:
         return self.model.embed(torch.from_numpy(pixels), normalize=False).numpy()
 
     async def embed(self, uploads: Sequence[Upload]) -> tuple[Decoded, NDArray[np.float32]]:
-        """The readable ones of ``uploads`` and their raw embeddings float32 [N, D].
+        """Return the readable ones of ``uploads`` and their raw embeddings float32 [N, D].
 
         Raises:
-            HTTPException: not one can be read (422), too much to do (503), or too long (504).
+            HTTPException: no image can be read (422), the queue is full (503), or time ran out (504).
         """
         if self._waiting and self._waiting + len(uploads) > self._limits.waiting:
-            raise HTTPException(503, "Too many images wait already: try again soon.", {"Retry-After": "1"})
+            raise HTTPException(503, "Too many images are waiting already: try again soon.", {"Retry-After": "1"})
         given_up = threading.Event()
         self._waiting += len(uploads)
         try:
@@ -66,20 +66,20 @@ class Engine:
         except asyncio.TimeoutError as error:
             raise HTTPException(504, f"No answer within {self._limits.answer_seconds:g} seconds.") from error
         finally:
-            # Whether it came to an end or the client went away: what is not decoded yet need not be.
+            # After an answer, an error or a lost client, the remaining images need not be decoded.
             given_up.set()
             self._waiting -= len(uploads)
 
-    async def in_decoder(self, work: Callable[..., Result], *given: Any) -> Result:
-        """Run ``work`` where images are decoded, so that no more of them are at a time than there are cores."""
-        return await asyncio.get_running_loop().run_in_executor(self._decoders, work, *given)
+    async def in_decoder(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """Run ``work`` in a decoding thread, so that at most one image per core is decoded at a time."""
+        return await asyncio.get_running_loop().run_in_executor(self._decoders, work, *arguments)
 
     async def _embedded(
         self, uploads: Sequence[Upload], given_up: Callable[[], bool]
     ) -> tuple[Decoded, NDArray[np.float32]]:
-        found = await self.in_decoder(decoded, uploads, self.model.preprocessing, self._limits.pixels, given_up)
-        self._numbers.refused.inc(len(found.failures))
-        if not found.names:
-            words = "; ".join(f"{one.image}: {one.reason}" for one in found.failures)
-            raise HTTPException(422, f"No image can be read: {words or 'no file came'}.")
-        return found, await self._batcher.submit(found.pixels)
+        readable = await self.in_decoder(decoded, uploads, self.model.preprocessing, self._limits.pixels, given_up)
+        self._numbers.refused.inc(len(readable.failures))
+        if not readable.names:
+            reasons = "; ".join(f"{one.image}: {one.reason}" for one in readable.failures)
+            raise HTTPException(422, f"No image can be read: {reasons or 'no file came'}.")
+        return readable, await self._batcher.submit(readable.pixels)

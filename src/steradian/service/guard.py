@@ -1,4 +1,4 @@
-"""The door: every request passes here before anything of it is read."""
+"""Check every request before its body is read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HEADERS = (
 
 
 class Guard:
-    """Refuses what comes from other sites, too often, too much or too slowly; counts and logs the rest."""
+    """Refuse requests that are cross-site, too frequent, too large or too slow; count and log all."""
 
     def __init__(self, app: ASGIApp, access: Access, limits: Limits, numbers: Numbers) -> None:
         self._app, self._access, self._limits, self._numbers = app, access, limits, numbers
@@ -42,27 +42,27 @@ class Guard:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        passing = _Passing(receive, send, self._limits, _largest(scope, self._limits), self._hold)
+        counted = _CountedRequest(receive, send, self._limits, _largest(scope, self._limits), self._hold)
         refusal = self._refusal(scope)
         try:
-            await (refusal or self._app)(scope, passing.receive, passing.send)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is counted, logged and answered as the rest
+            await (refusal or self._app)(scope, counted.receive, counted.send)
+        except Exception as error:  # noqa: BLE001 - any error is counted, logged and answered
             LOG.error("unexpected", exc_info=error)
-            if not passing.started:
-                await _refused(500, "The service failed; its log says why.")(scope, receive, passing.send)
+            if not counted.started:
+                await _refused(500, "The service failed; its log says why.")(scope, receive, counted.send)
         finally:
-            # Whoever is cancelled holds nothing any more, either.
-            self._hold(-passing.held)
+            # Release the bytes of cancelled requests, too.
+            self._hold(-counted.held)
         seconds = time.perf_counter() - started
-        # What no route answers has no pattern; its path may hold anything.
-        route = getattr(scope.get("route"), "path", None) or ("page" if passing.status < 400 else "none")
-        self._numbers.requests.labels(route, _method(scope), str(passing.status)).inc()
+        # A request without a route has no pattern, and its path may contain anything.
+        route = getattr(scope.get("route"), "path", None) or ("page" if counted.status < 400 else "none")
+        self._numbers.requests.labels(route, _method(scope), str(counted.status)).inc()
         self._numbers.seconds.labels(route).observe(seconds)
         client = scope["client"][0] if scope.get("client") else ""
-        log_request(route, _method(scope), passing.status, seconds, passing.received, client)
+        log_request(route, _method(scope), counted.status, seconds, counted.received, client)
 
     def _hold(self, count: int) -> None:
-        """Count bytes of bodies that are in memory or on their way out of it."""
+        """Count the bytes of bodies in memory; a negative ``count`` releases them."""
         self._held += count
         if count > 0 and self._held > self._limits.together_bytes:
             raise HTTPException(503, "Too many uploads at a time: try again soon.", {"Retry-After": "1"})
@@ -70,42 +70,42 @@ class Guard:
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         if not self._access.comes_from_here(headers.get(b"host", ""), headers.get(b"origin")):
-            return _refused(403, "This service does not answer pages of other sites, or by another name.")
+            return _refused(403, "Request refused: cross-site origin or unknown host name.")
         wait = self._rates.wait(scope["client"][0] if scope.get("client") else "")
         if wait:
             seconds = math.ceil(wait)
             return _refused(429, f"Too many requests: wait {seconds} second(s).", {"Retry-After": str(seconds)})
         length = headers.get(b"content-length", "0")
         if not length.isdigit() or len(length) > 18:
-            return _refused(400, "The header Content-Length is no number.")
+            return _refused(400, "The header Content-Length is not a number.")
         if int(length) > _largest(scope, self._limits):
             return _refused(413, _too_large(_largest(scope, self._limits)))
-        found = self._access.refusal(scope["method"], scope["path"], headers.get(b"authorization", ""))
-        if found is not None:
-            return _refused(*found, {"WWW-Authenticate": "Bearer"} if found[0] == 401 else None)
+        refusal = self._access.refusal(scope["method"], scope["path"], headers.get(b"authorization", ""))
+        if refusal is not None:
+            return _refused(*refusal, {"WWW-Authenticate": "Bearer"} if refusal[0] == 401 else None)
         return None
 
 
-class _Passing:
-    """The two directions of one request, counted and bounded."""
+class _CountedRequest:
+    """Count and limit both directions of one request."""
 
     def __init__(self, receive: Receive, send: Send, limits: Limits, largest: int, hold: Callable[[int], None]) -> None:
         self._receive, self._send, self._limits = receive, send, limits
         self._largest, self._hold = largest, hold
-        self._until = time.monotonic() + limits.body_seconds
-        self._whole = False
+        self._deadline = time.monotonic() + limits.body_seconds
+        self._complete = False
         self.received, self.held, self.status, self.started = 0, 0, 500, False
 
     async def receive(self) -> Message:
-        if self._whole:
+        if self._complete:
             return await self._receive()
         try:
-            message = await asyncio.wait_for(self._receive(), max(self._until - time.monotonic(), 0.001))
+            message = await asyncio.wait_for(self._receive(), max(self._deadline - time.monotonic(), 0.001))
         except asyncio.TimeoutError as error:
-            raise HTTPException(408, f"The request took over {self._limits.body_seconds:g} seconds to come.") from error
+            raise HTTPException(408, f"The request took over {self._limits.body_seconds:g} s to arrive.") from error
         count = len(message.get("body", b""))
         self.received += count
-        self._whole = not message.get("more_body", False)
+        self._complete = not message.get("more_body", False)
         if self.received > self._largest:
             raise HTTPException(413, _too_large(self._largest))
         self.held += count
@@ -120,21 +120,21 @@ class _Passing:
 
 
 def _largest(scope: Scope, limits: Limits) -> int:
-    """Bytes that a body may have: files take room, and nothing else does."""
+    """Return the maximum size of a body: only forms with files may be large."""
     kinds = [value for name, value in scope["headers"] if name.lower() == b"content-type"]
     files = any(value.lower().startswith(b"multipart/form-data") for value in kinds)
     return limits.request_bytes if files else min(limits.request_bytes, limits.plain_bytes)
 
 
 def _too_large(largest: int) -> str:
-    return f"This request may hold {largest:,} bytes: send fewer or smaller images."
+    return f"This request is larger than {largest:,} bytes: send fewer or smaller images."
 
 
-def _refused(status: int, words: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"detail": words}, status, {**(headers or {}), "Connection": "close"})
+def _refused(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"detail": message}, status, {**(headers or {}), "Connection": "close"})
 
 
 def _method(scope: dict[str, Any] | Scope) -> str:
-    """Of those that exist; a client may send any word."""
+    """Return the method, or "other" if it is unknown: a client may send any word."""
     method = str(scope["method"])
     return method if method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS") else "other"

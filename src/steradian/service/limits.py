@@ -1,4 +1,4 @@
-"""What the service refuses before it suffers."""
+"""Limits that protect the service from overload."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 CLIENTS = 10_000
-"""Clients that are remembered; beyond, those not seen for the longest time are forgotten."""
+"""Maximum clients remembered; beyond, the least recently seen are forgotten."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on what one request, one client and all together may ask.
+    """Limits on one request, on one client and on all requests together.
 
     Attributes:
-        request_bytes: of a request's body.
-        plain_bytes: of a body that is no form with files.
-        together_bytes: of all bodies that are held at a time.
-        files: images of a request.
-        pixels: that an image may claim.
-        body_seconds: within which a body must have come.
-        answer_seconds: within which an answer must be found.
-        requests_per_minute: of one client; 0: any number.
-        waiting: images that may wait to be decoded and embedded; beyond, the service says that it is busy.
-        connections: at a time.
+        request_bytes: of a request body.
+        plain_bytes: of a body that is not a form with files.
+        together_bytes: of all bodies in memory at a time.
+        files: images per request.
+        pixels: per image, by its header.
+        body_seconds: within which a body must arrive.
+        answer_seconds: within which a request must be answered.
+        requests_per_minute: per client; 0: unlimited.
+        waiting: images that may wait to be decoded and embedded; beyond, the service answers 503.
+        connections: open at a time.
     """
 
     request_bytes: int = 32 * 2**20
@@ -40,14 +40,14 @@ class Limits:
 
 
 class Rates:
-    """A bucket of requests for each client: it holds a minute's worth of them and fills as the minute passes."""
+    """A token bucket for each client: it holds one minute of requests and refills steadily."""
 
     def __init__(self, per_minute: int) -> None:
         self._full = float(per_minute)
         self._clients: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def wait(self, client: str, now: float | None = None) -> float:
-        """Take one request; 0, or how many seconds ``client`` must wait for it."""
+        """Count one request; return 0, or the seconds that ``client`` must wait first."""
         if not self._full:
             return 0.0
         now = time.monotonic() if now is None else now

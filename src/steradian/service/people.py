@@ -1,4 +1,4 @@
-"""Routes that look after a gallery: enroll, list, rename, merge, remove, and what an explorer shows."""
+"""Routes that manage a gallery: enroll, list, rename, merge, remove, and map it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Number = Annotated[int, PathField(ge=1, le=LARGEST)]
 
 
 def people_routes(engine: Engine, gallery: Gallery, keep_pictures: bool, limits: Limits) -> APIRouter:
-    """The routes; ``keep_pictures``: whether enrolled pictures are kept beside the gallery."""
+    """Build the routes; ``keep_pictures``: whether enrolled pictures are kept beside the gallery."""
     router = APIRouter(prefix="/v1", tags=["identities"])
     pictures = gallery.pictures if keep_pictures else None
     store = gallery.store
@@ -49,9 +49,9 @@ def people_routes(engine: Engine, gallery: Gallery, keep_pictures: bool, limits:
         after: Annotated[str, Query(max_length=256)] = "",
         limit: Annotated[int, Query(ge=1, le=1000)] = PAGE,
     ) -> People:
-        """Who is enrolled, by name."""
-        found = store.identities(containing, after, limit)
-        return People(total=len(store), identities=[_person(number, one) for number, one in found])
+        """List the enrolled identities by name."""
+        page = store.identities(containing, after, limit)
+        return People(total=len(store), identities=[_person(number, one) for number, one in page])
 
     @router.post("/identities", status_code=201)
     async def enroll(
@@ -59,64 +59,64 @@ def people_routes(engine: Engine, gallery: Gallery, keep_pictures: bool, limits:
         name: Annotated[str, Form(max_length=10_000)],
         metadata: Annotated[str | None, Form(max_length=LONGEST_METADATA, description="A JSON object.")] = None,
     ) -> Enrollment:
-        """Add images of a name, new or enrolled already: all of them, or after an error none."""
-        facts, known_as = json_object("metadata", metadata), checked_name(name)
+        """Enroll images under a new or existing name: all of them, or none after an error."""
+        parsed, checked = json_object("metadata", metadata), checked_name(name)
         sent = await uploads.read(files, limits)
-        found, raw = await engine.embed(sent)
-        if found.failures:
-            raise HTTPException(422, f"{found.failures[0].image}: {found.failures[0].reason}. Nothing was enrolled.")
+        images, raw = await engine.embed(sent)
+        if images.failures:
+            raise HTTPException(422, f"{images.failures[0].image}: {images.failures[0].reason}. Nothing was enrolled.")
         contents = [one.content for one in sent]
-        return await run_in_threadpool(_enroll, gallery, pictures, known_as, unit(raw), contents, facts)
+        return await run_in_threadpool(_enroll, gallery, pictures, checked, unit(raw), contents, parsed)
 
     @router.get("/identities/{number}")
     def identity(number: Number) -> PersonInFull:
-        """One identity with its images."""
+        """Return one identity with its images."""
         _, one = store.identity(number)
-        kept = [KeptImage(id=image.id, created=image.created) for image in store.images_of(number)]
-        return PersonInFull(**_person(number, one).model_dump(), enrolled=kept)
+        enrolled_images = [KeptImage(id=image.id, created=image.created) for image in store.images_of(number)]
+        return PersonInFull(**_person(number, one).model_dump(), enrolled=enrolled_images)
 
     @router.patch("/identities/{number}")
-    def change(number: Number, wanted: Change) -> Person:
-        """Another name, other metadata."""
-        store.edit(number, name=wanted.name, metadata=wanted.metadata)
+    def change(number: Number, changes: Change) -> Person:
+        """Change the name or the metadata of an identity."""
+        store.edit(number, name=changes.name, metadata=changes.metadata)
         return _person(*store.identity(number))
 
     @router.post("/identities/{number}/merge")
-    def merge(number: Number, wanted: Merge) -> Person:
-        """Two identities were one all along."""
-        gallery.merge(number, wanted.into)
-        return _person(*store.identity(wanted.into))
+    def merge(number: Number, target: Merge) -> Person:
+        """Merge an identity into another."""
+        gallery.merge(number, target.into)
+        return _person(*store.identity(target.into))
 
     @router.delete("/identities/{number}", status_code=204)
     def remove(number: Number) -> Response:
-        """Forget somebody, the images and their kept pictures."""
+        """Remove an identity, its images and their kept pictures."""
         gallery.remove(number)
         return Response(status_code=204)
 
     @router.get("/images/{number}", response_class=Response)
     async def image(number: Number) -> Response:
-        """A small picture of an enrolled image, JPEG."""
-        kept = await run_in_threadpool(store.image, number)
+        """Return a small JPEG of an enrolled image."""
+        record = await run_in_threadpool(store.image, number)
         try:
-            content = await engine.in_decoder(shown, gallery.pictures.find(kept.source), limits.pixels)
+            content = await engine.in_decoder(shown, gallery.pictures.find(record.source), limits.pixels)
         except DataError as error:
-            # Where it lay is nobody's business outside.
-            words = f"Image {number} cannot be shown: its picture was not kept, is gone or is damaged."
-            raise HTTPException(404, words) from error
+            # The answer must not reveal the file's path.
+            message = f"Image {number} cannot be shown: its picture was not kept, is gone or is damaged."
+            raise HTTPException(404, message) from error
         return Response(content, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
     @router.get("/map")
     def explore(limit: Annotated[int, Query(ge=1, le=POINTS)] = POINTS) -> Map:
-        """The gallery as points in three dimensions."""
-        held = gallery.memory()
-        rows = np.random.default_rng(0).permutation(len(held.ids))[:limit]
-        places, kept = principal(held.vectors[rows])
-        owners, images = held.identities[rows].tolist(), held.ids[rows].tolist()
+        """Return the gallery as points in three dimensions."""
+        snapshot = gallery.memory()
+        rows = np.random.default_rng(0).permutation(len(snapshot.ids))[:limit]
+        coordinates, kept = principal(snapshot.vectors[rows])
+        owners, images = snapshot.identities[rows].tolist(), snapshot.ids[rows].tolist()
         points = [
-            Point(x=x, y=y, z=z, label=held.names[owner], identity=owner, image=image)
-            for (x, y, z), owner, image in zip(places.tolist(), owners, images, strict=True)
+            Point(x=x, y=y, z=z, label=snapshot.names[owner], identity=owner, image=image)
+            for (x, y, z), owner, image in zip(coordinates.tolist(), owners, images, strict=True)
         ]
-        return Map(points=points, shown=len(points), total=len(held.ids), kept=kept)
+        return Map(points=points, shown=len(points), total=len(snapshot.ids), kept=kept)
 
     return router
 
@@ -129,18 +129,18 @@ def _enroll(
     contents: list[bytes],
     metadata: dict[str, Any] | None,
 ) -> Enrollment:
-    # Pictures first: an image that is enrolled has its picture, while a picture too many is swept away some day.
+    # Write pictures first, so that every enrolled image has its picture; leftover pictures are deleted later.
     sources: list[str] = []
     try:
         for content in contents:
             sources.append(str(pictures.keep(content)) if pictures is not None else "")
-        done = gallery.enroll_vectors(name, vectors, sources, metadata)
+        result = gallery.enroll_vectors(name, vectors, sources, metadata)
     except BaseException:
         if pictures is not None:
             pictures.forget(sources)
         raise
-    identity = _person(*gallery.store.identity(done.number))
-    return Enrollment(identity=identity, added=done.images, hints=list(done.hints))
+    identity = _person(*gallery.store.identity(result.number))
+    return Enrollment(identity=identity, added=result.images, hints=list(result.hints))
 
 
 def _person(number: int, one: Identity) -> Person:
@@ -150,15 +150,14 @@ def _person(number: int, one: Identity) -> Person:
 
 
 def principal(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
-    """``vectors`` [N, D] by their three principal directions, [N, 3], and the share of squared lengths they keep.
+    """Project ``vectors`` [N, D] on their principal directions; return [N, 3] and the share of squared lengths kept.
 
-    The directions are those of the vectors themselves, not of their differences from a mean, so that an angle to the
-    origin stays one.
+    The vectors are not centered first, so that the origin stays the center of the sphere.
     """
-    places = np.zeros((len(vectors), 3))
+    coordinates = np.zeros((len(vectors), 3))
     if not len(vectors):
-        return places, 1.0
+        return coordinates, 1.0
     _, _, directions = np.linalg.svd(vectors.astype(np.float64), full_matrices=False)
-    found = vectors @ directions[:3].T
-    places[:, : found.shape[1]] = found
-    return places, float((found**2).sum() / max(float((vectors**2).sum()), 1e-12))
+    projected = vectors @ directions[:3].T
+    coordinates[:, : projected.shape[1]] = projected
+    return coordinates, float((projected**2).sum() / max(float((vectors**2).sum()), 1e-12))

@@ -1,4 +1,4 @@
-"""Listen until told to stop; what was accepted is answered before."""
+"""Serve until stopped; answer all accepted requests first."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from steradian.errors import UsageError
 
 GRACE = 30
 
-FIRST_WORDS = 10.0
-"""Seconds within which the head of a connection's first request must have come."""
+HEADER_SECONDS = 10.0
+"""Seconds within which the headers of a connection's first request must arrive."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket for ``host`` and ``port``; 0: any that is free. Raises `UsageError` where it cannot be had."""
-    # Named TCP: only then does asyncio send answers at once rather than after the client's next acknowledgment.
-    place = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    """Open a socket for ``host`` and ``port``; 0: any free port. Raises `UsageError` if that fails."""
+    # Name TCP: only then does asyncio set TCP_NODELAY, so that answers are sent at once.
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        place.bind((host, port))
-        place.listen(512)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(512)
     except (OSError, OverflowError) as error:
-        place.close()
-        raise UsageError(f"{host}:{port} cannot be listened on ({error}): choose another --port or --host.") from error
-    return place
+        listener.close()
+        raise UsageError(f"Cannot listen on {host}:{port} ({error}): choose another --port or --host.") from error
+    return listener
 
 
 class Impatient(H11Protocol):
-    """Closes connections that do not say what they want: they would take the place of others."""
+    """Close connections that send no request in time, so that they do not block others."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.loop.call_later(FIRST_WORDS, self._close_if_silent)
+        self.loop.call_later(HEADER_SECONDS, self._close_if_silent)
 
     def _close_if_silent(self) -> None:
         if self.cycle is None and not self.transport.is_closing():
             self.transport.close()
 
 
-def run(app: FastAPI, place: socket.socket, connections: int, ready: Callable[[], None]) -> bool:
-    """Serve ``app`` at ``place`` until SIGINT or SIGTERM; ``ready`` is called when it listens.
+def run(app: FastAPI, listener: socket.socket, connections: int, ready: Callable[[], None]) -> bool:
+    """Serve ``app`` on ``listener`` until SIGINT or SIGTERM; call ``ready`` once it listens.
 
     Returns:
-        Whether all that was accepted was answered within `GRACE` seconds.
+        Whether all accepted requests were answered within `GRACE` seconds.
     """
     config = uvicorn.Config(
         app,
@@ -58,7 +58,7 @@ def run(app: FastAPI, place: socket.socket, connections: int, ready: Callable[[]
         log_level="warning",
         access_log=False,
         server_header=False,
-        # Whoever sends the header could call himself anybody; a proxy counts as one client.
+        # Any client could forge these headers; a proxy counts as one client.
         proxy_headers=False,
         limit_concurrency=connections,
         timeout_keep_alive=15,
@@ -77,8 +77,8 @@ def run(app: FastAPI, place: socket.socket, connections: int, ready: Callable[[]
             await super().shutdown(sockets)
             self.in_time = not self.force_exit and time.monotonic() - started < GRACE
 
-    # Having stopped as told, uvicorn raises the signal once more, for whoever else may wait for it.
+    # After it has stopped, uvicorn raises the signal once more for other handlers.
     server = Server(config)
     with contextlib.suppress(KeyboardInterrupt):
-        server.run(sockets=[place])
+        server.run(sockets=[listener])
     return server.in_time

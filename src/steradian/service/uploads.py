@@ -1,4 +1,4 @@
-"""Uploaded files -> pixels; what is no image is told of by its place, and costs nobody else anything."""
+"""Decode uploaded files to pixels; report each unreadable file without failing the others."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from steradian.service.answers import Failure
 from steradian.service.limits import Limits
 
 LONGEST = 200
-"""Characters of a file's name that are given back."""
+"""Maximum characters of a file name in an answer."""
 
 
 @dataclass(frozen=True)
 class Upload:
-    """One file as it was sent."""
+    """One file as uploaded."""
 
     name: str
     content: bytes
@@ -29,12 +29,12 @@ class Upload:
 
 @dataclass(frozen=True)
 class Decoded:
-    """The readable ones of some uploads as the squares that a model takes.
+    """The readable uploads, as the squares that a model takes.
 
     Attributes:
-        names: of the readable ones, N.
+        names: of the N readable files.
         pixels: uint8 [N, channels, size, size].
-        failures: the others.
+        failures: the unreadable files.
     """
 
     names: tuple[str, ...]
@@ -43,12 +43,12 @@ class Decoded:
 
 
 async def read(files: Sequence[UploadFile], limits: Limits) -> list[Upload]:
-    """The content of ``files``. Raises `HTTPException` for too many."""
+    """Read the content of ``files``. Raises `HTTPException` if there are too many."""
     if len(files) > limits.files:
-        raise HTTPException(413, f"{len(files)} files came; at most {limits.files} are taken at a time.")
+        raise HTTPException(413, f"{len(files)} files came; at most {limits.files} are allowed per request.")
     return [
-        Upload(_shown_name(file.filename) or f"image {place}", await file.read())
-        for place, file in enumerate(files, start=1)
+        Upload(_shown_name(file.filename) or f"image {index}", await file.read())
+        for index, file in enumerate(files, start=1)
     ]
 
 
@@ -59,7 +59,7 @@ def _shown_name(name: str | None) -> str:
 def decoded(
     uploads: Sequence[Upload], preprocessing: Preprocessing, most_pixels: int, given_up: Callable[[], bool]
 ) -> Decoded:
-    """Decode ``uploads`` one after another, until ``given_up`` says that nobody waits for them."""
+    """Decode ``uploads`` one after another, until ``given_up`` returns True."""
     names, squares, failures = [], [], []
     for upload in uploads:
         if given_up():

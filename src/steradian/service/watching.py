@@ -1,4 +1,4 @@
-"""What an operator sees: numbers for Prometheus, and a line of JSON for each request, without names or pictures."""
+"""Telemetry: metrics for Prometheus, and a JSON log line for each request, without names or pictures."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Numbers:
-    """The service's counters, one set for each application."""
+    """The service's metrics, one set for each application."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         routes = ("route", "method", "status")
         self.requests = Counter("steradian_requests", "Answered requests.", routes, registry=registry)
-        words = "From the first byte to the last."
-        self.seconds = Histogram("steradian_request_seconds", words, ("route",), registry=registry, buckets=SECONDS)
-        self.batches = Histogram("steradian_batch_images", "Images of a batch.", registry=registry, buckets=SIZES)
+        summary = "Seconds from the first byte to the last."
+        self.seconds = Histogram("steradian_request_seconds", summary, ("route",), registry=registry, buckets=SECONDS)
+        self.batches = Histogram("steradian_batch_images", "Images per batch.", registry=registry, buckets=SIZES)
         self.waiting = Gauge("steradian_waiting_images", "Images that wait for the model.", registry=registry)
-        self.decisions = Counter("steradian_decisions", "Answers of identify.", ("decision",), registry=registry)
+        self.decisions = Counter("steradian_decisions", "Decisions of identify.", ("decision",), registry=registry)
         self.refused = Counter("steradian_refused_images", "Files that could not be read.", registry=registry)
 
 
@@ -40,7 +40,7 @@ def log_to_stderr() -> None:
 
 
 def log_request(route: str, method: str, status: int, seconds: float, received: int, client: str) -> None:
-    """One line: the route's pattern rather than its path, so that no name stands in it."""
+    """Log one line, with the route's pattern rather than its path, so that it contains no name."""
     if LOG.isEnabledFor(logging.INFO):
         fields = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

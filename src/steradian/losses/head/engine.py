@@ -88,6 +88,12 @@ class HeadEngine:
         start, stop = (0, self.num_classes) if self.shard is None else (self.shard.start, self.shard.stop)
         return slice(start * self.subcenters, stop * self.subcenters)
 
+    def reserve(self, weight: Tensor, kind: str, half_precision: bool) -> None:
+        """Leave memory for the moments that an optimizer of ``kind`` keeps; set the precision of the products."""
+        self.reserved = weight.nbytes * (1 if kind == "sgd" else 2)
+        if half_precision and weight.is_cuda:
+            self.product_dtype = torch.bfloat16
+
     def plan(self, batch: int, like: Tensor, matrices: Matrices, training: bool) -> Plan:
         """The plan for batches of ``batch`` rows (of all processes) and a weight ``like`` this."""
         key = (batch, like.dtype, like.device, training)

@@ -22,6 +22,7 @@ from torch import Tensor, distributed
 from torch.autograd.function import once_differentiable
 
 from steradian.errors import InputError
+from steradian.losses.process_group import group_device, is_distributed
 
 
 @dataclass(frozen=True)
@@ -76,18 +77,6 @@ def shard_of(num_classes: int, embedding_size: int) -> Shard:
                 f"{rank} has num_classes={c}, embedding_size={d}. All processes must be given the same data and sizes."
             )
     return shard
-
-
-def is_distributed() -> bool:
-    """Whether this process is one of a group."""
-    return distributed.is_available() and distributed.is_initialized()
-
-
-def group_device() -> torch.device:
-    """Where the backend of the group wants its tensors."""
-    if distributed.get_backend() == "nccl":
-        return torch.device("cuda", torch.cuda.current_device())
-    return torch.device("cpu")
 
 
 def gather_batch(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

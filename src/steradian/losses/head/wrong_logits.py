@@ -12,6 +12,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from steradian.losses.dials import emphasized, scaled
 from steradian.losses.emphasis import Emphasis
 
 Curve = Callable[[Tensor, tuple[Tensor, ...]], Tensor]
@@ -57,19 +58,13 @@ class WrongLogits:
             norms: [c * K], the lengths of those rows.
             bias: [c] or None.
         """
-        logits = products / norms if self.divided else products
+        cosine = products / norms if self.divided else products
         if self.subcenters > 1:
-            logits = logits.view(len(logits), -1, self.subcenters).amax(dim=2)
-        if self.emphasis is not None and rows.target is not None:
-            logits = self.emphasis(logits, rows.target)
+            cosine = cosine.view(len(cosine), -1, self.subcenters).amax(dim=2)
+        score = emphasized(self.emphasis, cosine, rows.target)
         if self.score is not None:
-            logits = self.score(logits, rows.parameters)
-        if rows.scale is not None:
-            logits = logits * rows.scale
-        if self.lengthened:
-            logits = logits * norms
-        if bias is not None:
-            logits = logits + bias
+            score = self.score(score, rows.parameters)
+        logits = scaled(score, rows.scale, norms if self.lengthened else None, bias)
         return logits if logits is not products else products.clone()
 
 

@@ -1,4 +1,4 @@
-// Requests to the service: the token, and errors as sentences.
+// Send requests to the service with the token, and turn errors into sentences.
 
 let token = sessionStorage.getItem("token") || "";
 const pictures = new Map();
@@ -32,8 +32,8 @@ export async function call(path, options = {}) {
     if ((await askForToken()) && token !== before) return call(path, options);
   }
   if (!answer.ok) {
-    const told = await answer.json().catch(() => ({}));
-    throw new Error(told.detail || `The service answered ${answer.status}.`);
+    const refusal = await answer.json().catch(() => ({}));
+    throw new Error(refusal.detail || `The service answered ${answer.status}.`);
   }
   return answer.status === 204 ? null : answer;
 }
@@ -52,7 +52,7 @@ export async function change(method, path, value) {
   return call(path, { method, body, headers: { "Content-Type": "application/json" } });
 }
 
-// Pictures come with the token in a header, which an <img> cannot send.
+// Pictures need the token in a header, which an <img> cannot send.
 export function picture(number) {
   if (!pictures.has(number)) {
     if (pictures.size > 500) pictures.clear();
@@ -61,9 +61,9 @@ export function picture(number) {
   return pictures.get(number);
 }
 
-export function imageOf(number, words) {
+export function imageOf(number, description) {
   const image = document.createElement("img");
-  image.alt = words;
+  image.alt = description;
   picture(number).then((url) => { if (url) image.src = url; else image.hidden = true; });
   return image;
 }

@@ -1,4 +1,4 @@
-// Pictures or drawings in, answers out.
+// Send pictures or drawings to the service and show the answers.
 
 import { call, imageOf, send } from "./api.js";
 import { cameraInto } from "./camera.js";
@@ -7,39 +7,39 @@ import { $, attempt, bar, element, notice } from "./elements.js";
 
 const percent = (value) => `${(value * 100).toFixed(value > 0.9995 ? 0 : 1)} %`;
 
-function verdict(found) {
-  if (found.decision === "match") return `${found.label}`;
-  if (found.decision === "ambiguous") return `${found.matches[0].label} or ${found.matches[1].label}`;
+function verdict(result) {
+  if (result.decision === "match") return `${result.label}`;
+  if (result.decision === "ambiguous") return `${result.matches[0].label} or ${result.matches[1].label}`;
   return "Unknown";
 }
 
-function words(found) {
-  if (!found.matches.length) return "Nothing is enrolled yet: give it a name.";
-  const limit = `threshold ${found.threshold.toFixed(2)}`;
-  const sure = found.probability === null ? "" : `, ${percent(found.probability)} if same and different are as likely`;
-  if (found.decision === "match") return `Cosine ${found.similarity.toFixed(2)}, above the ${limit}${sure}.`;
-  if (found.decision === "ambiguous") return `Two are too much alike to tell apart (cosine ${found.similarity.toFixed(2)}, ${limit}).`;
-  return `Nothing enrolled reaches the ${limit}; the nearest has a cosine of ${found.similarity.toFixed(2)}.`;
+function explanation(result) {
+  if (!result.matches.length) return "Nobody is enrolled yet. Give this picture a name to enroll it.";
+  const limit = `threshold ${result.threshold.toFixed(2)}`;
+  const sure = result.probability === null ? "" : `, ${percent(result.probability)} if same and different are equally likely`;
+  if (result.decision === "match") return `Cosine ${result.similarity.toFixed(2)}, above the ${limit}${sure}.`;
+  if (result.decision === "ambiguous") return `Two identities are too similar to tell apart (cosine ${result.similarity.toFixed(2)}, ${limit}).`;
+  return `No enrolled identity reaches the ${limit}; the nearest has a cosine of ${result.similarity.toFixed(2)}.`;
 }
 
-function matches(found) {
-  return element("ul", { className: "bars" }, ...found.matches.map((match) => element("li", {},
+function matches(result) {
+  return element("ul", { className: "bars" }, ...result.matches.map((match) => element("li", {},
     match.image === null ? element("span") : imageOf(match.image, `enrolled picture of ${match.label}`),
     element("span", { className: "name", textContent: match.label, title: match.label }),
-    bar(match.similarity, found.threshold),
+    bar(match.similarity, result.threshold),
     element("span", { className: "number", textContent: match.similarity.toFixed(2) }))));
 }
 
-function classes(found, open) {
-  const sure = found.candidates === null ? "" :
-    found.candidates.length === 1
-      ? `${percent(found.coverage)} sure that it is ${found.candidates[0]}.`
-      : `${percent(found.coverage)} sure that it is one of these ${found.candidates.length}: ${found.candidates.slice(0, 8).join(", ")}${found.candidates.length > 8 ? ", …" : ""}.`;
-  const strange = found.known === false ? " It is unlike all classes that the model knows." : "";
+function classes(result, open) {
+  const sure = result.candidates === null ? "" :
+    result.candidates.length === 1
+      ? `The only candidate is ${result.candidates[0]}; such lists contain the true class in ${percent(result.coverage)} of cases.`
+      : `One of these ${result.candidates.length} (such lists contain the true class in ${percent(result.coverage)} of cases): ${result.candidates.slice(0, 8).join(", ")}${result.candidates.length > 8 ? ", …" : ""}.`;
+  const strange = result.known === false ? " It is unlike every class that the model was trained on." : "";
   return element("details", { open },
     element("summary", { textContent: "By the classes that the model was trained on" }),
     element("p", { className: "small conformal", textContent: sure + strange }),
-    element("ul", { className: "bars plain" }, ...found.ranking.map((one) => element("li", {},
+    element("ul", { className: "bars plain" }, ...result.ranking.map((one) => element("li", {},
       element("span", { className: "name", textContent: one.label, title: one.label }),
       bar(one.probability),
       element("span", { className: "number", textContent: percent(one.probability) })))));
@@ -53,7 +53,7 @@ function naming(file, changed) {
     event.preventDefault();
     attempt(async () => {
       const done = await send("/v1/identities", [file], { name: name.value });
-      notice([`${done.identity.name} is enrolled by ${done.identity.images} picture(s).`, ...done.hints].join(" "), true);
+      notice([`${done.identity.name} is enrolled with ${done.identity.images} picture(s).`, ...done.hints].join(" "), true);
       form.remove();
       changed();
     }, button);
@@ -72,10 +72,10 @@ async function answer(file, far, about, changed) {
     if (known) {
       body.append(
         element("p", { className: `verdict ${known.decision}`, textContent: verdict(known) }),
-        element("p", { className: "small", textContent: words(known) }),
+        element("p", { className: "small", textContent: explanation(known) }),
         matches(known), naming(file, changed));
     }
-    // What was drawn to be enrolled is of no class: where somebody is, classes are told on demand.
+    // A drawing may be of no training class: if there are matches, the classes stay closed until they are opened.
     body.append(classes(named, !(about.channels === 1 && known?.matches.length)));
   } catch (error) {
     body.append(element("p", { className: "verdict failed", textContent: "No answer" }), element("p", { className: "small", textContent: error.message }));
@@ -85,7 +85,7 @@ async function answer(file, far, about, changed) {
 export function startAsking(about, changed) {
   const far = $("far");
   for (const one of about.thresholds) far.append(element("option", { value: one.far, textContent: percent(one.far), selected: one.far === about.far }));
-  // Without the usual rate the strictest that there is.
+  // If the default rate has no threshold, select the strictest calibrated one.
   if (!about.thresholds.some((one) => one.far === about.far)) far.selectedIndex = far.options.length - 1;
   far.closest("p").hidden = !about.gallery || !about.thresholds.length;
   const ask = (files) => attempt(async () => {
@@ -93,7 +93,7 @@ export function startAsking(about, changed) {
     if (!images.length) throw new Error("That is no picture.");
     for (const file of images) await answer(file, far.value || about.far, about, changed);
   });
-  // Gray models read what is drawn.
+  // Models with gray input also accept drawings.
   if (about.channels === 1) {
     document.body.classList.add("draws");
     $("drawing").hidden = false;

@@ -1,4 +1,4 @@
-// One picture from the camera, where there is one and it may be used.
+// Take one picture from the camera, if there is one and the browser allows it.
 
 import { $, attempt } from "./elements.js";
 
@@ -10,7 +10,7 @@ export function cameraInto(take) {
     $("viewfinder").hidden = true;
   };
   if (!navigator.mediaDevices?.getUserMedia) {
-    // Browsers give the camera to https and to this machine alone; a phone's file chooser has one of its own.
+    // Browsers allow the camera only for https and for this machine; a phone's file chooser offers its own camera.
     $("camera").hidden = true;
     return;
   }
@@ -18,7 +18,7 @@ export function cameraInto(take) {
     try {
       stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
     } catch {
-      throw new Error("There is no camera that may be used. Choose a file instead.");
+      throw new Error("No camera is available or allowed. Choose a file instead.");
     }
     $("video").srcObject = stream;
     await $("video").play();

@@ -1,4 +1,4 @@
-// A canvas to draw symbols on: dark strokes on light, or the other way round, as the model has learned them.
+// A canvas to draw symbols on: dark strokes on light or light on dark, like the images that the model was trained on.
 
 import { $ } from "./elements.js";
 
@@ -24,7 +24,7 @@ export class Drawing {
     this.last = null;
   }
 
-  #place(event) {
+  #position(event) {
     const box = this.canvas.getBoundingClientRect();
     const scale = this.canvas.width / box.width;
     return [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
@@ -33,12 +33,12 @@ export class Drawing {
   #begin(event) {
     event.preventDefault();
     this.canvas.setPointerCapture(event.pointerId);
-    this.last = this.#place(event);
+    this.last = this.#position(event);
     this.#line(this.last);
   }
 
   #move(event) {
-    if (this.last) this.#line(this.#place(event));
+    if (this.last) this.#line(this.#position(event));
   }
 
   #line(to) {

@@ -1,4 +1,4 @@
-// Elements are made from text, never from markup, so that a name is only a name.
+// Build elements from text, never from markup, so that names cannot inject markup.
 
 export const $ = (id) => document.getElementById(id);
 
@@ -21,11 +21,11 @@ export function bar(share, mark = null) {
   return made;
 }
 
-export function notice(words, good = false) {
-  const place = $("notice");
-  place.textContent = words;
-  place.className = good ? "good" : "";
-  place.hidden = !words;
+export function notice(message, good = false) {
+  const box = $("notice");
+  box.textContent = message;
+  box.className = good ? "good" : "";
+  box.hidden = !message;
 }
 
 export async function attempt(work, button = null) {
@@ -41,9 +41,9 @@ export async function attempt(work, button = null) {
   }
 }
 
-export function confirmed(words) {
+export function confirmed(question) {
   const dialog = $("confirm");
-  $("confirm-words").textContent = words;
+  $("confirm-words").textContent = question;
   dialog.returnValue = "no";
   dialog.showModal();
   return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));

@@ -1,4 +1,4 @@
-// The gallery in three dimensions: turn it, click a point, see its picture.
+// Show the gallery in three dimensions: turn it, click a point to see its picture.
 
 import { get, imageOf } from "./api.js";
 import { $, element } from "./elements.js";
@@ -25,35 +25,35 @@ function circles(color) {
     { type: "scatter3d", mode: "lines", x, y, z, hoverinfo: "skip", showlegend: false, line: { color, width: 2 } }));
 }
 
-// The library reads tags in texts; a name is only a name.
+// The drawing library interprets tags in texts, so escape names.
 const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
 export async function explore() {
-  const [found] = await Promise.all([get("/v1/map"), library()]);
-  const place = $("map");
+  const [map] = await Promise.all([get("/v1/map"), library()]);
+  const plot = $("map");
   $("picked").replaceChildren();
-  if (!found.points.length) {
+  if (!map.points.length) {
     $("map-words").textContent = "Nobody is enrolled yet.";
-    place.replaceChildren();
+    plot.replaceChildren();
     return;
   }
-  const names = [...new Set(found.points.map((point) => point.label))];
-  const drawn = found.points.filter((point) => names.indexOf(point.label) < NAMES);
-  $("map-words").textContent = `${drawn.length} of ${found.total} pictures by their three principal directions, a projection that keeps ${(found.kept * 100).toFixed(0)} % of their lengths. Turn it; click a point to see its picture.`;
+  const names = [...new Set(map.points.map((point) => point.label))];
+  const drawn = map.points.filter((point) => names.indexOf(point.label) < NAMES);
+  $("map-words").textContent = `${drawn.length} of ${map.total} pictures projected on their three principal directions, which keeps ${(map.kept * 100).toFixed(0)} % of their squared lengths. Turn it; click a point to see its picture.`;
   const style = getComputedStyle(document.documentElement);
   const ink = style.getPropertyValue("--ink");
   const traces = names.slice(0, NAMES).map((name) => {
-    const own = drawn.filter((point) => point.label === name);
-    return { type: "scatter3d", mode: "markers", name: plain(name), x: own.map((p) => p.x), y: own.map((p) => p.y), z: own.map((p) => p.z),
-      customdata: own.map((p) => [p.image, p.label, plain(p.label)]), hovertemplate: "%{customdata[2]}<extra></extra>", marker: { size: 5 } };
+    const points = drawn.filter((point) => point.label === name);
+    return { type: "scatter3d", mode: "markers", name: plain(name), x: points.map((p) => p.x), y: points.map((p) => p.y), z: points.map((p) => p.z),
+      customdata: points.map((p) => [p.image, p.label, plain(p.label)]), hovertemplate: "%{customdata[2]}<extra></extra>", marker: { size: 5 } };
   });
   const axis = { range: [-1, 1], showgrid: true, gridcolor: style.getPropertyValue("--line"), zeroline: false, showticklabels: false, title: { text: "" }, showbackground: false, showspikes: false, visible: false };
-  await window.Plotly.react(place, [...circles(style.getPropertyValue("--line")), ...traces], {
+  await window.Plotly.react(plot, [...circles(style.getPropertyValue("--line")), ...traces], {
     margin: { l: 0, r: 0, t: 0, b: 0 }, paper_bgcolor: "rgba(0,0,0,0)", font: { color: ink }, showlegend: names.length > 1 && names.length <= 12,
     legend: { orientation: "h" }, scene: { camera: { eye: { x: 1, y: 1, z: 0.7 } }, xaxis: axis, yaxis: axis, zaxis: axis, aspectmode: "cube" },
   }, { displayModeBar: false, responsive: true });
-  place.removeAllListeners?.("plotly_click");
-  place.on("plotly_click", (event) => {
+  plot.removeAllListeners?.("plotly_click");
+  plot.on("plotly_click", (event) => {
     if (!event.points[0].customdata) return;
     const [image, label] = event.points[0].customdata;
     $("picked").replaceChildren(imageOf(image, `picture of ${label}`), element("p", { textContent: label }));

@@ -1,4 +1,4 @@
-// Tabs, and what each shows when it is opened.
+// Switch between tabs and load the content of the opened tab.
 
 import { aboutNow, startAsking } from "./ask.js";
 import { $, attempt, element } from "./elements.js";
@@ -10,16 +10,16 @@ const opened = { people: () => list(), explore };
 
 function open(tab) {
   for (const one of tabs) {
-    const own = one === tab;
-    one.setAttribute("aria-selected", own);
-    one.tabIndex = own ? 0 : -1;
-    $(one.getAttribute("aria-controls")).hidden = !own;
+    const selected = one === tab;
+    one.setAttribute("aria-selected", selected);
+    one.tabIndex = selected ? 0 : -1;
+    $(one.getAttribute("aria-controls")).hidden = !selected;
   }
   const show = opened[tab.getAttribute("aria-controls")];
   attempt(async () => show?.());
 }
 
-tabs.forEach((tab, place) => {
+tabs.forEach((tab) => {
   tab.addEventListener("click", () => open(tab));
   tab.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
@@ -37,7 +37,7 @@ attempt(async () => {
   const facts = {
     "Model": about.model,
     "Trained on": `${about.classes} classes`,
-    "Takes": `${about.channels === 1 ? "gray" : "color"} images of ${about.size} pixels`,
+    "Input": `${about.channels === 1 ? "gray" : "color"} images of ${about.size} pixels`,
     "Embedding": `${about.embedding_size} dimensions`,
     "steradian": about.version,
   };

@@ -1,4 +1,4 @@
-// Who is enrolled: look, enroll, rename, remove.
+// List, enroll, rename and remove identities.
 
 import { change, get, imageOf, send } from "./api.js";
 import { $, attempt, confirmed, element, notice } from "./elements.js";
@@ -12,15 +12,15 @@ function row(person) {
   show.addEventListener("click", () => attempt(async () => {
     thumbs.hidden = !thumbs.hidden;
     if (!thumbs.children.length) {
-      const found = await get(`/v1/identities/${person.id}`);
-      thumbs.append(...found.enrolled.slice(0, 60).map((image) => imageOf(image.id, `picture of ${person.name}`)));
+      const result = await get(`/v1/identities/${person.id}`);
+      thumbs.append(...result.enrolled.slice(0, 60).map((image) => imageOf(image.id, `picture of ${person.name}`)));
     }
   }));
   const rename = element("button", { textContent: "Rename", ariaLabel: `Rename ${person.name}` });
   rename.addEventListener("click", () => renaming(person, name, rename));
   const remove = element("button", { textContent: "Remove", ariaLabel: `Remove ${person.name}` });
   remove.addEventListener("click", () => attempt(async () => {
-    if (!(await confirmed(`Forget ${person.name} and ${person.images} picture(s)?`))) return;
+    if (!(await confirmed(`Remove ${person.name} and ${person.images} picture(s)?`))) return;
     await change("DELETE", `/v1/identities/${person.id}`);
     await list();
   }, remove));
@@ -44,14 +44,14 @@ function renaming(person, name, button) {
 }
 
 export async function list(more = false) {
-  const asked = new URLSearchParams({ containing: $("containing").value, after: more ? last : "", limit: 50 });
-  const found = await get(`/v1/identities?${asked}`);
+  const query = new URLSearchParams({ containing: $("containing").value, after: more ? last : "", limit: 50 });
+  const result = await get(`/v1/identities?${query}`);
   if (!more) $("list").replaceChildren();
-  $("list").append(...found.identities.map(row));
-  if (!$("list").children.length) $("list").append(element("li", { className: "small", textContent: found.total ? "No name holds that." : "Nobody yet." }));
-  last = found.identities.at(-1)?.name ?? last;
-  $("more").hidden = found.identities.length < 50;
-  $("total").textContent = `(${found.total})`;
+  $("list").append(...result.identities.map(row));
+  if (!$("list").children.length) $("list").append(element("li", { className: "small", textContent: result.total ? "No name contains this text." : "Nobody is enrolled yet." }));
+  last = result.identities.at(-1)?.name ?? last;
+  $("more").hidden = result.identities.length < 50;
+  $("total").textContent = `(${result.total})`;
 }
 
 export function startPeople() {
@@ -61,9 +61,9 @@ export function startPeople() {
   $("enroll").addEventListener("submit", (event) => {
     event.preventDefault();
     attempt(async () => {
-      const done = await send("/v1/identities", $("enroll-files").files, { name: $("name").value });
+      const enrollment = await send("/v1/identities", $("enroll-files").files, { name: $("name").value });
       $("enroll").reset();
-      notice([`${done.identity.name} is enrolled by ${done.identity.images} picture(s).`, ...done.hints].join(" "), true);
+      notice([`${enrollment.identity.name} is enrolled with ${enrollment.identity.images} picture(s).`, ...enrollment.hints].join(" "), true);
       await list();
     }, event.submitter);
   });

@@ -6,12 +6,12 @@ from steradian.losses.binary import SigmoidLoss, SphereFace2Loss, UniFaceLoss
 from steradian.losses.circle import CircleLoss
 from steradian.losses.contrasts import CirclePairLoss, MultiSimilarityLoss, NPairLoss, SupConLoss
 from steradian.losses.pairs import ContrastiveLoss, TripletLoss
-from steradian.losses.presets.rows import ModulePreset
+from steradian.losses.presets.preset_types import ModulePreset
 from steradian.losses.prototypes import PrototypeLoss
 from steradian.losses.proxies import ProxyAnchorLoss, ProxyNCALoss
 from steradian.losses.unified_negatives import UnifiedNegativesLoss
 
-OWN_ROWS = (
+PAIR_AND_PROXY_PRESETS = (
     ModulePreset(
         name="sigmoid",
         formula="mean over classes of -[y·log σ(z_j) + (1 - y)·log(1 - σ(z_j))],  z = W·x + b",

@@ -7,11 +7,11 @@ from steradian.losses.annealing import LambdaAnnealing
 from steradian.losses.emphasis import Curriculum, NarrowedAngles
 from steradian.losses.margins import AdditiveAngle, AdditiveCosine, Combined, Multiplicative, SphereThenArc
 from steradian.losses.penalties import NormReward
-from steradian.losses.presets.rows import MarginSoftmaxPreset, Variant
+from steradian.losses.presets.preset_types import MarginSoftmaxPreset, Variant
 
 COMMON = {"gradient": "exact", "subcenters": 1, "label_smoothing": 0.0}
 
-MARGIN_ROWS = (
+MARGIN_PRESETS = (
     MarginSoftmaxPreset(
         name="l-softmax",
         formula="|W_y|·|x|·(λ·cos(θ_y) + ψ(m·θ_y))/(1 + λ),  ψ(φ) = (-1)^k·cos(φ) - 2k",

@@ -44,6 +44,11 @@ class Preset(abc.ABC):
     advice: str
     aliases: tuple[str, ...] = field(default=(), kw_only=True)
 
+    @property
+    def needs_sizes(self) -> bool:
+        """Whether the loss has class centers, so that it needs the number of classes and dimensions."""
+        return True
+
     @abc.abstractmethod
     def options(self) -> dict[str, Any]:
         """The options this name takes, with their defaults."""
@@ -147,6 +152,10 @@ class ModulePreset(Preset):
     """A row for a small class of its own; one without class centers ignores the sizes."""
 
     module: Callable[..., nn.Module] = nn.Module
+
+    @property
+    def needs_sizes(self) -> bool:
+        return any(size in inspect.signature(self.module).parameters for size in SIZES)
 
     def options(self) -> dict[str, Any]:
         return parameters(self.module)

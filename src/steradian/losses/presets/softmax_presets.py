@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from steradian.losses.penalties import CenterPull
-from steradian.losses.presets.rows import MarginSoftmaxPreset, Variant
+from steradian.losses.presets.preset_types import MarginSoftmaxPreset, Variant
 from steradian.losses.scores import PowerScore, ProjectedScore, StrictScore
 
-SOFTMAX_ROWS = (
+SOFTMAX_PRESETS = (
     MarginSoftmaxPreset(
         name="softmax",
         formula="W_j·x + b_j",

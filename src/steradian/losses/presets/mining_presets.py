@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from steradian.losses.emphasis import MisclassifiedVectors, SupportVectors
 from steradian.losses.margins import AdditiveAngle, AdditiveCosine
-from steradian.losses.presets.margin_rows import COMMON, MARGIN_ROWS
-from steradian.losses.presets.rows import MarginSoftmaxPreset
+from steradian.losses.presets.margin_presets import COMMON, MARGIN_PRESETS
+from steradian.losses.presets.preset_types import MarginSoftmaxPreset
 from steradian.losses.weighting import Focal, HardMining
 
-_BASES = {row.name: row for row in MARGIN_ROWS if row.name in ("sphereface", "cosface", "arcface")}
+_BASES = {row.name: row for row in MARGIN_PRESETS if row.name in ("sphereface", "cosface", "arcface")}
 _WANG = "Wang et al., SV-Softmax (naive mining + margin)"
 
 
@@ -26,7 +26,7 @@ def _mined(prefix: str, weighting: type, words: str, sensible: str, base: Margin
     )
 
 
-MINING_ROWS = (
+MINING_PRESETS = (
     MarginSoftmaxPreset(
         name="focal",
         formula="mean (1 - p_y)^γ·(-log p_y), with s·cos(θ_j)",

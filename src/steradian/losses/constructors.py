@@ -1,0 +1,106 @@
+"""A typed constructor for every row of the softmax family, made from the table: ``ArcFaceLoss(10, 64, margin=0.5)``.
+
+The stub file beside this one lists the signatures for editors and type checkers; ``write_stub`` writes it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from steradian.losses.margin_softmax import MarginSoftmaxLoss
+from steradian.losses.presets import PRESETS
+from steradian.losses.presets.preset_types import MarginSoftmaxPreset
+
+SPELLED = {
+    "adacos": "AdaCos", "adaface": "AdaFace", "arcface": "ArcFace", "cocoloss": "Coco", "cosface": "CosFace",
+    "curricularface": "CurricularFace", "hm": "HM", "magface": "MagFace", "mv": "MV", "normface": "NormFace",
+    "sphereface": "SphereFace", "subcenter": "SubCenter", "sv": "SV",
+}  # fmt: skip
+
+
+def constructor_name(name: str) -> str:
+    """Return the constructor's name for a preset: "sv-arcface" -> "SVArcFaceLoss"."""
+    return "".join(SPELLED.get(part, part.capitalize()) for part in name.split("-")) + "Loss"
+
+
+def _constructor(row: MarginSoftmaxPreset) -> Callable[..., MarginSoftmaxLoss]:
+    sizes = [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("num_classes", "embedding_size")
+    ]
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in row.options().items()
+    ]
+    signature = inspect.Signature([*sizes, *options])
+
+    def construct(*arguments: Any, **chosen: Any) -> MarginSoftmaxLoss:
+        given = signature.bind(*arguments, **chosen).arguments
+        loss: MarginSoftmaxLoss = row.build(given.pop("num_classes"), given.pop("embedding_size"), given)
+        return loss
+
+    construct.__name__ = construct.__qualname__ = constructor_name(row.name)
+    construct.__module__ = __name__
+    construct.__doc__ = (
+        f"Return the loss '{row.name}': {row.formula} ({row.paper}, {row.year}).\n\n"
+        f"{row.advice}\n\nSensible values: {row.sensible}. See `steradian.losses.create` for what is raised."
+    )
+    construct.__signature__ = signature  # type: ignore[attr-defined]
+    return construct
+
+
+CONSTRUCTORS: dict[str, Callable[..., MarginSoftmaxLoss]] = {
+    constructor_name(row.name): _constructor(row) for row in PRESETS if isinstance(row, MarginSoftmaxPreset)
+}
+globals().update(CONSTRUCTORS)
+
+TYPES = {
+    "alpha": "float", "bias": "bool", "class_counts": "Sequence[int] | None", "easy_margin": "bool",
+    "gradient": 'Literal["exact", "detached"]', "hard_share": "float | None",
+    "head": 'Literal["auto", "dense", "tiled", "sampled", "sharded"]', "normalize_weight": "bool",
+    "sample_rate": "float | None", "scale": "Scale", "subcenters": "int",
+}  # fmt: skip
+"""Types of options whose default does not tell."""
+
+
+def stub_text() -> str:
+    """Return the text of the stub file: every constructor with its options, types and defaults."""
+    lines = [
+        "# Written from the table of losses by steradian.losses.constructors.write_stub; do not edit.",
+        "from collections.abc import Callable, Sequence",
+        "from typing import Literal",
+        "",
+        "from steradian.losses.margin_softmax import MarginSoftmaxLoss",
+        "from steradian.losses.scales import Scale",
+        "",
+        "CONSTRUCTORS: dict[str, Callable[..., MarginSoftmaxLoss]]",
+        "",
+        "def constructor_name(name: str) -> str: ...",
+        "def stub_text() -> str: ...",
+        "def write_stub() -> None: ...",
+    ]
+    for name, function in sorted(CONSTRUCTORS.items()):
+        options = [
+            f"    {option.name}: {TYPES.get(option.name, type(option.default).__name__)} = {_quoted(option.default)},"
+            for option in inspect.signature(function).parameters.values()
+            if option.kind is option.KEYWORD_ONLY
+        ]
+        lines += [
+            f"def {name}(",
+            "    num_classes: int,",
+            "    embedding_size: int,",
+            "    *,",
+            *options,
+            ") -> MarginSoftmaxLoss: ...",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def write_stub() -> None:
+    """Write the stub file beside this one."""
+    Path(__file__).with_suffix(".pyi").write_text(stub_text(), encoding="utf-8")
