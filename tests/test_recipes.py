@@ -10,8 +10,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from steradian import Recognizer
-from steradian.studies.evaluation import evaluate
-from steradian.studies.pairs import measure_listed_pairs
+from steradian.studies.evaluation.listed_pairs import measure_listed_pairs
+from steradian.studies.evaluation.run import evaluate
 from steradian.studies.single_run import train_run
 from steradian.training import read_recipe
 

@@ -29,7 +29,7 @@ from steradian import losses
 from steradian.metrics import t_interval
 from steradian.plots import ClassRelationsDisplay
 from steradian.plots.theme import Theme, legend, small_multiples
-from steradian.studies.noise import verdicts
+from steradian.studies.comparison.noise import verdicts
 
 HERE = Path(__file__).parent
 HEADS: dict[str, tuple[str, dict[str, Any]]] = {

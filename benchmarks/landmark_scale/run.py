@@ -25,8 +25,8 @@ from steradian.data.preprocessing import Preprocessing, statistics
 from steradian.data.splits import Splits
 from steradian.losses import MarginSoftmaxLoss
 from steradian.losses.head.dense import unit_rows
-from steradian.training import Prepared, Recipe, train
-from steradian.training.assembly import make_batches, start
+from steradian.training import TrainingData, Recipe, train
+from steradian.training.plan import make_batches, start
 from steradian.training.distributed import is_chief, process_group, ranks
 from steradian.training.loop import train_step
 from steradian.training.progress import Progress
@@ -35,7 +35,7 @@ from steradian.training.resources import environment, peak_memory_bytes
 DISTRACTORS = 20_000
 
 
-def load(path: Path) -> tuple[Prepared, NDArray[np.uint8]]:
+def load(path: Path) -> tuple[TrainingData, NDArray[np.uint8]]:
     """The classes with their splits, and pictures of reserved characters."""
     with np.load(path) as file:
         pixels, codes, reserved = file["pixels"], file["codes"], file["reserved"]
@@ -52,10 +52,10 @@ def load(path: Path) -> tuple[Prepared, NDArray[np.uint8]]:
     mean, std = statistics(pixels, training[:: max(1, len(training) // 20_000)])
     few = held_out[:: max(1, len(held_out) // 4000)]
     splits = Splits(training, few, held_out)
-    return Prepared(content, splits, content.digest(), Preprocessing(32, 1, mean, std)), unseen
+    return TrainingData(content, splits, content.digest(), Preprocessing(32, 1, mean, std)), unseen
 
 
-def parts_of_a_step(recipe: Recipe, prepared: Prepared) -> dict[str, float]:
+def parts_of_a_step(recipe: Recipe, prepared: TrainingData) -> dict[str, float]:
     """Milliseconds of encoder and head in one training step, medians of ten."""
     state = start(recipe, prepared)
     batches = make_batches(recipe, prepared, prepared.splits.train)
@@ -98,7 +98,7 @@ def gap(confidence: NDArray[np.float32], right: NDArray[np.bool_], queries: int)
     return float((precision * hits).sum() / queries)
 
 
-def measure(model: torch.nn.Module, prepared: Prepared, unseen: NDArray[np.uint8]) -> dict[str, float]:
+def measure(model: torch.nn.Module, prepared: TrainingData, unseen: NDArray[np.uint8]) -> dict[str, float]:
     """Accuracy on the held-out designs, and GAP with unseen characters."""
     held_out = prepared.splits.test
     seen = model.embed(torch.from_numpy(prepared.pixels.pixels[held_out]))

@@ -21,7 +21,7 @@ from steradian.data.pixels import TURNS
 from steradian.models import artifact
 from steradian.models.fitted_calibration import fit_calibration, fit_thresholds, pair_curve
 from steradian.training import read_recipe
-from steradian.training.prepared import prepare
+from steradian.training.dataset import prepare
 
 
 def without_turns(model: Recognizer) -> Recognizer:

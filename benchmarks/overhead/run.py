@@ -26,7 +26,7 @@ from torch.nn import functional
 from steradian.data.sampling import step_seed
 from steradian.files import write_json
 from steradian.training import Recipe, prepare
-from steradian.training.assembly import make_batches, start
+from steradian.training.plan import make_batches, start
 from steradian.training.loop import fit
 from steradian.training.progress import Progress
 from steradian.training.resources import environment

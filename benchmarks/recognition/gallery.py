@@ -154,7 +154,7 @@ def cold(folder: Path) -> dict[str, float]:
     model = Recognizer.load("glyphs")
     model.save(folder / "run" / "model")
     vectors = clustered(10_000 * IMAGES, model.embedding_size)
-    store = Store(folder / "run" / "gallery.db", model.saved_id, model.embedding_size)
+    store = Store(folder / "run" / "gallery.db", model.model_id, model.embedding_size)
     people = [(f"p{at}", vectors[at * IMAGES : (at + 1) * IMAGES]) for at in range(10_000)]
     store.add_many([(name, rows, [""] * IMAGES, None) for name, rows in people])
     store.close()

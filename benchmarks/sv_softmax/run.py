@@ -28,7 +28,7 @@ from tqdm import tqdm
 from steradian import data, losses
 from steradian.data.pixels import load_pixels
 from steradian.metrics import equal_error_rate, pair_scores, t_interval, tar_at_far
-from steradian.studies.noise import verdicts
+from steradian.studies.comparison.noise import verdicts
 
 HERE = Path(__file__).parent
 SCALE = 30.0

@@ -25,9 +25,9 @@ import numpy as np
 import torch
 
 from steradian import metrics
-from steradian.studies.measurement import embed_pixels
+from steradian.studies.evaluation.inputs import embed_pixels
 from steradian.training import Recipe, train
-from steradian.training.prepared import Prepared, prepare
+from steradian.training.dataset import TrainingData, prepare
 from steradian.training.resources import environment
 
 RECIPE = {
@@ -67,7 +67,7 @@ TUNED = {
 """The same start, then the upper layers learn, too."""
 
 
-def few(prepared: Prepared, per_class: int | None) -> Prepared:
+def few(prepared: TrainingData, per_class: int | None) -> TrainingData:
     """The first images of each class to train on, in a seeded order."""
     if per_class is None:
         return prepared

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from steradian.plots import EmbeddingDisplay, SphereDisplay
 from steradian.plots.theme import LIGHT, small_multiples
-from steradian.studies.compare import TECHNIQUES, Comparison, compare
+from steradian.studies.comparison.compare import TECHNIQUES, Comparison, compare
 from steradian.training import Recipe
 
 

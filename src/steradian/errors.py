@@ -38,11 +38,11 @@ class InputError(SteradianError, ValueError):
     """A tensor, array or number handed to a function does not fit it."""
 
 
-class MissingError(InputError):
+class NotFoundError(InputError):
     """What is asked for by name or number is not there."""
 
 
-class UnwiseOption(UserWarning):
+class OptionWarning(UserWarning):
     """An option is possible, but a bound says that it will not do what it is meant to."""
 
 

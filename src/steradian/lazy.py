@@ -1,4 +1,4 @@
-"""Names of a room, loaded when first asked for: what needs no torch does not wait for it."""
+"""Public names of a package, loaded when first asked for: code that needs no torch does not wait for it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def lazy(room: str, places: Mapping[str, str]) -> Callable[[str], Any]:
-    """A ``__getattr__`` for the package ``room``: ``places`` says in which of its files each name stands."""
+def lazy(package: str, files: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return ``__getattr__`` and ``__dir__`` of ``package``; ``files`` names the file of each public name."""
 
     def get(name: str) -> Any:
-        if name in places:
-            return getattr(importlib.import_module(f"{room}.{places[name]}"), name)
-        raise AttributeError(f"module {room!r} has no attribute {name!r}")
+        if name in files:
+            return getattr(importlib.import_module(f"{package}.{files[name]}"), name)
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
-    return get
+    return get, lambda: sorted(files)

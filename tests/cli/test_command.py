@@ -226,7 +226,7 @@ def test_compare_takes_its_techniques_by_losses(command) -> None:
     assert code == 0 and out.count("cosface") == 1
 
 
-@pytest.mark.filterwarnings("default::steradian.errors.UnwiseOption")
+@pytest.mark.filterwarnings("default::steradian.errors.OptionWarning")
 def test_numbers_with_exponents_and_warnings_in_a_line(command) -> None:
     margin = ("--set", "loss.options.margin=19e-1")
     code, _, err = command("train", "digits", "--loss", "cosface", "--embedding-size", "2", *margin, "--dry-run")

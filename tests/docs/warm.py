@@ -27,11 +27,11 @@ ROOMS = (
     "steradian.gallery.gallery",
     "steradian.service.app",
     "steradian.studies.compare",
-    "steradian.studies.compare_report",
-    "steradian.studies.evaluation_report",
-    "steradian.studies.freezing_report",
+    "steradian.studies.comparison.report",
+    "steradian.studies.evaluation.report",
+    "steradian.studies.transferability.freezing_report",
     "steradian.studies.single_run",
-    "steradian.studies.transfer_report",
+    "steradian.studies.transferability.report",
 )
 
 CLIENT = """\

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from steradian import losses
-from steradian.errors import InputError, SteradianError, UnwiseOption, UsageError
+from steradian.errors import InputError, OptionWarning, SteradianError, UsageError
 
 NONSENSE = (
     *("x", None, True, float("nan"), float("inf"), -1e9, 10**400, [1, 2], {"a": 1}),
@@ -30,7 +30,7 @@ def test_nonsense_is_refused_by_name(name: str) -> None:
             if value is row.options()[option] or any(option == o and value is v for o, v in MAY_BE):
                 continue
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UnwiseOption)
+                warnings.simplefilter("ignore", OptionWarning)
                 try:
                     loss = losses.create(name, 3, 4, **{option: value})
                 except SteradianError as error:
@@ -95,7 +95,7 @@ def test_every_margin_that_cannot_be_met_warns(name: str, options: dict[str, flo
         # At the center itself its target angle is 0: nothing to warn about.
         losses.create(name, 10, 2, **options)
         return
-    with pytest.warns(UnwiseOption, match="more than 10 classes in 2 dimensions can satisfy"):
+    with pytest.warns(OptionWarning, match="more than 10 classes in 2 dimensions can satisfy"):
         losses.create(name, 10, 2, **options)
 
 

@@ -126,7 +126,7 @@ def test_magface_gradient_reaches_the_norm() -> None:
 
 def test_elastic_plus_gives_the_largest_margin_to_the_hardest() -> None:
     cosine = torch.tensor([[0.9], [-0.5], [0.3]], dtype=torch.float64)
-    margin = losses.ElasticAngle(std=0.3, variant="plus").for_batch(torch.ones(3, 1), torch.zeros(3).long(), cosine)
+    margin = losses.ElasticArcMargin(std=0.3, variant="plus").for_batch(torch.ones(3, 1), torch.zeros(3).long(), cosine)
     drawn = margin.margin.flatten().tolist()
     assert drawn[0] < drawn[2] < drawn[1]
 
@@ -137,7 +137,7 @@ def test_adaface_never_rises_and_falls_strictly_when_extended(quality: float) ->
     theta = torch.linspace(0, torch.pi, 20001, dtype=torch.float64)[:, None]
     norms = torch.full((len(theta), 1), 20.0 + quality * 50.0 / 0.333, dtype=torch.float64).clamp(0.001, 100)
     for past_pi in ("clamp", "extend"):
-        dial = losses.QualityMargin(h=0.333, t_alpha=0.0, past_pi=past_pi).double()
+        dial = losses.AdaFaceMargin(h=0.333, t_alpha=0.0, past_pi=past_pi).double()
         dial.norm_std.fill_(50.0 if quality <= 0.5 else 20.0)
         steps = dial.for_batch(norms, torch.zeros(len(theta)).long(), torch.cos(theta)).logit(theta).diff(dim=0)
         assert steps.max() <= 0 if past_pi == "clamp" else steps.max() < 0

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import oracle
 
 from steradian import losses
-from steradian.errors import UnwiseOption
+from steradian.errors import OptionWarning
 
 STOPPED = {
     "circle": "the weights of circle loss carry no gradient",
@@ -40,7 +40,7 @@ def make(label: str, num_classes: int = 7, size: int = 5) -> torch.nn.Module:
     torch.manual_seed(0)
     with warnings.catch_warnings():
         # Margins of papers are too wide for seven classes in 2-D; values must be right all the same.
-        warnings.simplefilter("ignore", UnwiseOption)
+        warnings.simplefilter("ignore", OptionWarning)
         return losses.create(name, num_classes, size, **options).double()
 
 

@@ -7,7 +7,7 @@ import torch
 
 from steradian import losses
 
-pytestmark = pytest.mark.filterwarnings("ignore::steradian.errors.UnwiseOption")
+pytestmark = pytest.mark.filterwarnings("ignore::steradian.errors.OptionWarning")
 OFF = {"lambda_base": 0.0, "lambda_min": 0.0}
 
 
@@ -166,7 +166,7 @@ def test_inter_class_filter_takes_out_near_wrong_classes_only() -> None:
 def test_every_dial_composes_with_every_other() -> None:
     x, y, _ = setting()
     x.requires_grad_()
-    margins = (losses.AdditiveAngle(0.3), losses.MagneticAngle(), losses.QualityMargin(), losses.ElasticCosine())
+    margins = (losses.AdditiveAngle(0.3), losses.MagFaceMargin(), losses.AdaFaceMargin(), losses.ElasticCosMargin())
     for margin in margins:
         for emphasis in (losses.SupportVectors(), losses.Curriculum(), losses.NarrowedAngles()):
             for weighting in (losses.Focal(), losses.HardMining(0.5)):

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steradian import losses
-from steradian.errors import InputError, UnwiseOption, UsageError
+from steradian.errors import InputError, OptionWarning, UsageError
 
-pytestmark = pytest.mark.filterwarnings("ignore::steradian.errors.UnwiseOption")
+pytestmark = pytest.mark.filterwarnings("ignore::steradian.errors.OptionWarning")
 
 ALL = losses.names()
 WITH_CENTERS = [name for name in ALL if hasattr(losses.create(name, 5, 4), "logits")]
@@ -197,7 +197,7 @@ def test_any_shape_is_finite(count: int, size: int, classes: int, name: str, see
     x = torch.randn(count, size, generator=generator).requires_grad_()
     y = torch.randint(0, classes, (count,), generator=generator)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnwiseOption)
+        warnings.simplefilter("ignore", OptionWarning)
         value = losses.create(name, classes, size)(x, y)
     value.backward()
     assert torch.isfinite(value) and torch.isfinite(x.grad).all()
@@ -277,13 +277,13 @@ def test_wrong_names_and_options() -> None:
     assert losses.preset("am-softmax").name == "cosface"
 
 
-@pytest.mark.filterwarnings("error::steradian.errors.UnwiseOption")
+@pytest.mark.filterwarnings("error::steradian.errors.OptionWarning")
 def test_unwise_options_are_warned_about() -> None:
-    with pytest.warns(UnwiseOption, match=r"margin=0\.35.* is more than 10 classes in 2 dimensions.*0\.191"):
+    with pytest.warns(OptionWarning, match=r"margin=0\.35.* is more than 10 classes in 2 dimensions.*0\.191"):
         losses.create("cosface", 10, 2)
-    with pytest.warns(UnwiseOption, match=r"margin=0\.7.*0\.628 rad"):
+    with pytest.warns(OptionWarning, match=r"margin=0\.7.*0\.628 rad"):
         losses.create("arcface", 10, 2, margin=0.7)
-    with pytest.warns(UnwiseOption, match=r"scale=1 cannot bring.*1000 classes.*6\.9.*0\.99 takes 11\.5"):
+    with pytest.warns(OptionWarning, match=r"scale=1 cannot bring.*1000 classes.*6\.9.*0\.99 takes 11\.5"):
         losses.create("normface", 1000, 64, scale=1.0)
     losses.create("cosface", 10, 2, margin=0.19)
     losses.create("arcface", 10, 3)

@@ -19,7 +19,7 @@ def test_training_writes_what_was_measured_with_its_interval(tmp_path: Path) -> 
     accuracy = done.evaluated.measured.numbers["closed"]["accuracy"]
     low, high = done.evaluated.measured.numbers["closed"]["accuracy_interval"]
     assert f"| accuracy | {accuracy:.4f} (95 % {low:.4f} to {high:.4f}) |" in text
-    assert model.saved_id in text and "Learned from `digits`" in text and "`steradian train digits`" in text
+    assert model.model_id in text and "TrainingResult on `digits`" in text and "`steradian train digits`" in text
     assert text.startswith("---\nlibrary_name: steradian\n") and "## Intended use" in text and "## Limits" in text
     for one in model.thresholds:
         assert f"| {one.far:g} | {one.cosine:.3f} | {one.low:.3f} to {one.high:.3f} |" in text

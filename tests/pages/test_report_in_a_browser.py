@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from steradian.studies.compare import Comparison, compare
-from steradian.studies.compare_report import build_report
+from steradian.studies.comparison.compare import Comparison, compare
+from steradian.studies.comparison.report import build_report
 from steradian.training import Recipe
 
 CHROMIUM = shutil.which("chromium")

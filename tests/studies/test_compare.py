@@ -16,9 +16,9 @@ import pytest
 
 from steradian.errors import DataError, UsageError
 from steradian.files import locked
-from steradian.studies.cells import RESULT
-from steradian.studies.compare import Comparison, compare, dry_run
-from steradian.studies.compare_report import build_report
+from steradian.studies.comparison.cells import RESULT
+from steradian.studies.comparison.compare import Comparison, compare, dry_run
+from steradian.studies.comparison.report import build_report
 from steradian.training import Recipe
 
 
@@ -75,7 +75,7 @@ def test_a_finished_cell_is_not_run_again_and_more_may_be_added(finished) -> Non
 
 def test_another_comparison_is_refused(finished) -> None:
     out, _ = finished
-    with pytest.raises(UsageError, match=r"another comparison \(recipe\.training\.epochs is 1 there and 2 now\)"):
+    with pytest.raises(UsageError, match=r"another comparison \(recipe\.training\.epochs was 1 and is now 2\)"):
         run(comparison(**{"training.epochs": 2}), out)
     with pytest.raises(UsageError, match="of other images|split_seed"):
         run(comparison(**{"data.split_seed": 3}), out)

@@ -65,7 +65,7 @@ def test_two_processes_share_the_shards_and_a_gallery_takes_them(image_folder, t
 def test_a_folder_of_other_vectors_is_refused(image_folder, tmp_path: Path, small_shards) -> None:
     model = Recognizer.load("glyphs")
     embed_data(model, data.open(image_folder(2, 3, "a", size=30)), tmp_path / "out", progress=quietly)
-    with pytest.raises(UsageError, match="holds another set of vectors"):
+    with pytest.raises(UsageError, match="holds another set of embeddings"):
         embed_data(model, data.open(image_folder(2, 4, "b", size=30)), tmp_path / "out", progress=quietly)
     with pytest.raises(StorageError, match="holds no embedding.json"):
         import_file(tmp_path / "g.db", tmp_path / "a")

@@ -9,9 +9,9 @@ import torch
 
 from steradian.errors import UsageError
 from steradian.models import Recognizer
-from steradian.studies.freezing import FreezeCell, Frozen, study_freezing
-from steradian.studies.freezing_report import advice, build_report, display_of, numbers_of
 from steradian.studies.single_run import train_run
+from steradian.studies.transferability.freezing import FreezeCell, FreezingResult, study_freezing
+from steradian.studies.transferability.freezing_report import advice, build_report, display_of, numbers_of
 from steradian.training import Recipe
 
 SHORT = {
@@ -62,9 +62,9 @@ def test_the_page_and_the_same_command_again(finished) -> None:
     page = build_report(found).html()
     assert f"--freeze {found.advised()}" in page and "Without the pretrained weights" in page
     assert set(display_of(found).values) == {"kept", "moved", "tuned"} and numbers_of(found)["depth"] == 7
-    with pytest.raises(UsageError, match="another study of freezing"):
+    with pytest.raises(UsageError, match="another freezing study"):
         study_freezing(recipe.changed(**{"training.seed": 5}), out, command="t", seeds=1, jobs=1, quiet=True)
-    with pytest.raises(UsageError, match="of 0 to 7 can be kept, not 9"):
+    with pytest.raises(UsageError, match="so 0 to 7 can be kept, not 9"):
         study_freezing(recipe, out, command="t", layers=(9,), seeds=1, jobs=1, quiet=True)
     with pytest.raises(UsageError, match="name its --weights"):
         study_freezing(recipe.changed(weights=None), out, command="t", seeds=1, jobs=1, quiet=True)
@@ -77,7 +77,7 @@ def test_validation_images_choose_and_test_images_tell() -> None:
             noise = 0.01 * seed * (n == 2)
             cells.append(FreezeCell(seed, "kept", n, accuracy + noise, validation, 100, seconds))
         cells.append(FreezeCell(seed, "scratch", 0, 0.3, 0.3, 100, 30.0))
-    found = Frozen(Recipe(), 4, (0, 2, 4), 3, tuple(cells), {}, {})
+    found = FreezingResult(Recipe(), 4, (0, 2, 4), 3, tuple(cells), {}, {})
     assert found.advised() == 4, "of equal ones that which trains less, whatever test images say"
     said = advice(found)
     assert said[0].startswith("Keep the first 4 of 4 layers (--freeze 4): best on validation images, 0.8300 on test")

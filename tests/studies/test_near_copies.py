@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from steradian import data
 from steradian.cli.main import app
 from steradian.errors import UsageError
-from steradian.studies.near_copies import near_copies
+from steradian.studies.discovery.near_copies import near_copies
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_the_page_and_the_json(photos: Path, tmp_path: Path) -> None:
     told = json.loads(shown.stdout)
     assert len(told["copies"]) == 1 and told["near_copies"][0]["cosine"] > 0.99 and told["near_copy_leaks"] >= 1
     page = (out / "report.html").read_text()
-    for words in ("An image of each class", "The same picture twice", "Nearly the same", "stand in two parts"):
+    for words in ("An image of each class", "The same picture twice", "Nearly the same", "span two parts"):
         assert words in page
     shown = CliRunner().invoke(app, ["data", str(photos), "--out", str(out)])
     assert shown.exit_code != 0

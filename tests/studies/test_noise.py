@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from steradian.studies.noise import verdicts as judge
+from steradian.studies.comparison.noise import verdicts as judge
 
 
 def verdicts(values: dict[str, list[float]], right=None, **options):

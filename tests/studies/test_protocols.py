@@ -18,10 +18,10 @@ from steradian.errors import UsageError
 from steradian.models import ModelSpec, Recognizer
 from steradian.models.fitted_calibration import fit_calibration
 from steradian.studies import measurement
-from steradian.studies.evaluation import evaluate_on, predictions_csv
-from steradian.studies.evaluation_report import build_report
-from steradian.studies.measurement import Embedded, answer, embed_pixels
-from steradian.studies.protocols import COMPARED, DEFAULT, PROTOCOLS, Material, measure
+from steradian.studies.evaluation.inputs import EmbeddingSet, answer, embed_pixels
+from steradian.studies.evaluation.protocols import COMPARED, DEFAULT, PROTOCOLS, EvaluationInputs, measure
+from steradian.studies.evaluation.report import build_report
+from steradian.studies.evaluation.run import evaluate_on, predictions_csv
 
 GENERATOR = np.random.default_rng(0)
 CLASSES = ("a", "b", "c", "d")
@@ -58,15 +58,15 @@ def model() -> Recognizer:
     return made
 
 
-def seen(model: Recognizer, labels: np.ndarray, seed: int) -> Embedded:
+def seen(model: Recognizer, labels: np.ndarray, seed: int) -> EmbeddingSet:
     found = PixelSet("made", pictures(labels, seed), labels, (*CLASSES, "e", "f", "g"), None, ())
     return embed_pixels(model, found)
 
 
-def material(model: Recognizer, known: int = 120, unknown: int = 60) -> Material:
+def material(model: Recognizer, known: int = 120, unknown: int = 60) -> EvaluationInputs:
     ours, others = GENERATOR.integers(0, 4, known), GENERATOR.integers(4, 7, unknown)
     trained = np.repeat(np.arange(4), 20)
-    return Material(
+    return EvaluationInputs(
         (*CLASSES, "e", "f", "g"),
         4,
         seen(model, ours, 3) if known else None,
@@ -123,7 +123,8 @@ def test_blocks_of_rows_and_no_table_give_the_same_numbers(model: Recognizer, mo
         if name not in ("table", "set_sizes"):
             np.testing.assert_allclose(values, getattr(streamed, name), rtol=1e-4)
     part = measure(
-        Material(found.classes, 4, measurement.Embedded(found.known.raw, found.known.labels, streamed)), COMPARED
+        EvaluationInputs(found.classes, 4, measurement.EmbeddingSet(found.known.raw, found.known.labels, streamed)),
+        COMPARED,
     )
     for key in ("ece", "brier", "nll"):
         assert part.numbers["calibration"][key] == pytest.approx(whole["calibration"][key], abs=1e-5)
@@ -138,7 +139,7 @@ def test_what_the_images_do_not_suffice_for_is_left_out(model: Recognizer) -> No
     assert {"verification", "retrieval", "identification", "clustering", "geometry"} <= strangers.keys()
     assert not {"closed", "calibration", "neighbors", "open_set", "unseen"} & strangers.keys()
     one = np.zeros(9, dtype=np.int64)
-    lonely = measure(Material(CLASSES, 4, seen(model, one, 1)), DEFAULT).numbers
+    lonely = measure(EvaluationInputs(CLASSES, 4, seen(model, one, 1)), DEFAULT).numbers
     assert not {"verification", "identification", "geometry", "open_set"} & lonely.keys()
     assert math.isnan(lonely["clustering"]["silhouette"])
     with pytest.raises(UsageError, match="no protocol 'verifiction'. Did you mean 'verification'"):

@@ -12,10 +12,24 @@ from PIL import Image
 from steradian.errors import UsageError
 from steradian.models import Recognizer
 from steradian.studies import transferability as study
-from steradian.studies.halves import halves_of
-from steradian.studies.transfer_report import build_report, differences, display_of, findings, numbers_of, unfinished
-from steradian.studies.transferability import Cell, Transfer, Transferred, half_of, prepare_domains, transfer
-from steradian.training.prepared import prepare
+from steradian.studies.transferability.halves import halves_of
+from steradian.studies.transferability.report import (
+    build_report,
+    differences,
+    display_of,
+    findings,
+    numbers_of,
+    unfinished,
+)
+from steradian.studies.transferability.transfer import (
+    Cell,
+    Transfer,
+    TransferResult,
+    half_of,
+    prepare_domains,
+    transfer,
+)
+from steradian.training.dataset import prepare
 
 RECIPE = study.default_recipe().changed(**{"training.epochs": 1, "training.batch_size": 256})
 
@@ -54,7 +68,7 @@ def test_the_same_command_trains_nothing_again_and_more_layers_add(finished) -> 
     found = transfer(more, out, command="test", quiet=True, jobs=1)
     assert len(found.accuracies("AnB", 1)) == 2
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
-    with pytest.raises(UsageError, match="another study of transfer .target_images is 100 there and None now"):
+    with pytest.raises(UsageError, match="another transfer study .target_images was 100 and is now None"):
         transfer(Transfer(RECIPE, seeds=1), out, command="test", quiet=True, jobs=1)
 
 
@@ -101,10 +115,10 @@ def test_findings_are_judged_by_paired_intervals() -> None:
             values = {("base", 0): 0.0, ("base x2", 0): 0.03, ("BnB", 4): -0.05, ("BnB+", 4): 0.0005, ("AnB", 4): -0.09}
             for (arm, n), shift in {**values, ("AnB+", 4): 0.02}.items():
                 cells.append(Cell(seed, target, arm, n, None, level + shift + (noise if n else 0), 0.0, 100))
-    found = Transferred(Transfer(RECIPE, (4,), 3), 10, tuple(cells), {}, {})
+    found = TransferResult(Transfer(RECIPE, (4,), 3), 10, tuple(cells), {}, {})
     told = dict(findings(found))
     verdicts = [verdict.split(":")[0] for verdict in told.values()]
-    assert unfinished(found)[0].startswith("The networks were not done: trained twice as long, a base gains 0.030")
+    assert unfinished(found)[0].startswith("The networks had not converged: trained twice as long, a base gains 0.030")
     assert verdicts == ["replicated"] * 4 + ["replicated", "not replicated, the other way round"]
     assert differences(found)["AnB"][4].mean == pytest.approx(-0.088)
 
@@ -143,7 +157,7 @@ def test_another_domain_is_the_other_half(image_folder, tmp_path: Path) -> None:
         Transfer(recipe, (2,), 1, other=str(other), arms=("AnB",)), tmp_path / "out", command="t", quiet=True, jobs=1
     )
     assert not found.failures and "half B" in build_report(found).html()
-    with pytest.raises(UsageError, match="Halves by name cannot be had with a second domain"):
+    with pytest.raises(UsageError, match="--half cannot be combined with --other"):
         prepare_domains(Transfer(recipe, half=("class-0", "class-1"), other=str(other)))
     with pytest.raises(UsageError, match=r"1 to 7 can be moved, not \[9\]"):
         prepare_domains(Transfer(RECIPE, (9,)))

@@ -12,16 +12,24 @@ from steradian import losses
 from steradian.errors import SteradianError, TrainingError, UsageError
 from steradian.losses import fitted_options
 from steradian.studies import tuning
-from steradian.studies.compare import Comparison, compare
-from steradian.studies.compare_report import build_report
-from steradian.studies.tuning import RESULT, Trial, TuningSpec, best_trial, read_trials, scaled_options, tuned_kinds
+from steradian.studies.comparison.compare import Comparison, compare
+from steradian.studies.comparison.report import build_report
+from steradian.studies.comparison.tuning import (
+    RESULT,
+    Trial,
+    TuningSpec,
+    best_trial,
+    read_trials,
+    scaled_options,
+    tuned_kinds,
+)
 from steradian.training import Recipe
-from steradian.training.prepared import prepare
+from steradian.training.dataset import prepare
 
 RECIPE = Recipe().changed(**{"training.epochs": 1, "training.batch_size": 256, "data.calibration": 0.0})
 
 
-@pytest.mark.filterwarnings("ignore::steradian.errors.UnwiseOption")
+@pytest.mark.filterwarnings("ignore::steradian.errors.OptionWarning")
 @pytest.mark.parametrize("name", losses.names())
 def test_every_technique_moves_what_it_has_and_still_builds(name: str) -> None:
     fit = fitted_options(name, 10, 3)
@@ -56,7 +64,7 @@ def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(
         tried.append(factors)
         return Trial(factors, options, float(np.exp(-abs(np.log(factors["margin"] * 2)))))
 
-    monkeypatch.setattr(tuning, "_tried", pretend)
+    monkeypatch.setattr(tuning, "_run_trial", pretend)
     prepared = prepare(RECIPE)
     spec = TuningSpec("arcface", 3, 9, RECIPE)
     tuning.tune_technique(spec, prepared, tmp_path / "whole", "test", lambda done: None)
@@ -78,7 +86,7 @@ def test_impossible_settings_are_trials_that_lost() -> None:
     assert best_trial([failed, good]) is good
     with pytest.raises(TrainingError, match="no setting could be trained: margin must lie"):
         best_trial([failed])
-    real = tuning._tried(
+    real = tuning._run_trial(
         TuningSpec("arcface", 3, 1, RECIPE), prepare(RECIPE), {"margin": 9.0}, {"margin": 9.0}, lambda done: None
     )
     assert np.isnan(real.score) and "margin" in real.why
@@ -101,8 +109,8 @@ def test_a_comparison_is_tuned_and_measures_unseen_classes(tmp_path: Path) -> No
     stamp = (tmp_path / "out" / "tuning" / "arcface-3d" / RESULT).stat().st_mtime_ns
     compare(wanted, tmp_path / "out", command="test", quiet=True, jobs=1)
     assert (tmp_path / "out" / "tuning" / "arcface-3d" / RESULT).stat().st_mtime_ns == stamp
-    with pytest.raises(UsageError, match="trials is 2 there and 0 now"):
+    with pytest.raises(UsageError, match="trials was 2 and is now 0"):
         compare(Comparison(recipe, ("softmax",), (3,), 1), tmp_path / "out", command="test", quiet=True, jobs=1)
     nothing = Comparison(recipe.changed(**{"data.validation": 0.0}), ("arcface",), (3,), 1, trials=2)
-    with pytest.raises(SteradianError, match="chooses by 0 validation images"):
+    with pytest.raises(SteradianError, match="0 images do not suffice"):
         compare(nothing, tmp_path / "none", command="test", quiet=True, jobs=1)

@@ -14,10 +14,10 @@ from steradian.models import Recognizer
 from steradian.models.encoders import build_encoder, layers_of
 from steradian.training import Recipe, prepare, train
 from steradian.training import features as room
-from steradian.training.assembly import make_batches, make_stages, start
 from steradian.training.batches import Blend, Patch
 from steradian.training.interrupts import Interrupted
-from steradian.training.rehearsal import rehearse
+from steradian.training.plan import make_batches, make_stages, start
+from steradian.training.preflight import rehearse
 from steradian.training.stages import frozen_layers, share_done, stage_at
 
 LITTLE = "mobilenetv3_small_050"

@@ -19,8 +19,8 @@ from steradian.errors import SteradianError, StorageError
 from steradian.models import Recognizer
 from steradian.models.tensors import load_tensors
 from steradian.training import Recipe, distributed, train
-from steradian.training.assembly import head_options, model_spec
 from steradian.training.checkpoint import latest_checkpoint, read_model, read_record
+from steradian.training.plan import head_options, model_spec
 
 WORKER = Path(__file__).parent / "group_worker.py"
 SUBCENTERS = {"loss.name": "subcenter-arcface", "training.auxiliary": 0.0}

@@ -13,13 +13,13 @@ from PIL import Image
 from steradian.data.progressive import HarderView, ProgressiveViews
 from steradian.data.views import RandomView
 from steradian.errors import UsageError
-from steradian.studies.view_sheet import write_view_sheet
+from steradian.studies.discovery.view_sheet import write_view_sheet
 from steradian.training import Recipe, prepare, train
-from steradian.training.assembly import make_batches, make_stages, start
 from steradian.training.batches import Batches
 from steradian.training.consistency import angle, divergence, symmetric_divergence
 from steradian.training.interrupts import Interrupted
-from steradian.training.rehearsal import rehearse
+from steradian.training.plan import make_batches, make_stages, start
+from steradian.training.preflight import rehearse
 
 V, N, C = 3, 5, 4
 

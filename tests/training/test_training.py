@@ -19,9 +19,9 @@ from steradian.errors import DataError, StorageError, TrainingError, UsageError
 from steradian.models import Recognizer
 from steradian.models.heads import ClassMeanHead
 from steradian.training import Recipe, prepare, read_recipe, train, write_recipe
-from steradian.training.assembly import make_batches, start
 from steradian.training.checkpoint import latest_checkpoint, restore, save_checkpoint
 from steradian.training.loop import fit
+from steradian.training.plan import make_batches, start
 from steradian.training.recipe import DataSettings, Ramp, TrainingSettings, setting_names
 from steradian.training.schedules import Watch, auxiliary_weight, ramp_value, rate_factor
 from steradian.training.stages import single_stage

@@ -69,7 +69,7 @@ def compare(
     from steradian.files import write_text
     from steradian.losses import preset
     from steradian.studies import compare as study
-    from steradian.studies.compare_report import build_report
+    from steradian.studies.comparison.report import build_report
     from steradian.training.progress import shown
     from steradian.training.recipe import Recipe
 
@@ -129,9 +129,9 @@ def compare(
 
 
 def _summary(result: object) -> str:
-    from steradian.studies.compare import Compared
-    from steradian.studies.summary import summary_rows
+    from steradian.studies.comparison.compare import ComparisonResult
+    from steradian.studies.comparison.summary import summary_rows
 
-    if not isinstance(result, Compared):
+    if not isinstance(result, ComparisonResult):
         raise TypeError(f"expected the result of a comparison, but got {type(result).__name__}.")
     return columns(summary_rows(result), ("technique", "dims", "k-means", "accuracy", "5-NN", "EER", "s/epoch"))

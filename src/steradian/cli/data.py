@@ -50,13 +50,13 @@ def data(
     from steradian.training.progress import shown
 
     if views is not None:
-        from steradian.studies.view_sheet import write_view_sheet
+        from steradian.studies.discovery.view_sheet import write_view_sheet
 
         write_view_sheet(source, root, views)
         print(f"views  {views}")
         return
-    from steradian.studies.data_report import build_report, facts_of
-    from steradian.studies.near_copies import near_copies as near_copies_of
+    from steradian.studies.discovery.data_report import build_report, facts_of
+    from steradian.studies.discovery.near_copies import near_copies as near_copies_of
 
     image_set = images.open(source, root)
     if out is not None:

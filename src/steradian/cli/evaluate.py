@@ -13,7 +13,7 @@ from steradian.cli.settings import ExistOk, Json, Root
 from steradian.errors import UsageError
 
 if TYPE_CHECKING:
-    from steradian.studies.answers import Measurement
+    from steradian.studies.evaluation.tables import Measurement
 
 
 def evaluate(
@@ -76,7 +76,7 @@ def evaluate(
     if pairs is not None and (data is None or protocol is not None):
         raise UsageError("--pairs needs DATA, the folder with the images, and cannot be combined with --protocol.")
     if run is not None and pairs is not None and data is not None:
-        from steradian.studies.pairs import measure_listed_pairs
+        from steradian.studies.evaluation.listed_pairs import measure_listed_pairs
         from steradian.training.progress import shown
 
         def measure_pairs() -> Measurement:
@@ -99,8 +99,8 @@ def evaluate(
 
 def _measure_and_write(measure: Callable[[], Measurement], folder: Path, exist_ok: bool, json: bool) -> None:
     from steradian.files import check_folder, new_folder
-    from steradian.studies.answers import write_measurement
-    from steradian.studies.words import in_words
+    from steradian.studies.evaluation.glossary import in_words
+    from steradian.studies.evaluation.tables import write_measurement
 
     check_folder(folder, exist_ok=exist_ok)
     measurement = measure()
@@ -118,8 +118,8 @@ def _evaluate_run(
     run: Path, data: str | None, out: Path | None, root: str | None, protocol: str | None, exist_ok: bool, json: bool
 ) -> None:
     from steradian.files import check_folder, new_folder
-    from steradian.studies.evaluation import evaluate as measure
-    from steradian.studies.evaluation_report import headlines_in_words, write_evaluation
+    from steradian.studies.evaluation.report import headlines_in_words, write_evaluation
+    from steradian.studies.evaluation.run import evaluate as measure
     from steradian.training.progress import shown
 
     names = None if protocol is None else [part.strip() for part in protocol.split(",") if part.strip()]

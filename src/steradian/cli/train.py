@@ -68,7 +68,7 @@ def train(
       steradian train recipe.yaml --set training.seed=1
       torchrun --nproc-per-node 2 -m steradian train faces/
     """
-    from steradian.studies.evaluation_report import headlines_in_words
+    from steradian.studies.evaluation.report import headlines_in_words
     from steradian.studies.single_run import dry_run as rehearse
     from steradian.studies.single_run import train_run
     from steradian.training.distributed import is_chief, process_group

@@ -75,7 +75,7 @@ def transfer(
       steradian transfer photos/ --weights package --epochs 5
     """
     from steradian.studies import transferability as study
-    from steradian.studies.transfer_report import build_report, findings, numbers_of, unfinished
+    from steradian.studies.transferability.report import build_report, findings, numbers_of, unfinished
     from steradian.training.progress import shown
     from steradian.training.recipe import Recipe
 
@@ -120,9 +120,9 @@ def _study_freezing_layers(
     exist_ok: bool,
     json: bool,
 ) -> None:
-    from steradian.studies.freezing import study_freezing
-    from steradian.studies.freezing_report import advice, build_report, numbers_of
-    from steradian.training.prepared import settled
+    from steradian.studies.transferability.freezing import study_freezing
+    from steradian.studies.transferability.freezing_report import advice, build_report, numbers_of
+    from steradian.training.dataset import settled
     from steradian.training.progress import shown
 
     folder = out if out is not None else default_folder(data, "freezing-")

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steradian.data.images import ArrayItems, ImageSet, Labels
+from steradian.data.pixel_buffer import keep_rows, room_for
 from steradian.data.preprocessing import Interpolation, Preprocessing, square
-from steradian.data.room import keep_rows, room_for
 from steradian.errors import DataError
 from steradian.files import sha256_of
 

@@ -24,7 +24,7 @@ from steradian.gallery.record import MOST_DIMENSIONS
 from steradian.gallery.store import LONGEST_METADATA, Store, checked_name
 from steradian.models.calibration import Threshold
 from steradian.models.embedder import Embedder
-from steradian.models.squares import decode_file
+from steradian.models.image_batch import decode_file
 
 CARD, VECTORS = "gallery.json", "vectors.npy"
 SHARDS = "embedding.json"
@@ -219,6 +219,6 @@ def rebuild(path: Path, model: Embedder, progress: Progress, *, drop_lost: bool 
             f"{len(lost)} of the {len(numbers)} images of {path} cannot be embedded again, and nothing was changed:\n"
             f"{listed}\nPut their files back, or remove these images: --drop-lost."
         )
-    store.replace_vectors(model.saved_id, vectors, model.embedding_size, numbers)
+    store.replace_vectors(model.model_id, vectors, model.embedding_size, numbers)
     store.close()
     return len(vectors), lost

@@ -77,7 +77,7 @@ class Gallery:
             StorageError: the file is missing, damaged, not a gallery, or from a newer version or another model.
         """
         embedder = open_model(model) if isinstance(model, str | Path) else model
-        expected = (None, None) if embedder is None else (embedder.saved_id, embedder.embedding_size)
+        expected = (None, None) if embedder is None else (embedder.model_id, embedder.embedding_size)
         return cls(store_at(path, *expected), embedder)
 
     def close(self) -> None:

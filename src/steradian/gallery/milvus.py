@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steradian.errors import InputError, MissingError, StorageError, UsageError
+from steradian.errors import InputError, NotFoundError, StorageError, UsageError
 from steradian.gallery.image_numbers import ImageNumbers
 from steradian.gallery.pool import Nearest, Pool
 from steradian.gallery.search import Floats
@@ -239,7 +239,7 @@ class MilvusStore:
         rows = self._query("identities", condition, ["id"])
         if not rows:
             called = f"called {who!r}" if isinstance(who, str) else f"with the number {who}"
-            raise MissingError(f"nobody {called} is enrolled in {self.path}.")
+            raise NotFoundError(f"nobody {called} is enrolled in {self.path}.")
         return int(rows[0]["id"])
 
     def remove(self, who: Who) -> list[str]:
@@ -334,7 +334,7 @@ class MilvusStore:
         """See `Store.image`."""
         images = self._images(f"id == {number}")
         if not images:
-            raise MissingError(f"there is no image {number} in {self.path}.")
+            raise NotFoundError(f"there is no image {number} in {self.path}.")
         return images[0]
 
     def _images(self, condition: str) -> list[Kept]:

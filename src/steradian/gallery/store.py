@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steradian.errors import InputError, MissingError, StorageError
+from steradian.errors import InputError, NotFoundError, StorageError
 from steradian.gallery.record import Record
 
 Who = str | int
@@ -159,7 +159,7 @@ class Store(Record):
                 row = self._connection.execute("SELECT id FROM identities WHERE name = ?", (name,)).fetchone()
         if row is None:
             called = f"called {who!r}" if isinstance(who, str) else f"with the number {who}"
-            raise MissingError(f"nobody {called} is enrolled in {self.path}.")
+            raise NotFoundError(f"nobody {called} is enrolled in {self.path}.")
         return int(row[0])
 
     def remove(self, who: Who) -> list[str]:
@@ -285,7 +285,7 @@ class Store(Record):
         """Return one image. Raises `InputError` if it does not exist."""
         images = self._images("id = ?", number)
         if not images:
-            raise MissingError(f"there is no image {number} in {self.path}.")
+            raise NotFoundError(f"there is no image {number} in {self.path}.")
         return images[0]
 
     def _images(self, condition: str, value: int) -> list[Kept]:

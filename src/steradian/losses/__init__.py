@@ -1,12 +1,12 @@
 """Loss functions: one softmax loss with three dials (margin, emphasis, weighting), and smaller separate losses."""
 
 from steradian.losses.adaptive import (
+    AdaFaceMargin,
     AdaptiveMargin,
     ClassSizeAngle,
-    ElasticAngle,
-    ElasticCosine,
-    MagneticAngle,
-    QualityMargin,
+    ElasticArcMargin,
+    ElasticCosMargin,
+    MagFaceMargin,
 )
 from steradian.losses.annealing import LambdaAnnealing
 from steradian.losses.binary import OneVersusRest, SigmoidLoss, SphereFace2Loss, UniFaceLoss
@@ -81,6 +81,7 @@ __all__ = [
     "RECOMMENDED",
     "AdaCosLoss",
     "AdaFaceLoss",
+    "AdaFaceMargin",
     "AdaptiveMargin",
     "AdditiveAngle",
     "AdditiveCosine",
@@ -100,10 +101,10 @@ __all__ = [
     "Curriculum",
     "Dials",
     "DynamicArcFaceLoss",
-    "ElasticAngle",
     "ElasticArcFaceLoss",
+    "ElasticArcMargin",
     "ElasticCosFaceLoss",
-    "ElasticCosine",
+    "ElasticCosMargin",
     "Emphasis",
     "Focal",
     "FocalArcFaceLoss",
@@ -123,7 +124,7 @@ __all__ = [
     "MVArcFaceLoss",
     "MVCosFaceLoss",
     "MagFaceLoss",
-    "MagneticAngle",
+    "MagFaceMargin",
     "Margin",
     "MarginSoftmaxLoss",
     "Mean",
@@ -142,7 +143,6 @@ __all__ = [
     "PrototypeLoss",
     "ProxyAnchorLoss",
     "ProxyNCALoss",
-    "QualityMargin",
     "SVArcFaceLoss",
     "SVCosFaceLoss",
     "SVSoftmaxLoss",

@@ -54,7 +54,7 @@ class AdaptiveMargin(Protocol):
 
 
 @dataclass(frozen=True)
-class MagneticAngle:
+class MagFaceMargin:
     """ArcFace with a margin that grows with the norm a (MagFace, Meng et al. 2021).
 
     m(a) = (u_m - l_m) / (u_a - l_a) (a - l_a) + l_m, with a clamped to [l_a, u_a]. It is used
@@ -108,7 +108,7 @@ class _AngleAndCosine:
         return -continued_sine(theta + self.angle, self.past_pi)
 
 
-class QualityMargin(nn.Module):
+class AdaFaceMargin(nn.Module):
     """AdaFace (Kim et al. 2022): the standardized norm interpolates between margin types.
 
     z = clip((n - mean) / (std + 1e-3) h, -1, 1) with n = clip(|x|, 0.001, 100) and no gradient;
@@ -175,7 +175,7 @@ def _draw_margins(margin: float, std: float, variant: str, cosine: Tensor) -> Te
 
 
 @dataclass(frozen=True)
-class ElasticAngle:
+class ElasticArcMargin:
     """ArcFace with a margin drawn from N(margin, std) for each row (ElasticFace-Arc, Boutros et al. 2022).
 
     ``variant`` "plus" assigns the largest margins to the rows farthest from their center. std=0 gives ArcFace.
@@ -199,7 +199,7 @@ class ElasticAngle:
 
 
 @dataclass(frozen=True)
-class ElasticCosine:
+class ElasticCosMargin:
     """CosFace with a margin drawn from N(margin, std) for each row (ElasticFace-Cos, Boutros et al. 2022)."""
 
     learned: ClassVar[bool] = False

@@ -7,7 +7,7 @@ import warnings
 
 import torch
 
-from steradian.errors import UnwiseOption
+from steradian.errors import OptionWarning
 from steradian.losses.adaptive import AdaptiveMargin
 from steradian.losses.directions import angle_margin_bound
 from steradian.losses.margins import Margin
@@ -47,4 +47,4 @@ def warn_if_unwise(
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, UnwiseOption, stacklevel=4)
+    warnings.warn(text, OptionWarning, stacklevel=4)

@@ -1,4 +1,4 @@
-"""What every loss with one center (or several) a class shares: the weight, the cosines, the way through forward."""
+"""Base of all losses with one or more centers per class: the weight, the cosines and the forward pass."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from steradian.losses.ranges import whole_number
 from steradian.losses.trainable import Head
 
 DRAWN_AT_ONCE = 2**22
-"""Numbers: ten million centers are drawn without a second array of that size."""
+"""Numbers drawn per block, so that drawing ten million centers needs no second array of that size."""
 
 
 def random_directions(count: int, size: int, rows: slice) -> Tensor:
-    """Rows ``rows`` of ``count`` random unit vectors [count, size], the same whatever part is asked for."""
-    found = torch.empty(rows.stop - rows.start, size)
-    if found.is_meta:
-        # Only the shape is asked for; to "draw" without memory, torch would import its compiler for a second.
-        return found
+    """Return ``rows`` of random unit vectors [count, size]; each row is the same for any choice of ``rows``."""
+    directions = torch.empty(rows.stop - rows.start, size)
+    if directions.is_meta:
+        # Only the shape is needed. Drawing on "meta" would make torch import its compiler, which takes a second.
+        return directions
     block = max(1, DRAWN_AT_ONCE // size)
     for start in range(0, count, block):
         drawn = unit_rows(torch.randn(min(block, count - start), size))
         first, last = max(rows.start, start), min(rows.stop, start + len(drawn))
         if first < last:
-            found[first - rows.start : last - rows.start] = drawn[first - start : last - start]
-    return found
+            directions[first - rows.start : last - rows.start] = drawn[first - start : last - start]
+    return directions
 
 
 class ClassCenters(Head):
     """C classes with K centers each in D dimensions, and the cosines to the nearest center of each class.
 
     Attributes:
-        weight: [C, D] parameter; with sub-centers [C * K, D], row c * K + k. A buffer where centers are fixed. Of
-            these rows, those of ``rows`` where the classes are divided over processes.
+        weight: [C, D] parameter; with sub-centers [C * K, D], row c * K + k. It is a buffer if the centers are fixed.
+            If the classes are divided over processes, it holds only the rows ``rows``.
     """
 
     has_class_logits = True
@@ -57,29 +57,29 @@ class ClassCenters(Head):
         self.num_classes = num_classes
         self.embedding_size = embedding_size
         self.subcenters = subcenters
-        every_row = num_classes * subcenters
-        rows = self.rows = rows if rows is not None else slice(0, every_row)
+        row_count = num_classes * subcenters
+        rows = self.rows = rows if rows is not None else slice(0, row_count)
         if centers is None:
-            self.weight = nn.Parameter(random_directions(every_row, embedding_size, rows))
-        elif not centers.is_floating_point() or centers.shape != (every_row, embedding_size):
+            self.weight = nn.Parameter(random_directions(row_count, embedding_size, rows))
+        elif not centers.is_floating_point() or centers.shape != (row_count, embedding_size):
             raise InputError(
-                f"centers must be a float tensor [{every_row}, {embedding_size}], but came as {centers.dtype} "
+                f"centers must be a float tensor [{row_count}, {embedding_size}], but are {centers.dtype} "
                 f"{list(centers.shape)}."
             )
         else:
             self.register_buffer("weight", centers.detach()[rows].clone())
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """The loss, a scalar in the dtype of ``weight`` (float32 unless changed), whatever autocast says.
+        """Return the scalar loss in the dtype of ``weight`` (float32 unless changed), also under autocast.
 
-        In training mode what the paper says; in eval mode the same for all: the margin-free loss at full scale.
+        Training mode uses the loss of the paper; eval mode uses the margin-free loss at full scale for all techniques.
 
         Args:
             embeddings: [N, D] raw neck output, any float dtype.
             labels: [N] int64 in 0..C-1.
 
         Raises:
-            InputError: wrong shapes, dtypes or labels; embeddings that are not finite (seen on the CPU only).
+            InputError: wrong shapes, dtypes or labels; embeddings that are not finite (checked on the CPU only).
         """
         self.check(embeddings, labels)
         with torch.autocast(embeddings.device.type, enabled=False):
@@ -87,7 +87,7 @@ class ClassCenters(Head):
             return (self.training_loss if self.training else self.evaluation_loss)(embeddings, labels)
 
     def evaluate(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Margin-free cross-entropy [N] of each row, and whether its own class has the largest logit, bool [N].
+        """Return the margin-free cross-entropy [N], and whether the true class has the largest logit, bool [N].
 
         Raises:
             InputError: as in `forward`.
@@ -96,38 +96,38 @@ class ClassCenters(Head):
         return self.evaluated(embeddings, labels)
 
     def evaluated(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """`evaluate` of a checked batch."""
+        """Compute `evaluate` for a batch that has been checked."""
         logits = self.logits(embeddings)
         return functional.cross_entropy(logits, labels, reduction="none"), logits.argmax(dim=1) == labels
 
     def training_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """What is optimized, from checked embeddings in full precision."""
+        """Return the training loss of checked embeddings in full precision."""
         raise NotImplementedError
 
     def evaluation_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy of the margin-free logits; moves nothing."""
+        """Return the cross-entropy of the margin-free logits, without updating any state."""
         return functional.cross_entropy(self.logits(embeddings), labels)
 
     def logits(self, embeddings: Tensor) -> Tensor:
-        """Margin-free logits [N, C] from raw embeddings [N, D], for prediction."""
+        """Return margin-free logits [N, C] of raw embeddings [N, D], for prediction."""
         raise NotImplementedError
 
     def cosines(self, embeddings: Tensor) -> Tensor:
-        """cos(theta), [N, C], from raw embeddings [N, D]; with sub-centers the largest of each class.
+        """Return cos(theta), [N, C], of raw embeddings [N, D]; with sub-centers the largest of each class.
 
-        Only the winning center of a class receives a gradient.
+        Only the nearest center of a class receives a gradient.
         """
         with torch.autocast(embeddings.device.type, enabled=False):
             return self.nearest(cosines(self.full_precision(embeddings), self.weight))
 
     def nearest(self, products: Tensor) -> Tensor:
-        """The largest of the K products of each class: [N, C * K] -> [N, C]."""
+        """Return the largest of the K products of each class: [N, C * K] -> [N, C]."""
         if self.subcenters == 1:
             return products
         return products.view(len(products), self.num_classes, self.subcenters).max(dim=2).values
 
     def full_precision(self, embeddings: Tensor) -> Tensor:
-        """Half-precision cosines cannot tell angles below 2 degrees (fp16) or 5 (bf16) apart."""
+        """Cast to the weight dtype: half precision cannot resolve angles below 2 (fp16) or 5 (bf16) degrees."""
         return embeddings.to(self.weight.dtype)
 
     def check(self, embeddings: Tensor, labels: Tensor) -> None:

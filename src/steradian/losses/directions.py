@@ -1,4 +1,4 @@
-"""Directions spread evenly over the sphere: where class centers start."""
+"""Directions spread evenly over the sphere, for initial or fixed class centers."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from steradian.losses.checks import check_sizes
 from steradian.losses.head.dense import unit_rows
 
 REPELLED = 2048
-"""More points than this in few dimensions are left where chance puts them: repulsion costs C^2."""
+"""Above this number of points, random directions are not repelled, because repulsion costs C^2."""
 
 
 def spread_directions(num_classes: int, embedding_size: int, seed: int = 0) -> Tensor:
-    """[C, D] float32 unit vectors, far from each other.
+    """Return float32 unit vectors [C, D] that are far from each other.
 
-    The regular polygon in 2-D; the regular simplex (all cosines -1/(C-1), the best there is) when
-    D >= C - 1; otherwise random points that repel each other until the closest pairs are far apart.
+    They form the regular polygon in 2-D and the regular simplex (all cosines -1/(C-1), the optimum) if
+    D >= C - 1; otherwise they are random points that repel each other until the closest pairs are far apart.
     """
     check_sizes(num_classes, embedding_size)
     if embedding_size == 2:
@@ -33,7 +33,7 @@ def spread_directions(num_classes: int, embedding_size: int, seed: int = 0) -> T
 
 
 def _simplex(num_classes: int, embedding_size: int) -> Tensor:
-    """C unit vectors in C - 1 dimensions, padded with zeros to D."""
+    """Return C unit vectors in C - 1 dimensions, padded with zeros to D."""
     centered = torch.eye(num_classes, dtype=torch.float64) - 1.0 / num_classes
     if num_classes == 1:
         centered = torch.ones(1, 1, dtype=torch.float64)
@@ -43,21 +43,21 @@ def _simplex(num_classes: int, embedding_size: int) -> Tensor:
 
 
 def _repelled(points: Tensor, steps: int = 300) -> Tensor:
-    """Minimize a soft maximum of the cosines, ever sharper, by projected gradient descent."""
-    own = torch.eye(len(points), dtype=torch.bool)
+    """Minimize a soft maximum of the cosines, with increasing sharpness, by projected gradient descent."""
+    diagonal = torch.eye(len(points), dtype=torch.bool)
     for step in range(steps):
         progress = step / steps
         sharpness = 5.0 * 40.0**progress
-        pull = torch.softmax((sharpness * (points @ points.T)).masked_fill(own, -math.inf), dim=1)
+        pull = torch.softmax((sharpness * (points @ points.T)).masked_fill(diagonal, -math.inf), dim=1)
         points = unit_rows(points - 0.3 * (1.0 - progress) ** 1.5 * (pull + pull.T) @ points / 2.0)
     return points
 
 
 def angle_margin_bound(num_classes: int, embedding_size: int) -> float:
-    """The widest angle, in radians, that C centers can all keep from their nearest neighbor.
+    """Return the largest angle, in radians, that C centers can all have to their nearest neighbor.
 
     2 pi / C in 2-D; in 3-D Fejes Toth's bound acos((cot^2 w - 1) / 2), w = pi C / (6 (C - 2)); elsewhere the simplex
-    angle acos(-1 / (C - 1)), which is reached only if C <= D + 1. No larger additive angle can be satisfied.
+    angle acos(-1 / (C - 1)), which is reached only if C <= D + 1. No larger additive angular margin can be satisfied.
     """
     if num_classes < 2:
         return math.pi
@@ -71,11 +71,11 @@ def angle_margin_bound(num_classes: int, embedding_size: int) -> float:
 
 
 def typical_spacing(num_classes: int, embedding_size: int) -> float:
-    """About how far apart, in radians, C evenly spread directions lie from their nearest neighbors.
+    """Return the approximate angle, in radians, between C evenly spread directions and their nearest neighbors.
 
-    `angle_margin_bound` on the circle and once D >= C - 1, where it is reached; the hexagonal packing's
-    sqrt(8 pi / (sqrt(3) C)) on the sphere in 3-D (69 degrees for C = 10, where the best packing known has 66);
-    between those the median of what `spread_directions` reaches, and a right angle beyond `REPELLED` classes.
+    It is `angle_margin_bound` in 2-D and for D >= C - 1, where the bound is reached; in 3-D it is the hexagonal
+    packing's sqrt(8 pi / (sqrt(3) C)) (69 degrees for C = 10, where the best known packing has 66); otherwise it is
+    the median that `spread_directions` reaches, or a right angle for more than `REPELLED` classes.
     """
     if embedding_size == 2 or embedding_size >= num_classes - 1:
         return angle_margin_bound(num_classes, embedding_size)
@@ -86,7 +86,7 @@ def typical_spacing(num_classes: int, embedding_size: int) -> float:
 
 @functools.lru_cache
 def _reached_spacing(num_classes: int, embedding_size: int) -> float:
-    """The median angle between each of `spread_directions` and its nearest neighbor."""
+    """Return the median angle between each of `spread_directions` and its nearest neighbor."""
     points = spread_directions(num_classes, embedding_size).double()
     nearest = (points @ points.T).fill_diagonal_(-1.0).amax(dim=1)
     return float(torch.acos(nearest.clamp(-1.0, 1.0)).median())

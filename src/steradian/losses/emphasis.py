@@ -1,7 +1,7 @@
-"""The emphasis dial h(t, theta, I): rewrite of the wrong-class logits.
+"""The emphasis dial h(t, theta, I): changes the wrong-class logits.
 
-An emphasis works on cosines, one element at a time, so that it can run on any tile of the classes; the
-target column is put back after it, so it may rewrite that too. Masks carry no gradient.
+An emphasis works elementwise on cosines, so that it can run on any tile of the classes. The target column
+is restored afterwards, so an emphasis may change it too. Masks carry no gradient.
 """
 
 from __future__ import annotations
@@ -21,39 +21,39 @@ EmphasisVariant = Literal["adaptive", "fixed"]
 
 @runtime_checkable
 class Emphasis(Protocol):
-    """Rewrites cosines of wrong classes given the margined target logit of each row."""
+    """Change the cosines of wrong classes, given the margined target logit of each row."""
 
     def __call__(self, cosine: Tensor, target: Tensor) -> Tensor:
-        """Return the emphasized logits, in units of a cosine.
+        """Return the emphasized logits, in cosine units.
 
         Args:
             cosine: [N, C'] cosines of any subset of classes.
-            target: [N, 1] target logits f(m, theta_y), in units of a cosine.
+            target: [N, 1] target logits f(m, theta_y), in cosine units.
         """
         ...
 
 
 @runtime_checkable
 class Observer(Protocol):
-    """An emphasis that learns from the batch before it is used, in training mode."""
+    """An emphasis that updates its state from each batch before it is applied, in training mode."""
 
     def observe(self, cosine: Tensor) -> None:
-        """See the target cosines [N, 1] of a batch, before the margin."""
+        """Update the state from the target cosines [N, 1] of a batch, without margin."""
         ...
 
 
 def _boosted(cosine: Tensor, target: Tensor, boost: float, variant: str) -> Tensor:
-    """Where a wrong class beats the target, c + boost (c + 1) ("adaptive") or c + boost ("fixed")."""
+    """Return c + boost (c + 1) ("adaptive") or c + boost ("fixed") where a wrong class beats the target, else c."""
     raised = (1.0 + boost) * cosine + boost if variant == "adaptive" else cosine + boost
     return torch.where(cosine > target, raised, cosine)
 
 
 @dataclass(frozen=True)
 class SupportVectors:
-    """Wrong classes that beat the target, I_k = 1 iff f(m, theta_y) < c_k, count more (SV-Softmax).
+    """Give more weight to wrong classes that beat the target, I_k = 1 iff f(m, theta_y) < c_k (SV-Softmax).
 
     Wang et al. 2018 (arXiv 1812.11317), h = e^{s (t - 1)(c_k + 1) I_k}: c_k -> t c_k + t - 1. "fixed" is
-    h = e^{s (t - 1) I_k}. Equality is no support vector; t = 1 changes nothing. ``t`` in [1, 10].
+    h = e^{s (t - 1) I_k}. Equality does not count as a support vector; t = 1 changes nothing. ``t`` in [1, 10].
     """
 
     t: float = 1.2
@@ -69,7 +69,7 @@ class SupportVectors:
 
 @dataclass(frozen=True)
 class MisclassifiedVectors:
-    """`SupportVectors` by the numbers of MV-Softmax (Wang et al. 2020), whose t is one less.
+    """`SupportVectors` in the parametrization of MV-Softmax (Wang et al. 2020), whose t is smaller by 1.
 
     "adaptive": c_k -> (t + 1) c_k + t; "fixed": c_k -> c_k + t. t = 0 changes nothing. ``t`` in [0, 9].
     """
@@ -86,15 +86,15 @@ class MisclassifiedVectors:
 
 
 class Curriculum(nn.Module):
-    """Wrong classes that beat the target, c_k > f(m, theta_y), become c_k (t + c_k) (CurricularFace).
+    """Change the cosines of wrong classes that beat the target, c_k > f(m, theta_y), to c_k (t + c_k) (CurricularFace).
 
-    Huang et al. 2020. t is the running mean of the target cosines: t <- 0.01 mean(c_y) + 0.99 t, before use;
-    it starts at 0, where hard wrong classes count less than easy ones, and emphasizes them once t > 1 - c_k.
-    The mask is strict and compares with the target logit that the loss uses. The release compares with cos(theta + m)
-    itself, which differs only beyond theta + m = pi, where it turns up again.
+    Huang et al. 2020. t is the running mean of the target cosines, updated before use: t <- 0.01 mean(c_y) + 0.99 t.
+    It starts at 0, which gives hard wrong classes less weight than easy ones; they are emphasized once t > 1 - c_k.
+    The mask is strict and compares with the target logit that the loss uses. The authors' code compares with
+    cos(theta + m), which differs only beyond theta + m = pi, where it increases again.
 
     Attributes:
-        t: scalar buffer, moved in training mode only.
+        t: scalar buffer, updated in training mode only.
     """
 
     MOMENTUM = 0.01
@@ -110,15 +110,15 @@ class Curriculum(nn.Module):
             self.t.lerp_(cosine.mean().to(self.t.dtype), self.MOMENTUM)
 
     def forward(self, cosine: Tensor, target: Tensor) -> Tensor:
-        # A copy: the buffer moves before the backward pass of an earlier batch may run.
+        # A copy, because the buffer may change before the backward pass of an earlier batch runs.
         return torch.where(cosine > target, cosine * (self.t.clone() + cosine), cosine)
 
 
 @dataclass(frozen=True)
 class InterClassFilter:
-    """Wrong classes closer than ``threshold`` (a cosine, [-1, 1]) are taken out: cosine 0 (InsightFace).
+    """Set the cosine of wrong classes above ``threshold`` (a cosine, [-1, 1]) to 0 (InsightFace).
 
-    For data with labels that are split or wrong: a very near wrong class may be the right one.
+    Use it for data with split classes or wrong labels, where a very near wrong class may be the correct one.
     """
 
     threshold: float = 0.5
@@ -132,10 +132,10 @@ class InterClassFilter:
 
 @dataclass(frozen=True)
 class NarrowedAngles:
-    """All wrong classes come nearer: cos(theta_k / margin) (SphereFace-R v2, Liu et al. 2021).
+    """Reduce the angle of all wrong classes: cos(theta_k / margin) (SphereFace-R v2, Liu et al. 2021).
 
-    ``margin`` is a factor in [1, 16]. The margin sits on the wrong classes; the target keeps its cosine. ``gradient``
-    is that of `margins.apply`. A trainer's margin ramp does not reach it.
+    ``margin`` is a factor in [1, 16]. It applies to the wrong classes; the target keeps its cosine. ``gradient`` is
+    as in `margins.apply`. A trainer's margin ramp does not affect it.
     """
 
     margin: float = 1.5
@@ -146,11 +146,11 @@ class NarrowedAngles:
         one_of("gradient", self.gradient, ("exact", "detached"))
 
     def logit(self, theta: Tensor) -> Tensor:
-        """cos(theta / margin)."""
+        """Return cos(theta / margin)."""
         return torch.cos(theta / self.margin)
 
     def derivative(self, theta: Tensor) -> Tensor:
-        """Of `logit`."""
+        """Return the derivative of `logit`."""
         return -torch.sin(theta / self.margin) / self.margin
 
     def __call__(self, cosine: Tensor, target: Tensor) -> Tensor:

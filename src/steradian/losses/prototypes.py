@@ -1,4 +1,4 @@
-"""Hyperspherical prototype networks: centers that are spread once and never move."""
+"""Hyperspherical prototype networks: class centers that are spread before training and stay fixed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from steradian.losses.ranges import in_range
 
 
 class PrototypeLoss(ClassCenters):
-    """mean (1 - cos(x, p_y))^2 to fixed prototypes (Mettes et al. 2019, who take the sum over the batch).
+    """mean (1 - cos(x, p_y))^2 to fixed prototypes (Mettes et al. 2019, who sum over the batch).
 
-    The prototypes are `spread_directions`: the regular simplex when D >= C - 1.
+    The prototypes come from `spread_directions`: the regular simplex if D >= C - 1.
 
     Args:
         num_classes, embedding_size: C, D.
-        scale: turns cosines into logits for prediction only; the loss has none.
+        scale: multiplies cosines to give logits, for prediction only; the loss does not use it.
 
     Attributes:
         weight: [C, D] buffer.
@@ -24,13 +24,13 @@ class PrototypeLoss(ClassCenters):
 
     def __init__(self, num_classes: int, embedding_size: int, scale: float = 16.0) -> None:
         super().__init__(num_classes, embedding_size, centers=spread_directions(num_classes, embedding_size))
-        in_range("scale", scale, 1e-6, 1e6, "of the logits")
+        in_range("scale", scale, 1e-6, 1e6, "a scale")
         self.scale = scale
 
     def training_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        own = self.cosines(embeddings).gather(1, labels[:, None])
-        return (1.0 - own).square().mean()
+        target_cosines = self.cosines(embeddings).gather(1, labels[:, None])
+        return (1.0 - target_cosines).square().mean()
 
     def logits(self, embeddings: Tensor) -> Tensor:
-        """scale * cos(theta), [N, C]."""
+        """Return scale * cos(theta), [N, C]."""
         return self.scale * self.cosines(embeddings)

@@ -1,4 +1,4 @@
-"""Checks of what a dial is given: impossible values are refused, by name."""
+"""Check option values; errors name the option."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from steradian.errors import InputError, did_you_mean
 
 
 def is_finite_number(value: object) -> bool:
-    """Whether ``value`` is a real number, no bool, NaN or infinity, and fits a float."""
+    """Return whether ``value`` is a finite real number (not a bool) that fits a float."""
     if isinstance(value, bool) or not isinstance(value, Real):
         return False
     try:
@@ -20,15 +20,15 @@ def is_finite_number(value: object) -> bool:
 
 
 def shown(value: object) -> str:
-    """``value`` for a message, cut where it is long."""
+    """Return ``value`` as text for a message, shortened if long."""
     text = repr(value)
     return text if len(text) <= 60 else text[:59] + "…"
 
 
 def hint(value: object, choices: Collection[str]) -> str:
-    """The closest of ``choices``, if one is close: for messages that have listed them."""
-    found = did_you_mean(value, choices) if isinstance(value, str) else ""
-    return found if found.startswith("Did") else ""
+    """Return a "Did you mean" sentence if one of ``choices`` is close to ``value``, else an empty string."""
+    suggestion = did_you_mean(value, choices) if isinstance(value, str) else ""
+    return suggestion if suggestion.startswith("Did") else ""
 
 
 def in_range(name: str, value: object, low: float, high: float, unit: str) -> None:
@@ -38,7 +38,7 @@ def in_range(name: str, value: object, low: float, high: float, unit: str) -> No
 
 
 def one_of(name: str, value: object, choices: Collection[str]) -> None:
-    """Raise `InputError` unless ``value`` is one of the words ``choices``."""
+    """Raise `InputError` unless ``value`` is one of the strings ``choices``."""
     if not isinstance(value, str) or value not in choices:
         raise InputError(
             f"{name} must be one of {', '.join(choices)}, but is {shown(value)}. {hint(value, choices)}".rstrip()

@@ -27,7 +27,7 @@ class Weighting(Protocol):
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean of the losses: every sample weighs the same."""
+    """The mean of the losses: every sample has the same weight."""
 
     def __call__(self, losses: Tensor, probabilities: Tensor) -> Tensor:
         return losses.mean()
@@ -48,7 +48,7 @@ class Focal:
     def __call__(self, losses: Tensor, probabilities: Tensor) -> Tensor:
         if self.gamma == 0.0:
             return losses.mean()
-        # Kept off 0, where the slope of a power below 1 is infinite; the loss itself is about 0 there.
+        # Stay above 0, where a power below 1 has infinite slope; the loss itself is about 0 there.
         doubt = (1.0 - probabilities).clamp(min=torch.finfo(losses.dtype).eps)
         return (doubt**self.gamma * losses).mean()
 
@@ -63,7 +63,7 @@ class HardMining:
     keep: float = 0.9
 
     def __post_init__(self) -> None:
-        in_range("keep", self.keep, 1e-9, 1.0, "a share of the batch")
+        in_range("keep", self.keep, 1e-9, 1.0, "a fraction of the batch")
 
     def __call__(self, losses: Tensor, probabilities: Tensor) -> Tensor:
         return losses.topk(max(1, int(self.keep * len(losses)))).values.mean()

@@ -1,4 +1,4 @@
-"""Recognizers: encoder, neck and head in one module, and the artifact that holds one."""
+"""Recognizers (encoder, neck and head in one module) and the artifact that stores one."""
 
 from __future__ import annotations
 
@@ -7,21 +7,37 @@ from typing import TYPE_CHECKING
 from steradian.lazy import lazy
 
 if TYPE_CHECKING:
-    from steradian.models.artifact import ModelCard
+    from steradian.models.calibration import Calibration, Threshold, Thresholds
     from steradian.models.encoders import build_encoder
     from steradian.models.exported import ExportedModel
-    from steradian.models.recognizer import Classification, ModelSpec, Recognizer
+    from steradian.models.manifest import ModelManifest, ModelSpec
+    from steradian.models.recognizer import Classification, Recognizer, Verification
 
-__all__ = ["Classification", "ExportedModel", "ModelCard", "ModelSpec", "Recognizer", "build_encoder"]
+__all__ = [
+    "Calibration",
+    "Classification",
+    "ExportedModel",
+    "ModelManifest",
+    "ModelSpec",
+    "Recognizer",
+    "Threshold",
+    "Thresholds",
+    "Verification",
+    "build_encoder",
+]
 
-__getattr__ = lazy(
+__getattr__, __dir__ = lazy(
     __name__,
     {
+        "Calibration": "calibration",
         "Classification": "recognizer",
         "ExportedModel": "exported",
-        "ModelCard": "artifact",
-        "ModelSpec": "recognizer",
+        "ModelManifest": "manifest",
+        "ModelSpec": "manifest",
         "Recognizer": "recognizer",
+        "Threshold": "calibration",
+        "Thresholds": "calibration",
+        "Verification": "recognizer",
         "build_encoder": "encoders",
     },
 )

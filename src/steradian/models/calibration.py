@@ -1,10 +1,12 @@
-"""What makes answers trustworthy: temperature, bounds of sets and thresholds, as a model keeps them."""
+"""Calibration of a model: temperature, quantiles for candidate sets and verification thresholds."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import overload
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -14,7 +16,7 @@ from steradian.errors import InputError
 COVERAGES = (0.8, 0.9, 0.95, 0.99)
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 FAR = 1e-3
-"""The rate that is taken where none is named and there is a threshold for it."""
+"""The default false-accept rate, if the model has a threshold for it."""
 
 KNOTS = 200
 
@@ -24,7 +26,7 @@ class _Strict(BaseModel):
 
 
 class PairCurve(_Strict):
-    """Probability that two images show the same, by their cosine, where same and different are as likely beforehand."""
+    """Map the cosine of two images to the probability that they show the same class, for a prior of 0.5."""
 
     cosines: list[float] = Field(min_length=1, max_length=KNOTS)
     probabilities: list[float] = Field(min_length=1, max_length=KNOTS)
@@ -38,19 +40,19 @@ class PairCurve(_Strict):
         return self
 
     def __call__(self, cosine: float) -> float:
-        """Interpolated; beyond the ends what it is there."""
+        """Interpolate the probability; beyond the ends, return the nearest end's value."""
         return float(np.interp(cosine, self.cosines, self.probabilities))
 
 
 class Calibration(_Strict):
-    """How logits become trustworthy probabilities, from held-out images.
+    """How logits become calibrated probabilities, fitted on held-out images.
 
     Attributes:
         temperature: probabilities are softmax(logits / temperature).
         coverage_quantiles: coverage -> largest 1 - p of a class in the set; see `metrics.conformal_sets`.
-        known_cosines: share of known images -> the cosine to the nearest center that at least so many of them reach.
-        pairs: of two images, or None where there were no pairs.
-        measured_on: in words.
+        known_cosines: share of images of known classes -> cosine to the nearest class center that this share reaches.
+        pairs: probabilities for two images, or None if there were too few pairs.
+        measured_on: description of the images.
     """
 
     temperature: float = Field(gt=0)
@@ -60,16 +62,16 @@ class Calibration(_Strict):
     measured_on: str
 
     def bound(self, coverage: float) -> float:
-        """Of ``coverage_quantiles``. Raises `InputError` where that coverage was not measured."""
+        """Return the entry of ``coverage_quantiles``. Raises `InputError` if there is none for ``coverage``."""
         return _at(self.coverage_quantiles, coverage)
 
     def known_cosine(self, coverage: float) -> float:
-        """Of ``known_cosines``. Raises `InputError` where that share was not measured."""
+        """Return the entry of ``known_cosines``. Raises `InputError` if there is none for ``coverage``."""
         return _at(self.known_cosines, coverage)
 
 
 class Threshold(_Strict):
-    """A cosine above which two images count as the same, and how sure that is."""
+    """A cosine above which two images count as the same class, with its confidence interval."""
 
     far: float = Field(gt=0, lt=1)
     cosine: float
@@ -78,15 +80,64 @@ class Threshold(_Strict):
     measured_on: str
 
 
-def usual_far(thresholds: Sequence[Threshold]) -> float:
-    """`FAR`, or the lowest rate that there is a threshold for where few images could not tell of that one."""
-    known = [one.far for one in thresholds]
-    return FAR if not known or any(math.isclose(far, FAR) for far in known) else min(known)
+@dataclass(frozen=True)
+class Thresholds(Sequence[Threshold]):
+    """The thresholds of a model or of a gallery, one for each false-accept rate that was calibrated.
+
+    Attributes:
+        items: the thresholds, from the highest rate down.
+        owner: "this model" or "this gallery", for messages.
+    """
+
+    items: tuple[Threshold, ...] = ()
+    owner: str = "this model"
+
+    @overload
+    def __getitem__(self, index: int) -> Threshold: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Threshold, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Threshold | tuple[Threshold, ...]:
+        return self.items[index]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def default_far(self) -> float:
+        """The rate that is used where none is given: `FAR`, or the lowest calibrated rate if that one is missing."""
+        known = [threshold.far for threshold in self.items]
+        return FAR if not known or any(math.isclose(far, FAR) for far in known) else min(known)
+
+    def at(self, far: float | None = None) -> Threshold:
+        """Return the threshold for a false-accept rate.
+
+        Args:
+            far: share of pairs of different identities that may be accepted; None: `default_far`.
+
+        Raises:
+            InputError: that rate was not calibrated.
+        """
+        wanted = self.default_far if far is None else far
+        chosen = next((threshold for threshold in self.items if math.isclose(threshold.far, wanted)), None)
+        if chosen is not None:
+            return chosen
+        known = ", ".join(f"{threshold.far:g}" for threshold in self.items)
+        raise InputError(
+            f"{self.owner} has no threshold for a false-accept rate of {wanted:g}; "
+            + (
+                f"it has thresholds for {known}: choose one of those, or give a threshold."
+                if known
+                else "it has none, because too few images were held out for calibration. Give a threshold, or enroll "
+                "more images and calibrate the gallery."
+            )
+        )
 
 
 def _at(measured: dict[str, float], coverage: float) -> float:
-    found = measured.get(f"{coverage:g}")
-    if found is None:
-        has = ", ".join(measured) or "none: too few images were held out"
-        raise InputError(f"this model was not calibrated for a coverage of {coverage:g}; it has {has}.")
-    return found
+    value = measured.get(f"{coverage:g}")
+    if value is None:
+        available = ", ".join(measured) or "none: too few images were held out"
+        raise InputError(f"this model was not calibrated for a coverage of {coverage:g}; it has {available}.")
+    return value

@@ -1,4 +1,4 @@
-"""What a program needs to know beside an exported graph; no torch."""
+"""Describe an exported model for the programs that run it. Does not import torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Strict(BaseModel):
 
 
 class Input(_Strict):
-    """How an image becomes the graph's input; the normalization is inside of the graph."""
+    """How an image becomes the input of the graph. The graph itself normalizes it."""
 
     samples: str = "float32 [N, channels, size, size] in [0, 1]"
     channels: Literal[1, 3]
@@ -30,13 +30,13 @@ class Input(_Strict):
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """As the data room knows it."""
-        nothing = (0.0,) * self.channels, (1.0,) * self.channels
-        return Preprocessing(self.size, self.channels, *nothing, self.crop, self.interpolation)
+        """The same settings as a `Preprocessing` without normalization."""
+        no_normalization = (0.0,) * self.channels, (1.0,) * self.channels
+        return Preprocessing(self.size, self.channels, *no_normalization, self.crop, self.interpolation)
 
 
 class Description(_Strict):
-    """The content of ``description.json``: model id, labels, input, temperature, bounds and thresholds."""
+    """The content of ``description.json``: model id, labels, input settings, calibration and thresholds."""
 
     format: Literal["steradian.exported"] = "steradian.exported"
     version: Literal[1] = 1
@@ -44,16 +44,18 @@ class Description(_Strict):
     labels: list[str] = Field(min_length=1)
     input: Input
     calibration: Calibration | None
-    thresholds: list[Threshold]
+    thresholds: tuple[Threshold, ...]
 
 
 def read_description(folder: Path) -> Description:
-    """Of an exported model. Raises `StorageError` for a missing, damaged or foreign file."""
+    """Read the description of an exported model. Raises `StorageError` for a missing, damaged or foreign file."""
     if not (folder / DESCRIPTION).is_file():
-        raise StorageError(f"{folder} holds no exported model: {DESCRIPTION} was expected in it.")
+        raise StorageError(f"{folder} holds no exported model: expected {DESCRIPTION} in it.")
     try:
         return Description.model_validate(read_json(folder / DESCRIPTION))
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise StorageError(f"{folder / DESCRIPTION} describes no exported model: {place}: {first['msg']}.") from error
+        field = ".".join(map(str, first["loc"])) or "the file"
+        raise StorageError(
+            f"{folder / DESCRIPTION} does not describe an exported model: {field}: {first['msg']}. Export it again."
+        ) from error

@@ -1,4 +1,4 @@
-"""What a gallery asks of a model, whatever runs it; no torch unless the model needs it."""
+"""The interface that a gallery needs of a model. Imports torch only if the model needs it."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import importlib.util
 from pathlib import Path
 from typing import Any, Protocol
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import NDArray
 
 from steradian.data.preprocessing import Preprocessing
 from steradian.errors import StorageError
 from steradian.files import read_json
-from steradian.models.calibration import Calibration, Threshold
+from steradian.models.calibration import Calibration, Thresholds
 from steradian.models.description import DESCRIPTION
-
-CARD = "model.json"
+from steradian.models.locations import MANIFEST
 
 
 class Embedder(Protocol):
     """A `Recognizer`, or an `ExportedModel` that needs no torch."""
 
     @property
-    def saved_id(self) -> str: ...
+    def model_id(self) -> str: ...
     @property
     def embedding_size(self) -> int: ...
     @property
@@ -29,16 +29,16 @@ class Embedder(Protocol):
     @property
     def calibration(self) -> Calibration | None: ...
     @property
-    def thresholds(self) -> tuple[Threshold, ...]: ...
-    def embed(self, images: Any) -> ArrayLike:
-        """Unit vectors float32 [N, D]."""
+    def thresholds(self) -> Thresholds: ...
+    def embed(self, images: Any) -> NDArray[np.float32]:
+        """Return unit embeddings, float32 [N, D]."""
 
 
 def open_model(run: str | Path) -> Embedder:
-    """The model of a run or model folder, by ONNX Runtime where it was exported for it and that is installed.
+    """Open the model of a run or model folder; if it has an ONNX export, run that with ONNX Runtime if installed.
 
-    ``steradian export RUN`` puts the export where this looks, in ``RUN/onnx``; one of another model, which was left by
-    an earlier training, is passed over. A folder of ``steradian export`` may also be named itself.
+    ``steradian export RUN`` writes the export to ``RUN/onnx``, where this function looks for it. An outdated export of
+    an earlier training is ignored. ``run`` may also be the folder of an export.
 
     Raises:
         StorageError: missing, damaged or foreign files.
@@ -58,12 +58,12 @@ def _exported_from(exported: Path, run: Path) -> bool:
     if importlib.util.find_spec("onnxruntime") is None:
         return False
     try:
-        folder = run if (run / CARD).is_file() else run / "model"
-        known, told = read_json(folder / CARD), read_json(exported / DESCRIPTION)
+        folder = run if (run / MANIFEST).is_file() else run / "model"
+        manifest, description = read_json(folder / MANIFEST), read_json(exported / DESCRIPTION)
     except StorageError:
         return False
-    if not (isinstance(known, dict) and isinstance(told, dict)):
+    if not (isinstance(manifest, dict) and isinstance(description, dict)):
         return False
-    # Thresholds may be fitted anew, which leaves the id as it is.
+    # Refitting thresholds does not change the id, so compare them too.
     pairs = (("id", "model"), ("calibration", "calibration"), ("thresholds", "thresholds"))
-    return all(known.get(own) == told.get(other) for own, other in pairs)
+    return all(manifest.get(key) == description.get(exported_key) for key, exported_key in pairs)

@@ -1,4 +1,4 @@
-"""Encoders by name: pixels in, features out."""
+"""Build encoders by name. An encoder maps pixels to features."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SMALL_UP_TO = 64
 LARGE = "resnet18"
 
 STRIDED = ((14, 1), (40, 2), (80, 3))
-"""Pixels per side (at most) -> how many of the first convolutions halve the map."""
+"""Largest side in pixels -> number of first convolutions that halve the map."""
 
 
 class SmallEncoder(nn.Module):
     """The convolutional body of system B: 5x5x32, then eight 3x3x16, each with batch norm and ReLU.
 
-    With its neck it has 22,783 numbers for gray images and 3 dimensions, as published. The published body
+    With its neck it has 22,783 parameters for gray images and 3 dimensions, as published. The published body
     never strides; here the first convolutions halve the map until it is 4 to 10 pixels wide, which changes
     no parameter count and is about ten times faster at 28 pixels.
 
@@ -53,7 +53,7 @@ class SmallEncoder(nn.Module):
 
 
 class EightLayerEncoder(nn.Module):
-    """Seven layers, to which the head adds the eighth: the layout of the published study of transfer, small.
+    """Seven layers, plus the head as the eighth: a small version of the network of the transfer study.
 
     Five convolutions and two fully connected layers as in CaffeNet (Yosinski et al. 2014), each with batch norm and
     ReLU; the published net had no batch norm.
@@ -104,15 +104,15 @@ class ResidualBlock(nn.Module):
             )
 
     def forward(self, features: Tensor) -> Tensor:
-        found: Tensor = self.first_normalization(self.first(features)).relu()
-        found = self.second_normalization(self.second(found)) + self.shortcut(features)
-        return found.relu()
+        output: Tensor = self.first_normalization(self.first(features)).relu()
+        output = self.second_normalization(self.second(output)) + self.shortcut(features)
+        return output.relu()
 
 
 class ResidualEncoder(nn.Module):
-    """A stem that halves the map and six residual blocks: for drawings and small pictures, where place matters.
+    """A stem that halves the map and six residual blocks: for drawings and small images, where position matters.
 
-    Its 4 x 4 map is not averaged but laid out as features, so that a stroke on the left is not one on the right.
+    Its 4 x 4 map is flattened, not averaged, so that a stroke on the left differs from one on the right.
 
     Input float [N, channels, size, size]; output [N, 1280].
     """
@@ -143,31 +143,31 @@ OWN: dict[str, type[SmallEncoder | EightLayerEncoder | ResidualEncoder | MobileF
     RESIDUAL: ResidualEncoder,
     MOBILE_FACE: MobileFaceEncoder,
 }
-"""Encoders of our own, for small images and for aligned faces."""
+"""Encoders of steradian itself, for small images and for aligned faces."""
 
 
 def pooled(features: Tensor) -> Tensor:
-    """Feature vectors [N, F] from a map [N, F, h, w] by its mean, or as they are."""
+    """Average a feature map [N, F, h, w] to vectors [N, F]; return vectors unchanged."""
     return features.mean(dim=(2, 3)) if features.ndim == 4 else features
 
 
 def layers_of(encoder: nn.Module) -> dict[str, int]:
-    """Parameter name -> layer, counted from the input: a convolution of the small encoder, a stage of a timm one."""
+    """Map parameter names to layers, counted from the input: convolutions of "small", stages of a timm encoder."""
     if isinstance(encoder, tuple(OWN.values())):
-        modules = 3 if isinstance(encoder, SmallEncoder) else 1
-        return {name: int(name.split(".")[1]) // modules for name, _ in encoder.named_parameters()}
+        modules_per_layer = 3 if isinstance(encoder, SmallEncoder) else 1
+        return {name: int(name.split(".")[1]) // modules_per_layer for name, _ in encoder.named_parameters()}
     from timm.models import group_parameters
 
     model = bare(encoder)
     matcher: Any = model.group_matcher
-    found: dict[str, int] = group_parameters(model, matcher(coarse=True), reverse=True)
-    return {f"model.{name}": layer for name, layer in found.items()} if model is not encoder else found
+    layers: dict[str, int] = group_parameters(model, matcher(coarse=True), reverse=True)
+    return {f"model.{name}": layer for name, layer in layers.items()} if model is not encoder else layers
 
 
 def freeze_layers(encoder: nn.Module, count: int) -> None:
-    """Keep the first ``count`` layers as they are: no gradients, and batch norm with the statistics that it has.
+    """Freeze the first ``count`` layers: no gradients, and batch norm keeps its running statistics.
 
-    To be called after ``train()``, which would let statistics move.
+    Call this after ``train()``, which would let the statistics change again.
     """
     layers = layers_of(encoder)
     for name, layer in layers.items():
@@ -179,18 +179,18 @@ def freeze_layers(encoder: nn.Module, count: int) -> None:
 
 
 def default_encoder(size: int) -> str:
-    """The encoder for images of ``size`` pixels when none is named."""
+    """Return the default encoder for images of ``size`` pixels."""
     return SMALL if size <= SMALL_UP_TO else LARGE
 
 
 def check_encoder(name: str) -> None:
-    """Raise `UsageError`, with the closest names, unless ``name`` is of `OWN` or in ``timm.list_models()``."""
+    """Raise `UsageError`, with the closest names, unless ``name`` is in `OWN` or in ``timm.list_models()``."""
     if name in OWN:
         return
     import timm
 
     known = timm.list_models()
-    # A tag such as resnet18.a1_in1k names weights of a model; a prefix such as hf-hub: would reach for the network.
+    # A tag such as resnet18.a1_in1k names weights of a model; a prefix such as hf-hub: would use the network.
     if ":" in name or not timm.is_model(name):
         close = did_you_mean(name, [*OWN, *known])
         hint = close if close.startswith("Did") else f"Use {SMALL!r} or one of the {len(known)} names of timm."
@@ -200,20 +200,20 @@ def check_encoder(name: str) -> None:
 def build_encoder(
     name: str, *, channels: int, size: int, stages: int = 0, pooling: PoolingName = "average"
 ) -> tuple[nn.Module, int]:
-    """The encoder ``name``, with random weights, and its number of features F.
+    """Build the encoder ``name`` with random weights; return it and its number of features F.
 
     "small" gives a feature map [N, F, h, w], others a vector [N, F].
 
     Args:
-        stages: last stages of a timm encoder whose averages join the features (`staged.StagedEncoder`).
-        pooling: of the last map of a timm encoder.
+        stages: number of last stages of a timm encoder whose averages join the features (`staged.StagedEncoder`).
+        pooling: pooling of the last feature map of a timm encoder.
     """
     check_encoder(name)
     if name in OWN:
         if stages:
             raise InputError(f"the encoder {name!r} has no stages to join: use stages: 0, or a timm encoder.")
         if pooling != "average":
-            raise InputError(f"the encoder {name!r} has an end of its own: use pooling: average, or a timm encoder.")
+            raise InputError(f"the encoder {name!r} has a fixed pooling: use pooling: average, or a timm encoder.")
         return OWN[name](channels, size), OWN[name].num_features
     import timm
 
@@ -224,7 +224,7 @@ def build_encoder(
     try:
         encoder = timm.create_model(name, **settings)
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
-        raise InputError(f"timm cannot make {name!r} for {channels} channel(s) at {size} px: {error}") from error
+        raise InputError(f"timm cannot build {name!r} for {channels} channel(s) at {size} px: {error}") from error
     set_pooling(encoder, name, pooling)
     if stages:
         staged = StagedEncoder(encoder, stages, channels, size)

@@ -1,7 +1,7 @@
-"""A model for other runtimes: preprocessing inside, what it knows beside it, and checked before it is kept.
+"""Export a model to other runtimes: the graph normalizes, a description lies beside it, and both are checked.
 
-The exported graph takes samples in [0, 1], float32 [N, channels, size, size], of the middle square of an image, and
-gives
+The exported graph takes samples in [0, 1], float32 [N, channels, size, size], of the center crop of an image, and
+returns
 
 * ``embedding`` float32 [N, D], unit vectors,
 * ``logits`` float32 [N, C], margin-free, to be divided by the temperature before the softmax.
@@ -26,8 +26,8 @@ from steradian.models.recognizer import Recognizer
 from steradian.models.runtimes import onnx_bytes, silence
 
 LEAST_COSINE, MOST_APART = 1.0 - 1e-4, 1e-3
-"""An exported model gives the embeddings of this one, and its logits in parts of the greatest, to so much, or is not
-written."""
+"""An export is written only if its embeddings have at least this cosine to torch's embeddings, and its logits differ by
+at most this share of the largest logit."""
 
 OUTPUTS = ("embedding", "logits")
 
@@ -40,7 +40,7 @@ class Exported(nn.Module):
 
     def __init__(self, model: Recognizer) -> None:
         super().__init__()
-        self.encoder, self.neck, self.head = model.encoder, model.neck, model.as_head
+        self.encoder, self.neck, self.head = model.encoder, model.neck, model.head
         self.mirrored = model.spec.mirrored
         shape = model.spec.preprocessing
         self.register_buffer("mean", torch.tensor(shape.mean)[:, None, None])
@@ -53,26 +53,26 @@ class Exported(nn.Module):
         return unit_rows(raw), self.head.logits(raw)
 
     def _raw(self, samples: Tensor) -> Tensor:
-        found: Tensor = self.neck(self.encoder((samples - self.mean) / self.std))
-        return found
+        raw: Tensor = self.neck(self.encoder((samples - self.mean) / self.std))
+        return raw
 
 
 def export(model: Recognizer, out: Path, to: str) -> Path:
-    """Write ``out``, a folder with the model in the format ``to`` (of `WRITERS`) and `DESCRIPTION`, or nothing.
+    """Write the folder ``out`` with the model in the format ``to`` (a key of `WRITERS`) and `DESCRIPTION`.
 
-    An earlier export that is there is replaced: after a training it is of another model.
+    An earlier export in ``out`` is replaced: it may be outdated. If the check fails, nothing is written.
 
     Returns:
-        The file to load.
+        The path of the file to load.
 
     Raises:
-        UsageError: an unknown format, or one whose library is not installed; something else is at ``out``.
-        StorageError: the exported model does not give the embeddings and logits of this one.
+        UsageError: an unknown format, a library that is not installed, or other files at ``out``.
+        StorageError: the embeddings or logits of the exported model differ from those of ``model``.
     """
     if to not in WRITERS:
         raise UsageError(f"There is no format {to!r}: choose one of {', '.join(WRITERS)}.")
     if out.exists() and not _is_export(out):
-        raise UsageError(f"{out} exists already and is no export, or holds more than one: choose another --out.")
+        raise UsageError(f"{out} already exists and is not an export, or holds other files too: choose another --out.")
     shape = model.spec.preprocessing
     module = Exported(model.eval()).cpu().eval()
     samples = torch.from_numpy(photographs(shape)).float() / 255.0
@@ -80,18 +80,18 @@ def export(model: Recognizer, out: Path, to: str) -> Path:
         expected, logits = (part.numpy() for part in module(samples))
     with atomic_folder(out) as temporary:
         name, run = WRITERS[to](module, samples, temporary, describe(model))
-        found, told = run(samples.numpy())
-        cosine = np.einsum("ij,ij->i", found, expected)
-        if not (np.isfinite(found).all() and cosine.min() >= LEAST_COSINE):
+        embeddings, exported_logits = run(samples.numpy())
+        cosine = np.einsum("ij,ij->i", embeddings, expected)
+        if not (np.isfinite(embeddings).all() and cosine.min() >= LEAST_COSINE):
             raise StorageError(
-                f"The exported model is not the same: a photograph has a cosine of {cosine.min():.6f} to its embedding "
-                f"by torch. Nothing was written. Choose another format than {to!r}."
+                f"The exported model and torch give different embeddings: their cosine is {cosine.min():.6f} for a "
+                f"photograph. Nothing was written. Choose another format than {to!r}."
             )
-        apart = float(np.abs(told - logits).max() / max(1.0, np.abs(logits).max()))
-        if not apart <= MOST_APART:
+        difference = float(np.abs(exported_logits - logits).max() / max(1.0, np.abs(logits).max()))
+        if not difference <= MOST_APART:
             raise StorageError(
-                f"The exported model is not the same: its logits differ by {apart:.1e} of the greatest. Nothing was "
-                f"written. Choose another format than {to!r}."
+                f"The exported model and torch give different logits: they differ by {difference:.1e} of the largest. Nothing "
+                f"was written. Choose another format than {to!r}."
             )
         text = describe(model).model_dump_json(indent=2)
         (temporary / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
@@ -99,7 +99,7 @@ def export(model: Recognizer, out: Path, to: str) -> Path:
 
 
 def _is_export(folder: Path) -> bool:
-    """Whether nothing but an export is in ``folder``: a gallery that lies beside it is not to be replaced."""
+    """Return whether ``folder`` holds an export and nothing else; other files, such as a gallery, must not be lost."""
     try:
         read_description(folder)
     except StorageError:
@@ -108,26 +108,26 @@ def _is_export(folder: Path) -> bool:
 
 
 def describe(model: Recognizer) -> Description:
-    """What a program needs beside the graph."""
+    """Return the description that programs need besides the graph."""
     shape = model.preprocessing
     return Description(
-        model=model.card.id if model.card is not None else None,
+        model=model.manifest.id if model.manifest is not None else None,
         labels=list(model.classes),
         input=Input(channels=shape.channels, size=shape.size, crop=shape.crop, interpolation=shape.interpolation),
         calibration=model.calibration,
-        thresholds=list(model.thresholds),
+        thresholds=model.thresholds.items,
     )
 
 
 def photographs(shape: Preprocessing) -> NDArray[np.uint8]:
-    """Four squares of two photographs that come with scikit-learn, as ``shape`` wants them."""
+    """Return four square crops of scikit-learn's two sample photographs, preprocessed by ``shape``."""
     from sklearn.datasets import load_sample_images
 
-    found = []
+    crops = []
     for photograph in load_sample_images().images:
         height, width = photograph.shape[:2]
-        found += [shape.square(photograph), shape.square(photograph[: height // 2, width // 2 :])]
-    return np.stack(found)
+        crops += [shape.square(photograph), shape.square(photograph[: height // 2, width // 2 :])]
+    return np.stack(crops)
 
 
 Run = Callable[[NDArray[np.float32]], "list[NDArray[np.float32]]"]
@@ -157,7 +157,7 @@ def _openvino(module: nn.Module, samples: Tensor, folder: Path, description: Des
     try:
         import openvino
     except ImportError as error:
-        raise UsageError("Export to OpenVINO needs it: pip install 'steradian[fast]'.") from error
+        raise UsageError("Export to OpenVINO needs openvino: pip install 'steradian[fast]'.") from error
     with silence():
         graph = openvino.convert_model(module, example_input=samples)
     graph.reshape({0: [-1, *samples.shape[1:]]})
@@ -168,8 +168,8 @@ def _openvino(module: nn.Module, samples: Tensor, folder: Path, description: Des
     compiled = openvino.Core().compile_model(folder / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
     def run(values: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        found = compiled(values)
-        return [np.array(found[name]) for name in OUTPUTS]
+        outputs = compiled(values)
+        return [np.array(outputs[name]) for name in OUTPUTS]
 
     return "model.xml", run
 
@@ -179,8 +179,8 @@ def _pt2(module: nn.Module, samples: Tensor, folder: Path, description: Descript
         program = torch.export.export(module, (samples,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     extra = {"steradian.json": description.model_dump_json()}
     torch.export.save(program, folder / "model.pt2", extra_files=extra)
-    again = torch.export.load(folder / "model.pt2").module()
-    return "model.pt2", lambda values: [part.detach().numpy() for part in again(torch.from_numpy(values))]
+    reloaded = torch.export.load(folder / "model.pt2").module()
+    return "model.pt2", lambda values: [part.detach().numpy() for part in reloaded(torch.from_numpy(values))]
 
 
 WRITERS: dict[str, Callable[[nn.Module, Tensor, Path, Description], tuple[str, Run]]] = {

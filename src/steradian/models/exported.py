@@ -1,4 +1,4 @@
-"""A model of ``steradian export --to onnx``, run by ONNX Runtime; torch is not imported."""
+"""Run a model of ``steradian export --to onnx`` with ONNX Runtime. Does not import torch."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from steradian.data.pixels import available_cores
 from steradian.data.preprocessing import Preprocessing
 from steradian.errors import StorageError, UsageError
-from steradian.models.calibration import Calibration, Threshold
+from steradian.models.calibration import Calibration, Thresholds
 from steradian.models.description import Description, read_description
-from steradian.models.squares import Pictures, squares
+from steradian.models.image_batch import Pictures, square_batch
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -24,16 +24,16 @@ BATCH = 64
 
 
 class ExportedModel:
-    """Embeds images as the `Recognizer` that it was exported from, to 1e-4 of a cosine. Safe among threads.
+    """Embed images like the `Recognizer` it was exported from, to within 1e-4 in cosine. Thread-safe.
 
     Attributes:
-        description: labels, input, temperature, bounds and thresholds.
+        description: labels, input settings, calibration and thresholds.
     """
 
-    def __init__(self, session: onnxruntime.InferenceSession, description: Description, saved_id: str) -> None:
+    def __init__(self, session: onnxruntime.InferenceSession, description: Description, model_id: str) -> None:
         self._session = session
         self.description = description
-        self._id = saved_id
+        self._id = model_id
         self._input = session.get_inputs()[0].name
         self.embedding_size = int(session.get_outputs()[0].shape[1])
 
@@ -43,7 +43,7 @@ class ExportedModel:
 
         Raises:
             UsageError: ONNX Runtime is not installed.
-            StorageError: missing or damaged files, or two that do not belong together.
+            StorageError: missing or damaged files, or a graph and a description of different models.
         """
         try:
             import onnxruntime
@@ -60,18 +60,23 @@ class ExportedModel:
         options.intra_op_num_threads = available_cores()
         try:
             session = onnxruntime.InferenceSession(folder / GRAPH, options, providers=["CPUExecutionProvider"])
-            inside = json.loads(session.get_modelmeta().custom_metadata_map["steradian"])
+            embedded_description = json.loads(session.get_modelmeta().custom_metadata_map["steradian"])
             outputs = [(one.name, len(one.shape)) for one in session.get_outputs()]
         except Exception as error:
-            # ONNX Runtime raises classes of its own that share nothing but Exception.
-            raise StorageError(f"{folder / GRAPH} is no model of steradian export, or is damaged ({error}).") from error
-        if inside != json.loads(description.model_dump_json()) or outputs != [("embedding", 2), ("logits", 2)]:
+            # The exceptions of ONNX Runtime share no base class but Exception.
+            raise StorageError(
+                f"{folder / GRAPH} was not written by steradian export, or is damaged ({error}). Export it again."
+            ) from error
+        if embedded_description != json.loads(description.model_dump_json()) or outputs != [
+            ("embedding", 2),
+            ("logits", 2),
+        ]:
             raise StorageError(f"{folder}: {GRAPH} and the description beside it do not belong together. Export again.")
         return cls(session, description, description.model)
 
     @property
-    def saved_id(self) -> str:
-        """The id of the artifact that it was exported from."""
+    def model_id(self) -> str:
+        """The id of the saved model that it was exported from."""
         return self._id
 
     @property
@@ -81,26 +86,26 @@ class ExportedModel:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How images become squares; the normalization is inside of the graph."""
+        """How images become square inputs. The graph itself normalizes them."""
         return self.description.input.preprocessing
 
     @property
     def calibration(self) -> Calibration | None:
-        """From held-out images, or None."""
+        """The calibration on held-out images, or None."""
         return self.description.calibration
 
     @property
-    def thresholds(self) -> tuple[Threshold, ...]:
-        """From held-out images, or none."""
-        return tuple(self.description.thresholds)
+    def thresholds(self) -> Thresholds:
+        """The thresholds from held-out images; may be empty."""
+        return Thresholds(self.description.thresholds)
 
     def embed(self, images: Pictures) -> NDArray[np.float32]:
-        """Unit vectors float32 [N, D].
+        """Return unit embeddings, float32 [N, D].
 
         Raises:
             DataError: an image that cannot be decoded.
         """
-        pixels = squares(images, self.preprocessing)
+        pixels = square_batch(images, self.preprocessing)
         parts: list[Any] = [np.zeros((0, self.embedding_size), np.float32)]
         for start in range(0, len(pixels), BATCH):
             samples = pixels[start : start + BATCH].astype(np.float32) / np.float32(255.0)

@@ -26,7 +26,7 @@ class ClassMeanHead(Head):
     """
 
     SCALE = 16.0
-    """Turns cosines into logits; it ranks nothing and is replaced by calibration."""
+    """Scale from cosines to logits; it does not change the ranking, and calibration replaces it."""
 
     def __init__(self, criterion: nn.Module, num_classes: int, embedding_size: int) -> None:
         super().__init__()
@@ -48,9 +48,11 @@ class ClassMeanHead(Head):
         self.set_centers(*training_embeddings())
 
     def set_centers(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Take the mean direction of each class of ``embeddings`` [N, D] as its center."""
+        """Set each center to the mean direction of the ``embeddings`` [N, D] of its class."""
         if len(embeddings) != len(labels):
-            raise InputError(f"{len(embeddings)} embeddings came with {len(labels)} labels.")
+            raise InputError(
+                f"expected one label per embedding, but got {len(embeddings)} embeddings and {len(labels)} labels."
+            )
         sums = torch.zeros_like(self.weight).index_add_(0, labels, unit_rows(embeddings))
         self.weight.copy_(unit_rows(sums))
 

@@ -1,4 +1,4 @@
-"""Models on the Hugging Face hub, and in local folders as their equal twins."""
+"""Download and upload models on the Hugging Face hub. A local folder holds the same files."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from steradian.errors import StorageError, UsageError
 
 PREFIX = "hf-hub:"
 FILES = ["model.json", "model.safetensors", "README.md"]
-"""All that is fetched; nothing else of a repository is looked at."""
+"""The only files that are downloaded or uploaded."""
 
 
 def fetch(name: str, revision: str | None = None) -> Path:
-    """Download the files of ``hf-hub:OWNER/NAME``, or take them from the cache; the folder that holds them.
+    """Download the files of ``hf-hub:OWNER/NAME``, or take them from the cache; return their folder.
 
     Raises:
         UsageError: no such repository.
@@ -27,10 +27,10 @@ def fetch(name: str, revision: str | None = None) -> Path:
 
 
 def push(folder: Path, name: str, *, private: bool, message: str) -> str:
-    """Upload the model folder ``folder`` as the repository ``OWNER/NAME``, made where there is none; the address.
+    """Upload the model folder ``folder`` to the repository ``OWNER/NAME``, created if missing; return the URL.
 
     Raises:
-        UsageError: no such owner, or no right to write.
+        UsageError: no such owner, or no permission to write.
         StorageError: the hub cannot be reached.
     """
     from huggingface_hub import HfApi
@@ -38,43 +38,43 @@ def push(folder: Path, name: str, *, private: bool, message: str) -> str:
     repository, api = _repository(name), HfApi()
     with _explained(name):
         api.create_repo(repository, private=private, exist_ok=True)
-        done = api.upload_folder(repo_id=repository, folder_path=folder, commit_message=message, allow_patterns=FILES)
-    return str(done.commit_url)
+        commit = api.upload_folder(repo_id=repository, folder_path=folder, commit_message=message, allow_patterns=FILES)
+    return str(commit.commit_url)
 
 
 def _repository(name: str) -> str:
-    found = name.removeprefix(PREFIX)
-    owner, slash, own = found.partition("/")
-    if not (owner and slash and own) or "/" in own:
-        raise UsageError(f"{name!r} names no repository: expected {PREFIX}OWNER/NAME.")
-    return found
+    repository = name.removeprefix(PREFIX)
+    owner, slash, model_name = repository.partition("/")
+    if not (owner and slash and model_name) or "/" in model_name:
+        raise UsageError(f"{name!r} is not a repository name: expected {PREFIX}OWNER/NAME.")
+    return repository
 
 
-def _of_transport(error: Exception) -> bool:
+def _is_transport_error(error: Exception) -> bool:
     return type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "requests")
 
 
 @contextlib.contextmanager
 def _explained(name: str) -> Iterator[None]:
-    """What the hub's library raises, as what went wrong with which repository."""
+    """Turn errors of the hub's library into `UsageError` or `StorageError` that name the repository."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         yield
     except HFValidationError as error:
-        raise UsageError(f"{name!r} names no repository: {error}") from error
+        raise UsageError(f"{name!r} is not a repository name: {error}") from error
     except Exception as error:
-        # The transport's errors are of another library's classes, which changes with the hub's.
-        if not isinstance(error, HfHubHTTPError | LocalEntryNotFoundError | OSError) and not _of_transport(error):
+        # Transport errors come from an HTTP library that depends on the version of huggingface_hub.
+        if not isinstance(error, HfHubHTTPError | LocalEntryNotFoundError | OSError) and not _is_transport_error(error):
             raise
-        # What is neither fetched nor in the cache hides why it was not fetched.
-        told = error.__cause__ if isinstance(error, LocalEntryNotFoundError) else error
-        status = told.response.status_code if isinstance(told, HfHubHTTPError) else 500
+        # LocalEntryNotFoundError hides why the download failed; its cause tells why.
+        cause = error.__cause__ if isinstance(error, LocalEntryNotFoundError) else error
+        status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else 500
         if status in (400, 401, 403, 404):
             raise UsageError(
-                f"{name}: the hub answered {status}. Check the name, and that you may use it (HF_TOKEN)."
+                f"{name}: the hub answered {status}. Check the name and your permission (HF_TOKEN)."
             ) from error
         raise StorageError(
-            f"{name} could not be fetched from the hub or sent to it ({type(error).__name__}). Is there a network, and "
-            "room on the disk? A folder with the same files works alike."
+            f"{name} could not be fetched from the hub or sent to it ({type(error).__name__}). Check the network and "
+            "the disk space, or use a local folder with the same files."
         ) from error

@@ -1,4 +1,4 @@
-"""A small encoder for aligned faces, with one weight for each place of its last map instead of an average."""
+"""A small encoder for aligned faces that weights each position of its last map instead of averaging."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, *, dep
 
 
 class Bottleneck(nn.Module):
-    """1x1 expansion, 3x3 depthwise, linear 1x1, with a shortcut where the shape stays (MobileNetV2)."""
+    """1x1 expansion, 3x3 depthwise, linear 1x1, with a shortcut if the shape does not change (MobileNetV2)."""
 
     def __init__(self, inputs: int, outputs: int, expansion: int, stride: int) -> None:
         super().__init__()
@@ -29,22 +29,22 @@ class Bottleneck(nn.Module):
         self.shortcut = stride == 1 and inputs == outputs
 
     def forward(self, features: Tensor) -> Tensor:
-        found: Tensor = self.layers(features)
-        return features + found if self.shortcut else found
+        output: Tensor = self.layers(features)
+        return features + output if self.shortcut else output
 
 
 class MobileFaceEncoder(nn.Module):
     """MobileFaceNet (Chen et al. 2018, table 1) up to its global depthwise convolution.
 
     The published net ends with a linear 1x1 convolution to 128, which is the neck "linear" here. The global
-    convolution has a weight for each place and channel, so that an eye counts where eyes are: images must be aligned.
+    convolution has one weight per position and channel, so images must be aligned.
 
     Input float [N, channels, size, size], published for 112; output [N, 512].
     """
 
     num_features = 512
     BLOCKS = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
-    """Expansion, channels, how many, stride of the first."""
+    """Expansion, channels, number of blocks, stride of the first."""
 
     def __init__(self, channels: int, size: int) -> None:
         super().__init__()

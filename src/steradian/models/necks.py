@@ -1,4 +1,4 @@
-"""Necks by name: features in, embeddings out."""
+"""Build necks by name. A neck maps features to embeddings."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class NormNeck(nn.Module):
         super().__init__()
         if num_features != embedding_size:
             raise InputError(
-                f"the neck 'bn' keeps the {num_features} features of the encoder as they are, but the embedding shall "
-                f"have {embedding_size} dimensions. Use --embedding-size {num_features}, or another neck."
+                f"the neck 'bn' keeps the number of dimensions: the encoder gives {num_features} features, but "
+                f"embedding_size is {embedding_size}. Use --embedding-size {num_features}, or another neck."
             )
         self.normalization = nn.BatchNorm1d(embedding_size)
 
@@ -57,7 +57,7 @@ class NormNeck(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """h = ReLU(linear(x)); h + three times (dropout, ReLU(linear)) of its batch norm, normalized (system A)."""
+    """h = ReLU(linear(x)); output h + BN(f(BN(h))), where f is three times dropout, linear, ReLU (system A)."""
 
     DROPOUT = 0.05
 
@@ -73,8 +73,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         hidden = self.entry(features).relu()
-        found: Tensor = hidden + self.after(self.layers(self.before(hidden)))
-        return found
+        output: Tensor = hidden + self.after(self.layers(self.before(hidden)))
+        return output
 
 
 class ResidualNeck(nn.Module):
@@ -102,10 +102,10 @@ NECKS: dict[str, type[ConvNeck | LinearNeck | NormNeck | ResidualNeck]] = {
 
 
 def build_neck(name: NeckName, encoder_name: str, num_features: int, embedding_size: int) -> nn.Module:
-    """The neck ``name``; "auto" is "conv" on the map of the small encoder and "linear" on the vectors of others."""
+    """Build the neck ``name``; "auto" means "conv" for the encoder "small" and "linear" for all others."""
     if name == "conv" and encoder_name != SMALL:
         raise InputError(
-            f"the neck 'conv' takes a map of features, which {encoder_name!r} does not give. Use 'linear'."
+            f"the neck 'conv' needs a feature map, but the encoder {encoder_name!r} gives vectors. Use 'linear'."
         )
     chosen = name if name != "auto" else ("conv" if encoder_name == SMALL else "linear")
     return NECKS[chosen](num_features, embedding_size)

@@ -1,4 +1,4 @@
-"""How a map of features becomes a vector: average, maximum, or a mean between the two that is learned."""
+"""Pool a feature map into a vector: by average, maximum, or a learned generalized mean (GeM)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ POWER = "gem_power"
 
 
 class GeneralizedMean(nn.Module):
-    """(mean over places of max(x, eps)^p)^(1/p), p learned, from 3 on: GeM (Radenović et al. 2018).
+    """GeM (Radenović et al. 2018): (mean over positions of max(x, eps)^p)^(1/p), where p is learned and starts at 3.
 
     p = 1 is the average, and p -> infinity the maximum. Input float [N, F, h, w]; output [N, F, 1, 1].
     """
@@ -31,16 +31,16 @@ class GeneralizedMean(nn.Module):
 
 
 def set_pooling(encoder: nn.Module, name: str, pooling: PoolingName) -> None:
-    """Let the timm model ``encoder`` end with ``pooling``.
+    """Replace the final pooling of the timm model ``encoder`` by ``pooling``.
 
     Raises:
-        InputError: one that has no map of features to pool, such as a transformer.
+        InputError: the encoder has no feature map to pool, such as a transformer.
     """
     from timm.layers import SelectAdaptivePool2d
 
     if pooling == "average":
         return
-    found = [module for module in encoder.modules() if isinstance(module, SelectAdaptivePool2d)]
-    if len(found) != 1 or not isinstance(found[0].pool, nn.AdaptiveAvgPool2d):
-        raise InputError(f"the encoder {name!r} ends with no average over a map of features. Use pooling: average.")
-    found[0].pool = nn.AdaptiveMaxPool2d(1) if pooling == "max" else GeneralizedMean()
+    pools = [module for module in encoder.modules() if isinstance(module, SelectAdaptivePool2d)]
+    if len(pools) != 1 or not isinstance(pools[0].pool, nn.AdaptiveAvgPool2d):
+        raise InputError(f"the encoder {name!r} does not average a feature map at its end. Use pooling: average.")
+    pools[0].pool = nn.AdaptiveMaxPool2d(1) if pooling == "max" else GeneralizedMean()

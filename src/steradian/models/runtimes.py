@@ -1,7 +1,7 @@
-"""Encoders run by what is fastest here: OpenVINO, ONNX Runtime, or torch with channels last, compiled on demand.
+"""Run encoders in the fastest installed runtime: OpenVINO, ONNX Runtime, or torch (channels last, or compiled).
 
-All take decoded pixels and give the features that the encoder gives in torch, to 1e-4 of a cosine. They hold a copy of
-the weights, so a model that learns on needs a new one.
+All take decoded pixels and return the features of the encoder in torch, to within 1e-4 in cosine. They hold a copy of
+the weights, so build a new one after further training.
 """
 
 from __future__ import annotations
@@ -29,35 +29,35 @@ RUNTIMES: tuple[Runtime, ...] = ("openvino", "onnxruntime", "torch", "compiled")
 NEEDS = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "onnxscript")}
 
 FEW = 256
-"""Fewer images than this do not repay the making of a fast encoder."""
+"""For fewer images than this, building a fast encoder does not pay off."""
 
 FastEncoder = Callable[[Tensor], Tensor]
 """uint8 pixels or floats in [0, 1], [N, channels, size, size] -> features float32, [N, F] or a map, on the CPU."""
 
 
 def available_runtimes() -> tuple[Runtime, ...]:
-    """Those that are installed, the fastest first; "compiled" comes last, for it takes a minute to make."""
-    found = [name for name in RUNTIMES if all(importlib.util.find_spec(part) for part in NEEDS.get(name, ()))]
-    return tuple(name for name in found if name != "compiled" or has_compiler("cpu"))
+    """Return the installed runtimes, fastest first; "compiled" comes last because compiling takes a minute."""
+    installed = [name for name in RUNTIMES if all(importlib.util.find_spec(part) for part in NEEDS.get(name, ()))]
+    return tuple(name for name in installed if name != "compiled" or has_compiler("cpu"))
 
 
 def chosen_runtime(name: Runtime | Literal["auto"]) -> Runtime:
-    """``name``, or the fastest that is installed. Raises `UsageError` for one that is not."""
-    found = available_runtimes()
+    """Return ``name``, or the fastest installed runtime. Raises `UsageError` if ``name`` is not installed."""
+    installed = available_runtimes()
     if name == "auto":
-        return found[0]
-    if name not in found:
+        return installed[0]
+    if name not in installed:
         if name == "compiled":
-            raise UsageError(f"The runtime 'compiled' needs a C++ compiler, and none is here: use {found[0]!r}.")
+            raise UsageError(f"The runtime 'compiled' needs a C++ compiler, but none was found: use {installed[0]!r}.")
         extra = {"openvino": "fast", "onnxruntime": "onnx"}[name]
         raise UsageError(
-            f"The runtime {name!r} is not installed: pip install 'steradian[{extra}]', or use {found[0]!r}."
+            f"The runtime {name!r} is not installed: pip install 'steradian[{extra}]', or use {installed[0]!r}."
         )
     return name
 
 
-class Prepared(nn.Module):
-    """An encoder behind its preprocessing: floats in [0, 1] -> features."""
+class PreprocessedEncoder(nn.Module):
+    """An encoder with its normalization in front: floats in [0, 1] -> features."""
 
     mean: Tensor
     std: Tensor
@@ -76,14 +76,14 @@ class Prepared(nn.Module):
 def fast_encoder(
     encoder: nn.Module, preprocessing: Preprocessing, runtime: Runtime | Literal["auto"] = "auto", callers: int = 1
 ) -> FastEncoder:
-    """``encoder``, as it is now, in a runtime.
+    """Build a runtime for ``encoder`` with its current weights.
 
     Args:
-        callers: threads that will call it at the same time; each is given as many threads as torch has.
+        callers: number of threads that call at the same time; each gets as many threads as torch has.
     """
     chosen = chosen_runtime(runtime)
     training, device = encoder.training, next(encoder.parameters()).device
-    prepared = Prepared(encoder, preprocessing).cpu().eval()
+    prepared = PreprocessedEncoder(encoder, preprocessing).cpu().eval()
     example = torch.zeros(2, preprocessing.channels, preprocessing.size, preprocessing.size)
     try:
         run = MAKERS[chosen](prepared, example, callers)
@@ -92,14 +92,14 @@ def fast_encoder(
 
     def features(pixels: Tensor) -> Tensor:
         if pixels.dtype == torch.uint8:
-            # In this thread alone: torch's other threads and those of a runtime take the cores from each other.
+            # NumPy converts in this thread alone: torch's threads would compete with the runtime's for the cores.
             return run(torch.from_numpy(np.divide(pixels.numpy(), np.float32(255.0), order="C")))
         return run(pixels.float().contiguous())
 
     return features
 
 
-def _openvino(prepared: Prepared, example: Tensor, callers: int) -> FastEncoder:
+def _openvino(prepared: PreprocessedEncoder, example: Tensor, callers: int) -> FastEncoder:
     import openvino
 
     with silence():
@@ -111,25 +111,25 @@ def _openvino(prepared: Prepared, example: Tensor, callers: int) -> FastEncoder:
         "NUM_STREAMS": str(callers),
     }
     compiled = openvino.Core().compile_model(model, "CPU", settings)
-    own = threading.local()
+    local = threading.local()
 
     def run(samples: Tensor) -> Tensor:
-        if not hasattr(own, "request"):
-            own.request = compiled.create_infer_request()
-        own.request.infer({0: samples.numpy()}, share_inputs=True)
-        return torch.from_numpy(np.array(own.request.get_output_tensor(0).data))
+        if not hasattr(local, "request"):
+            local.request = compiled.create_infer_request()
+        local.request.infer({0: samples.numpy()}, share_inputs=True)
+        return torch.from_numpy(np.array(local.request.get_output_tensor(0).data))
 
     return run
 
 
-def _onnxruntime(prepared: Prepared, example: Tensor, callers: int) -> FastEncoder:
+def _onnxruntime(prepared: PreprocessedEncoder, example: Tensor, callers: int) -> FastEncoder:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    # Callers work themselves, helped by one pool for all.
+    # Each calling thread computes, helped by one shared thread pool.
     options.intra_op_num_threads = callers * (torch.get_num_threads() - 1) + 1
     if callers > 1:
-        # A thread that has nothing to do must not keep a core from another caller.
+        # An idle thread must not spin and take a core from another caller.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(onnx_bytes(prepared, example), options, providers=["CPUExecutionProvider"])
@@ -142,7 +142,7 @@ def _onnxruntime(prepared: Prepared, example: Tensor, callers: int) -> FastEncod
 
 
 def onnx_bytes(module: nn.Module, example: Tensor, outputs: Sequence[str] | None = None) -> bytes:
-    """``module`` as an ONNX model of any batch size, its outputs named ``outputs``."""
+    """Export ``module`` as an ONNX model for any batch size, with outputs named ``outputs``."""
     buffer = io.BytesIO()
     with silence():
         program: Any = torch.onnx.export(
@@ -157,26 +157,26 @@ def onnx_bytes(module: nn.Module, example: Tensor, outputs: Sequence[str] | None
     return buffer.getvalue()
 
 
-def _torch(prepared: Prepared, example: Tensor, callers: int) -> FastEncoder:
-    own = copy.deepcopy(prepared).to(memory_format=torch.channels_last)
+def _torch(prepared: PreprocessedEncoder, example: Tensor, callers: int) -> FastEncoder:
+    model = copy.deepcopy(prepared).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def run(samples: Tensor) -> Tensor:
-        found: Tensor = own(samples.contiguous(memory_format=torch.channels_last)).clone()
-        return found
+        features: Tensor = model(samples.contiguous(memory_format=torch.channels_last)).clone()
+        return features
 
     return run
 
 
-def _compiled(prepared: Prepared, example: Tensor, callers: int) -> FastEncoder:
-    own: Any = torch.compile(copy.deepcopy(prepared).to(memory_format=torch.channels_last))
+def _compiled(prepared: PreprocessedEncoder, example: Tensor, callers: int) -> FastEncoder:
+    model: Any = torch.compile(copy.deepcopy(prepared).to(memory_format=torch.channels_last))
 
     @torch.inference_mode()
     def run(samples: Tensor) -> Tensor:
-        found: Tensor = own(samples.contiguous(memory_format=torch.channels_last)).clone()
-        return found
+        features: Tensor = model(samples.contiguous(memory_format=torch.channels_last)).clone()
+        return features
 
-    # Code for one image, and for any number of them, is made now rather than while somebody waits.
+    # Compile for one image and for any batch size now, not at the first request.
     for count in (1, 2):
         run(example[:1].expand(count, -1, -1, -1))
     return run
@@ -184,7 +184,7 @@ def _compiled(prepared: Prepared, example: Tensor, callers: int) -> FastEncoder:
 
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
-    """Exporters tell their own stories; what matters to a user is whether the answers agree."""
+    """Suppress the output, warnings and log lines of exporters; only the results matter to the user."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -195,7 +195,7 @@ def silence() -> Iterator[None]:
         logging.disable(before)
 
 
-MAKERS: dict[Runtime, Callable[[Prepared, Tensor, int], FastEncoder]] = {
+MAKERS: dict[Runtime, Callable[[PreprocessedEncoder, Tensor, int], FastEncoder]] = {
     "openvino": _openvino,
     "onnxruntime": _onnxruntime,
     "torch": _torch,

@@ -1,7 +1,7 @@
-"""An encoder that also tells what it saw on the way: averages of its last stages beside its final features.
+"""An encoder that appends the averages of its last stages to its final features.
 
-The last layer of a pretrained encoder knows what its own classes need. Edges, textures and parts that other classes
-need are further down, and an average of each stage keeps them at hardly any cost (system C: lower layers are general).
+The last layer of a pretrained encoder is specific to its classes. Lower layers detect edges, textures and parts that
+other classes need, and an average of each stage adds them at little cost (system C: lower layers are general).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from steradian.errors import InputError
 
 
 class StagedEncoder(nn.Module):
-    """A timm model whose features are the means of its last ``stages`` stages and its final features, side by side.
+    """A timm model whose features are the means of its last ``stages`` stages and its final features, concatenated.
 
     Input float [N, channels, size, size]; output [N, F].
     """
@@ -30,16 +30,16 @@ class StagedEncoder(nn.Module):
                 self.num_features = int(self.eval()(torch.zeros(1, channels, size, size)).shape[1])
         except (AttributeError, AssertionError, TypeError, RuntimeError, NotImplementedError) as error:
             raise InputError(
-                f"this encoder cannot tell of {stages} stages on the way ({error}). Use stages: 0."
+                f"this encoder does not return {stages} intermediate stages ({error}). Use stages: 0."
             ) from error
         self.train(training)
 
     def forward(self, images: Tensor) -> Tensor:
-        final, on_the_way = self.model.forward_intermediates(images, indices=self.stages)
-        means = [stage.mean(dim=(2, 3)) for stage in on_the_way]
+        final, intermediates = self.model.forward_intermediates(images, indices=self.stages)
+        means = [stage.mean(dim=(2, 3)) for stage in intermediates]
         return torch.cat([*means, self.model.forward_head(final, pre_logits=True)], dim=1)
 
 
 def bare(encoder: nn.Module) -> nn.Module:
-    """The encoder that weights belong to."""
+    """Return the encoder inside a `StagedEncoder`, or ``encoder`` itself."""
     return encoder.model if isinstance(encoder, StagedEncoder) else encoder

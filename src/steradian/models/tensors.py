@@ -26,20 +26,24 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes, from the header alone. Raises `StorageError` when it is damaged."""
+    """Read names and shapes from the header alone. Raises `StorageError` when the file is damaged."""
     with explained("read", path):
         try:
             with safe_open(path, framework="pt") as file:
                 return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
         except SafetensorError as error:
-            raise StorageError(f"{path} is not a readable safetensors file ({error}); it may be damaged.") from error
+            raise StorageError(
+                f"{path} is not a readable safetensors file ({error}); it may be damaged. Copy or download it again."
+            ) from error
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a file, on the CPU. Raises `StorageError` when it is damaged."""
+    """Load all tensors of a file onto the CPU. Raises `StorageError` when the file is damaged."""
     with explained("read", path):
         try:
             with safe_open(path, framework="pt") as file:
                 return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except SafetensorError as error:
-            raise StorageError(f"{path} is not a readable safetensors file ({error}); it may be damaged.") from error
+            raise StorageError(
+                f"{path} is not a readable safetensors file ({error}); it may be damaged. Copy or download it again."
+            ) from error

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from steradian.errors import MissingError, SteradianError, StorageError
+from steradian.errors import NotFoundError, SteradianError, StorageError
 from steradian.gallery import Gallery
 from steradian.models.calibration import usual_far
 from steradian.models.recognizer import Recognizer
@@ -85,7 +85,7 @@ def build_app(
         quantiles = model.calibration.coverage_quantiles if model.calibration is not None else {}
         return About(
             version=__version__,
-            model=model.saved_id,
+            model=model.model_id,
             classes=len(model.classes),
             embedding_size=model.embedding_size,
             channels=model.preprocessing.channels,
@@ -137,4 +137,4 @@ def _explain(app: FastAPI, gallery: Gallery | None) -> None:
         message = str(error)
         if gallery is not None:
             message = message.replace(str(gallery.store.path), "the gallery")
-        return JSONResponse({"detail": message}, 404 if isinstance(error, MissingError) else 422)
+        return JSONResponse({"detail": message}, 404 if isinstance(error, NotFoundError) else 422)

@@ -12,7 +12,7 @@ from telegram.error import TelegramError
 from telegram.ext import Application, ApplicationBuilder, CommandHandler, ContextTypes, MessageHandler, filters
 
 from steradian.data.decode import decode
-from steradian.errors import MissingError, SteradianError
+from steradian.errors import NotFoundError, SteradianError
 from steradian.gallery import Decision, Gallery
 from steradian.gallery.store import checked_name
 from steradian.models.recognizer import Recognizer
@@ -91,7 +91,7 @@ class Bot:
             return "No enrollment was started: send /enroll NAME first."
         try:
             count = self._gallery.store.identity(name)[1].images
-        except MissingError:
+        except NotFoundError:
             return f"No photo of {name} came, so {name} is not enrolled."
         return f"{name} is enrolled with {count} photo(s)."
 

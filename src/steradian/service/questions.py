@@ -47,7 +47,7 @@ def question_routes(
         """Embed images as unit vectors."""
         decoded, raw = await engine.embed(await uploads.read(files, limits))
         vectors = unit(raw).tolist()
-        return Embed(model=model.saved_id, images=list(decoded.names), vectors=vectors, failures=list(decoded.failures))
+        return Embed(model=model.model_id, images=list(decoded.names), vectors=vectors, failures=list(decoded.failures))
 
     @router.post("/verify")
     async def verify(files: Files, far: Far = None) -> Verify:

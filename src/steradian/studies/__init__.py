@@ -1,1 +1,61 @@
-"""Many steps, one report: evaluation of a model, comparison of techniques."""
+"""Many steps, one report: train a model, evaluate it, compare techniques, move layers.
+
+Each function writes a folder with a report and returns what it measured, from Python as from the command line.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from steradian.lazy import lazy
+
+if TYPE_CHECKING:
+    from steradian.studies.comparison.compare import compare
+    from steradian.studies.comparison.result import ComparisonResult
+    from steradian.studies.discovery.near_copies import near_copies
+    from steradian.studies.evaluation.listed_pairs import measure_listed_pairs
+    from steradian.studies.evaluation.report import evaluate
+    from steradian.studies.evaluation.run import EvaluationResult
+    from steradian.studies.evaluation.tables import measure_predictions, measure_scores
+    from steradian.studies.single_run import Run, train
+    from steradian.studies.transferability.freezing import study_freezing
+    from steradian.studies.transferability.freezing_result import FreezingResult
+    from steradian.studies.transferability.result import TransferResult
+    from steradian.studies.transferability.transfer import transfer
+
+__all__ = [
+    "ComparisonResult",
+    "EvaluationResult",
+    "FreezingResult",
+    "Run",
+    "TransferResult",
+    "compare",
+    "evaluate",
+    "measure_listed_pairs",
+    "measure_predictions",
+    "measure_scores",
+    "near_copies",
+    "study_freezing",
+    "train",
+    "transfer",
+]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "ComparisonResult": "comparison.result",
+        "EvaluationResult": "evaluation.run",
+        "FreezingResult": "transferability.freezing_result",
+        "Run": "single_run",
+        "TransferResult": "transferability.result",
+        "compare": "comparison.compare",
+        "evaluate": "evaluation.report",
+        "measure_listed_pairs": "evaluation.listed_pairs",
+        "measure_predictions": "evaluation.tables",
+        "measure_scores": "evaluation.tables",
+        "near_copies": "discovery.near_copies",
+        "study_freezing": "transferability.freezing",
+        "train": "single_run",
+        "transfer": "transferability.transfer",
+    },
+)

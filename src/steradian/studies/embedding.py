@@ -1,4 +1,4 @@
-"""A data set as vectors: parquet shards that are whole or absent, made by any number of processes."""
+"""Embed a data set into parquet shards, which any number of processes write atomically."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from steradian.errors import DataError, UsageError
 from steradian.files import atomic_file, new_folder, sha256_of, write_json
 from steradian.gallery.exchange import SHARDS as IDENTITY
 from steradian.models.recognizer import Recognizer
-from steradian.studies.place import check_place
+from steradian.studies.study_folder import check_study_folder
 
 SHARD, AT_ONCE = 8192, 256
 
 
 @dataclass(frozen=True)
 class EmbeddedShards:
-    """What is in the folder.
+    """Result of embedding a data set.
 
     Attributes:
-        shards: how many there are; ``made`` of them now.
-        skipped: images that cannot be decoded, of the shards that were made now.
+        shards: total number of shards; ``made``: number written by this call.
+        skipped: undecodable images in the shards written by this call.
     """
 
     shards: int
@@ -46,18 +46,18 @@ def embed_data(
     exist_ok: bool = False,
     progress: Progress,
 ) -> EmbeddedShards:
-    """Write ``out/part-00000.parquet`` and so on, columns id, label, split and vector (float32 [D], of length 1).
+    """Write ``out/part-00000.parquet`` etc. with columns id, label, split and vector (float32 [D], unit norm).
 
     Args:
-        part, parts: this process makes every ``parts``-th shard, from ``part`` on.
+        part, parts: this process writes every ``parts``-th shard, starting at ``part``.
 
     Raises:
         UsageError: pyarrow is not installed; ``out`` holds vectors of another model or of other images.
     """
     try:
-        import pyarrow  # noqa: F401 - said now and not after an hour
+        import pyarrow  # noqa: F401 - fail now, not after an hour
     except ImportError as error:
-        raise UsageError("Shards of vectors need pyarrow: pip install 'steradian[data]'.") from error
+        raise UsageError("Writing embeddings needs pyarrow: pip install 'steradian[data]'.") from error
     splits = images.splits if images.splits is not None else [""] * len(images)
     names = "\n".join(
         f"{images.items.name(index)}\t{images.classes[images.labels[index]]}\t{splits[index]}"
@@ -66,30 +66,30 @@ def embed_data(
     identity = {
         "format": "steradian.embedding",
         "version": 1,
-        "model": model.saved_id,
+        "model": model.model_id,
         "dimensions": model.spec.embedding_size,
         "source": images.source,
         "images": len(images),
         "names": sha256_of(names.encode()),
         "shard": SHARD,
     }
-    check_place(out, IDENTITY, identity, "set of vectors", exist_ok=exist_ok)
+    check_study_folder(out, IDENTITY, identity, "set of embeddings", exist_ok=exist_ok)
     new_folder(out, exist_ok=True)
-    # Every process of a group writes the same, and a file is whole or absent.
+    # All processes of a group write the same content, and each write is atomic.
     write_json(out / IDENTITY, identity)
     count = -(-len(images) // SHARD)
     todo = [shard for shard in range(part, count, parts) if not _path(out, shard).is_file()]
     model.accelerate_for(len(todo) * SHARD if todo else 0)
     skipped: list[Skipped] = []
     steps = [(shard, start) for shard in todo for start in _starts(shard, len(images))]
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     with ThreadPoolExecutor(available_cores()) as pool:
         for step in progress(range(len(steps)), len(steps), "embedding"):
             shard, start = steps[step]
-            found += _rows(model, images, range(start, min(start + AT_ONCE, _end(shard, len(images)))), skipped, pool)
+            rows += _rows(model, images, range(start, min(start + AT_ONCE, _end(shard, len(images)))), skipped, pool)
             if step + 1 == len(steps) or steps[step + 1][0] != shard:
-                _write(_path(out, shard), found, model.spec.embedding_size)
-                found = []
+                _write(_path(out, shard), rows, model.spec.embedding_size)
+                rows = []
     return EmbeddedShards(count, len(todo), tuple(skipped))
 
 
@@ -117,16 +117,16 @@ def _rows(
             return Skipped(images.items.name(index), str(error))
         return square(pixels, shape.size, shape.channels, shape.crop, shape.interpolation)
 
-    kept, squares = [], []
+    indices, batch = [], []
     for index, pixels in zip(chosen, pool.map(decoded, chosen), strict=True):
         if isinstance(pixels, Skipped):
             skipped.append(pixels)
         else:
-            kept.append(index)
-            squares.append(pixels)
-    if not kept:
+            indices.append(index)
+            batch.append(pixels)
+    if not indices:
         return []
-    vectors = model.embed(torch.from_numpy(np.stack(squares))).numpy()
+    vectors = model.embed(torch.from_numpy(np.stack(batch))).numpy()
     splits = images.splits
     return [
         {
@@ -135,12 +135,12 @@ def _rows(
             "split": None if splits is None else str(splits[index]),
             "vector": vector,
         }
-        for index, vector in zip(kept, vectors, strict=True)
+        for index, vector in zip(indices, vectors, strict=True)
     ]
 
 
 def _id(name: str) -> str:
-    """A file by its whole path, so that it is found again from another folder; what lies in an archive by its name."""
+    """Return the absolute path of a file, so that it resolves from any folder, or the name of an archive member."""
     path = Path(name)
     return str(path.resolve()) if path.is_file() else name
 

@@ -1,84 +1,100 @@
-"""Train one recognizer by a recipe and measure it: a run folder from start to report."""
+"""Train one recognizer from a recipe, measure it, and write its run folder."""
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from steradian.data.pixels import Progress as DataProgress
 from steradian.data.pixels import no_progress
 from steradian.errors import UsageError
-from steradian.files import check_folder, locked, new_folder, write_json, write_text
+from steradian.files import locked, new_folder, write_text
+from steradian.invocation import command_line
 from steradian.losses import preset
-from steradian.models.artifact import README
-from steradian.models.card import card_text
 from steradian.models.encoders import check_encoder
 from steradian.models.pretrained import PACKAGED, check_weights
+from steradian.models.readme import readme_text
+from steradian.models.recognizer import Recognizer
 from steradian.studies.calibrating import calibrated
-from steradian.studies.evaluation import Evaluated, evaluate_run
-from steradian.studies.evaluation_report import card_numbers, write_evaluation
-from steradian.training.checkpoint import FOLDER as CHECKPOINTS
-from steradian.training.distributed import is_chief, ranks, wait_for_all
-from steradian.training.prepared import Prepared, prepare, settled
+from steradian.studies.evaluation.report import readme_numbers, write_evaluation
+from steradian.studies.evaluation.run import EvaluationResult, evaluate_run
+from steradian.studies.study_folder import default_folder
+from steradian.training.dataset import Dataset
+from steradian.training.distributed import barrier, is_rank_zero, world_size
+from steradian.training.plan import TrainingPlan, make_plan, one_batch
+from steradian.training.preflight import preflight
 from steradian.training.progress import Progress
-from steradian.training.recipe import Recipe, read_recipe, write_recipe
-from steradian.training.rehearsal import one_batch, rehearse, short_training
-from steradian.training.run import Trained, provenance, saved_model, train
-
-RECIPE = "recipe.yaml"
-FINISHED = "metrics.json"
+from steradian.training.recipe import Recipe
+from steradian.training.run import TrainingResult
+from steradian.training.run import train as follow
+from steradian.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
 class Run:
-    """A trained model and, where there were test images, its numbers.
+    """A trained model and, if there were test images, its metrics.
 
     Attributes:
-        warnings: about the data.
+        folder: where everything is.
+        training: history and cost.
+        evaluation: None where there were no test images.
+        warnings: warnings about the data and the length of training.
     """
 
-    trained: Trained
-    evaluated: Evaluated | None
+    folder: RunFolder
+    training: TrainingResult
+    evaluation: EvaluationResult | None
     warnings: tuple[str, ...]
 
+    @property
+    def model(self) -> Recognizer:
+        """The trained recognizer."""
+        return self.training.model
 
-def train_run(
-    recipe: Recipe,
-    out: Path,
+
+def train(
+    source: str | Recipe,
+    out: str | Path | None = None,
     *,
-    command: str,
     exist_ok: bool = False,
     quiet: bool = False,
     decoding: DataProgress = no_progress,
 ) -> Run:
-    """Train into the run folder ``out``; one that stands there unfinished, of the same recipe, goes on.
+    """Train one recognizer into a run folder, measure it and write its report; an unfinished run goes on.
+
+    Args:
+        source: images (a built-in name, folder or file), or a recipe.
+        out: the run folder; None: ``runs/NAME``.
+        exist_ok: train again in a folder that holds another or a finished run.
+        quiet: show no progress.
+        decoding: shows the progress of decoding and of caching features.
 
     Raises:
         UsageError: ``out`` holds another or a finished run, or other files, and ``exist_ok`` is false.
     """
+    recipe = source if isinstance(source, Recipe) else Recipe().changed(**{"data.source": source})
     check_names(recipe)
-    recipe = settled(recipe)
-    if not is_chief():
-        return _assist(recipe, out)
-    _check_place(out, recipe, exist_ok)
-    prepared = prepare(recipe, decoding)
-    rehearse(recipe, prepared)
-    new_folder(out, exist_ok=True)
-    with locked(out):
-        _claim(out, recipe)
-        wait_for_all()
-        return _train_into(recipe, prepared, out, command, quiet, decoding)
+    folder = RunFolder(Path(out) if out is not None else default_folder(recipe.data.source))
+    dataset = Dataset.open(recipe)
+    if not is_rank_zero():
+        return _train_other_rank(dataset, folder)
+    folder.check(dataset.recipe, exist_ok=exist_ok)
+    plan = make_plan(dataset.recipe, dataset.decode(decoding))
+    preflight(plan)
+    new_folder(folder.path, exist_ok=True)
+    with locked(folder.path):
+        folder.claim(plan.recipe)
+        barrier()
+        return _train_into(plan, folder, quiet, decoding)
 
 
-def _assist(recipe: Recipe, out: Path) -> Run:
-    """The part of a process that is not the chief: it trains along, and writes only its part of checkpoints."""
-    prepared = prepare(recipe)
-    rehearse(recipe, prepared)
-    wait_for_all()
-    return Run(train(recipe, prepared, out), None, ())
+def _train_other_rank(dataset: Dataset, folder: RunFolder) -> Run:
+    """Do the part of a process that is not rank zero: it trains along, and writes only its part of checkpoints."""
+    plan = make_plan(dataset.recipe, dataset.decode())
+    preflight(plan)
+    barrier()
+    return Run(folder, follow(plan, folder), None, ())
 
 
 def check_names(recipe: Recipe) -> None:
@@ -88,70 +104,32 @@ def check_names(recipe: Recipe) -> None:
         check_encoder(recipe.encoder)
     if recipe.weights is not None:
         if recipe.encoder is None and recipe.weights != "package":
-            raise UsageError(f"--weights {recipe.weights} needs --encoder: of which one are they?")
+            raise UsageError(f"--weights {recipe.weights} needs --encoder: name the encoder that they belong to.")
         check_weights(recipe.encoder or PACKAGED, recipe.weights)
 
 
-def dry_run(recipe: Recipe, *, command: str) -> Run:
-    """One batch through every stage, in a folder that is gone afterwards."""
+def dry_run(recipe: Recipe) -> Run:
+    """Pass one batch through every stage, in a folder that is gone afterwards."""
     check_names(recipe)
-    if ranks() > 1:
+    if world_size() > 1:
         raise UsageError("A dry run is for one process: start it without torchrun.")
-    recipe = settled(recipe)
-    cut, prepared = one_batch(recipe, prepare(recipe))
+    dataset = Dataset.open(recipe)
+    plan = make_plan(*one_batch(dataset.recipe, dataset.decode()))
     with tempfile.TemporaryDirectory(prefix="steradian-") as scratch:
-        return _train_into(cut, prepared, Path(scratch), command, quiet=True)
+        return _train_into(plan, RunFolder(Path(scratch)), quiet=True)
 
 
-def _train_into(
-    recipe: Recipe,
-    prepared: Prepared,
-    out: Path,
-    command: str,
-    quiet: bool,
-    progress_of_features: DataProgress = no_progress,
-) -> Run:
+def _train_into(plan: TrainingPlan, folder: RunFolder, quiet: bool, caching: DataProgress = no_progress) -> Run:
     with Progress(0, "training", quiet=quiet) as progress:
-        trained = train(
-            recipe,
-            prepared,
-            out,
-            on_batch=progress.at,
-            on_plan=None if quiet else progress.note,
-            progress=progress_of_features,
-        )
-    warnings = (*prepared.warnings, *short_training(recipe, prepared))
-    origin: dict[str, Any] = provenance(prepared, recipe, command)
-    model = saved_model(calibrated(trained.model, prepared), out / "model", origin)
-    if len(prepared.splits.test) == 0:
-        write_json(out / FINISHED, {"provenance": origin})
-        return Run(trained, None, warnings)
-    evaluated = evaluate_run(model, prepared, command)
-    if model.card is not None:
-        write_text(out / "model" / README, card_text(model.card, card_numbers(evaluated)))
-    write_evaluation(evaluated, out, trained.history)
-    return Run(trained, evaluated, warnings)
-
-
-def _check_place(out: Path, recipe: Recipe, exist_ok: bool) -> None:
-    """Refuse a folder that holds something else, without touching it."""
-    there = out / RECIPE
-    if exist_ok or not there.is_file():
-        check_folder(out, exist_ok=exist_ok)
-        return
-    same, finished = read_recipe(there) == recipe, (out / FINISHED).is_file()
-    if same and not finished:
-        return
-    what = "this run, finished" if same else "another run" if finished else "another run, unfinished"
-    raise UsageError(f"{out} holds {what}. Choose another --out, or pass --exist-ok to train anew in its place.")
-
-
-def _claim(out: Path, recipe: Recipe) -> None:
-    """Make a locked folder this run's: one that is unfinished keeps its checkpoints, anything older goes."""
-    there = out / RECIPE
-    if there.is_file() and ((out / FINISHED).is_file() or read_recipe(there) != recipe):
-        for old in ("model", CHECKPOINTS):
-            shutil.rmtree(out / old, ignore_errors=True)
-        for old in (FINISHED, "history.csv", "predictions.csv", "report.html"):
-            (out / old).unlink(missing_ok=True)
-    write_recipe(there, recipe)
+        trained = follow(plan, folder, on_batch=progress.at, on_plan=None if quiet else progress.note, progress=caching)
+    origin = plan.provenance(command_line())
+    calibrated(trained.model, plan.data)
+    model = trained.save(folder, origin)
+    if len(plan.data.splits.test) == 0:
+        folder.finish({"provenance": origin})
+        return Run(folder, trained, None, plan.warnings)
+    evaluation = evaluate_run(model, plan.data)
+    if model.manifest is not None:
+        write_text(folder.readme, readme_text(model.manifest, readme_numbers(evaluation)))
+    write_evaluation(evaluation, folder.path, trained.history)
+    return Run(folder, trained, evaluation, plan.warnings)

@@ -1,4 +1,4 @@
-"""Cells run side by side in processes that die with their parent."""
+"""Run cells in parallel processes that end with their parent."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ import torch
 
 from steradian.errors import SteradianError, TrainingError
 from steradian.files import explained
-from steradian.training.prepared import Prepared
+from steradian.training.dataset import TrainingData
 from steradian.training.progress import Progress
 
 GRACE_SECONDS = 20.0
-"""After Ctrl-C, for workers to write their checkpoints."""
+"""Time that workers get after Ctrl-C to write their checkpoints."""
 
 
-class Spec(Protocol):
-    """What is to be done, under a name of its own."""
+class Job(Protocol):
+    """One thing to do, with a folder of its own."""
 
     @property
     def name(self) -> str: ...
 
 
-Task = Callable[[Any, Prepared, Path, str, Callable[[int], None]], None]
-"""Does one spec: (spec, data, folder, command, called with the number of steps done since the last call)."""
+Task = Callable[[Any, TrainingData, Path, str, Callable[[int], None]], None]
+"""Does one job: (job, data, folder, command, called with the number of steps done since the last call)."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """Everything that a worker needs; ``task`` is a function of a module, such as `cells.run_cell`."""
+    """Everything that a worker needs; ``task`` is a module-level function, such as `cells.run_cell`."""
 
     task: Task
-    prepared: Prepared
+    data: TrainingData
     folder: Path
     command: str
     threads: int
@@ -65,20 +65,20 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def run_here(specs: Sequence[Spec], work: Work, progress: Progress) -> dict[str, str]:
-    """Run the cells one after another in this process; name -> message of those that failed."""
+def run_here(jobs: Sequence[Job], work: Work, progress: Progress) -> dict[str, str]:
+    """Run the cells one after another in this process; return name -> message of each failure."""
     failures = {}
     with _threads(work.threads):
-        for spec in specs:
+        for job in jobs:
             try:
-                work.task(spec, work.prepared, work.folder / spec.name, work.command, progress.advance)
-            except Exception as error:  # noqa: BLE001 - one technique must not take the others with it
-                failures[spec.name] = _why(error)
+                work.task(job, work.data, work.folder / job.name, work.command, progress.advance)
+            except Exception as error:  # noqa: BLE001 - one failure must not stop the others
+                failures[job.name] = _error_message(error)
     return failures
 
 
-def run_in_workers(specs: Sequence[Spec], work: Work, jobs: int, progress: Progress) -> dict[str, str]:
-    """Run the cells in ``jobs`` processes; name -> message of those that failed.
+def run_in_workers(jobs: Sequence[Job], work: Work, processes: int, progress: Progress) -> dict[str, str]:
+    """Run the cells in ``processes`` processes; name -> message of those that failed.
 
     Ctrl-C lets each worker finish its step and write a checkpoint. Killing this process ends them too.
     """
@@ -89,12 +89,12 @@ def run_in_workers(specs: Sequence[Spec], work: Work, jobs: int, progress: Progr
         with explained("write", shared):
             work.folder.mkdir(parents=True, exist_ok=True)
             with shared.open("wb") as file:
-                np.save(file, work.prepared.pixels.pixels)
-        light = replace(work.prepared.pixels, pixels=work.prepared.pixels.pixels[:0])
-        light_work = replace(work, prepared=replace(work.prepared, pixels=light))
-        pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(light_work, shared, steps))
+                np.save(file, work.data.pixels.pixels)
+        light = replace(work.data.pixels, pixels=work.data.pixels.pixels[:0])
+        light_work = replace(work, data=replace(work.data, pixels=light))
+        pool = ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(light_work, shared, steps))
         try:
-            futures = {pool.submit(_run, spec): spec for spec in specs}
+            futures = {pool.submit(_run, job): job for job in jobs}
             failures = _collect(futures, steps, progress)
         except BaseException:
             _end(pool)
@@ -105,11 +105,11 @@ def run_in_workers(specs: Sequence[Spec], work: Work, jobs: int, progress: Progr
     return failures
 
 
-def _why(error: Exception) -> str:
+def _error_message(error: Exception) -> str:
     return str(error) if isinstance(error, SteradianError) else f"{type(error).__name__}: {error}"
 
 
-def _collect(futures: dict[Future[None], Spec], steps: Synchronized[int], progress: Progress) -> dict[str, str]:
+def _collect(futures: dict[Future[None], Job], steps: Synchronized[int], progress: Progress) -> dict[str, str]:
     failures, seen, running = {}, 0, set(futures)
     while running:
         finished, running = wait(running, timeout=0.25, return_when=FIRST_COMPLETED)
@@ -121,11 +121,11 @@ def _collect(futures: dict[Future[None], Spec], steps: Synchronized[int], progre
                 future.result()
             except BrokenProcessPool as error:
                 raise TrainingError(
-                    "A worker process died, probably for want of memory. Finished cells are kept: run the same "
+                    "A worker process died, probably because memory ran out. Finished cells are kept: run the same "
                     "command again with --jobs 1."
                 ) from error
-            except Exception as error:  # noqa: BLE001 - one technique must not take the others with it
-                failures[futures[future].name] = _why(error)
+            except Exception as error:  # noqa: BLE001 - one failure must not stop the others
+                failures[futures[future].name] = _error_message(error)
     return failures
 
 
@@ -142,13 +142,13 @@ def _end(pool: ProcessPoolExecutor) -> None:
 
 
 def _begin(work: Work, shared: Path, steps: Any) -> None:
-    """Set up a worker: Ctrl-C is the parent's business while idle, and the parent's death is this one's."""
+    """Set up a worker: it ignores Ctrl-C while idle and exits when its parent exits."""
     global _work, _steps
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(work.threads)
-    pixels = replace(work.prepared.pixels, pixels=np.load(shared, mmap_mode="r"))
-    _work, _steps = replace(work, prepared=replace(work.prepared, pixels=pixels)), steps
+    pixels = replace(work.data.pixels, pixels=np.load(shared, mmap_mode="r"))
+    _work, _steps = replace(work, data=replace(work.data, pixels=pixels)), steps
 
 
 def _die_with_parent() -> None:
@@ -158,7 +158,7 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _run(spec: Spec) -> None:
+def _run(job: Job) -> None:
     if _work is None:
         raise RuntimeError("a worker was used before it was set up")
 
@@ -167,7 +167,7 @@ def _run(spec: Spec) -> None:
             _steps.value += done
 
     try:
-        _work.task(spec, _work.prepared, _work.folder / spec.name, _work.command, count)
+        _work.task(job, _work.data, _work.folder / job.name, _work.command, count)
     except KeyboardInterrupt:
         # The pool would hand this process the next cell; the checkpoint is written, so leave at once.
         os._exit(130)

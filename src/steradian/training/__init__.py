@@ -1,7 +1,46 @@
-"""The loop, recipes, checkpoints and exact resume."""
+"""From recipe to trained model: the plan, the loop, checkpoints and exact resume."""
 
-from steradian.training.prepared import Prepared, prepare
-from steradian.training.recipe import Recipe, read_recipe, write_recipe
-from steradian.training.run import Trained, train
+from __future__ import annotations
 
-__all__ = ["Prepared", "Recipe", "Trained", "prepare", "read_recipe", "train", "write_recipe"]
+from typing import TYPE_CHECKING
+
+from steradian.lazy import lazy
+
+if TYPE_CHECKING:
+    from steradian.training.dataset import Dataset, TrainingData, load_data
+    from steradian.training.plan import TrainingPlan, make_plan
+    from steradian.training.preflight import preflight
+    from steradian.training.recipe import Recipe, read_recipe, write_recipe
+    from steradian.training.run import TrainingResult, train
+    from steradian.training.run_folder import RunFolder
+
+__all__ = [
+    "Dataset",
+    "Recipe",
+    "RunFolder",
+    "TrainingData",
+    "TrainingPlan",
+    "TrainingResult",
+    "load_data",
+    "make_plan",
+    "preflight",
+    "read_recipe",
+    "train",
+    "write_recipe",
+]
+
+_FILES = {
+    "Dataset": "dataset",
+    "Recipe": "recipe",
+    "RunFolder": "run_folder",
+    "TrainingData": "dataset",
+    "TrainingPlan": "plan",
+    "TrainingResult": "run",
+    "load_data": "dataset",
+    "make_plan": "plan",
+    "preflight": "preflight",
+    "read_recipe": "recipe",
+    "train": "run",
+    "write_recipe": "recipe",
+}
+__getattr__, __dir__ = lazy(__name__, _FILES)

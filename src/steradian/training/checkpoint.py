@@ -27,11 +27,11 @@ from steradian.errors import StorageError
 from steradian.files import atomic_folder, read_json, write_json
 from steradian.models.recognizer import Recognizer
 from steradian.training import distributed
-from steradian.training.logical import TensorEntry, divided, entry, read_tensors, write_tensors
-from steradian.training.schedules import Watch
+from steradian.training.run_folder import RunFolder
+from steradian.training.schedules import PlateauTracker
+from steradian.training.sharded_tensors import TensorEntry, divided, entry, read_tensors, write_tensors
 from steradian.training.state import TrainingState
 
-FOLDER = "checkpoints"
 STATE = "state.json"
 
 
@@ -64,13 +64,13 @@ class CheckpointRecord(BaseModel):
     seconds: list[float]
 
 
-def save_checkpoint(run: Path, state: TrainingState, *, recipe: str, data: str) -> Path:
+def save_checkpoint(run: RunFolder, state: TrainingState, *, recipe: str, data: str) -> Path:
     """Write the state under ``run``, then drop older checkpoints.
 
     Args:
         recipe, data: digests that a resumed run must match.
     """
-    folder = run / FOLDER / f"step-{state.step:09d}-{state.epoch:06d}"
+    folder = run.checkpoints / f"step-{state.step:09d}-{state.epoch:06d}"
     if folder.is_dir():
         return folder
     distributed.average_buffers(state.model.encoder, state.model.neck)
@@ -83,33 +83,33 @@ def save_checkpoint(run: Path, state: TrainingState, *, recipe: str, data: str) 
         step=state.step,
         step_in_epoch=state.step_in_epoch,
         loss_sum=state.loss_sum,
-        watch=_WatchRecord(**asdict(state.watch)),
+        watch=_WatchRecord(**asdict(state.plateau)),
         silent=sorted(state.silent),
         history=state.history,
         seconds=state.seconds,
     )
     with _shared_folder(folder) as temporary:
         write_tensors(temporary, tensors)
-        if distributed.is_chief():
+        if distributed.is_rank_zero():
             write_json(temporary / STATE, record.model_dump())
-    if distributed.is_chief():
-        for older in (run / FOLDER).iterdir():
+    if distributed.is_rank_zero():
+        for older in run.checkpoints.iterdir():
             if older != folder:
                 shutil.rmtree(older, ignore_errors=True)
-    distributed.wait_for_all()
+    distributed.barrier()
     return folder
 
 
 @contextlib.contextmanager
 def _shared_folder(folder: Path) -> Iterator[Path]:
     """`atomic_folder` for all processes: the chief makes it and puts it in place when all have written."""
-    if distributed.is_chief():
+    if distributed.is_rank_zero():
         with atomic_folder(folder) as temporary:
-            yield Path(distributed.agreed(str(temporary)))
-            distributed.wait_for_all()
+            yield Path(distributed.broadcast_text(str(temporary)))
+            distributed.barrier()
     else:
-        yield Path(distributed.agreed(""))
-        distributed.wait_for_all()
+        yield Path(distributed.broadcast_text(""))
+        distributed.barrier()
 
 
 def _tensors(state: TrainingState) -> dict[str, Tensor]:
@@ -128,12 +128,12 @@ def _tensors(state: TrainingState) -> dict[str, Tensor]:
     return {
         name: tensor
         for name, tensor in logical.items()
-        if distributed.is_chief() or _is_divided(state, name, found[name])
+        if distributed.is_rank_zero() or _is_divided(state, name, found[name])
     }
 
 
 def _is_divided(state: TrainingState, name: str, tensor: Tensor) -> bool:
-    return tensor.ndim > 0 and _parameter_of(name) in state.divided
+    return tensor.ndim > 0 and _parameter_of(name) in state.sharded
 
 
 def _parameter_of(name: str) -> str:
@@ -146,7 +146,7 @@ def _parameter_of(name: str) -> str:
 
 def _logical(state: TrainingState, name: str, tensor: Tensor) -> Tensor:
     """``tensor`` as the checkpoint knows it, sharing its memory: the rows of a class together, divided or whole."""
-    subcenters = getattr(state.model.head, "subcenters", 1)
+    subcenters = state.model.head.subcenters
     if subcenters > 1 and _parameter_of(name) == "model.head.weight" and tensor.ndim == 2:
         tensor = tensor.view(-1, subcenters * tensor.shape[1])
     if _is_divided(state, name, tensor):
@@ -154,10 +154,10 @@ def _logical(state: TrainingState, name: str, tensor: Tensor) -> Tensor:
     return tensor
 
 
-def latest_checkpoint(run: Path) -> Path | None:
+def latest_checkpoint(run: RunFolder) -> Path | None:
     """The newest whole checkpoint of a run folder, or None."""
-    found = sorted((run / FOLDER).glob("step-*")) if (run / FOLDER).is_dir() else []
-    return found[-1] if found else None
+    checkpoints = sorted(run.checkpoints.glob("step-*")) if run.checkpoints.is_dir() else []
+    return checkpoints[-1] if checkpoints else None
 
 
 def read_record(folder: Path) -> CheckpointRecord:
@@ -204,7 +204,7 @@ def restore(state: TrainingState, folder: Path) -> None:
     if "rng.cuda" in places:
         torch.cuda.set_rng_state(places["rng.cuda"])
     best = record.watch.best if record.watch.best is not None else float("inf")
-    state.watch = Watch(best, record.watch.waited, record.watch.since_cut, record.watch.cuts)
+    state.plateau = PlateauTracker(best, record.watch.waited, record.watch.since_cut, record.watch.cuts)
     state.epoch, state.step, state.step_in_epoch = record.epoch, record.step, record.step_in_epoch
     state.loss_sum, state.history, state.silent = record.loss_sum, record.history, set(record.silent)
     state.seconds = record.seconds

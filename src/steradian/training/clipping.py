@@ -18,7 +18,7 @@ def clip_gradients(whole: list[nn.Parameter], divided: list[nn.Parameter], limit
         divided: parameters of which every process has a part of its own.
     """
     here, parts = _values(whole), _values(divided)
-    if distributed.ranks() > 1:
+    if distributed.world_size() > 1:
         own, rest = (float(nn.utils.get_total_norm(some)) if some else 0.0 for some in (parts, here))
         (squares,) = distributed.total([own**2])
         norm = torch.tensor(math.sqrt(squares + rest**2))

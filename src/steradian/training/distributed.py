@@ -18,7 +18,21 @@ from torch import Tensor, distributed, nn
 
 from steradian.data.images import Labels
 from steradian.errors import TrainingError
-from steradian.losses.head.sharded import group_device, is_distributed
+from steradian.losses.process_group import any_rank, group_device, is_distributed, rank, world_size
+
+__all__ = [
+    "any_rank",
+    "average_buffers",
+    "barrier",
+    "broadcast_text",
+    "is_rank_zero",
+    "part_of",
+    "process_group",
+    "rank",
+    "sum_gradients",
+    "total",
+    "world_size",
+]
 
 PATIENCE = datetime.timedelta(minutes=10)
 """A process that says nothing for this long is given up."""
@@ -64,43 +78,24 @@ def process_group() -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def rank() -> int:
-    """Which process of the group this is; 0 alone."""
-    return distributed.get_rank() if is_distributed() else 0
-
-
-def ranks() -> int:
-    """Processes in all."""
-    return distributed.get_world_size() if is_distributed() else 1
-
-
-def is_chief() -> bool:
-    """Whether this process writes files and speaks."""
+def is_rank_zero() -> bool:
+    """Return whether this process writes files and prints."""
     return rank() == 0
 
 
-def wait_for_all() -> None:
-    """Go on when every process is here."""
+def barrier() -> None:
+    """Wait until every process is here."""
     if is_distributed():
         distributed.barrier()
 
 
 def part_of(batch: Labels) -> slice:
     """Which part of a global batch this process embeds: at least two images, or none."""
-    taking = max(1, min(ranks(), len(batch) // 2))
+    taking = max(1, min(world_size(), len(batch) // 2))
     if rank() >= taking:
         return slice(0, 0)
     bounds = [len(batch) * number // taking for number in range(taking + 1)]
     return slice(bounds[rank()], bounds[rank() + 1])
-
-
-def anyone(said: bool) -> bool:
-    """Whether any process says yes."""
-    if not is_distributed():
-        return said
-    voice = torch.tensor([float(said)], device=group_device())
-    distributed.all_reduce(voice, distributed.ReduceOp.MAX)
-    return bool(voice.item())
 
 
 def total(values: list[float]) -> list[float]:
@@ -109,12 +104,12 @@ def total(values: list[float]) -> list[float]:
         return values
     sums = torch.tensor(values, dtype=torch.float64, device=group_device())
     distributed.all_reduce(sums)
-    found: list[float] = sums.tolist()
-    return found
+    result: list[float] = sums.tolist()
+    return result
 
 
-def agreed(text: str) -> str:
-    """The chief's ``text``, on every process."""
+def broadcast_text(text: str) -> str:
+    """Return the ``text`` of rank zero, on every process."""
     if not is_distributed():
         return text
     holder = torch.zeros(4096, dtype=torch.uint8, device=group_device())
@@ -156,4 +151,4 @@ def average_buffers(*modules: nn.Module) -> None:
     buffers = [buffer for module in modules for buffer in module.buffers() if buffer.is_floating_point()]
     _sum_together(buffers)
     for buffer in buffers:
-        buffer /= ranks()
+        buffer /= world_size()

@@ -107,11 +107,11 @@ def cached(
         drawn = random if number else None
         name = sha256_of(basis.encode(), repr((number, drawn)).encode())[:40]
         path = folder / f"{name}.npy"
-        if distributed.is_chief() and not path.is_file():
+        if distributed.is_rank_zero() and not path.is_file():
             encode = encode or fast_encoder(model.encoder, batches.preprocessing, runtime)
             what = "features" if views == 1 else f"features, view {number + 1} of {views}"
             _write(path, batches, encode, drawn, number, progress, what)
-        distributed.wait_for_all()
+        distributed.barrier()
         with explained("read", path):
             found.append(np.load(path, mmap_mode="r", allow_pickle=False))
     rows_of = np.full(len(batches.pixels), -1, dtype=np.int64)

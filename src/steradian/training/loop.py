@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,16 +14,14 @@ from torch.nn import functional
 
 from steradian.data.sampling import step_seed
 from steradian.errors import InputError, TrainingError
-from steradian.losses import ClassCenters, MarginSoftmaxLoss
 from steradian.models.encoders import freeze_layers, pooled
-from steradian.models.heads import ClassMeanHead
 from steradian.training import distributed
 from steradian.training.batches import Batches, Blend, Indices, Patch
 from steradian.training.clipping import clip_gradients
 from steradian.training.consistency import angle, divergence, symmetric_divergence
 from steradian.training.recipe import TrainingSettings
 from steradian.training.schedules import auxiliary_weight, ramp_value, rate_factor
-from steradian.training.stages import Stage, share_done, stage_at
+from steradian.training.stages import Stage, stage_at, stage_progress
 from steradian.training.state import TrainingState
 
 OnStep = Callable[[TrainingState, float], None]
@@ -62,10 +60,8 @@ def fit(
     if state.best is not None:
         state.model.load_state_dict(state.best)
     train = stages[-1].train
-    _demand_embeddings(state, train)
-    if isinstance(state.model.head, ClassMeanHead):
-        raw, labels = embed_batches(state, settings, train)
-        state.model.head.set_centers(raw, labels)
+    _require_finite_embeddings(state, train)
+    state.model.head.finish(lambda: embed_batches(state, settings, train))
     state.model.eval()
 
 
@@ -80,7 +76,7 @@ def _determinism(wanted: bool) -> Iterator[None]:
 
 
 def _stopped_early(state: TrainingState, settings: TrainingSettings) -> bool:
-    return settings.early_stopping is not None and state.watch.waited >= settings.early_stopping
+    return settings.early_stopping is not None and state.plateau.waited >= settings.early_stopping
 
 
 def _train_epoch(state: TrainingState, settings: TrainingSettings, stages: Sequence[Stage], on_step: OnStep) -> None:
@@ -91,8 +87,8 @@ def _train_epoch(state: TrainingState, settings: TrainingSettings, stages: Seque
     total = len(train) * settings.epochs
     whole, started = state.step_in_epoch == 0, time.perf_counter()
     for batch in train.epoch(state.epoch, skip=state.step_in_epoch):
-        pace = share_done(stages, state.epoch, state.step_in_epoch)
-        loss = train_step(state, settings, train, batch, state.step / total, pace)
+        rate_progress = stage_progress(stages, state.epoch, state.step_in_epoch)
+        loss = train_step(state, settings, train, batch, state.step / total, rate_progress)
         state.step += 1
         state.step_in_epoch += 1
         state.loss_sum += loss
@@ -102,18 +98,21 @@ def _train_epoch(state: TrainingState, settings: TrainingSettings, stages: Seque
 
 
 def train_step(
-    state: TrainingState, settings: TrainingSettings, train: Batches, batch: Indices, progress: float, pace: float
+    state: TrainingState,
+    settings: TrainingSettings,
+    train: Batches,
+    batch: Indices,
+    progress: float,
+    rate_progress: float,
 ) -> float:
     """One optimizer step on the images ``batch``; the loss without the auxiliary term.
 
     Args:
-        progress: share of all steps that are done, for margin and scale; ``pace``: of this stage's, for the rate.
+        progress: share of all steps that are done, for margin and scale; ``rate_progress``: of this stage's, for the rate.
     """
     head = state.model.head
-    if isinstance(head, MarginSoftmaxLoss):
-        head.margin_strength = ramp_value(settings.margin_ramp, progress)
-        head.scale_strength = ramp_value(settings.scale_ramp, progress)
-    rate = _learning_rate(state, settings, pace)
+    head.start_step(ramp_value(settings.margin_ramp, progress), ramp_value(settings.scale_ramp, progress))
+    rate = _learning_rate(state, settings, rate_progress)
     for optimizer in state.optimizers:
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("factor", settings.center_rate)
@@ -130,12 +129,12 @@ def train_step(
         if len(batch) == 0:
             raise
         # The loss knows the row; which images those are is known here.
-        _demand_finite(float(embeddings.detach().sum()), "embedding", state, train, batch, embeddings)
+        _require_finite(float(embeddings.detach().sum()), "embedding", state, train, batch, embeddings)
         raise
     value = float(loss.detach())
     objective = loss
     if views > 1:
-        objective = objective + len(batch) / whole * _held_together(state, embeddings, views)
+        objective = objective + len(batch) / whole * _consistency_loss(state, embeddings, views)
     weight = auxiliary_weight(settings, progress) if state.auxiliary is not None else 0.0
     if state.auxiliary is not None and weight > 0 and len(batch):
         # The mean over the batch of all processes is the sum of these.
@@ -143,17 +142,17 @@ def train_step(
         logits = state.auxiliary(pooled(features).float())
         told = _shared(lambda names: functional.cross_entropy(logits, names), labels, blend)
         objective = objective + weight * share * told
-    _demand_finite(float(objective.detach()), "loss", state, train, batch, embeddings)
+    _require_finite(float(objective.detach()), "loss", state, train, batch, embeddings)
     for optimizer in state.optimizers:
         optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(objective)
     distributed.sum_gradients(parameter for parameter in state.bodies if parameter.requires_grad)
     if state.silent:
-        _listen(state)
-    divided = [parameter for name, parameter in state.named_parameters() if name in state.divided]
-    whole_ones = [parameter for name, parameter in state.named_parameters() if name not in state.divided]
-    norm = clip_gradients(whole_ones, divided, settings.clip)
-    _demand_finite(norm, "gradient's norm", state, train, batch, embeddings)
+        _check_gradients(state)
+    sharded = [parameter for name, parameter in state.named_parameters() if name in state.sharded]
+    shared = [parameter for name, parameter in state.named_parameters() if name not in state.sharded]
+    norm = clip_gradients(shared, sharded, settings.clip)
+    _require_finite(norm, "gradient's norm", state, train, batch, embeddings)
     for optimizer in state.optimizers:
         optimizer.step()
     return value
@@ -167,13 +166,13 @@ def _blend(settings: TrainingSettings, train: Batches, count: int, step: int) ->
     return Blend.drawn(settings.mixup, count, seed) if settings.mixup > 0 else None
 
 
-def _held_together(state: TrainingState, embeddings: Tensor, views: int) -> Tensor:
+def _consistency_loss(state: TrainingState, embeddings: Tensor, views: int) -> Tensor:
     """The term that asks of ``views`` views of each image to be told alike, by its weight."""
     settings = state.progressive
     if settings.consistency == "angle":
         return settings.weight * angle(embeddings, views)
     measure = divergence if settings.consistency == "kl" else symmetric_divergence
-    return settings.weight * measure(state.model.as_head.logits(embeddings), views)
+    return settings.weight * measure(state.model.head.logits(embeddings), views)
 
 
 def _shared(loss: Callable[[Tensor], Tensor], labels: Tensor, blend: Blend | None) -> Tensor:
@@ -194,7 +193,7 @@ def _embedded(
     """Features and raw embeddings of the images ``batch``; of none, a process's share of a short batch, [0, D]."""
     model = state.model
     if len(batch) == 0:
-        nothing = model.as_head.weight.new_zeros(0, model.spec.embedding_size).requires_grad_()
+        nothing = model.head.weight.new_zeros(0, model.spec.embedding_size).requires_grad_()
         return nothing, nothing
     with _autocast(settings, train.device):
         features = train.features(model, batch, step, blend)
@@ -202,23 +201,23 @@ def _embedded(
         return features, model.neck(seen)
 
 
-def _learning_rate(state: TrainingState, settings: TrainingSettings, pace: float) -> float:
-    return settings.learning_rate * rate_factor(settings, pace) * float(0.1**state.watch.cuts)
+def _learning_rate(state: TrainingState, settings: TrainingSettings, rate_progress: float) -> float:
+    return settings.learning_rate * rate_factor(settings, rate_progress) * float(0.1**state.plateau.cuts)
 
 
 def _autocast(settings: TrainingSettings, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=settings.bf16)
 
 
-def _demand_finite(
+def _require_finite(
     value: float, what: str, state: TrainingState, train: Batches, batch: Indices, embeddings: Tensor
 ) -> None:
     if math.isfinite(value):
         return
     head = state.model.head
-    is_logit = not isinstance(head, ClassMeanHead) and state.row_optimizer is None
+    is_logit = head.has_class_logits and state.center_optimizer is None
     with torch.no_grad():
-        sizes = state.model.as_head.logits(embeddings) if is_logit else embeddings
+        sizes = state.model.head.logits(embeddings) if is_logit else embeddings
     largest = float(sizes.abs().nan_to_num(nan=0.0, posinf=0.0).max()) if len(sizes) else float("nan")
     names = [train.pixels.names[int(index)] for index in batch]
     listed = "\n".join(f"  {name}" for name in names[:10])
@@ -231,7 +230,7 @@ def _demand_finite(
 
 
 @torch.no_grad()
-def _demand_embeddings(state: TrainingState, train: Batches) -> None:
+def _require_finite_embeddings(state: TrainingState, train: Batches) -> None:
     state.model.eval()
     if not torch.isfinite(state.model(train.images(next(train.in_order())))).all():
         raise TrainingError(
@@ -239,7 +238,7 @@ def _demand_embeddings(state: TrainingState, train: Batches) -> None:
         )
 
 
-def _listen(state: TrainingState) -> None:
+def _check_gradients(state: TrainingState) -> None:
     """Strike off head parameters that got a gradient; one with none at all is an error at once."""
     for name, parameter in state.model.head.named_parameters():
         if name in state.silent:
@@ -268,17 +267,17 @@ def _finish_epoch(state: TrainingState, settings: TrainingSettings, stages: Sequ
         "train_loss": state.loss_sum / steps,
         "validation_loss": None,
         "validation_accuracy": None,
-        "learning_rate": _learning_rate(state, settings, share_done(stages, state.epoch, steps - 1)),
+        "learning_rate": _learning_rate(state, settings, stage_progress(stages, state.epoch, steps - 1)),
         "margin_strength": ramp_value(settings.margin_ramp, progress),
         "scale_strength": ramp_value(settings.scale_ramp, progress),
     }
     distributed.average_buffers(state.model.encoder, state.model.neck)
     if validation is not None and len(validation):
         row["validation_loss"], row["validation_accuracy"] = validate(state, settings, validation)
-        if state.watch.see(row["validation_loss"]) and settings.early_stopping is not None:
+        if state.plateau.see(row["validation_loss"]) and settings.early_stopping is not None:
             state.best = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
         if settings.schedule == "plateau":
-            state.watch.cut_if_waited(settings.plateau_patience)
+            state.plateau.cut_if_waited(settings.plateau_patience)
     state.history.append(row)
     state.epoch += 1
     state.step_in_epoch = 0
@@ -298,28 +297,35 @@ def embed_batches(state: TrainingState, settings: TrainingSettings, batches: Bat
 
 @torch.no_grad()
 def validate(state: TrainingState, settings: TrainingSettings, validation: Batches) -> tuple[float, float | None]:
-    """Margin-free loss and accuracy, a batch at a time. Losses of pairs are averaged over batches, without accuracy."""
-    head = state.model.head
-    if isinstance(head, ClassMeanHead):
-        raw, labels = embed_batches(state, settings, validation)
-        spans = range(0, len(raw), validation.batch_size)
-        values = [head(raw[i : i + validation.batch_size], labels[i : i + validation.batch_size]) for i in spans]
-        return float(torch.stack(values).mean()), None
+    """Return the margin-free loss and the accuracy, a batch at a time.
+
+    A head that does not classify while it trains has one loss a batch, and no accuracy.
+    """
     state.model.eval()
-    losses, right, seen = 0.0, 0.0, 0
+    losses, right, count = 0.0, 0.0, 0
+    batch_losses: list[Tensor] = []
     for whole in validation.in_order():
         batch = whole[distributed.part_of(whole)]
-        labels = validation.labels(batch)
         raw = _raw(state, settings, validation, batch)
-        of_rows, correct = cast("ClassCenters", head).evaluate(raw, labels)
-        losses, right, seen = losses + float(of_rows.sum()), right + float(correct.sum()), seen + len(batch)
-    losses, right, count = distributed.total([losses, right, float(seen)])
-    return losses / count, right / count
+        row_losses, correct = state.model.head.evaluate(raw, validation.labels(batch))
+        if correct is None:
+            batch_losses.append(row_losses)
+            continue
+        losses, right, count = losses + float(row_losses.sum()), right + float(correct.sum()), count + len(batch)
+    if batch_losses:
+        return float(torch.cat(batch_losses).mean()), None
+    losses, right, total = distributed.total([losses, right, float(count)])
+    return losses / total, right / total
+
+
+def embed_batch(state: TrainingState, batches: Batches, batch: Indices) -> Tensor:
+    """Return raw embeddings float32 [N, D] of the images ``batch`` in full precision, in the mode that the model is in."""
+    if len(batch) == 0:
+        return state.model.head.weight.new_zeros(0, state.model.spec.embedding_size)
+    raw: Tensor = state.model.neck(batches.features(state.model, batch)).float()
+    return raw
 
 
 def _raw(state: TrainingState, settings: TrainingSettings, batches: Batches, batch: Indices) -> Tensor:
-    if len(batch) == 0:
-        return state.model.as_head.weight.new_zeros(0, state.model.spec.embedding_size)
     with _autocast(settings, batches.device):
-        raw: Tensor = state.model.neck(batches.features(state.model, batch)).float()
-    return raw
+        return embed_batch(state, batches, batch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO
 
 from tqdm import tqdm
@@ -73,6 +73,18 @@ class Progress:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def step_counter(on_step: Callable[[int], None]) -> Callable[[int, int, str], None]:
+    """Return an ``on_batch`` for `train` that tells ``on_step`` how many steps were done since the last call."""
+    done = 0
+
+    def on_batch(step: int, total: int, note: str) -> None:
+        nonlocal done
+        on_step(step - done)
+        done = step
+
+    return on_batch
 
 
 def shown(items: Iterable[int], total: int, what: str) -> Iterator[int]:

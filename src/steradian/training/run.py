@@ -1,90 +1,125 @@
-"""A run from a recipe: data in, model out, in one folder that can be resumed and repeated."""
+"""Follow a plan from the first step, or from the last checkpoint, to a trained model."""
 
 from __future__ import annotations
 
-import datetime
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from steradian.data.pixels import Progress as DataProgress
 from steradian.data.pixels import no_progress
-from steradian.data.sampling import epoch_length
-from steradian.models import artifact
+from steradian.models.artifact import Artifact
+from steradian.models.encoders import freeze_layers
 from steradian.models.recognizer import Recognizer
 from steradian.training import distributed
-from steradian.training.assembly import make_stages, model_spec, start
-from steradian.training.checkpoint import FOLDER as CHECKPOINTS
 from steradian.training.checkpoint import latest_checkpoint, read_model, read_record, restore, save_checkpoint
-from steradian.training.imprinting import imprint
+from steradian.training.features import cached
 from steradian.training.interrupts import Interrupted, deferred_interrupts
-from steradian.training.loop import fit
-from steradian.training.prepared import Prepared
-from steradian.training.recipe import Recipe
-from steradian.training.resources import environment, peak_memory_bytes, pick_device, reset_peak_memory
-from steradian.training.state import TrainingState, plan_line
+from steradian.training.loop import embed_batch, fit
+from steradian.training.plan import TrainingPlan
+from steradian.training.resources import peak_memory_bytes, pick_device, reset_peak_memory
+from steradian.training.run_folder import RunFolder
+from steradian.training.stages import Stage
+from steradian.training.state import TrainingState, make_state
 from steradian.training.tracking import CsvTracker, TensorBoardTracker, Tracker
 
 CHECKPOINT_SECONDS = 30.0
-"""At least this long between checkpoints at the end of epochs; an interruption always writes one."""
+"""Shortest time between checkpoints at the end of epochs; an interruption always writes one."""
 
 OnPlan = Callable[[str], None]
-"""How the classes are passed, in a line, before the first step."""
+"""Receives one line about a decision of the plan before the first step."""
 
 OnBatch = Callable[[int, int, str], None]
-"""(steps done, steps in all, a short note) after every step."""
+"""Receives (steps done, steps in all, a short note) after every step."""
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What a run leaves: the model, one history row per epoch, and what it cost."""
+class TrainingResult:
+    """What a training leaves: the model, one history row per epoch, and what it cost.
+
+    Attributes:
+        seconds_per_epoch: median over the epochs that ran without interruption.
+        peak_memory: bytes.
+    """
 
     model: Recognizer
     history: list[dict[str, Any]]
     seconds_per_epoch: float
     peak_memory: int
 
+    def save(self, run: RunFolder, provenance: dict[str, Any]) -> Recognizer:
+        """Write the artifact, read it back, and return the model once both are known to be equal."""
+        self.model.save(run.model, provenance)
+        artifact = Artifact.open(run.model)
+        artifact.check_id(artifact.tensors())
+        return self.model
+
+
+def start(plan: TrainingPlan) -> TrainingState:
+    """Return a fresh training state, a function of recipe, data and seed."""
+    settings = plan.recipe.training
+    if plan.learns_nothing_in_encoder:
+        # An auxiliary head trains the encoder, which does not learn here.
+        settings = settings.model_copy(update={"auxiliary": 0.0})
+    torch.set_rng_state(plan.rng_state)
+    state = make_state(plan.model, settings)
+    state.progressive = plan.recipe.progressive
+    return state
+
+
+def make_stages(plan: TrainingPlan, progress: DataProgress = no_progress) -> tuple[Stage, ...]:
+    """Return the stages of the plan with their batches. Features of frozen encoders are computed once and cached."""
+    splits, digest, views = plan.data.splits, plan.data.digest, plan.recipe.training.cached_views
+    batches = [plan.batches(part) for part in (splits.train, splits.validation)]
+    stages: list[Stage] = []
+    for stage in plan.stages:
+        train, validation = batches
+        if stage.from_cache:
+            train = cached(train, plan.model, digest, views=views, progress=progress)
+            if len(validation.indices):
+                validation = cached(validation, plan.model, digest, progress=progress)
+        stages.append(Stage(stage.until, stage.frozen, train, validation))
+    return tuple(stages)
+
 
 def train(
-    recipe: Recipe,
-    prepared: Prepared,
-    run: Path | None = None,
+    plan: TrainingPlan,
+    run: RunFolder | None = None,
     *,
     on_batch: OnBatch | None = None,
     on_plan: OnPlan | None = None,
     progress: DataProgress = no_progress,
-) -> Trained:
-    """Train by the recipe; with ``run``, keep history and checkpoints there and go on from the last one.
+) -> TrainingResult:
+    """Train the model of the plan; with ``run``, keep history and checkpoints there and go on from the last one.
 
-    An interruption (Ctrl-C) writes a checkpoint at the step it came, and the same call goes on from it: on
-    one machine the final weights are those of an uninterrupted run. In a group of processes all call this, with the
-    same arguments; the model of the chief is whole, and those of the others are for nothing more.
+    A plan is followed once: its model is the one that learns. An interruption (Ctrl-C) writes a checkpoint at the step
+    where it came, and the same plan made anew goes on from it: on one machine the final weights are those of an
+    uninterrupted run. In a group of processes all call this with equal plans; rank zero returns the whole model, and the
+    models of the others are of no further use.
     """
-    settings = recipe.training
+    settings = plan.recipe.training
     reset_peak_memory()
-    state = start(recipe, prepared)
-    stages, why = make_stages(recipe, prepared, state.model, progress)
-    digests = {"recipe": recipe.digest(), "data": prepared.digest}
-    if run is not None and (found := latest_checkpoint(run)) is not None:
-        record = read_record(found)
-        if {"recipe": record.recipe, "data": record.data} == digests:
-            restore(state, found)
-        else:
-            distributed.wait_for_all()
-            if distributed.is_chief():
-                shutil.rmtree(run / CHECKPOINTS)
+    state = start(plan)
+    stages = make_stages(plan, progress)
+    _resume(state, plan, run)
     if settings.centers == "means" and state.step == 0:
-        imprint(state, stages[0].train, stages[0].frozen)
-    trackers = _trackers(run, recipe)
-    if on_plan is not None and (line := plan_line(state, settings.batch_size)) is not None:
-        on_plan(f"head: {line}")
-    if on_plan is not None and why:
-        on_plan(f"encoder: {why}")
+        state.model.train()
+        freeze_layers(state.model.encoder, stages[0].frozen)
+        state.model.head.imprint(_class_embeddings(state, stages[0]))
+    trackers = _trackers(plan, run)
+    if on_plan is not None:
+        for what, line in (
+            ("head", state.model.head.describe_plan(settings.batch_size)),
+            ("encoder", plan.frozen_because),
+        ):
+            if line:
+                on_plan(f"{what}: {line}")
     saved = time.monotonic()
     total = len(stages[0].train) * settings.epochs
 
@@ -97,64 +132,66 @@ def train(
         nonlocal saved
         for tracker in trackers:
             tracker(state.history)
-        if run is not None and distributed.anyone(time.monotonic() - saved > CHECKPOINT_SECONDS):
-            save_checkpoint(run, state, **digests)
+        if run is not None and distributed.any_rank(time.monotonic() - saved > CHECKPOINT_SECONDS):
+            save_checkpoint(run, state, **plan.digests)
             saved = time.monotonic()
         check_interrupt()
 
-    with deferred_interrupts(distributed.anyone) as check_interrupt:
+    with deferred_interrupts(distributed.any_rank) as check_interrupt:
         try:
             fit(state, settings, stages, on_step=after_step, on_epoch=after_epoch)
             check_interrupt()
         except Interrupted:
             if run is not None:
-                save_checkpoint(run, state, **digests)
+                save_checkpoint(run, state, **plan.digests)
             raise
+    model = _finished(state, plan, run)
+    per_epoch = float(np.median(state.seconds)) if state.seconds else float("nan")
+    return TrainingResult(model, state.history, per_epoch, peak_memory_bytes())
+
+
+def _resume(state: TrainingState, plan: TrainingPlan, run: RunFolder | None) -> None:
+    """Go on from the last checkpoint in ``run``; checkpoints of another recipe or other data are removed."""
+    if run is None or (checkpoint := latest_checkpoint(run)) is None:
+        return
+    record = read_record(checkpoint)
+    if {"recipe": record.recipe, "data": record.data} == plan.digests:
+        restore(state, checkpoint)
+        return
+    distributed.barrier()
+    if distributed.is_rank_zero():
+        shutil.rmtree(run.checkpoints)
+
+
+@torch.no_grad()
+def _class_embeddings(state: TrainingState, stage: Stage) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield raw embeddings and labels of the first epoch; batch norm uses the batch, running statistics say nothing yet."""
+    for batch in stage.train.epoch(0):
+        part = batch[distributed.part_of(batch)]
+        yield embed_batch(state, stage.train, part), stage.train.labels(part)
+
+
+def _finished(state: TrainingState, plan: TrainingPlan, run: RunFolder | None) -> Recognizer:
+    """Return the trained model as a saved one would be loaded: in eval mode, in the usual memory format, in one piece."""
     model = state.model
     if run is not None:
-        final = save_checkpoint(run, state, **digests)
-        if state.shard is not None and distributed.is_chief():
-            model = _whole(recipe, prepared, final)
-    per_epoch = float(np.median(state.seconds)) if state.seconds else float("nan")
-    return Trained(model, state.history, per_epoch, peak_memory_bytes())
-
-
-def _whole(recipe: Recipe, prepared: Prepared, checkpoint: Path) -> Recognizer:
-    """The model in one process, its divided classes put together."""
-    model = Recognizer(model_spec(recipe, prepared)).to(pick_device())
-    read_model(checkpoint, model)
+        checkpoint = save_checkpoint(run, state, **plan.digests)
+        if state.sharded and distributed.is_rank_zero():
+            # The sharded classes of all processes, put together in a model of one process.
+            model = Recognizer(plan.spec).to(pick_device())
+            read_model(checkpoint, model)
+    if not state.sharded or model is not state.model:
+        model = model.to(memory_format=torch.contiguous_format)
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+        parameter.grad = None
     return model.eval()
 
 
-def _trackers(run: Path | None, recipe: Recipe) -> list[Tracker]:
-    if run is None or not distributed.is_chief():
+def _trackers(plan: TrainingPlan, run: RunFolder | None) -> list[Tracker]:
+    if run is None or not distributed.is_rank_zero():
         return []
-    found: list[Tracker] = [CsvTracker(run / "history.csv")]
-    if recipe.training.tensorboard:
-        found.append(TensorBoardTracker(run / "tensorboard"))
-    return found
-
-
-def provenance(prepared: Prepared, recipe: Recipe, command: str) -> dict[str, Any]:
-    """Where a number comes from: command, data, seed, versions, date."""
-    return {
-        "command": command,
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
-        "data": {"source": prepared.pixels.source, "digest": prepared.digest, "images": len(prepared.pixels)},
-        "recipe": recipe.digest(),
-        "seed": recipe.training.seed,
-        **environment(),
-    }
-
-
-def saved_model(model: Recognizer, folder: Path, origin: dict[str, Any]) -> Recognizer:
-    """Write the artifact with its provenance and load it again: what is measured is what others will load."""
-    artifact.save(model, folder, origin)
-    return artifact.load(folder).to(pick_device())
-
-
-def training_steps(recipe: Recipe, prepared: Prepared) -> int:
-    """Optimizer steps of the whole run."""
-    settings = recipe.training
-    labels = prepared.pixels.labels[prepared.splits.train]
-    return epoch_length(labels, settings.batch_size, settings.images_per_class) * settings.epochs
+    trackers: list[Tracker] = [CsvTracker(run.history)]
+    if plan.recipe.training.tensorboard:
+        trackers.append(TensorBoardTracker(run.tensorboard))
+    return trackers

@@ -42,7 +42,7 @@ def auxiliary_weight(settings: TrainingSettings, progress: float) -> float:
 
 
 @dataclass
-class Watch:
+class PlateauTracker:
     """The best validation loss so far, and how long ago it was: for plateau cuts and early stopping."""
 
     best: float = math.inf

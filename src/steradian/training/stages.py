@@ -53,7 +53,7 @@ def stage_at(stages: Sequence[Stage], epoch: int) -> Stage:
     return next((stage for stage in stages if epoch < stage.until), stages[-1])
 
 
-def share_done(stages: Sequence[Stage], epoch: int, step_in_epoch: int) -> float:
+def stage_progress(stages: Sequence[Stage], epoch: int, step_in_epoch: int) -> float:
     """Share of the steps of the stage of ``epoch`` that are done: each stage has a schedule of its own."""
     stage = stage_at(stages, epoch)
     begun = max((earlier.until for earlier in stages if earlier.until <= epoch), default=0)

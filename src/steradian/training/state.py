@@ -10,16 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from steradian.losses import ClassCenters, MarginSoftmaxLoss, spread_directions
-from steradian.losses.directions import REPELLED as SPREAD_UP_TO
-from steradian.losses.head.row_optimizer import RowOptimizer
-from steradian.losses.head.sharded import Shard
-from steradian.losses.head.sinks import Applied, InPlace
 from steradian.models.encoders import layers_of
 from steradian.models.recognizer import Recognizer
-from steradian.training import distributed
 from steradian.training.recipe import ProgressiveSettings, TrainingSettings
-from steradian.training.schedules import Watch
+from steradian.training.schedules import PlateauTracker
 
 AUXILIARY_UP_TO = 2048
 """More classes than this get no auxiliary head: it would cost as much as the head itself."""
@@ -30,7 +24,7 @@ class TrainingState:
     """Encoder, neck and head (``model``), auxiliary head, optimizers, schedule and position.
 
     Attributes:
-        row_optimizer: of the class centers, where these are passed in tiles, sampled or divided; else None.
+        center_optimizer: of the class centers, where these are passed in tiles, sampled or divided; else None.
         step: optimizer steps done in all.
         epoch: epochs finished.
         step_in_epoch: batches of the running epoch that are done.
@@ -45,8 +39,8 @@ class TrainingState:
     model: Recognizer
     auxiliary: nn.Linear | None
     optimizer: torch.optim.Optimizer
-    row_optimizer: RowOptimizer | None = None
-    watch: Watch = field(default_factory=Watch)
+    center_optimizer: torch.optim.Optimizer | None = None
+    plateau: PlateauTracker = field(default_factory=PlateauTracker)
     step: int = 0
     epoch: int = 0
     step_in_epoch: int = 0
@@ -60,7 +54,7 @@ class TrainingState:
     @property
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """Both, or the one."""
-        return [self.optimizer, *([self.row_optimizer] if self.row_optimizer is not None else [])]
+        return [self.optimizer, *([self.center_optimizer] if self.center_optimizer is not None else [])]
 
     @functools.cached_property
     def bodies(self) -> list[nn.Parameter]:
@@ -68,23 +62,17 @@ class TrainingState:
         modules = [self.model.encoder, self.model.neck, *([self.auxiliary] if self.auxiliary is not None else [])]
         return [parameter for module in modules for parameter in module.parameters()]
 
-    @property
-    def shard(self) -> Shard | None:
-        """The classes of this process, where they are divided."""
-        head = self.model.head
-        return head.engine.shard if isinstance(head, MarginSoftmaxLoss) else None
-
     @functools.cached_property
-    def divided(self) -> set[str]:
-        """Names of the parameters and buffers whose rows are classes and divided over the processes."""
-        if self.shard is None:
-            return set()
-        return {f"model.head.{name}" for name in ("weight", "bias") if getattr(self.model.head, name, None) is not None}
+    def sharded(self) -> frozenset[str]:
+        """Names of the parameters whose rows are classes and divided over the processes."""
+        return frozenset(f"model.head.{name}" for name in self.model.head.sharded_names)
 
     def moments(self, parameter: nn.Parameter) -> dict[str, Any]:
         """What the optimizers remember of ``parameter``; to be filled by a checkpoint."""
-        own = self.row_optimizer is not None and parameter is self.model.head.weight
-        found: dict[str, Any] = (self.row_optimizer if own and self.row_optimizer else self.optimizer).state[parameter]
+        own = self.center_optimizer is not None and parameter is self.model.head.weight
+        found: dict[str, Any] = (self.center_optimizer if own and self.center_optimizer else self.optimizer).state[
+            parameter
+        ]
         return found
 
     def modules(self) -> dict[str, nn.Module]:
@@ -102,68 +90,32 @@ class TrainingState:
 
 
 def make_state(model: Recognizer, settings: TrainingSettings) -> TrainingState:
-    """A fresh state for ``model``: centers placed, auxiliary head added, optimizer made."""
-    num_classes = len(model.spec.classes)
-    weight = model.as_head.weight
-    if settings.centers == "spread" and isinstance(weight, nn.Parameter):
-        _spread(model.head, weight, num_classes, settings.seed)
+    """Return a fresh state for ``model``: centers placed, auxiliary head added, optimizers made."""
+    num_classes, head = len(model.spec.classes), model.head
+    if settings.centers == "spread":
+        head.place_centers(settings.seed)
     helped = settings.auxiliary > 0 and num_classes <= AUXILIARY_UP_TO
-    auxiliary = nn.Linear(model.num_features, num_classes).to(weight.device) if helped else None
-    row_optimizer = _row_optimizer(model.head, settings)
-    optimizer = _optimizer(model, auxiliary, settings, row_optimizer)
-    silent = {name for name, parameter in model.head.named_parameters() if parameter.requires_grad}
-    if row_optimizer is not None:
+    auxiliary = nn.Linear(model.num_features, num_classes).to(head.weight.device) if helped else None
+    center_optimizer = head.center_optimizer(
+        settings.batch_size,
+        settings.optimizer,
+        lr=settings.learning_rate * settings.center_rate,
+        momentum=settings.momentum,
+        half_precision=settings.bf16,
+    )
+    optimizer = _optimizer(model, auxiliary, settings, center_optimizer)
+    silent = {name for name, parameter in head.named_parameters() if parameter.requires_grad}
+    if center_optimizer is not None:
         # Its gradient may be applied before anything could look at it.
         silent.discard("weight")
-    return TrainingState(model, auxiliary, optimizer, row_optimizer, silent=silent)
-
-
-def plan_line(state: TrainingState, batch_size: int) -> str | None:
-    """How batches meet the classes, in a line; None for losses without class centers."""
-    head = state.model.head
-    if isinstance(head, MarginSoftmaxLoss):
-        return str(head.plan(batch_size))
-    return "dense" if isinstance(head, ClassCenters) else None
-
-
-def _row_optimizer(head: nn.Module, settings: TrainingSettings) -> RowOptimizer | None:
-    """For class centers that are not passed as one small matrix, and where their gradient goes."""
-    if not isinstance(head, MarginSoftmaxLoss) or not isinstance(head.weight, nn.Parameter):
-        return None
-    head.train()
-    head.engine.reserved = head.weight.nbytes * (1 if settings.optimizer == "sgd" else 2)
-    if settings.bf16 and head.weight.is_cuda:
-        head.engine.product_dtype = torch.bfloat16
-    if head.plan(settings.batch_size).path == "dense":
-        return None
-    rate = settings.learning_rate * settings.center_rate
-    optimizer = RowOptimizer(head.weight, settings.optimizer, lr=rate, momentum=settings.momentum)
-    if head.engine.sampling is None:
-        head.engine.sink = InPlace(head.weight)
-        plan = head.plan(settings.batch_size)
-        if distributed.anyone(plan.kept == 0 and plan.tiles > 0):
-            # Memory is short: the gradient need not exist, which leaves it unclipped.
-            head.engine.sink = Applied(optimizer)
-    return optimizer
-
-
-@torch.no_grad()
-def _spread(head: nn.Module, weight: Tensor, num_classes: int, seed: int) -> None:
-    """Place one center a class [C, D], or K sub-centers around it [C * K, D], a tenth of its length apart."""
-    if num_classes > SPREAD_UP_TO and 2 < weight.shape[1] < num_classes - 1:
-        # Spreading would leave them to chance too, at the price of a second array of them all.
-        return
-    directions = spread_directions(num_classes, weight.shape[1], seed)
-    count = head.subcenters if isinstance(head, ClassCenters) else 1
-    if count > 1:
-        generator = torch.Generator().manual_seed(seed)
-        directions = directions.repeat_interleave(count, dim=0)
-        directions += 0.1 * torch.randn(directions.shape, generator=generator) / weight.shape[1] ** 0.5
-    weight.copy_(directions[head.engine.rows] if isinstance(head, MarginSoftmaxLoss) else directions)
+    return TrainingState(model, auxiliary, optimizer, center_optimizer, silent=silent)
 
 
 def _optimizer(
-    model: Recognizer, auxiliary: nn.Linear | None, settings: TrainingSettings, row_optimizer: RowOptimizer | None
+    model: Recognizer,
+    auxiliary: nn.Linear | None,
+    settings: TrainingSettings,
+    center_optimizer: torch.optim.Optimizer | None,
 ) -> torch.optim.Optimizer:
     """Weight decay on matrices and convolutions of encoder and neck; the head and each layer at its own rate."""
     above = [*model.neck.parameters(), *(auxiliary.parameters() if auxiliary is not None else [])]
@@ -173,7 +125,7 @@ def _optimizer(
     for name, parameter in model.encoder.named_parameters():
         bodies.setdefault(settings.layer_decay ** (top - layers[name]), []).append(parameter)
     fixed = {id(parameter) for parameter in (auxiliary.parameters() if auxiliary is not None else [])}
-    head = [p for p in model.head.parameters() if row_optimizer is None or p is not model.head.weight]
+    head = [p for p in model.head.parameters() if center_optimizer is None or p is not model.head.weight]
     groups: list[dict[str, Any]] = []
     for factor, body in bodies.items():
         decayed = [p for p in body if p.ndim >= 2 and id(p) not in fixed]

@@ -47,7 +47,7 @@ def test_less_memory_keeps_fewer_products_and_then_asks_for_less() -> None:
     assert make_plan(few, "sampled", "cpu", 1, GIB // 8).bytes_over < GIB // 8
     share = replace(FACES, classes=FACES.classes // ranks + 1, sampled=FACES.classes // ranks + 1)
     assert make_plan(share, "sharded", "cpu", ranks, GIB // 8).bytes_over < GIB // 8
-    with pytest.raises(InputError, match="leave head='auto'"):
+    with pytest.raises(InputError, match="memory, or head='auto'"):
         make_plan(FACES, "dense", "cpu", 1, GIB // 8)
 
 
@@ -130,7 +130,7 @@ def test_out_of_memory_is_caught_and_planned_smaller(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(engines.Classes, "stream", short)
     x, y = torch.randn(4, 8), torch.arange(4)
-    with pytest.warns(RuntimeWarning, match="Out of memory .*; going on with: tiled, .* products made twice"):
+    with pytest.warns(RuntimeWarning, match="Out of memory .*; continuing with: tiled, .* products computed twice"):
         value = loss(x, y)
     torch.testing.assert_close(value, wanted(x, y))
     torch.testing.assert_close(loss(x, y), wanted(x, y))

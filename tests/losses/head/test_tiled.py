@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import oracle
 
 from steradian import losses
-from steradian.errors import InputError, UnwiseOption
+from steradian.errors import InputError, OptionWarning
 from steradian.losses.head.sinks import InPlace
 
 FAMILY = [label for label, (name, _, _) in oracle.CASES.items() if "head" in losses.preset(name).options()]
@@ -34,7 +34,7 @@ def make(label: str, head: str, classes: int = 11, size: int = 5, **more):
     name, options, _ = oracle.CASES[label]
     torch.manual_seed(0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnwiseOption)
+        warnings.simplefilter("ignore", OptionWarning)
         options = {key: value for key, value in options.items() if key != "class_counts"}
         return losses.create(name, classes, size, head=head, **options, **more)
 

@@ -1,1 +1,1 @@
-"""How the N x C product is computed. Small enough to build whole: `dense`."""
+"""Compute the product of N embeddings and C class centers; `dense` builds it as one matrix."""

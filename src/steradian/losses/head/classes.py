@@ -1,4 +1,4 @@
-"""The classes that a batch meets in this process: all of them, its shard of them, or some of either."""
+"""The classes that this process compares a batch with: all classes, its shard, or a sample of either."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from steradian.losses.head.wrong_logits import RowInputs
 
 @dataclass(frozen=True)
 class Classes:
-    """Centers at hand, and where in them each row's own class is.
+    """Class centers in this process, and the index of each row's own class among them.
 
     Attributes:
         weight: [R * K, D].
-        labels: [N] int64 in 0..R-1, or -1: in another process.
+        labels: [N] int64 in 0..R-1, or -1 for a class of another process.
         bias: [R] or None.
-        count: classes of all processes that take part.
-        shard: None where this process holds all of them.
+        count: number of classes that take part, over all processes.
+        shard: None if this process holds all classes.
     """
 
     weight: Tensor
@@ -35,32 +35,32 @@ class Classes:
 
     @classmethod
     def all(cls, weight: Tensor, labels: Tensor, bias: Tensor | None, subcenters: int, shard: Shard | None) -> Classes:
-        """Every class; ``labels`` are those of the data."""
+        """Return all classes, for ``labels`` of the data set."""
         count = len(weight) // subcenters if shard is None else shard.num_classes
         return cls(weight, labels if shard is None else shard.local(labels), bias, subcenters, count, shard)
 
     def some(self, sampling: Sampling, embeddings: Tensor) -> Classes:
-        """The classes of the batch and a share of the others, drawn anew."""
+        """Return the classes of the batch and a newly drawn sample of the others."""
         generator = None
         if self.shard is not None:
-            # Processes draw different classes, and go on with the same generator.
+            # Each process draws different classes, while the global generators stay in step.
             seed = int(torch.randint(2**62, (1,))) + self.shard.rank
             generator = torch.Generator(self.weight.device).manual_seed(seed)
         chosen = sampling.choose(self.weight, self.labels, embeddings, self.subcenters, generator)
         rows = chosen[:, None] * self.subcenters + torch.arange(self.subcenters, device=chosen.device)
-        place = torch.searchsorted(chosen, self.labels)
+        index = torch.searchsorted(chosen, self.labels)
         count = torch.tensor([len(chosen)], device=chosen.device)
         return replace(
             self,
             weight=picked(self.weight, rows.flatten()),
-            labels=torch.where(self.labels < 0, -1, place),
+            labels=torch.where(self.labels < 0, -1, index),
             bias=None if self.bias is None else self.bias[chosen],
             count=int(count if self.shard is None else sharded.summed(count)),
         )
 
     @torch.no_grad()
     def own_cosines(self, x: Tensor, divided: bool) -> Tensor:
-        """Products [N, 1] of ``x`` [N, D] with the own center, the nearest of several, divided by its length or not."""
+        """Return products [N, 1] of ``x`` [N, D] with the nearest own-class center, optionally divided by its norm."""
         centers, norms = own_rows(self.weight, self.labels, self.subcenters)
         products = (centers @ x[:, :, None]).squeeze(2)
         own = (products / norms if divided else products).amax(dim=1, keepdim=True)
@@ -68,7 +68,7 @@ class Classes:
         return own if self.shard is None else sharded.summed(own)
 
     def own_bias(self) -> Tensor | None:
-        """b_y, [N], differentiable."""
+        """Return b_y, [N], differentiable."""
         if self.bias is None:
             return None
         if len(self.bias) == 0:
@@ -77,15 +77,15 @@ class Classes:
             own = self.bias[self.labels.clamp(min=0)].masked_fill(self.labels < 0, 0.0)
         return own if self.shard is None else sharded.out_of_shards(own)
 
-    def stream(self, how: Stream, x: Tensor, rows: RowInputs) -> Streamed:
-        """`streaming.stream` over the classes of all processes."""
+    def stream(self, options: Stream, x: Tensor, rows: RowInputs) -> Streamed:
+        """Run `streaming.stream` over the classes of all processes."""
         if self.shard is None:
-            return stream(how, x, self.weight, self.labels, rows, self.bias)
+            return stream(options, x, self.weight, self.labels, rows, self.bias)
         rows = rows._replace(
             scale=None if rows.scale is None else sharded.into_shards(rows.scale),
             parameters=tuple(sharded.into_shards(parameter) for parameter in rows.parameters),
         )
-        part = stream(how, sharded.into_shards(x), self.weight, self.labels, rows, self.bias)
+        part = stream(options, sharded.into_shards(x), self.weight, self.labels, rows, self.bias)
         return Streamed(
             sharded.out_of_shards(part.own_products),
             sharded.out_of_shards(part.own_norms),

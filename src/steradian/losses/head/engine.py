@@ -1,4 +1,4 @@
-"""The head's choices kept together: what was asked for, the plan of each batch size, and memory that is used again."""
+"""The state of a classifier head: its options, the plan of each batch size, and reusable memory."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from steradian.losses.head.wrong_logits import RowInputs, WrongLogits
 from steradian.losses.ranges import one_of
 
 MOST_KERNELS = 8
-"""Formulas and batch sizes that are compiled; further ones run uncompiled."""
+"""Maximum number of compiled combinations of formula and batch size; further ones run uncompiled."""
 
 
 class HeadEngine:
-    """Plans and runs the product of embeddings and classes.
+    """Plan and run the product of embeddings and class centers.
 
     Args:
         head: "auto", "dense", "tiled", "sampled" or "sharded".
-        sample_rate, hard_share: see `Sampling`; for "sampled", and for "sharded" if the shards are to be sampled.
+        sample_rate, hard_share: see `Sampling`; for "sampled", or for "sharded" to sample within the shards.
 
     Attributes:
-        sink: where the gradient of the weight goes; `sinks.Returned` unless a trainer says otherwise.
+        sink: receives the gradient of the weight; `sinks.Returned` unless a trainer sets another.
         shard: the classes of this process, or None for all.
-        reserved: bytes that something else, such as an optimizer's moments, will take; set before the first plan.
-        product_dtype: of the matrix products, such as bfloat16 on a GPU; targets, sums and gradients keep the dtype of
-            the weight. None: that dtype throughout.
+        reserved: bytes to leave for other uses, such as an optimizer's moments; set before the first plan.
+        product_dtype: dtype of the matrix products, such as bfloat16 on a GPU; targets, sums and gradients keep the
+            dtype of the weight. None: use the dtype of the weight throughout.
     """
 
     def __init__(
@@ -50,9 +50,12 @@ class HeadEngine:
     ) -> None:
         one_of("head", head, HEADS)
         if head not in ("sampled", "sharded") and (sample_rate is not None or hard_share is not None):
-            raise InputError("sample_rate and hard_share are for head='sampled' or 'sharded'.")
-        given = {"rate": sample_rate, "hard_share": hard_share}
-        chosen = {name: value for name, value in given.items() if value is not None}
+            raise InputError(
+                f"sample_rate and hard_share are for head='sampled' or 'sharded', but head is {head!r}. "
+                "Change head or omit both options."
+            )
+        options = {"rate": sample_rate, "hard_share": hard_share}
+        chosen = {name: value for name, value in options.items() if value is not None}
         self.sampling = Sampling(**chosen) if head == "sampled" or chosen else None
         self.shard: Shard | None = None
         if head == "sharded" and (shard := shard_of(num_classes, embedding_size)).ranks > 1:
@@ -69,12 +72,12 @@ class HeadEngine:
         self._kernels: dict[tuple[object, ...], Kernels] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        # Kernels are known by the identity of dials, which a copy does not share.
+        # Kernels are keyed by the id() of the dials, which a copy does not share.
         return {**self.__dict__, "_kernels": {}}
 
     @property
     def sink(self) -> Sink:
-        """Where the gradient of the weight goes."""
+        """The receiver of the weight gradient."""
         return self._sink
 
     @sink.setter
@@ -84,7 +87,7 @@ class HeadEngine:
 
     @property
     def rows(self) -> slice:
-        """Rows of the logical [C * K, D] weight that this process holds."""
+        """The rows of the full [C * K, D] weight that this process holds."""
         start, stop = (0, self.num_classes) if self.shard is None else (self.shard.start, self.shard.stop)
         return slice(start * self.subcenters, stop * self.subcenters)
 
@@ -95,54 +98,54 @@ class HeadEngine:
             self.product_dtype = torch.bfloat16
 
     def plan(self, batch: int, like: Tensor, matrices: Matrices, training: bool) -> Plan:
-        """The plan for batches of ``batch`` rows (of all processes) and a weight ``like`` this."""
+        """Return the plan for batches of ``batch`` rows (over all processes) and a weight like ``like``."""
         key = (batch, like.dtype, like.device, training)
         if key not in self._plans:
-            here = self.num_classes if self.shard is None else self.shard.stop - self.shard.start
-            sampled = here if self.sampling is None or not training else self._sampled(here, batch)
+            classes = self.num_classes if self.shard is None else self.shard.stop - self.shard.start
+            sampled = classes if self.sampling is None or not training else self._sampled(classes, batch)
             sizes = Sizes(
                 batch,
-                here,
+                classes,
                 sampled,
                 self.subcenters,
                 self.embedding_size,
                 like.element_size(),
                 matrices,
                 self.sink.holds_gradient and like.requires_grad,
-                0 if self.sampling is None or not training else self.sampling.candidates(here),
+                0 if self.sampling is None or not training else self.sampling.candidates(classes),
             )
             ranks = 1 if self.shard is None else self.shard.ranks
             free = max(0, free_memory(like.device) - self.reserved)
             self._plans[key] = make_plan(sizes, self.head, like.device.type, ranks, free)
         return self._plans[key]
 
-    def _sampled(self, here: int, batch: int) -> int:
-        return min(here, max(batch, self.sampling.count(here))) if self.sampling is not None else here
+    def _sampled(self, classes: int, batch: int) -> int:
+        return min(classes, max(batch, self.sampling.count(classes))) if self.sampling is not None else classes
 
     def classes(self, weight: Tensor, labels: Tensor, bias: Tensor | None) -> Classes:
-        """All classes, of all processes."""
+        """Return all classes of all processes."""
         return Classes.all(weight, labels, bias, self.subcenters, self.shard)
 
     def stream(
         self, classes: Classes, plan: Plan, logits_of: WrongLogits, x: Tensor, rows: RowInputs, with_total: bool = False
     ) -> Streamed:
-        """Pass ``x`` over ``classes``; when memory runs out, once more with smaller tiles, and so from then on."""
+        """Pass ``x`` over ``classes``; if memory runs out, retry with smaller tiles and keep using those."""
         while True:
             try:
-                return classes.stream(self._how(plan, logits_of, with_total), x, rows)
+                return classes.stream(self._stream_options(plan, logits_of, with_total), x, rows)
             except (RuntimeError, MemoryError) as error:
-                less = smaller(plan)
-                if not _out_of_memory(error) or less is None:
+                retry = smaller(plan)
+                if not _out_of_memory(error) or retry is None:
                     raise
-                warnings.warn(f"Out of memory ({plan}); going on with: {less}.", RuntimeWarning, stacklevel=2)
+                warnings.warn(f"Out of memory ({plan}); continuing with: {retry}.", RuntimeWarning, stacklevel=2)
                 self._workspace = Workspace()
-                self._plans = {key: less if known is plan else known for key, known in self._plans.items()}
-                plan = less
+                self._plans = {key: retry if cached is plan else cached for key, cached in self._plans.items()}
+                plan = retry
 
-    def _how(self, plan: Plan, logits_of: WrongLogits, with_total: bool) -> Stream:
+    def _stream_options(self, plan: Plan, logits_of: WrongLogits, with_total: bool) -> Stream:
         sampled = self.sampling is not None
         shape = (plan.sizes.batch, plan.tile * self.subcenters) if plan.compiled else None
-        # By identity: dials need not be hashable, and the kernels keep them alive.
+        # Use id(), because dials need not be hashable; the kernels keep them alive.
         formula = (id(logits_of.emphasis), id(logits_of.score), logits_of.divided, logits_of.lengthened)
         if (formula, shape) not in self._kernels and len(self._kernels) >= MOST_KERNELS:
             shape = None

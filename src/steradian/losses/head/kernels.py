@@ -1,7 +1,7 @@
-"""The elementwise part of a tile: its share of a logsumexp, and the gradient of that share.
+"""The elementwise part of a tile: its contribution to a logsumexp, and the gradient of that contribution.
 
-Both passes are plain functions of one tile; the second is derived from `WrongLogits` by automatic differentiation, so
-that every dial has it. Compiled, each is a sweep over the tile; where that cannot be, they run as they stand.
+Both passes are plain functions of one tile. The backward pass comes from automatic differentiation of `WrongLogits`, so
+it works for every dial. When compiled, each pass reads the tile once; without a compiler they run eagerly.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class Sums(NamedTuple):
     """Running sums over the wrong classes of each row, all [N, 1].
 
     Attributes:
-        highest: the largest logit so far; -inf at first.
+        highest: the largest logit so far; initially -inf.
         mass: sum of e^(z - highest).
-        total: sum of z, where label smoothing asks for it.
+        total: sum of z, if label smoothing needs it.
     """
 
     highest: Tensor
@@ -33,18 +33,18 @@ class Sums(NamedTuple):
 
     @property
     def log(self) -> Tensor:
-        """logsumexp; -inf where there is no wrong class."""
+        """The logsumexp; -inf without wrong classes."""
         return self.highest + torch.log(self.mass)
 
 
 def no_classes(like: Tensor, with_total: bool) -> Sums:
-    """Sums over nothing, for the rows of ``like``."""
+    """Return the empty sums for the rows of ``like``."""
     zeros = like.new_zeros(len(like), 1)
     return Sums(torch.full_like(zeros, -math.inf), zeros, torch.zeros_like(zeros) if with_total else None)
 
 
 class TileGradient(NamedTuple):
-    """Gradients of products [N, c * K], norms [c * K], bias [c], scale (its own shape), parameters of the score."""
+    """Gradients of products [N, c * K], norms [c * K], bias [c], scale (same shape) and parameters of the score."""
 
     products: Tensor
     norms: Tensor | None
@@ -54,7 +54,7 @@ class TileGradient(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """Which gradients are, besides those of products and norms."""
+    """Which gradients are needed besides those of products and norms."""
 
     bias: bool
     scale: bool
@@ -70,11 +70,11 @@ def absorb(
     bias: Tensor | None,
     sums: Sums,
 ) -> Sums:
-    """``sums`` with a tile added.
+    """Return ``sums`` with a tile added.
 
     Args:
         products: [N, c * K]; norms [c * K]; bias [c].
-        columns: [N, 1] int64, where in the tile the row's own class is; outside of 0..c-1: not in this tile.
+        columns: [N, 1] int64, the column of each row's own class in the tile; outside 0..c-1 if not in this tile.
     """
     logits = logits_of(products, norms, rows, bias)
     total = sums.total
@@ -82,7 +82,7 @@ def absorb(
         total = total + _without_own(logits.clone(), columns, 0.0).sum(dim=1, keepdim=True)
     logits = _without_own(logits, columns, -math.inf)
     highest = torch.maximum(sums.highest, logits.amax(dim=1, keepdim=True))
-    # With no wrong class yet the highest is -inf, and -inf - -inf is not a number.
+    # Without any wrong class so far, highest is -inf, and -inf - -inf is NaN.
     reference = torch.where(highest == -math.inf, 0.0, highest)
     mass = sums.mass * torch.exp(sums.highest - reference) + logits.sub_(reference).exp_().sum(dim=1, keepdim=True)
     return Sums(highest, mass, total)
@@ -95,59 +95,59 @@ def differentiate(
     columns: Tensor,
     rows: RowInputs,
     bias: Tensor | None,
-    wanted: Wanted,
+    needed: Wanted,
     log_sum: Tensor,
-    of_log: Tensor,
-    of_total: Tensor | None,
+    grad_log_sum: Tensor,
+    grad_total: Tensor | None,
 ) -> TileGradient:
-    """The gradient of sum_i (a_i logsumexp_i + b_i total_i) with respect to all that a tile is made of.
+    """Return the gradient of sum_i (a_i logsumexp_i + b_i total_i) with respect to all inputs of a tile.
 
     Args:
         log_sum: [N, 1] over all wrong classes of all tiles; finite.
-        of_log, of_total: a and b, [N, 1].
+        grad_log_sum, grad_total: a and b, [N, 1].
     """
-    given: dict[str, Tensor] = {"products": products}
+    inputs: dict[str, Tensor] = {"products": products}
     if logits_of.divided or logits_of.lengthened:
-        given["norms"] = norms
-    if wanted.bias and bias is not None:
-        given["bias"] = bias
-    if wanted.scale and rows.scale is not None:
-        given["scale"] = rows.scale
-    learned = rows.parameters if wanted.parameters else ()
-    given |= {str(index): parameter for index, parameter in enumerate(learned)}
+        inputs["norms"] = norms
+    if needed.bias and bias is not None:
+        inputs["bias"] = bias
+    if needed.scale and rows.scale is not None:
+        inputs["scale"] = rows.scale
+    learned = rows.parameters if needed.parameters else ()
+    inputs |= {str(index): parameter for index, parameter in enumerate(learned)}
 
-    def logits_from(given: dict[str, Tensor]) -> Tensor:
+    def logits_from(inputs: dict[str, Tensor]) -> Tensor:
         filled = rows._replace(
-            scale=given.get("scale", rows.scale),
-            parameters=tuple(given.get(str(index), fixed) for index, fixed in enumerate(rows.parameters)),
+            scale=inputs.get("scale", rows.scale),
+            parameters=tuple(inputs.get(str(index), fixed) for index, fixed in enumerate(rows.parameters)),
         )
-        return logits_of(given["products"], given.get("norms", norms), filled, given.get("bias", bias))
+        return logits_of(inputs["products"], inputs.get("norms", norms), filled, inputs.get("bias", bias))
 
-    logits, pull_back = torch.func.vjp(logits_from, given)[:2]
-    push = (logits - log_sum).exp_().mul_(of_log)
-    if of_total is not None:
-        push = push + of_total
-    (found,) = pull_back(_without_own(push, columns, 0.0))
+    logits, pull_back = torch.func.vjp(logits_from, inputs)[:2]
+    grad_logits = (logits - log_sum).exp_().mul_(grad_log_sum)
+    if grad_total is not None:
+        grad_logits = grad_logits + grad_total
+    (gradients,) = pull_back(_without_own(grad_logits, columns, 0.0))
     return TileGradient(
-        found["products"],
-        found.get("norms"),
-        found.get("bias"),
-        found.get("scale"),
-        tuple(found[str(index)] for index in range(len(learned))),
+        gradients["products"],
+        gradients.get("norms"),
+        gradients.get("bias"),
+        gradients.get("scale"),
+        tuple(gradients[str(index)] for index in range(len(learned))),
     )
 
 
 def _without_own(values: Tensor, columns: Tensor, fill: float) -> Tensor:
-    """``values`` [N, c], which may be written to, with ``fill`` in place of each row's own class."""
+    """Replace each row's own class in ``values`` [N, c] by ``fill``; may write into ``values``."""
     if torch.compiler.is_compiling():
         return torch.where(torch.arange(values.shape[1], device=values.device) == columns, fill, values)
-    here = ((columns >= 0) & (columns < values.shape[1])).squeeze(1).nonzero().squeeze(1)
-    values[here, columns[here, 0]] = fill
+    rows = ((columns >= 0) & (columns < values.shape[1])).squeeze(1).nonzero().squeeze(1)
+    values[rows, columns[rows, 0]] = fill
     return values
 
 
-def _own_copy(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The compiler allows a code object so many compilations; losses and batch sizes must not use up each other's."""
+def _copy_function(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Copy ``function``: the compiler limits compilations per code object, and losses must not share that limit."""
     copied = cast("FunctionType", function)
     return FunctionType(copied.__code__.replace(), copied.__globals__, copied.__name__, None, copied.__closure__)
 
@@ -156,8 +156,8 @@ class Kernels:
     """`absorb` and `differentiate` for one `WrongLogits`, compiled for tiles of one shape.
 
     Args:
-        compiled_for: shape (N, c * K) of products that is worth a compilation; others, such as those of a ragged
-            last tile or batch, run uncompiled. None: never.
+        compiled_for: shape (N, c * K) of products to compile for; other shapes, such as a smaller last tile or
+            batch, run uncompiled. None: never compile.
     """
 
     def __init__(self, logits_of: WrongLogits, compiled_for: tuple[int, int] | None) -> None:
@@ -168,26 +168,26 @@ class Kernels:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_compiled": {}}
 
-    def absorb(self, products: Tensor, *rest: Any) -> Sums:
-        """See `absorb`."""
-        found: Sums = self._run(absorb, products, *rest)
-        return found
+    def absorb(self, products: Tensor, *arguments: Any) -> Sums:
+        """Call `absorb`."""
+        result: Sums = self._run(absorb, products, *arguments)
+        return result
 
-    def differentiate(self, products: Tensor, *rest: Any) -> TileGradient:
-        """See `differentiate`."""
-        found: TileGradient = self._run(differentiate, products, *rest)
-        return found
+    def differentiate(self, products: Tensor, *arguments: Any) -> TileGradient:
+        """Call `differentiate`."""
+        result: TileGradient = self._run(differentiate, products, *arguments)
+        return result
 
-    def _run(self, function: Callable[..., Any], products: Tensor, *rest: Any) -> Any:
+    def _run(self, function: Callable[..., Any], products: Tensor, *arguments: Any) -> Any:
         if tuple(products.shape) != self.compiled_for:
-            return function(self.logits_of, products, *rest)
+            return function(self.logits_of, products, *arguments)
         if function not in self._compiled:
-            self._compiled[function] = torch.compile(_own_copy(function), dynamic=False, fullgraph=True)
+            self._compiled[function] = torch.compile(_copy_function(function), dynamic=False, fullgraph=True)
         try:
-            return self._compiled[function](self.logits_of, products, *rest)
+            return self._compiled[function](self.logits_of, products, *arguments)
         except (torch.OutOfMemoryError, MemoryError):
             raise
-        except Exception as error:  # noqa: BLE001  whatever a compiler may raise, the loss goes on without it
+        except Exception as error:  # noqa: BLE001  a compiler may raise anything; continue without it
             self.compiled_for = None
             cause = str(error).strip().splitlines()
             warnings.warn(
@@ -196,4 +196,4 @@ class Kernels:
                 RuntimeWarning,
                 stacklevel=2,
             )
-            return function(self.logits_of, products, *rest)
+            return function(self.logits_of, products, *arguments)

@@ -1,4 +1,4 @@
-"""How a batch meets the classes: decided from sizes and memory before the first step, said in one line."""
+"""Plan how to compute the logits of a batch, from sizes and free memory, before the first step."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ Way = Literal["dense", "tiled"]
 HEADS = ("auto", "dense", "tiled", "sampled", "sharded")
 
 DENSE_PRODUCTS, DENSE_WEIGHTS = 3 * 2**19, 15 * 2**17
-"""Elements of N x C and of C x D up to which the whole matrix is the faster way (`benchmarks/head/grid.py`)."""
+"""Elements of N x C and of C x D up to which the dense path is faster (`benchmarks/head/grid.py`)."""
 
 TILE_BYTES = {"cpu": 2 * 2**20, "cuda": 128 * 2**20}
-"""Products of a tile: about the second-level cache of a core; on a GPU what keeps launches from counting."""
+"""Bytes of the products of a tile: about the L2 cache of a CPU core; on a GPU enough to hide kernel launches."""
 
 VECTOR = 16
-"""Numbers that a processor takes at a time."""
+"""Numbers that a CPU processes per vector instruction."""
 
 COMPILE_FROM = 2**22
-"""Products of a step from which on a compilation (seconds, once) pays."""
+"""Number of products per step above which compiling (seconds, once) pays off."""
 
 SHARE = 0.8
-"""Of the free memory that a head may take."""
+"""Fraction of the free memory that a head may use."""
 
 
 class Matrices(NamedTuple):
-    """How many a loss holds at its peak, as measured: N x C and C x D ones the dense way, of a tile the tiled way."""
+    """Measured peak number of matrices: N x C (products) and C x D (weights) if dense, tiles of products if tiled."""
 
     products: float = 6.1
     weights: float = 2.0
@@ -45,15 +45,15 @@ USUAL = Matrices()
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a plan is made from.
+    """The inputs of a plan.
 
     Attributes:
         batch: N, rows of the (global) batch.
-        classes: classes that this process holds.
-        sampled: of those, how many a step sees.
-        matrices: what the loss holds at once.
-        held: whether the gradient of the weight is a matrix of its own (not so when it is applied in the pass).
-        candidates: classes whose rows are copied to find hard ones.
+        classes: number of classes in this process.
+        sampled: how many of them a step uses.
+        matrices: peak number of matrices that the loss needs.
+        held: whether the weight gradient is stored as a matrix (False if the backward pass applies it at once).
+        candidates: number of classes whose rows are copied to find hard negatives.
     """
 
     batch: int
@@ -68,26 +68,26 @@ class Sizes:
 
     @property
     def products(self) -> int:
-        """Elements of the whole N x C * K matrix."""
+        """Number of elements of the N x C * K matrix."""
         return self.batch * self.sampled * self.subcenters
 
     @property
     def weight_bytes(self) -> int:
-        """Of the rows of the weight that a step sees."""
+        """Bytes of the weight rows that a step uses."""
         return self.sampled * self.subcenters * self.embedding_size * self.element_size
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The way of one batch size.
+    """How to compute batches of one size.
 
     Attributes:
         path: "dense" builds the N x C matrix; "tiled" passes over classes.
-        tile: classes at a time.
-        kept: tiles whose products are kept for the backward pass.
-        compiled: whether the elementwise part is worth compiling.
-        bytes_over: peak memory over embeddings, weight and optimizer state.
-        ranks: processes that the classes are divided over.
+        tile: classes per tile.
+        kept: number of tiles whose products are saved for the backward pass.
+        compiled: whether to compile the elementwise part.
+        bytes_over: peak memory in addition to embeddings, weight and optimizer state.
+        ranks: number of processes that the classes are divided over.
     """
 
     path: Way
@@ -100,42 +100,42 @@ class Plan:
 
     @property
     def tiles(self) -> int:
-        """Tiles in all."""
+        """Total number of tiles."""
         return -(-self.sizes.sampled // self.tile) if self.sizes.sampled else 0
 
     def __str__(self) -> str:
         sizes = self.sizes
-        words = [self.path if self.path == "dense" else f"tiled, {self.tiles} x {self.tile:,} classes"]
+        parts = [self.path if self.path == "dense" else f"tiled, {self.tiles} x {self.tile:,} classes"]
         if sizes.sampled < sizes.classes:
-            words.append(f"{sizes.sampled:,} of {sizes.classes:,} sampled")
+            parts.append(f"{sizes.sampled:,} of {sizes.classes:,} sampled")
         if self.ranks > 1:
-            words.append(f"{sizes.classes:,} classes on each of {self.ranks} processes")
-        words.append(f"{self.bytes_over / 2**20:,.0f} MiB over W")
+            parts.append(f"{sizes.classes:,} classes on each of {self.ranks} processes")
+        parts.append(f"{self.bytes_over / 2**20:,.0f} MiB over W")
         if self.path == "tiled":
             if self.kept == 0:
-                words.append("products made twice")
+                parts.append("products computed twice")
             elif self.kept < self.tiles:
-                words.append(f"products of {self.tiles - self.kept} tiles made twice")
+                parts.append(f"products of {self.tiles - self.kept} tiles computed twice")
             if not sizes.held:
-                words.append("W updated in the pass")
+                parts.append("W updated in the backward pass")
             if not self.compiled and sizes.products >= COMPILE_FROM:
-                words.append("uncompiled: no C++ compiler")
-        return ", ".join(words)
+                parts.append("uncompiled: no C++ compiler")
+        return ", ".join(parts)
 
 
 def dense_bytes(sizes: Sizes) -> int:
-    """Peak of the dense way: N x C matrices in the forward pass, or C x D matrices at the end of the backward pass."""
+    """Return the peak bytes of the dense path: N x C matrices, or C x D matrices at the end of the backward pass."""
     products = sizes.products * sizes.element_size
     return int(max(sizes.matrices.products * products, sizes.matrices.weights * sizes.weight_bytes + 1.5 * products))
 
 
 def tiled_bytes(sizes: Sizes, tile: int, kept: int) -> int:
-    """Peak of the tiled way: kept products, tiles at work, the gradient, and copies of sampled rows."""
+    """Return the peak bytes of the tiled path: saved products, current tiles, gradient and copies of sampled rows."""
     row_bytes = sizes.subcenters * sizes.element_size
     tile_bytes = sizes.batch * tile * row_bytes
     products = min(kept * tile_bytes, sizes.products * sizes.element_size)
     gradient = sizes.weight_bytes if sizes.held else tile * sizes.embedding_size * row_bytes
-    # Kept products lie where the gradient will be, where they fit (`streaming._Kept`).
+    # Saved products share the memory of the gradient if they fit (`streaming._SavedProducts`).
     both = gradient if sizes.held and sizes.batch <= sizes.embedding_size else products + gradient
     copies = sizes.weight_bytes if sizes.sampled < sizes.classes else 0
     searched = 2 * sizes.candidates * sizes.embedding_size * row_bytes
@@ -143,10 +143,10 @@ def tiled_bytes(sizes: Sizes, tile: int, kept: int) -> int:
 
 
 def make_plan(sizes: Sizes, head: str, device: str, ranks: int, free_bytes: int) -> Plan:
-    """The fastest way that fits.
+    """Return the fastest plan that fits in memory.
 
     Raises:
-        InputError: nothing fits, or the way that ``head`` asks for does not; says what would.
+        InputError: no plan fits, or not the one that ``head`` requires; the message lists what would fit.
     """
     limit = int(SHARE * free_bytes)
     dense = Plan("dense", sizes, sizes.sampled, 0, False, dense_bytes(sizes), ranks)
@@ -171,24 +171,24 @@ def _is_small(sizes: Sizes) -> bool:
 
 
 def _least_bytes(sizes: Sizes, device: str) -> int:
-    """Of the tiled way with nothing kept."""
+    """Return the peak bytes of the tiled path without saved products."""
     return tiled_bytes(sizes, tile_of(sizes, device), 0)
 
 
 def tile_of(sizes: Sizes, device: str) -> int:
-    """Classes at a time: products that fit the cache, in whole vectors, with next to nothing left for a last tile.
+    """Return the classes per tile: products fit the cache, in whole vectors, and the last tile is full or tiny.
 
-    A last tile of its own size would run uncompiled.
+    A last tile of a different size runs uncompiled.
     """
     row = sizes.batch * sizes.subcenters * sizes.element_size
-    wanted = TILE_BYTES.get(device, TILE_BYTES["cuda"]) // row
-    most = max(1, min(max(256, wanted), 32768 if device == "cpu" else wanted, sizes.sampled))
+    cached_classes = TILE_BYTES.get(device, TILE_BYTES["cuda"]) // row
+    most = max(1, min(max(256, cached_classes), 32768 if device == "cpu" else cached_classes, sizes.sampled))
     tiles = -(-sizes.sampled // most)
     return most if tiles < 2 else sizes.sampled // tiles // VECTOR * VECTOR
 
 
 def smaller(plan: Plan) -> Plan | None:
-    """The next tiled plan to try when memory ran out: nothing kept, then tiles of a quarter; None after the last."""
+    """Return the next plan to try when memory runs out: nothing saved, then tiles of a quarter; None at the end."""
     tile = plan.tile if plan.kept else plan.tile // 4
     if tile < 16:
         return None
@@ -197,21 +197,21 @@ def smaller(plan: Plan) -> Plan | None:
 
 def _does_not_fit(plan: Plan, limit: int) -> InputError:
     sizes = plan.sizes
-    advice = ["free memory"]
+    advice = ["more free memory"]
     if plan.path == "dense":
-        advice.append("leave head='auto'")
+        advice.append("head='auto'")
     else:
         rate = next((rate for rate in RATES if _least_bytes(_sampled(sizes, rate), "cpu") <= limit), None)
         ranks = next((ranks for ranks in RANKS if _least_bytes(_divided(sizes, ranks), "cpu") <= limit), None)
         batch = next((count for count in BATCHES if count < sizes.batch and _fits(sizes, count, limit)), None)
-        advice += [f"take batches of {batch}"] if batch is not None else []
+        advice += [f"batches of {batch}"] if batch is not None else []
         advice += [f"head='sampled' with sample_rate={rate:g}"] if rate is not None else []
         advice += [f"head='sharded' over {ranks} machines like this"] if ranks is not None else []
         advice.append("a smaller embedding")
     return InputError(
         f"The classifier head for {sizes.classes:,} classes in {sizes.embedding_size} dimensions and batches of "
         f"{sizes.batch} needs {plan.bytes_over / 2**20:,.0f} MiB beside its weight ({plan.path}), but "
-        f"{limit / 2**20:,.0f} MiB may be used. What would do: {', or '.join(advice)}."
+        f"only {limit / 2**20:,.0f} MiB may be used. Use one of: {', or '.join(advice)}."
     )
 
 
@@ -225,8 +225,8 @@ def _sampled(sizes: Sizes, rate: float) -> Sizes:
 
 
 def _divided(sizes: Sizes, ranks: int) -> Sizes:
-    here = -(-sizes.classes // ranks)
-    return replace(sizes, classes=here, sampled=min(here, -(-sizes.sampled // ranks)))
+    local_classes = -(-sizes.classes // ranks)
+    return replace(sizes, classes=local_classes, sampled=min(local_classes, -(-sizes.sampled // ranks)))
 
 
 def _fits(sizes: Sizes, batch: int, limit: int) -> bool:
@@ -234,14 +234,14 @@ def _fits(sizes: Sizes, batch: int, limit: int) -> bool:
 
 
 def has_compiler(device: str) -> bool:
-    """Whether torch.compile can make code for ``device``."""
+    """Return whether torch.compile can generate code for ``device``."""
     if device == "cuda":
         return True
     return any(shutil.which(name) for name in (os.environ.get("CXX", "c++"), "g++", "clang++"))
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that this process can still have: of the GPU, or its share of the machine or container."""
+    """Return the bytes that this process can still use: of the GPU, or its share of the machine or container."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     free = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2]

@@ -1,8 +1,8 @@
-"""PyTorch's own optimizers on some rows of a weight at a time: a tile of all, or the classes that a step has sampled.
+"""Apply PyTorch's optimizers to a subset of the rows of a weight: a tile, or the classes that a step has sampled.
 
-A row that is not touched keeps its value, momentum and moments as they were. Weight decay and momentum do
-not act on it meanwhile, so a class that is seen in every tenth step decays and coasts at a tenth of the pace. Adam's
-count of steps, for its bias correction, is one for the whole weight.
+A row that is not updated keeps its value, momentum and moments. Weight decay and momentum do not act on it, so a
+class that is sampled in every tenth step decays and coasts at a tenth of the rate. Adam's step count, for its
+bias correction, is shared by the whole weight.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ KINDS = ("sgd", "adam", "adamw")
 
 
 class RowOptimizer(torch.optim.Optimizer):
-    """SGD with momentum, Adam or AdamW for one weight [R, D], fused, row by row.
+    """Fused SGD with momentum, Adam or AdamW for one weight [R, D], applied to any of its rows.
 
-    `step` applies ``weight.grad``, dense or sparse (then only its rows change); `apply` takes the gradient of some
-    rows directly, so that the whole never exists.
+    `step` applies ``weight.grad``, dense or sparse (only its rows change then). `apply` takes the gradient of some
+    rows directly, so that the full gradient never exists.
 
     Args:
         weight: the class centers.
         kind: "sgd", "adam" or "adamw".
-        lr, momentum, weight_decay: as in torch.optim; momentum is of SGD.
+        lr, momentum, weight_decay: as in torch.optim; momentum applies to SGD only.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class RowOptimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Apply ``weight.grad``; without one, nothing changes."""
+        """Apply ``weight.grad``; do nothing if it is None."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -80,7 +80,7 @@ class RowOptimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def begin(self) -> None:
-        """A new step: make the state on the first one, and count."""
+        """Start a new step: count it, and create the state if it is the first."""
         state = self.state[self._weight]
         for name in self._moments:
             if name not in state:
@@ -90,21 +90,21 @@ class RowOptimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def apply(self, rows: Rows, gradient: Tensor) -> None:
-        """Move ``rows`` (a slice, or int64 indices without repeats) by their ``gradient`` [n, D]; after `begin`."""
+        """Update ``rows`` (a slice or unique int64 indices) with their ``gradient`` [n, D]; call `begin` first."""
         state = self.state[self._weight]
         parts = {name: state[name][rows] for name in self._moments}
         self._rows.data = self._weight.data[rows]
         self._rows.grad = gradient
         inner: dict[str, Any] = dict(parts)
         if self._counts:
-            # The inner step counts too.
+            # The inner optimizer adds 1 again.
             inner["step"] = state["step"] - 1.0
         self._inner.state[self._rows] = inner
         self._inner.param_groups[0].update(
             {name: value for name, value in self.param_groups[0].items() if name in ("lr", "weight_decay")}
         )
         self._inner.step()
-        # The write went past autograd; a graph that still needs the old values must be told.
+        # The write bypassed autograd. This marks the weight as changed for any graph that needs the old values.
         self._weight[:0].zero_()
         if isinstance(rows, Tensor):
             self._weight.data[rows] = self._rows.data

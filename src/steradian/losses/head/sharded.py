@@ -1,9 +1,9 @@
-"""The classes divided over the processes of a group, and what passes between them.
+"""Classes divided over the processes of a group, and the communication between them.
 
-Every process holds the rows of its own classes and the embeddings of all (gathered). Its softmax sums become those of
-all classes by one maximum and one sum; the own class of each row is known to one process, and summed to all. From
-there on every process computes the same loss, whose gradient is complete on each: only what enters the classes of
-one process (`into_shards`) has to be summed on the way back.
+Every process holds the rows of its own classes and the gathered embeddings of all processes. One maximum and one sum
+combine the softmax sums over all classes. Only one process holds the own class of a row; a sum distributes its values.
+Then every process computes the same loss with the complete gradient. Only the inputs to one process's classes
+(`into_shards`) need a sum in the backward pass.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-# Imported later (the compiler does), its functions would hold the group as a default argument: gloo's threads would
-# outlive destroy_process_group, and end a process that is done with an abort now and then.
+# Import this now. If the compiler imported it later, its functions would keep the process group as a default argument:
+# gloo's threads would outlive destroy_process_group and sometimes abort a process that has finished.
 import torch.distributed.nn
 from torch import Tensor, distributed
 from torch.autograd.function import once_differentiable
@@ -29,7 +29,7 @@ from steradian.losses.process_group import group_device, is_distributed
 class Shard:
     """The classes ``start`` to ``stop`` of ``num_classes``, on process ``rank`` of ``ranks``.
 
-    Processes hold ceil(C / ranks) classes each; the last ones may hold fewer, or none.
+    Each process holds ceil(C / ranks) classes; the last ones may hold fewer or none.
     """
 
     num_classes: int
@@ -38,12 +38,12 @@ class Shard:
 
     @property
     def size(self) -> int:
-        """Classes of a full shard."""
+        """Number of classes of a full shard."""
         return -(-self.num_classes // self.ranks)
 
     @property
     def start(self) -> int:
-        """First class."""
+        """The first class."""
         return min(self.num_classes, self.rank * self.size)
 
     @property
@@ -52,13 +52,13 @@ class Shard:
         return min(self.num_classes, self.start + self.size)
 
     def local(self, labels: Tensor) -> Tensor:
-        """``labels`` counted from ``start``; -1 for classes of other processes."""
-        here = (labels >= self.start) & (labels < self.stop)
-        return torch.where(here, labels - self.start, -1)
+        """Return ``labels`` relative to ``start``; -1 for classes of other processes."""
+        is_local = (labels >= self.start) & (labels < self.stop)
+        return torch.where(is_local, labels - self.start, -1)
 
 
 def shard_of(num_classes: int, embedding_size: int) -> Shard:
-    """The shard of this process; all classes where there is no process group.
+    """Return the shard of this process, or all classes without a process group.
 
     Raises:
         InputError: processes disagree on C or D.
@@ -66,33 +66,33 @@ def shard_of(num_classes: int, embedding_size: int) -> Shard:
     if not is_distributed():
         return Shard(num_classes, 0, 1)
     shard = Shard(num_classes, distributed.get_rank(), distributed.get_world_size())
-    mine = torch.tensor([num_classes, embedding_size], device=group_device())
-    all_sizes = [torch.empty_like(mine) for _ in range(shard.ranks)]
-    distributed.all_gather(all_sizes, mine)
+    own_sizes = torch.tensor([num_classes, embedding_size], device=group_device())
+    all_sizes = [torch.empty_like(own_sizes) for _ in range(shard.ranks)]
+    distributed.all_gather(all_sizes, own_sizes)
     for rank, sizes in enumerate(all_sizes):
-        if not torch.equal(sizes, mine):
+        if not torch.equal(sizes, own_sizes):
             c, d = sizes.tolist()
             raise InputError(
                 f"process {shard.rank} has num_classes={num_classes}, embedding_size={embedding_size}, but process "
-                f"{rank} has num_classes={c}, embedding_size={d}. All processes must be given the same data and sizes."
+                f"{rank} has num_classes={c}, embedding_size={d}. Give all processes the same data and sizes."
             )
     return shard
 
 
 def gather_batch(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Embeddings [N, D] and labels [N] of all processes, in their order; batches may differ in size or be empty.
+    """Gather embeddings [N, D] and labels [N] of all processes in rank order; batches may differ in size or be empty.
 
-    The gradient that comes back to each process is that of its own rows.
+    In the backward pass each process gets the gradient of its own rows.
     """
     sizes = batch_sizes(len(embeddings), embeddings.device)
     if not any(sizes):
-        raise InputError("the batches of all processes are empty: a loss needs at least one row.")
+        raise InputError("the batches of all processes are empty, but a loss needs at least one row. Check the data.")
     gathered: Tensor = _GatheredRows.apply(embeddings, sizes)
     return gathered, _gather_rows(labels, sizes)
 
 
 def batch_sizes(count: int, device: torch.device) -> list[int]:
-    """Rows that each process brings, from the ``count`` of this one."""
+    """Return the number of rows of every process, given ``count`` for this one."""
     counts = torch.empty(distributed.get_world_size(), dtype=torch.int64, device=device)
     distributed.all_gather_into_tensor(counts, torch.tensor([count], device=device))
     sizes: list[int] = counts.tolist()
@@ -100,14 +100,14 @@ def batch_sizes(count: int, device: torch.device) -> list[int]:
 
 
 def own_part(count: int) -> slice:
-    """Where in a gathered batch the ``count`` rows of this process are."""
+    """Return the slice of a gathered batch with the ``count`` rows of this process."""
     start = sum(batch_sizes(count, group_device())[: distributed.get_rank()])
     return slice(start, start + count)
 
 
 @contextlib.contextmanager
 def same_draws() -> Iterator[None]:
-    """Random numbers drawn in the block are the same on every process; the generator moves on by one draw."""
+    """Make random numbers drawn in the block equal on all processes; the generator advances by one draw."""
     seed = torch.randint(2**62, (1,), device=group_device())
     distributed.broadcast(seed, 0)
     with torch.random.fork_rng([torch.cuda.current_device()] if seed.is_cuda else []):
@@ -119,9 +119,9 @@ def _gather_rows(rows: Tensor, sizes: list[int]) -> Tensor:
     most = max(sizes)
     padded = rows.new_zeros(most, *rows.shape[1:])
     padded[: len(rows)] = rows
-    everything = rows.new_empty(len(sizes) * most, *rows.shape[1:])
-    distributed.all_gather_into_tensor(everything, padded)
-    return torch.cat([everything[rank * most : rank * most + size] for rank, size in enumerate(sizes)])
+    gathered = rows.new_empty(len(sizes) * most, *rows.shape[1:])
+    distributed.all_gather_into_tensor(gathered, padded)
+    return torch.cat([gathered[rank * most : rank * most + size] for rank, size in enumerate(sizes)])
 
 
 class _GatheredRows(torch.autograd.Function):
@@ -133,8 +133,8 @@ class _GatheredRows(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None]:
-        return outer[0][ctx.own].contiguous(), None
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        return grad_outputs[0][ctx.own].contiguous(), None
 
 
 class _IntoShards(torch.autograd.Function):
@@ -144,12 +144,12 @@ class _IntoShards(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *outer: Tensor) -> Tensor:
-        return summed(outer[0])
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        return summed(grad_outputs[0])
 
 
 def into_shards(value: Tensor) -> Tensor:
-    """``value``, the same on every process, where it meets the classes of one: gradients are summed over all."""
+    """Return ``value``, which is equal on every process; the backward pass sums its gradient over all processes."""
     entered: Tensor = _IntoShards.apply(value)
     return entered
 
@@ -161,32 +161,32 @@ class _OutOfShards(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *outer: Tensor) -> Tensor:
-        return outer[0]
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        return grad_outputs[0]
 
 
 def out_of_shards(part: Tensor) -> Tensor:
-    """The sum of the parts of all processes, the same on each."""
-    whole: Tensor = _OutOfShards.apply(part)
-    return whole
+    """Return the sum of ``part`` over all processes, equal on each."""
+    total: Tensor = _OutOfShards.apply(part)
+    return total
 
 
 def out_of_shards_log(log_sum: Tensor) -> Tensor:
-    """logsumexp [N] over all classes from those over the classes of each process: one maximum, one sum."""
+    """Combine the logsumexp [N] of each process into that over all classes, with one maximum and one sum."""
     highest = greatest(log_sum.detach())
     reference = torch.where(highest == -torch.inf, 0.0, highest)
     return reference + torch.log(out_of_shards(torch.exp(log_sum - reference)))
 
 
 def summed(part: Tensor) -> Tensor:
-    """The sum over all processes, without gradient."""
-    whole = part.detach().clone().contiguous()
-    distributed.all_reduce(whole)
-    return whole
+    """Return the sum of ``part`` over all processes, without gradient."""
+    total = part.detach().clone().contiguous()
+    distributed.all_reduce(total)
+    return total
 
 
 def greatest(part: Tensor) -> Tensor:
-    """The elementwise maximum over all processes, without gradient."""
-    whole = part.clone().contiguous()
-    distributed.all_reduce(whole, distributed.ReduceOp.MAX)
-    return whole
+    """Return the elementwise maximum of ``part`` over all processes, without gradient."""
+    maximum = part.clone().contiguous()
+    distributed.all_reduce(maximum, distributed.ReduceOp.MAX)
+    return maximum

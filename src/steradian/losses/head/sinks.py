@@ -1,4 +1,4 @@
-"""Where the gradient of the class weights goes, tile by tile, from the last to the first."""
+"""Receivers of the gradient of the class weights, which arrives tile by tile, from the last to the first."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from steradian.losses.head.workspace import large_empty
 
 
 class Gradient(Protocol):
-    """The gradient of one graph, [R, D], taken in tiles of rows, each once.
+    """The weight gradient of one graph, [R, D], written in tiles of rows, each once.
 
     Attributes:
-        room: memory of the whole gradient [R, D], anybody's until the first `open`; None where there is none.
+        buffer: memory of the full gradient [R, D], free for other use until the first `open`; None if it has none.
     """
 
-    room: Tensor | None
+    buffer: Tensor | None
 
     def open(self, start: int, stop: int) -> Tensor:
-        """Where to write the gradient of rows ``start`` to ``stop``: [stop - start, D], content undefined."""
+        """Return uninitialized memory [stop - start, D] for the gradient of rows ``start`` to ``stop``."""
         ...
 
     def close(self, start: int, stop: int, tile: Tensor) -> None:
-        """The tile that `open` gave is written."""
+        """Accept the tile from `open`, which is now written."""
         ...
 
     def result(self) -> Tensor | None:
-        """What autograd is told, after the last tile."""
+        """Return the gradient for autograd, or None, after the last tile."""
         ...
 
 
 class Sink(Protocol):
-    """Makes a `Gradient` for each graph; ``holds_gradient`` says whether the whole of it is in memory at the end."""
+    """Create a `Gradient` for each graph; ``holds_gradient`` tells whether it needs memory for the full gradient."""
 
     holds_gradient: ClassVar[bool]
 
     def start(self, weight: Tensor) -> Gradient:
-        """For a graph of ``weight`` [R, D]."""
+        """Create the gradient for a graph of ``weight`` [R, D]."""
         ...
 
 
 class Returned:
-    """A fresh [R, D] for autograd, which passes it on as with any other operation."""
+    """Return a new gradient [R, D] to autograd, as any other operation does."""
 
     holds_gradient: ClassVar[bool] = True
 
@@ -54,26 +54,26 @@ class Returned:
 
 class _Returned:
     def __init__(self, weight: Tensor) -> None:
-        whole = large_empty(weight.shape, weight)
-        self.room: Tensor | None = whole
-        self._whole = whole
+        gradient = large_empty(weight.shape, weight)
+        self.buffer: Tensor | None = gradient
+        self._gradient = gradient
 
     def open(self, start: int, stop: int) -> Tensor:
-        return self._whole[start:stop]
+        return self._gradient[start:stop]
 
     def close(self, start: int, stop: int, tile: Tensor) -> None:
         pass
 
     def result(self) -> Tensor | None:
-        return self._whole
+        return self._gradient
 
 
 class InPlace:
-    """Straight into ``parameter.grad``, in memory that is kept from step to step; autograd is told nothing.
+    """Write the gradient directly into ``parameter.grad``, reusing its memory at every step; autograd gets None.
 
-    A gradient that is there is added to, as usual; kept products then take memory of their own, which the plan does not
-    count. Hooks on the parameter do not see these gradients, and `torch.autograd.grad` writes them too. Where the
-    gradient was None in the forward pass, its memory was of use there already: copy a gradient that you want to keep.
+    An existing gradient is added to, as usual; saved products then need separate memory, which the plan does not
+    count. Hooks on the parameter do not see these gradients, and `torch.autograd.grad` writes them too. If the gradient
+    was None, the next forward pass reuses its memory for products: copy a gradient that you want to keep.
     """
 
     holds_gradient: ClassVar[bool] = True
@@ -89,8 +89,8 @@ class InPlace:
     def start(self, weight: Tensor) -> Gradient:
         if self.parameter.grad is not None or (self._lent is not None and self._lent() is not None):
             return _InPlace(self.parameter, None)
-        kinds = {(t.shape, t.dtype, t.device) for t in (self._memory, self.parameter) if t is not None}
-        if self._memory is None or len(kinds) > 1:
+        layouts = {(t.shape, t.dtype, t.device) for t in (self._memory, self.parameter) if t is not None}
+        if self._memory is None or len(layouts) > 1:
             self._memory = large_empty(self.parameter.shape, self.parameter)
         lent = _InPlace(self.parameter, self._memory)
         self._lent = weakref.ref(lent)
@@ -98,33 +98,34 @@ class InPlace:
 
 
 class _InPlace:
-    def __init__(self, parameter: nn.Parameter, room: Tensor | None) -> None:
-        self.room = room
+    def __init__(self, parameter: nn.Parameter, buffer: Tensor | None) -> None:
+        self.buffer = buffer
         self._parameter = parameter
-        self._whole: Tensor | None = None
+        self._gradient: Tensor | None = None
 
     def open(self, start: int, stop: int) -> Tensor:
         if self._parameter.grad is not None:
             return self._parameter.grad.new_empty(stop - start, self._parameter.shape[1])
-        if self._whole is None:
-            self._whole = self.room if self.room is not None else large_empty(self._parameter.shape, self._parameter)
-        return self._whole[start:stop]
+        if self._gradient is None:
+            like = self._parameter
+            self._gradient = self.buffer if self.buffer is not None else large_empty(like.shape, like)
+        return self._gradient[start:stop]
 
     def close(self, start: int, stop: int, tile: Tensor) -> None:
         if self._parameter.grad is not None:
             self._parameter.grad[start:stop] += tile
 
     def result(self) -> None:
-        # Not earlier: a pass that fails must not leave half a gradient, and kept products, for one.
+        # Set it only now: a backward pass that fails must not leave a partial gradient or saved products in it.
         if self._parameter.grad is None:
-            self._parameter.grad = self._whole
+            self._parameter.grad = self._gradient
 
 
 class Applied:
-    """Straight into the weight: each tile's gradient is a step of the optimizer, and the whole never exists.
+    """Apply each tile's gradient to the weight at once with the optimizer, so that the full gradient never exists.
 
-    The weight has moved when the backward pass ends: its gradient is not clipped, not looked at first, and any other
-    use of the graph (torch.autograd.grad too) is a step as well.
+    The weight is already updated when the backward pass ends: its gradient cannot be clipped or checked first, and any
+    other use of the graph (also torch.autograd.grad) updates the weight too.
     """
 
     holds_gradient: ClassVar[bool] = False
@@ -137,7 +138,7 @@ class Applied:
 
 
 class _Applied:
-    room: Tensor | None = None
+    buffer: Tensor | None = None
 
     def __init__(self, optimizer: RowOptimizer, weight: Tensor) -> None:
         self._optimizer = optimizer

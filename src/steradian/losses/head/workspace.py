@@ -1,4 +1,4 @@
-"""Large buffers: fresh pages cost more than filling them, so they are few (huge pages) or used again at every step."""
+"""Large buffers. New memory pages are expensive, so buffers use huge pages or are reused at every step."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 HUGE_FROM = 32 * 2**20
-"""Bytes from which on a mapping of its own is worth a system call."""
+"""Size in bytes above which a separate mapping is worth a system call."""
 
 
 def large_empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """An uninitialized tensor with the dtype and device of ``like``; on Linux in huge pages where that pays.
+    """Return an uninitialized tensor with the dtype and device of ``like``, on Linux in huge pages if it is large.
 
-    Filling 160 MB of fresh pages took 90 ms in pages of 4 KiB, 25 ms in pages of 2 MiB and 8 ms the second time.
+    Filling 160 MB of new memory took 90 ms with pages of 4 KiB and 25 ms with pages of 2 MiB; refilling it took 8 ms.
     """
     size = torch.Size(shape).numel() * like.element_size()
     if like.device.type != "cpu" or size < HUGE_FROM or not hasattr(mmap, "MADV_HUGEPAGE"):
@@ -29,14 +29,14 @@ def large_empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
 
 
 class Lease:
-    """The right to use ``tensor`` for as long as this object lives."""
+    """Gives the right to use ``tensor`` while this object lives."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor
 
 
 class Workspace:
-    """One buffer, lent to one graph at a time; a second graph gets memory of its own."""
+    """One buffer, lent to one graph at a time; a concurrent second graph gets separate memory."""
 
     def __init__(self) -> None:
         self._buffer: Tensor | None = None
@@ -46,7 +46,7 @@ class Workspace:
         return {"_buffer": None, "_lent": None}
 
     def lend(self, shape: tuple[int, ...], like: Tensor) -> Lease:
-        """A tensor of ``shape`` with the dtype and device of ``like``, content undefined."""
+        """Lend an uninitialized tensor of ``shape`` with the dtype and device of ``like``."""
         if self._lent is not None and self._lent() is not None:
             return Lease(large_empty(shape, like))
         count = torch.Size(shape).numel()

@@ -1,6 +1,7 @@
-"""What becomes of the product of an embedding and the center of a wrong class: its logit.
+"""Compute the logits of wrong classes from the products of embeddings and class centers.
 
-One function of a tile of products, made of the dials of the loss. `kernels` sums it up and differentiates it.
+The logits are a function of one tile of products, built from the dials of the loss. `kernels` sums and differentiates
+them.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from steradian.losses.dials import emphasized, scaled
 from steradian.losses.emphasis import Emphasis
 
 Curve = Callable[[Tensor, tuple[Tensor, ...]], Tensor]
-"""A score of cosines with its parameters: (cosines, parameters) -> logits before the scale."""
+"""A score as a function of its parameters: (cosines, parameters) -> logits before the scale."""
 
 
 class RowInputs(NamedTuple):
-    """What a row brings to its wrong logits.
+    """Inputs of the wrong-class logits that belong to a row.
 
     Attributes:
-        target: [N, 1] margined target logit in units of a cosine, for the emphasis; it carries no gradient.
+        target: [N, 1] margined target logit in cosine units, for the emphasis; it carries no gradient.
         scale: s, [N, 1] or 0-dim; None: logits are not scaled.
-        parameters: of the score.
+        parameters: parameters of the score.
     """
 
     target: Tensor | None = None
@@ -35,13 +36,13 @@ class RowInputs(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class WrongLogits:
-    """z_ij = s_i f(h(cos_ij; t_i)) + b_j, or with lengths left in.
+    """z_ij = s_i f(h(cos_ij; t_i)) + b_j, optionally with norms left in.
 
     Attributes:
         emphasis, score: dials; None changes nothing.
         divided: products are divided by |W_j| first.
         lengthened: logits are multiplied by |W_j| (L-Softmax).
-        subcenters: K neighboring rows of the weight are one class; the largest counts.
+        subcenters: K, the adjacent rows of the weight per class; the largest product is used.
     """
 
     emphasis: Emphasis | None = None
@@ -51,11 +52,11 @@ class WrongLogits:
     subcenters: int = 1
 
     def __call__(self, products: Tensor, norms: Tensor, rows: RowInputs, bias: Tensor | None) -> Tensor:
-        """Logits [N, c], never ``products`` itself.
+        """Return logits [N, c], always in new memory, never ``products`` itself.
 
         Args:
             products: [N, c * K] of embeddings and rows of the weight.
-            norms: [c * K], the lengths of those rows.
+            norms: [c * K], the norms of those rows.
             bias: [c] or None.
         """
         cosine = products / norms if self.divided else products
@@ -70,12 +71,12 @@ class WrongLogits:
 
 @dataclass(frozen=True, eq=False)
 class ModuleCurve:
-    """Any elementwise module as a `Curve` of its parameters, in the order that it names them."""
+    """Make an elementwise module a `Curve` of its parameters, in the order of `named_parameters`."""
 
     score: nn.Module
 
     def __call__(self, cosine: Tensor, parameters: tuple[Tensor, ...]) -> Tensor:
-        """The module with ``parameters`` in place of its own."""
+        """Apply the module with ``parameters`` instead of its own."""
         names = [name for name, _ in self.score.named_parameters()]
         logits: Tensor = functional_call(self.score, dict(zip(names, parameters, strict=True)), (cosine,))
         return logits

@@ -1,8 +1,8 @@
-"""Softmax with a margin on the target."""
+"""Presets of softmax losses with a margin on the target."""
 
 from __future__ import annotations
 
-from steradian.losses.adaptive import ClassSizeAngle, ElasticAngle, ElasticCosine, MagneticAngle, QualityMargin
+from steradian.losses.adaptive import AdaFaceMargin, ClassSizeAngle, ElasticArcMargin, ElasticCosMargin, MagFaceMargin
 from steradian.losses.annealing import LambdaAnnealing
 from steradian.losses.emphasis import Curriculum, NarrowedAngles
 from steradian.losses.margins import AdditiveAngle, AdditiveCosine, Combined, Multiplicative, SphereThenArc
@@ -18,7 +18,7 @@ MARGIN_PRESETS = (
         paper="Liu et al., Large-Margin Softmax",
         year=2016,
         sensible="margin 1..4; above 2 only with λ",
-        advice="SphereFace's margin with the lengths of embeddings and centers left in.",
+        advice="SphereFace's margin, but the logits keep the norms of embeddings and centers.",
         dials={"margin": Multiplicative, "annealing": LambdaAnnealing},
         defaults={"margin": 2.0},
         settings={"scale": "norm", "normalize_weight": False, "gradient": "exact", "label_smoothing": 0.0},
@@ -40,7 +40,7 @@ MARGIN_PRESETS = (
         paper="Liu et al., SphereFace Revived",
         year=2021,
         sensible="margin 1.3..2, scale 30..64",
-        advice="The published training detaches the gradient (gradient='detached') and weighs the loss by 50/s.",
+        advice="The published training detaches the gradient (gradient='detached') and multiplies the loss by 50/s.",
         defaults={"margin": 1.5},
         settings={"scale": 30.0, **COMMON},
         variants={
@@ -55,7 +55,7 @@ MARGIN_PRESETS = (
         paper="Wang et al., CosFace; Wang et al., AM-Softmax",
         year=2018,
         sensible="margin 0.1..0.4, in 2-D at most 1 - cos(2π/C); scale 30..64",
-        advice="The gradient at the target is constant. AM-Softmax has s = 30, m = 0.35.",
+        advice="The gradient at the target is constant. AM-Softmax uses s = 30, m = 0.35.",
         aliases=("am-softmax",),
         dials={"margin": AdditiveCosine},
         settings={"scale": 64.0, **COMMON},
@@ -66,7 +66,7 @@ MARGIN_PRESETS = (
         paper="Deng et al., ArcFace",
         year=2019,
         sensible="margin 0.1..0.5 rad; scale 64 for 10,000 classes and more, 15..30 for tens",
-        advice="Monotone past θ + m > π unless past_pi says otherwise.",
+        advice="Stays monotone for θ + m > π unless past_pi selects another rule.",
         dials={"margin": AdditiveAngle},
         settings={"scale": 64.0, **COMMON},
     ),
@@ -75,7 +75,7 @@ MARGIN_PRESETS = (
         formula="s·(cos(m1·θ_y + m2) - m3)",
         paper="Deng et al., ArcFace (combined margin)",
         year=2019,
-        sensible="(1, 0.3, 0.2) as published; (0.9, 0.4, 0.15) too",
+        sensible="(1, 0.3, 0.2) as published, or (0.9, 0.4, 0.15)",
         advice="SphereFace, ArcFace and CosFace in one: (m, 0, 0), (1, m, 0), (1, 0, m).",
         dials={"margin": Combined},
         settings={"scale": 64.0, **COMMON},
@@ -95,8 +95,8 @@ MARGIN_PRESETS = (
         formula="s·cos(θ_y + m),  cos(θ_j) = max_k cos(θ_jk)",
         paper="Deng et al., Sub-center ArcFace",
         year=2020,
-        sensible="subcenters 2..10, else as arcface",
-        advice="For noisy classes: wrong labels gather at centers of their own. Then drop those and train with one.",
+        sensible="subcenters 2..10, otherwise as arcface",
+        advice="For noisy labels: wrong labels gather at separate centers. Drop them, then train with one center.",
         dials={"margin": AdditiveAngle},
         defaults={"subcenters": 3},
         settings={"scale": 64.0, **COMMON},
@@ -107,18 +107,18 @@ MARGIN_PRESETS = (
         paper="Ha et al., Google Landmark Recognition 2020 (3rd place)",
         year=2020,
         sensible="margins 0.05..0.5 rad, scale 80 (45 for the winner of 2021), subcenters 3",
-        advice="For long tails: rare classes get the larger margins. Needs class_counts; training fills them in.",
+        advice="For long-tailed data: rare classes get larger margins. Needs class_counts, which training sets.",
         dials={"margin": ClassSizeAngle},
         defaults={"subcenters": 3},
         settings={"scale": 80.0, **COMMON},
     ),
     MarginSoftmaxPreset(
         name="curricularface",
-        formula="s·cos(θ_y + m), wrong classes that beat it s·c_k·(t + c_k), t the running mean of cos(θ_y)",
+        formula="s·cos(θ_y + m), wrong classes that beat it: s·c_k·(t + c_k),  t the running mean of cos(θ_y)",
         paper="Huang et al., CurricularFace",
         year=2020,
         sensible="as arcface",
-        advice="Easy images first: hard wrong classes count less at first and more as the embedding gets good.",
+        advice="Easy images first: hard wrong classes weigh less at first and more as the embedding improves.",
         dials={"margin": AdditiveAngle, "emphasis": Curriculum},
         settings={"scale": 64.0, **COMMON},
     ),
@@ -127,9 +127,9 @@ MARGIN_PRESETS = (
         formula="s·cos(θ_y + m(|x|)) + λ_g·g(|x|),  m linear in |x|, g(a) = a/u_a² + 1/a",
         paper="Meng et al., MagFace",
         year=2021,
-        sensible="norms l_a..u_a around what the neck gives: 10..110, or 1..51; margins 0.45..0.8 rad",
-        advice="The norm becomes a measure of quality. The gradient reaches the norm through margin and g.",
-        dials={"margin": MagneticAngle, "penalty": NormReward},
+        sensible="norms l_a..u_a that cover those of the neck: 10..110, or 1..51; margins 0.45..0.8 rad",
+        advice="The norm becomes a quality measure. It gets a gradient through the margin and g.",
+        dials={"margin": MagFaceMargin, "penalty": NormReward},
         settings={"scale": 64.0, **COMMON},
     ),
     MarginSoftmaxPreset(
@@ -138,8 +138,8 @@ MARGIN_PRESETS = (
         paper="Kim et al., AdaFace",
         year=2022,
         sensible="margin 0.2..0.5, h 0.333, t_alpha 0.01..1",
-        advice="Low norms (poor images) get ArcFace's margin, middle ones CosFace's, high ones a sharper one.",
-        dials={"margin": QualityMargin},
+        advice="Low norms (poor images) get ArcFace's margin, medium norms CosFace's, high norms a stronger one.",
+        dials={"margin": AdaFaceMargin},
         settings={"scale": 64.0, **COMMON},
     ),
     MarginSoftmaxPreset(
@@ -147,9 +147,9 @@ MARGIN_PRESETS = (
         formula="s·cos(θ_y + m_i),  m_i ~ N(m, std)",
         paper="Boutros et al., ElasticFace",
         year=2022,
-        sensible="std 0.05, or 0.0175 with variant='plus'; else as arcface",
-        advice="A margin drawn for each image and step. variant 'plus': the hardest images get the largest.",
-        dials={"margin": ElasticAngle},
+        sensible="std 0.05, or 0.0175 with variant='plus'; otherwise as arcface",
+        advice="Draws a margin for each image and step. variant 'plus': the hardest images get the largest margins.",
+        dials={"margin": ElasticArcMargin},
         settings={"scale": 64.0, **COMMON},
     ),
     MarginSoftmaxPreset(
@@ -157,9 +157,9 @@ MARGIN_PRESETS = (
         formula="s·(cos(θ_y) - m_i),  m_i ~ N(m, std)",
         paper="Boutros et al., ElasticFace",
         year=2022,
-        sensible="std 0.05, or 0.02 with variant='plus'; else as cosface",
-        advice="A margin drawn for each image and step. variant 'plus': the hardest images get the largest.",
-        dials={"margin": ElasticCosine},
+        sensible="std 0.05, or 0.02 with variant='plus'; otherwise as cosface",
+        advice="Draws a margin for each image and step. variant 'plus': the hardest images get the largest margins.",
+        dials={"margin": ElasticCosMargin},
         settings={"scale": 64.0, **COMMON},
     ),
 )

@@ -1,4 +1,4 @@
-"""Softmax that looks at hard images (weighting) or at wrong classes that win (emphasis), with any margin."""
+"""Presets that stress hard images (weighting) or wrong classes that beat the target (emphasis), with any margin."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _BASES = {row.name: row for row in MARGIN_PRESETS if row.name in ("sphereface", 
 _WANG = "Wang et al., SV-Softmax (naive mining + margin)"
 
 
-def _mined(prefix: str, weighting: type, words: str, sensible: str, base: MarginSoftmaxPreset) -> MarginSoftmaxPreset:
-    """A weighting on top of the row ``base``: same dials, same settings."""
+def _mined(prefix: str, weighting: type, mean: str, sensible: str, base: MarginSoftmaxPreset) -> MarginSoftmaxPreset:
+    """Return the preset ``base`` with a weighting added: same dials, same settings."""
     return MarginSoftmaxPreset(
         name=f"{prefix}-{base.name}",
-        formula=f"{words} of -log p_y, with {base.formula}",
+        formula=f"{mean} of -log p_y, with {base.formula}",
         paper=_WANG,
         year=2018,
-        sensible=f"{sensible}; else as {base.name}",
-        advice="Mining and margin side by side, each unaware of the other: the baseline that SV-X improves on.",
+        sensible=f"{sensible}; otherwise as {base.name}",
+        advice="Combines mining and margin independently: the baseline that SV-X improves on.",
         dials={**base.dials, "weighting": weighting},
         settings={**base.settings, **({} if base.name == "sphereface" else {"scale": 30.0})},
     )
@@ -33,7 +33,7 @@ MINING_PRESETS = (
         paper="Lin et al., Focal Loss",
         year=2017,
         sensible="gamma 0.5..3",
-        advice="Easy images count less. No alpha; divides by N; the gradient flows through the weight too.",
+        advice="Gives easy images less weight. No alpha; divides by N; the gradient flows through the weight too.",
         dials={"weighting": Focal},
         settings={"scale": 30.0, "subcenters": 1, "label_smoothing": 0.0},
     ),
@@ -43,7 +43,7 @@ MINING_PRESETS = (
         paper="Shrivastava et al., Online Hard Example Mining",
         year=2016,
         sensible="keep 0.5..0.95",
-        advice="The easiest images of each batch are left out.",
+        advice="Leaves out the easiest images of each batch.",
         dials={"weighting": HardMining},
         settings={"scale": 30.0, "subcenters": 1, "label_smoothing": 0.0},
     ),
@@ -55,7 +55,7 @@ MINING_PRESETS = (
         paper="Wang et al., Support Vector Guided Softmax Loss (arXiv 1812.11317)",
         year=2018,
         sensible="t 1.05..1.4; 1 is softmax",
-        advice="Only wrong classes that win are pushed harder. The loss jumps by s·(t-1)·(c_k+1) where c_k = c_y.",
+        advice="Pushes wrong classes that beat the target harder. The loss jumps by s·(t-1)·(c_k+1) where c_k = c_y.",
         dials={"emphasis": SupportVectors},
         settings={"scale": 30.0, "subcenters": 1, "label_smoothing": 0.0},
     ),
@@ -65,7 +65,7 @@ MINING_PRESETS = (
         paper="Wang et al., Support Vector Guided Softmax Loss (SV-X-AM)",
         year=2018,
         sensible="t 1.05..1.4, margin as cosface",
-        advice="Margin and mining in one: the margin decides which wrong classes are support vectors.",
+        advice="Combines margin and mining: the margin decides which wrong classes are support vectors.",
         aliases=("sv-x-am",),
         dials={"margin": AdditiveCosine, "emphasis": SupportVectors},
         settings={"scale": 30.0, **COMMON},
@@ -76,7 +76,7 @@ MINING_PRESETS = (
         paper="Wang et al., Support Vector Guided Softmax Loss (SV-X-Arc)",
         year=2018,
         sensible="t 1.05..1.4, margin as arcface",
-        advice="Margin and mining in one: the margin decides which wrong classes are support vectors.",
+        advice="Combines margin and mining: the margin decides which wrong classes are support vectors.",
         aliases=("sv-x-arc",),
         dials={"margin": AdditiveAngle, "emphasis": SupportVectors},
         settings={"scale": 30.0, **COMMON},
@@ -87,7 +87,7 @@ MINING_PRESETS = (
         paper="Wang et al., Support Vector Guided Softmax Loss (SV-X-A)",
         year=2018,
         sensible="t 1.05..1.4, margin as sphereface",
-        advice="Margin and mining in one, on SphereFace as published: norm as scale, λ annealing.",
+        advice="Combines margin and mining on SphereFace as published: norm as scale, λ annealing.",
         dials={**_BASES["sphereface"].dials, "emphasis": SupportVectors},
         settings=_BASES["sphereface"].settings,
     ),

@@ -1,4 +1,4 @@
-"""Losses that are not the three-dial expression: small classes of their own."""
+"""Presets of losses that have their own class because they do not fit the three-dial softmax."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAIR_AND_PROXY_PRESETS = (
         paper="logistic regression, one versus rest",
         year=1958,
         sensible="no numbers to set",
-        advice="For several labels an image, or none: labels [N] or multi-hot [N, C]; thresholds per class.",
+        advice="For images with several labels or none: labels [N] or multi-hot [N, C]; thresholds per class.",
         module=SigmoidLoss,
     ),
     ModulePreset(
@@ -27,7 +27,7 @@ PAIR_AND_PROXY_PRESETS = (
         paper="Wen et al., SphereFace2",
         year=2022,
         sensible="margin 0.2..0.5, scale 30..64, t 3, alpha 0.7..0.9",
-        advice="One yes-or-no question a class: no class competes with another, and probabilities stand alone.",
+        advice="One binary classifier per class: classes do not compete, and each probability is independent.",
         module=SphereFace2Loss,
     ),
     ModulePreset(
@@ -36,7 +36,7 @@ PAIR_AND_PROXY_PRESETS = (
         paper="Sun et al., Circle Loss",
         year=2020,
         sensible="(margin, gamma): faces (0.25, 256), re-identification (0.25, 128), fine-grained (0.4, 80)",
-        advice="Each cosine is pulled as hard as it is far from its goal. The weights carry no gradient.",
+        advice="The farther a cosine is from its goal, the larger its weight. The weights carry no gradient.",
         module=CircleLoss,
     ),
     ModulePreset(
@@ -45,7 +45,7 @@ PAIR_AND_PROXY_PRESETS = (
         paper="Zhou et al., UniFace",
         year=2023,
         sensible="margin 0.2..0.5, scale 64",
-        advice="One threshold b for all classes: positives end above it and negatives below, also across classes.",
+        advice="One threshold b for all classes: positives lie above it and negatives below, also across classes.",
         module=UniFaceLoss,
     ),
     ModulePreset(
@@ -54,7 +54,7 @@ PAIR_AND_PROXY_PRESETS = (
         paper="Jung et al., Unified Negative Pair Generation",
         year=2022,
         sensible="wisk 0..1.5; margin and scale as cosface or arcface",
-        advice="Images are pushed from images of other classes, not only from their centers. base: cosface, arcface.",
+        advice="Pushes images away from images of other classes too, not only from centers. base: cosface, arcface.",
         module=UnifiedNegativesLoss,
     ),
     ModulePreset(
@@ -63,7 +63,7 @@ PAIR_AND_PROXY_PRESETS = (
         paper="Mettes et al., Hyperspherical Prototype Networks",
         year=2019,
         sensible="D at least C - 1 gives the simplex",
-        advice="Centers are spread before training and never move.",
+        advice="Centers are spread before training and stay fixed.",
         module=PrototypeLoss,
     ),
     ModulePreset(
@@ -81,7 +81,7 @@ PAIR_AND_PROXY_PRESETS = (
         paper="Kim et al., Proxy Anchor Loss",
         year=2020,
         sensible="scale 32, margin 0.1",
-        advice="Proxies look at all images of the batch. Learn them about 100 times as fast as the encoder.",
+        advice="Compares proxies with all images of a batch. Proxies need about 100 times the encoder's learning rate.",
         module=ProxyAnchorLoss,
     ),
     ModulePreset(
@@ -90,7 +90,7 @@ PAIR_AND_PROXY_PRESETS = (
         paper="Schroff et al., FaceNet",
         year=2015,
         sensible="margin 0.1..1, or 'soft'; FaceNet: squared=True, margin 0.2",
-        advice="Needs several images of a class a batch. mining: batch-all, batch-hard, semi-hard, semi-hard-drop.",
+        advice="Needs several images per class and batch. mining: batch-all, batch-hard, semi-hard, semi-hard-drop.",
         module=TripletLoss,
     ),
     ModulePreset(
@@ -99,16 +99,16 @@ PAIR_AND_PROXY_PRESETS = (
         paper="Hadsell et al., Dimensionality Reduction by Learning an Invariant Mapping",
         year=2006,
         sensible="margin 0.5..1.4 between unit vectors",
-        advice="Needs several images of a class in each batch. variant: hadsell, linear.",
+        advice="Needs several images per class and batch. variant: hadsell, linear.",
         module=ContrastiveLoss,
     ),
     ModulePreset(
         name="n-pair",
-        formula="cross-entropy of x_a·x_p over one pair a class, + l2_reg/4·(|x_a|² + |x_p|²)",
+        formula="cross-entropy of x_a·x_p over one pair per class, + l2_reg/4·(|x_a|² + |x_p|²)",
         paper="Sohn, Improved Deep Metric Learning with Multi-class N-pair Loss",
         year=2016,
         sensible="l2_reg 0.0002..0.02",
-        advice="Uses two images of each class; lengths count. Best with batches of P classes by 2 images.",
+        advice="Uses two images of each class; norms matter. Best with batches of P classes and 2 images each.",
         module=NPairLoss,
     ),
     ModulePreset(
@@ -135,7 +135,7 @@ PAIR_AND_PROXY_PRESETS = (
         paper="Sun et al., Circle Loss",
         year=2020,
         sensible="as circle",
-        advice="variant: anchor (one term an image), batch (one term for all pairs).",
+        advice="variant: anchor (one term per image), batch (one term for all pairs).",
         module=CirclePairLoss,
     ),
 )

@@ -1,7 +1,7 @@
-"""What a row of the table of published losses is.
+"""Preset types: the entries of the table of published losses.
 
-A row of the softmax family names its dials and its settings; a row of the small classes names the class.
-Option names are the parameters of the dials and of the classes, so a new dial brings its options with it.
+A preset of the softmax family names its dials and settings; a preset of any other loss names its class.
+Option names are the parameters of the dials and classes, so a new dial adds its options automatically.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ Factory = Callable[..., Any]
 SIZES = ("num_classes", "embedding_size")
 
 HEAD_OPTIONS: dict[str, Any] = {"head": "auto", "sample_rate": None, "hard_share": None}
-"""How embeddings meet the classes: of every row of the softmax family, and of no concern to a saved model."""
+"""Options of every softmax preset that select how logits are computed in training; not saved with a model."""
 
 
 @dataclass(frozen=True)
 class Preset(abc.ABC):
-    """What every row says about itself.
+    """The description of one published loss.
 
     Attributes:
-        formula: of the target logit or the loss, in plain text.
-        sensible: the range in which its options make sense.
+        formula: formula of the target logit or the loss, in plain text.
+        sensible: recommended ranges of its options.
         advice: when to use it, and what to know.
-        aliases: other names it goes by.
+        aliases: other names of the loss.
     """
 
     name: str
@@ -51,45 +51,45 @@ class Preset(abc.ABC):
 
     @abc.abstractmethod
     def options(self) -> dict[str, Any]:
-        """The options this name takes, with their defaults."""
+        """Return the options of this loss with their defaults."""
 
     def build(self, num_classes: int, embedding_size: int, options: Mapping[str, Any]) -> nn.Module:
-        """The loss, from a full or partial set of its options."""
+        """Create the loss from all or some of its options."""
         known = self.options()
         used = self.used(options)
         for option in options:
             if option not in known:
-                hint = did_you_mean(option, known) if known else "It takes none."
+                hint = did_you_mean(option, known) if known else "It has no options."
                 raise UsageError(f"The loss {self.name!r} has no option {option!r}. {hint}")
             if isinstance(options[option], Tensor) and option != "class_counts":
-                raise InputError(f"{option} must be a plain value, not a tensor.")
+                raise InputError(f"{option} must be a plain Python value, but is a tensor. Use .item() or .tolist().")
             if option not in used:
                 raise UsageError(f"{self.name!r} with variant={options['variant']!r} has no option {option!r}.")
         return self._build({"num_classes": num_classes, "embedding_size": embedding_size}, options)
 
     def used(self, options: Mapping[str, Any]) -> set[str]:
-        """Names of the options that have an effect beside ``options``, which may choose a variant."""
+        """Return the names of options that have an effect, given ``options``, which may select a variant."""
         return set(self.options())
 
     @abc.abstractmethod
     def _build(self, sizes: Mapping[str, int], options: Mapping[str, Any]) -> nn.Module:
-        """`build` with options that are known to exist."""
+        """Create the loss from options that have been checked."""
 
 
 def parameters(factory: Factory) -> dict[str, Any]:
-    """Names and defaults of what ``factory`` takes, without the sizes."""
+    """Return names and defaults of the parameters of ``factory``, without the sizes."""
     return {name: item.default for name, item in inspect.signature(factory).parameters.items() if name not in SIZES}
 
 
 def made(factory: Factory, sizes: Mapping[str, int], chosen: Mapping[str, Any]) -> Any:
-    """``factory`` with those of ``sizes`` and ``chosen`` that it takes."""
+    """Call ``factory`` with those of ``sizes`` and ``chosen`` that it accepts."""
     names = inspect.signature(factory).parameters
     return factory(**{name: value for name, value in {**chosen, **sizes}.items() if name in names})
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One of several published forms under one name: its dials, and what it fixes of the module."""
+    """One of several published forms of a loss: its dials, and the parameters of the module that it fixes."""
 
     dials: Mapping[str, Factory] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
@@ -97,13 +97,13 @@ class Variant:
 
 @dataclass(frozen=True)
 class MarginSoftmaxPreset(Preset):
-    """A row of the softmax family.
+    """A preset of the softmax family.
 
     Attributes:
-        dials: parameter of `MarginSoftmaxLoss` -> what makes it.
-        defaults: where this name's numbers differ from those of its dials.
-        settings: parameters of `MarginSoftmaxLoss` that may be chosen, with their defaults.
-        variants: forms by the option ``variant``, the first being the default.
+        dials: parameter of `MarginSoftmaxLoss` -> factory of its value.
+        defaults: defaults of this loss that differ from those of its dials.
+        settings: parameters of `MarginSoftmaxLoss` that the user may set, with their defaults.
+        variants: value of the option ``variant`` -> variant; the first is the default.
     """
 
     dials: Mapping[str, Factory] = field(default_factory=dict)
@@ -112,19 +112,19 @@ class MarginSoftmaxPreset(Preset):
     variants: Mapping[str, Variant] = field(default_factory=dict)
 
     def options(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"variant": next(iter(self.variants))} if self.variants else {}
+        options: dict[str, Any] = {"variant": next(iter(self.variants))} if self.variants else {}
         for variant in reversed(tuple(self.variants.values())):
-            found |= _taken(variant.dials)
-        return {**found, **_taken(self.dials), **self.settings, **self.defaults, **HEAD_OPTIONS}
+            options |= _dial_options(variant.dials)
+        return {**options, **_dial_options(self.dials), **self.settings, **self.defaults, **HEAD_OPTIONS}
 
     def _build(self, sizes: Mapping[str, int], options: Mapping[str, Any]) -> MarginSoftmaxLoss:
         chosen = {**self.options(), **options}
         variant = self._variant(options)
-        dials = {place: made(dial, sizes, chosen) for place, dial in {**self.dials, **variant.dials}.items()}
+        dials = {parameter: made(dial, sizes, chosen) for parameter, dial in {**self.dials, **variant.dials}.items()}
         settings = {name: chosen[name] for name in self.settings if name not in variant.fixed}
         head = {name: chosen[name] for name in HEAD_OPTIONS}
-        given: dict[str, Any] = {**sizes, **dials, **settings, **variant.fixed, **head}
-        return MarginSoftmaxLoss(**given)
+        arguments: dict[str, Any] = {**sizes, **dials, **settings, **variant.fixed, **head}
+        return MarginSoftmaxLoss(**arguments)
 
     def _variant(self, options: Mapping[str, Any]) -> Variant:
         if not self.variants:
@@ -137,19 +137,20 @@ class MarginSoftmaxPreset(Preset):
         if not self.variants:
             return set(self.options())
         variant = self._variant(options)
-        return {"variant", *_taken({**self.dials, **variant.dials}), *self.settings, *HEAD_OPTIONS} - set(variant.fixed)
+        used = {"variant", *_dial_options({**self.dials, **variant.dials}), *self.settings, *HEAD_OPTIONS}
+        return used - set(variant.fixed)
 
 
-def _taken(dials: Mapping[str, Factory]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _dial_options(dials: Mapping[str, Factory]) -> dict[str, Any]:
+    options: dict[str, Any] = {}
     for dial in dials.values():
-        found |= parameters(dial)
-    return found
+        options |= parameters(dial)
+    return options
 
 
 @dataclass(frozen=True)
 class ModulePreset(Preset):
-    """A row for a small class of its own; one without class centers ignores the sizes."""
+    """A preset of a loss with its own class; a loss without class centers ignores the sizes."""
 
     module: Callable[..., nn.Module] = nn.Module
 

@@ -1,4 +1,4 @@
-"""Softmax without a margin: raw, on the sphere, and through a monotone score."""
+"""Presets of softmax losses without a margin: raw, on the sphere, and with a monotone score."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SOFTMAX_PRESETS = (
         paper="Bridle, softmax regression",
         year=1990,
         sensible="no numbers to set",
-        advice="The baseline. Direction and length of the embedding both carry the class.",
+        advice="The baseline. Both direction and norm of the embedding carry the class.",
         settings={"scale": "norm", "normalize_weight": False, "bias": True, "label_smoothing": 0.0},
     ),
     MarginSoftmaxPreset(
@@ -22,7 +22,7 @@ SOFTMAX_PRESETS = (
         paper="Wen et al., A Discriminative Feature Learning Approach (center loss)",
         year=2016,
         sensible="center_weight 0.003..0.1, alpha 0.5",
-        advice="Softmax that also pulls embeddings to running class means; acts on lengths as well as directions.",
+        advice="Softmax that also pulls embeddings to running class means; affects norms as well as directions.",
         dials={"penalty": CenterPull},
         settings={"scale": "norm", "normalize_weight": False, "bias": True, "label_smoothing": 0.0},
     ),
@@ -32,7 +32,7 @@ SOFTMAX_PRESETS = (
         paper="Wang et al., NormFace",
         year=2017,
         sensible="scale at least (C-1)/C·ln((C-1)P/(1-P)) to reach probability P",
-        advice="Softmax on the sphere, no margin. Fix the scale, or learn it ('learnable') at a small rate.",
+        advice="Softmax on the sphere, no margin. Fix the scale, or learn it ('learnable') with a small learning rate.",
         settings={"scale": "learnable", "subcenters": 1, "label_smoothing": 0.0},
     ),
     MarginSoftmaxPreset(
@@ -50,7 +50,7 @@ SOFTMAX_PRESETS = (
         paper="Zhang et al., AdaCos",
         year=2019,
         sensible="no numbers to set; scale 'adacos' (dynamic) or 'adacos-fixed' (√2·ln(C-1))",
-        advice="A scale that needs no tuning. With two or three classes it is kept at 1 or above.",
+        advice="A scale that needs no tuning. With two or three classes it is limited to at least 1.",
         settings={"scale": "adacos", "subcenters": 1, "label_smoothing": 0.0},
     ),
     MarginSoftmaxPreset(
@@ -58,13 +58,13 @@ SOFTMAX_PRESETS = (
         formula="f(cos θ_j) with f strictly increasing and learned: a·c + g(c)",
         paper="GreenWizard2015, dog-breed-classification (v1-v3); steradian (strict)",
         year=2023,
-        sensible="slope near the scale that NormFace would have",
+        sensible="slope near the scale for NormFace",
         advice="variant: strict; v1: (c+1)^P·|x|; v2: (c+1)·clip(R·|x|, 1, 1e9); v3: ReLU6 network, weights >= 0.",
         settings={"label_smoothing": 0.0},
         variants={
             "strict": Variant({"score": StrictScore}, {"scale": 1.0}),
             "v1": Variant({"score": PowerScore}, {"scale": "norm"}),
-            # The 1 of c + 1 is the same for every class of a row, so softmax does not see it.
+            # The 1 of c + 1 is the same for every class of a row, so softmax ignores it.
             "v2": Variant({}, {"scale": "clipped-norm"}),
             "v3": Variant({"score": ProjectedScore}, {"scale": 1.0}),
         },

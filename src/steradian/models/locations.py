@@ -1,0 +1,50 @@
+"""Where a model is: a model or run folder, the name of a built-in one, or a repository on the Hugging Face hub."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from steradian.errors import StorageError, UsageError
+from steradian.models.description import DESCRIPTION
+from steradian.models.hub import PREFIX, fetch
+
+MANIFEST = "model.json"
+
+BUILT_IN = ("glyphs",)
+"""Names of the models in the package."""
+
+
+def model_folder(location: str | Path, revision: str | None = None) -> Path:
+    """Return the folder that holds the model at ``location``.
+
+    Args:
+        location: a model folder, a run folder with one called ``model``, a name of `BUILT_IN`, or
+            ``hf-hub:OWNER/NAME``.
+        revision: branch, tag or commit of a hub repository.
+
+    Raises:
+        UsageError: a revision of a folder; no such repository.
+        StorageError: no model is there; the hub cannot be reached.
+    """
+    path = Path(location)
+    on_hub = str(location).startswith(PREFIX) and not path.exists()
+    if revision is not None and not on_hub:
+        raise UsageError(f"{location} is not on the hub, so it has no revisions: leave revision={revision!r} out.")
+    if on_hub:
+        path = fetch(str(location), revision)
+    if str(path) in BUILT_IN and not path.exists():
+        path = Path(str(resources.files("steradian.models"))) / str(path)
+    for folder in (path, path / "model"):
+        if (folder / MANIFEST).is_file():
+            return folder
+    if (path / DESCRIPTION).is_file():
+        raise StorageError(
+            f"{path} is an exported model, for identify and for other programs. Name the run that it was exported from."
+        )
+    raise StorageError(f"{path} holds no model: {MANIFEST} was expected in it or in its subfolder model/.")
+
+
+def holds_model(path: str | Path) -> bool:
+    """Return whether ``path`` is a model folder, or a run folder with a model."""
+    return any((folder / MANIFEST).is_file() for folder in (Path(path), Path(path) / "model"))

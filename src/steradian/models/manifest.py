@@ -1,0 +1,66 @@
+"""What a recognizer is: the spec that it is built from, and the manifest ``model.json`` that adds what was measured."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from steradian.data.preprocessing import Preprocessing
+from steradian.models.calibration import Calibration, Threshold
+from steradian.models.necks import NeckName
+from steradian.models.pooling import PoolingName
+
+FORMAT: Literal["steradian.recognizer"] = "steradian.recognizer"
+
+
+class ModelSpec(BaseModel):
+    """Everything needed to build a recognizer, without its weights.
+
+    Attributes:
+        encoder: a name of our own such as "small", or a timm name.
+        embedding_size: D.
+        loss, loss_options: for `steradian.losses.create`.
+        classes: the C class names; ``classes[label]`` names a label.
+        preprocessing: how pixels become the encoder's input.
+        neck: how features become embeddings, a name of `necks.NECKS`; "auto" is the one that fits the encoder.
+        stages: number of last stages of the encoder whose averages join its features.
+        pooling: how the last feature map of a timm encoder becomes a vector.
+        mirrored: whether to average the embeddings of an image and its mirror image.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    encoder: str
+    embedding_size: int = Field(ge=1, le=65536)
+    loss: str
+    loss_options: dict[str, Any]
+    classes: tuple[str, ...] = Field(min_length=1)
+    preprocessing: Preprocessing
+    neck: NeckName = "auto"
+    stages: int = Field(0, ge=0, le=64)
+    pooling: PoolingName = "average"
+    mirrored: bool = False
+
+    def described(self) -> dict[str, Any]:
+        """Return the fields of the spec as plain values."""
+        return self.model_dump(mode="json", include=set(ModelSpec.model_fields))
+
+
+class ModelManifest(ModelSpec):
+    """The content of ``model.json``, format version 1: the spec, the model's id, and what was measured.
+
+    Attributes:
+        id: SHA-256 of the spec and all tensors (see `artifact.content_id`).
+        steradian: version that wrote it.
+        calibration, thresholds: from held-out images; None and empty until measured. They do not enter the id.
+        provenance: command, data, versions, date.
+    """
+
+    format: Literal["steradian.recognizer"] = FORMAT
+    version: Literal[1] = 1
+    id: str = Field(pattern=r"^[0-9a-f]{64}$")
+    steradian: str
+    calibration: Calibration | None = None
+    thresholds: tuple[Threshold, ...] = ()
+    provenance: dict[str, Any] = {}

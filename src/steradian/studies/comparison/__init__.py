@@ -1,0 +1,1 @@
+"""Compare techniques on one data set: the same encoder, the same budget, several seeds."""

@@ -1,0 +1,212 @@
+"""Compare techniques on one data set: same encoder, same budget, several seeds, one report."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from steradian.data.pixels import Progress as DataProgress
+from steradian.data.pixels import no_progress
+from steradian.errors import DataError, SteradianError, TrainingError, UsageError
+from steradian.files import read_json
+from steradian.invocation import command_line
+from steradian.losses import preset
+from steradian.models.encoders import check_encoder
+from steradian.studies.comparison.cells import is_finished, load_cell, run_cell
+from steradian.studies.comparison.comparison import TECHNIQUES, Comparison
+from steradian.studies.comparison.report import build_report
+from steradian.studies.comparison.result import ComparisonResult, rows
+from steradian.studies.comparison.tuning import (
+    TRIALS,
+    Trial,
+    TuningSpec,
+    best_trial,
+    check_tunable,
+    read_trials,
+    tune_technique,
+)
+from steradian.studies.study import Failures, Phase, Summary, Workforce, run_phases, run_study
+from steradian.studies.study_folder import default_folder
+from steradian.training.dataset import Dataset, TrainingData
+from steradian.training.plan import few_steps_warning, make_plan, one_batch, training_steps
+from steradian.training.preflight import preflight
+from steradian.training.recipe import Recipe
+
+CELLS = "cells"
+TUNING = "tuning"
+
+
+@dataclass(frozen=True)
+class ComparisonStudy:
+    """A comparison as a study: its jobs are the cells, after a search for margin and scale where one was asked for."""
+
+    comparison: Comparison
+    kind: ClassVar[str] = "comparison"
+    identity_file: ClassVar[str] = "compare.json"
+
+    @property
+    def recipe(self) -> Recipe:
+        """Shared by all cells."""
+        return self.comparison.recipe
+
+    def identity(self, data: TrainingData) -> dict[str, Any]:
+        """Return what must be the same for cells to stand in one table."""
+        return {
+            "format": "steradian.compare",
+            "version": 1,
+            "data": data.digest,
+            "trials": self.comparison.trials,
+            "recipe": self.recipe.model_dump(mode="json", exclude={"loss": {"name"}, "embedding_size": True}),
+        }
+
+    def phases(self, data: TrainingData, out: Path) -> Generator[Phase, Failures, None]:
+        """Search for margin and scale where trials were asked for, then train and measure every cell."""
+        comparison, failures = self.comparison, Failures()
+        steps = training_steps(comparison.recipe, data)
+        if comparison.trials:
+            check_tunable(data)
+            searches = [
+                TuningSpec(loss, dims, comparison.trials, comparison.recipe_of(loss, dims))
+                for dims in comparison.dims
+                for loss in comparison.losses
+            ]
+            # A search goes on from the trials that its folder holds, so none is left out as finished.
+            failures = yield Phase(
+                "tuning", searches, tune_technique, TUNING, steps * comparison.trials, lambda job, folder: False
+            )
+            comparison = replace(comparison, tuned=read_best_trials(out / TUNING))
+        cells = [spec for spec in comparison.cells() if f"{spec.loss}-{spec.dims}d" not in failures]
+        yield Phase("comparing", cells, run_cell, CELLS, steps, is_finished)
+
+    def result(self, data: TrainingData, out: Path, failures: Failures, origin: dict[str, Any]) -> ComparisonResult:
+        """Collect the finished cells in ``out``, those of earlier commands included.
+
+        Raises:
+            TrainingError: every cell failed.
+        """
+        tuned = read_best_trials(out / TUNING) if self.comparison.trials else {}
+        combined = _with_earlier_cells(replace(self.comparison, tuned=tuned), out / CELLS)
+        finished = [
+            load_cell(spec, out / CELLS / spec.name)
+            for spec in combined.cells()
+            if is_finished(spec, out / CELLS / spec.name)
+        ]
+        if not finished:
+            raise TrainingError("Every technique failed:\n" + "\n".join(f"{k}: {why}" for k, why in failures.items()))
+        warnings = (*data.warnings, *few_steps_warning(training_steps(self.recipe, data)))
+        return ComparisonResult(combined, data.pixels.classes, tuple(finished), failures, origin, warnings)
+
+    def summarize(self, result: ComparisonResult) -> Summary:
+        """Return the rows and the page of a finished comparison."""
+        return Summary(rows(result), build_report(result).html())
+
+
+def compare(
+    source: str | Recipe,
+    *,
+    losses: Sequence[str] = TECHNIQUES,
+    dims: Sequence[int] = (2, 3),
+    seeds: int = 1,
+    trials: int = 0,
+    out: str | Path | None = None,
+    jobs: int | None = None,
+    exist_ok: bool = False,
+    quiet: bool = False,
+    decoding: DataProgress = no_progress,
+) -> ComparisonResult:
+    """Train every technique on the same images with the same budget, and write one report.
+
+    Args:
+        source: images (a built-in name, folder or file), or a recipe that all techniques share.
+        losses: techniques by name.
+        dims: embedding sizes.
+        seeds: runs of each technique.
+        trials: trials of the margin and scale search per technique and dimension; 0 uses the fitted values.
+        out: a new folder, or one that holds an earlier or unfinished run of the same comparison; None:
+            ``runs/compare-NAME``.
+        jobs: cells at once; None: one per core for the small encoders, else one at a time.
+        exist_ok: allow a folder that holds other files.
+        quiet: show no progress.
+        decoding: shows the progress of decoding.
+
+    Raises:
+        UsageError: ``out`` holds another comparison, or other files; unknown names.
+        DataError: the test part is empty.
+        TrainingError: every cell failed.
+    """
+    comparison = Comparison(shared_recipe(source), tuple(losses), tuple(dims), seeds, trials)
+    check_names(comparison)
+    dataset = Dataset.open(comparison.recipe)
+    comparison = replace(comparison, recipe=dataset.recipe)
+    data = dataset.decode(decoding)
+    if len(data.splits.test) == 0:
+        raise DataError(
+            "The test part is empty, so nothing can be compared. Set data.test above 0, and use classes with at "
+            "least two images."
+        )
+    for spec in {(spec.loss, spec.dims): spec for spec in comparison.cells()}.values():
+        preflight(make_plan(spec.recipe, data))
+    folder = Path(out) if out is not None else default_folder(comparison.recipe.data.source, "compare-")
+    return run_study(ComparisonStudy(comparison), data, folder, Workforce(jobs, quiet), exist_ok=exist_ok)
+
+
+def shared_recipe(source: str | Recipe) -> Recipe:
+    """Return the recipe that all techniques share: nothing of a comparison is calibrated, so those images train."""
+    if isinstance(source, Recipe):
+        return source
+    return Recipe().changed(**{"data.source": source, "data.calibration": 0.0})
+
+
+def _with_earlier_cells(comparison: Comparison, folder: Path) -> Comparison:
+    """Extend ``comparison`` by the techniques, dimensions and seeds of finished cells from earlier commands."""
+    losses, dims, seeds = list(comparison.losses), set(comparison.dims), comparison.seeds
+    for result in sorted(folder.glob("*/metrics.json")):
+        content = read_json(result)
+        losses += [content["loss"]] if content["loss"] not in losses else []
+        dims.add(content["dims"])
+        seeds = max(seeds, content["seed"] - comparison.recipe.training.seed + 1)
+    return replace(comparison, losses=tuple(losses), dims=tuple(sorted(dims)), seeds=seeds)
+
+
+def check_names(comparison: Comparison) -> None:
+    """Raise `UsageError` for an unknown technique or an impossible dimension, before any data is read."""
+    if not comparison.losses or not comparison.dims:
+        raise UsageError("Nothing to compare: name at least one technique and one dimension.")
+    for dims in comparison.dims:
+        if dims < 2:
+            raise UsageError(f"--dims {dims}: directions need at least 2 dimensions.")
+    for loss in comparison.losses:
+        preset(loss)
+    if comparison.recipe.encoder is not None:
+        check_encoder(comparison.recipe.encoder)
+
+
+def read_best_trials(folder: Path) -> dict[tuple[str, int], Trial]:
+    """Return (technique, dimension) -> best trial, for every search in ``folder``."""
+    found = {}
+    for result in sorted(folder.glob(f"*/{TRIALS}")):
+        content = read_json(result)
+        found[content["loss"], content["dims"]] = best_trial(read_trials(result.parent))
+    return found
+
+
+def dry_run(comparison: Comparison) -> list[str]:
+    """Run one batch of each technique through every stage, in a folder that is gone afterwards; return the cells.
+
+    Raises:
+        SteradianError: a technique failed.
+    """
+    check_names(comparison)
+    dataset = Dataset.open(comparison.recipe)
+    recipe, data = one_batch(dataset.recipe, dataset.decode())
+    short_recipe = Comparison(recipe, comparison.losses, comparison.dims, seeds=1)
+    with tempfile.TemporaryDirectory(prefix="steradian-") as scratch:
+        failures = run_phases(
+            ComparisonStudy(short_recipe), data, Path(scratch), command_line(), Workforce(jobs=1, quiet=True)
+        )
+    if failures:
+        raise SteradianError("\n".join(f"{name}: {why}" for name, why in failures.items()))
+    return [spec.name for spec in short_recipe.cells()]

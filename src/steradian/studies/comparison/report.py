@@ -1,0 +1,361 @@
+"""Build the report of a comparison."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from steradian import losses
+from steradian.losses.fitted import DEPARTURES
+from steradian.metrics import t_interval
+from steradian.plots import (
+    AnglesDisplay,
+    ConfusionDisplay,
+    EmbeddingDisplay,
+    HistoryDisplay,
+    IntervalsDisplay,
+    SphereDisplay,
+    TargetLogitDisplay,
+)
+from steradian.plots.report import Block, Cell, Figure, Mark, Report, Section, Spheres, Table, facts
+from steradian.plots.theme import Panel, small_multiples
+from steradian.studies.comparison.cells import CellResult
+from steradian.studies.comparison.noise import Verdict, verdicts
+from steradian.studies.comparison.result import ComparisonResult
+
+DRAWN_POINTS = 1500
+"""Largest number of test images drawn in a plot."""
+
+COLUMNS: tuple[tuple[str, str, Callable[[float], str], bool | None], ...] = (
+    ("clustering.majority", "k-means\naccuracy", lambda v: f"{v:.4f}", True),
+    ("closed.accuracy", "accuracy", lambda v: f"{v:.4f}", True),
+    ("neighbors.knn_accuracy", "5-NN\naccuracy", lambda v: f"{v:.4f}", True),
+    ("clustering.silhouette", "silhouette", lambda v: f"{v:.3f}", True),
+    ("verification.eer", "EER", lambda v: f"{v:.4f}", False),
+    ("verification.tar_at_far.1e-03", "TAR@FAR\n1e-3", lambda v: f"{v:.3f}", True),
+    ("retrieval.map_at_r", "MAP@R", lambda v: f"{v:.3f}", True),
+    ("unseen.retrieval.recall_at_1", "unseen:\nrecall@1", lambda v: f"{v:.3f}", True),
+    ("unseen.verification.eer", "unseen:\nEER", lambda v: f"{v:.4f}", False),
+    ("unseen.verification.tar_at_far.1e-03", "unseen: TAR\n@FAR 1e-3", lambda v: f"{v:.3f}", True),
+    ("open_set.cosine.auroc", "known or not:\nAUROC", lambda v: f"{v:.3f}", True),
+    ("open_set.cosine.oscr", "known or not:\nOSCR", lambda v: f"{v:.3f}", True),
+    ("geometry.own_angle_degrees", "own angle\n(median °)", lambda v: f"{v:.1f}", None),
+    ("geometry.smallest_angle_between_classes_degrees", "closest\nclasses (°)", lambda v: f"{v:.1f}", None),
+    ("geometry.hull_ratio", "hull\nratio", lambda v: f"{v:.3f}", None),
+    ("geometry.ellipsoid_ratio", "95 % ellipsoid\nratio", lambda v: f"{v:.3f}", None),
+    ("cost.seconds_per_epoch", "s/epoch", lambda v: f"{v:.2f}", None),
+    ("cost.peak_memory_mib", "peak\nMiB", lambda v: f"{v:.0f}", None),
+)
+"""(key, heading, format, whether higher is better; None: not judged)."""
+
+
+def build_report(compared: ComparisonResult) -> Report:
+    """Build the report, with one section per dimension."""
+    comparison = compared.comparison
+    sections = [_conclusions(compared)]
+    for dims in comparison.dims:
+        sections.append(_section(compared, dims))
+    sections += [_tuning(compared)] if compared.comparison.tuned else []
+    sections.append(_curves(compared))
+    sections.append(_provenance(compared))
+    return Report(
+        title=f"Techniques compared on {_short(comparison.recipe.data.source)}",
+        subtitle=(
+            f"{_plural(len(comparison.losses), 'technique')}, {_plural(comparison.seeds, 'seed')}, "
+            f"{comparison.recipe.training.epochs} epochs each, the same encoder and budget for all"
+        ),
+        sections=sections,
+    )
+
+
+def _short(source: str) -> str:
+    return source.rstrip("/").rsplit("/", 1)[-1]
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
+
+
+def judged(compared: ComparisonResult, key: str, dims: int, higher: bool) -> dict[str, Verdict]:
+    """Return `noise.verdicts` for metric ``key`` in ``dims`` dimensions."""
+    return verdicts(compared.by_seed(key, dims), compared.right(key, dims), higher_is_better=higher)
+
+
+def _conclusions(compared: ComparisonResult) -> Section:
+    text = []
+    for dims in compared.comparison.dims:
+        key, label = "clustering.majority", "k-means accuracy"
+        if not any(compared.values(key, dims).values()):
+            key, label = "closed.accuracy", "accuracy"
+        by_technique = judged(compared, key, dims, True)
+        best = next((name for name, verdict in by_technique.items() if verdict.standing == "best"), None)
+        if best is None:
+            continue
+        mean = float(np.mean(compared.values(key, dims)[best]))
+        even = [name for name, verdict in by_technique.items() if verdict.standing == "within noise"]
+        worse = [name for name, verdict in by_technique.items() if verdict.standing == "worse"]
+        sentence = f"In {dims}-D, {best} has the highest {label} ({mean:.4f})."
+        if even:
+            sentence += f" Within noise of it: {', '.join(even)}."
+        if worse:
+            sentence += f" Lower by more than noise: {', '.join(worse)}."
+        text.append(sentence)
+    if compared.comparison.seeds == 1:
+        text.append(
+            "With one seed, differences are judged over the test images alone. Another seed often moves a result by "
+            "as much as the techniques differ: use --seeds 3 or more before choosing."
+        )
+    else:
+        text.append(
+            f"Differences to the best are paired over {compared.comparison.seeds} seeds and, for accuracies, over test "
+            "images (95 % over all comparisons in a column). Intervals of accuracies cover new seeds and new "
+            "images like these; other intervals cover new seeds on these images."
+        )
+    text += compared.warnings
+    for name, why in compared.failures.items():
+        text.append(f"{name} failed and is left out: {why.splitlines()[0]}")
+    return Section("What it says", text)
+
+
+def _table(compared: ComparisonResult, dims: int) -> Table:
+    shown = [column for column in COLUMNS if any(compared.values(column[0], dims).values())]
+    standing = {key: judged(compared, key, dims, higher) for key, _, _, higher in shown if higher is not None}
+    rows = []
+    for name in compared.comparison.losses:
+        cells = [Cell(name)]
+        for key, _, form, _ in shown:
+            values = compared.values(key, dims)[name]
+            cells.append(_cell(values, form, standing.get(key, {}).get(name)))
+        rows.append(cells)
+    notes = [
+        "Bold: the best mean of its column. ≈: within noise of it. Gray: worse by more than noise.",
+        "± is half the 95 % interval of the mean over seeds (Student's t); with one seed there is none.",
+        "k-means accuracy: clusters of unit vectors, each assigned its majority class. Hull and ellipsoid "
+        "ratios: volumes of the classes over that of all points, raw embeddings, smaller is tighter.",
+    ]
+    if any(key.startswith("unseen.") for key, _, _, _ in shown):
+        notes.append(
+            "Unseen: on classes that no technique was trained on. Known or not: by the cosine to the nearest center, "
+            "images of trained classes against those of unseen ones."
+        )
+    notes += [f"{name}: {DEPARTURES[name]}." for name in compared.comparison.losses if name in DEPARTURES]
+    return Table(["", *(heading for _, heading, _, _ in shown)], rows, notes)
+
+
+def _cell(values: list[float], form: Callable[[float], str], verdict: Verdict | None) -> Cell:
+    if not values:
+        return Cell("–")
+    interval = t_interval(values)
+    text = form(interval.mean)
+    if not math.isnan(interval.low):
+        text += f" ± {form(interval.half_width)}"
+    standing = verdict.standing if verdict is not None else "unknown"
+    marks: dict[str, Mark] = {"best": "best", "worse": "worse"}
+    return Cell(text + (" ≈" if standing == "within noise" else ""), marks.get(standing, ""))
+
+
+def _drawn_images(cell: CellResult) -> Any:
+    """Return the indices of the test images to draw: all, or a seeded sample."""
+    if len(cell.labels) <= DRAWN_POINTS:
+        return np.arange(len(cell.labels))
+    return np.sort(np.random.default_rng(0).choice(len(cell.labels), DRAWN_POINTS, replace=False))
+
+
+def _section(compared: ComparisonResult, dims: int) -> Section:
+    first, classes = compared.first(dims), compared.classes
+    blocks: list[Block] = [_table(compared, dims)]
+    if dims == 2:
+        blocks += _circles(first, classes)
+    if dims == 3:
+        blocks += _spheres(first, classes)
+    histograms: dict[str, Panel] = {}
+    scatters: dict[str, Panel] = {}
+    confusions: dict[str, Panel] = {}
+    for name, cell in first.items():
+        if len(np.unique(cell.labels)) > 1:
+            angles = AnglesDisplay.from_embeddings(cell.raw, cell.labels)
+            histograms[name] = angles.plot
+            scatters[name] = angles.plot_own_against_nearest
+        confusions[name] = ConfusionDisplay.from_predictions(cell.labels, cell.predictions, classes).plot
+    if histograms:
+        blocks.append(
+            Figure(
+                small_multiples(
+                    histograms, f"Histograms of angles to own and nearest other class, {dims}-D", width=3.1, height=2.4
+                ),
+                "Angles of test images to the mean direction of their own class and of the nearest other: "
+                "the less the two overlap, the better a threshold works.",
+            )
+        )
+        blocks.append(
+            Figure(
+                small_multiples(
+                    scatters, f"Angle to own class against angle to nearest other class, {dims}-D", width=3.1
+                ),
+                "One point per test image. Above the diagonal its own class is nearest; the distance from the "
+                "diagonal is its margin.",
+            )
+        )
+    blocks.append(
+        Figure(
+            small_multiples(confusions, f"Confusion matrices, {dims}-D", width=3.3),
+            "Confusion matrices of margin-free predictions, first seed: rows are true classes, columns predictions.",
+        )
+    )
+    blocks += [_intervals(compared, dims)] if compared.comparison.seeds > 1 else []
+    return Section(f"{dims} dimensions", [], blocks)
+
+
+def _circles(first: dict[str, CellResult], classes: tuple[str, ...]) -> list[Block]:
+    raw: dict[str, Panel] = {}
+    circle: dict[str, Panel] = {}
+    for name, cell in first.items():
+        drawn = _drawn_images(cell)
+        display = EmbeddingDisplay.from_embeddings(cell.raw[drawn], cell.labels[drawn], classes, cell.centers)
+        raw[name], circle[name] = display.plot, display.plot_circle
+    return [
+        Figure(
+            small_multiples(raw, "Scatter plots of 2-D test embeddings with class-center rays"),
+            "Test images in the embedding that was trained in 2-D (no projection), first seed. Rays are class centers; "
+            "the distance from the middle is the norm, which some losses use as confidence. Points with a rim: "
+            "nearer to another center.",
+        ),
+        Figure(
+            small_multiples(circle, "Directions of 2-D test embeddings on the unit circle"),
+            "The same directions on the unit circle: bars outside it show how many images point there (square-root "
+            "scale).",
+        ),
+    ]
+
+
+def _spheres(first: dict[str, CellResult], classes: tuple[str, ...]) -> list[Block]:
+    displays = {}
+    for name, cell in first.items():
+        drawn = _drawn_images(cell)
+        displays[name] = SphereDisplay.from_embeddings(cell.raw[drawn], cell.labels[drawn], classes, cell.centers)
+    still: dict[str, Panel] = {name: display.plot for name, display in displays.items()}
+    fewer = {
+        name: SphereDisplay(display.directions[:600], display.labels[:600], display.classes, display.centers)
+        for name, display in displays.items()
+    }
+    return [
+        Figure(
+            small_multiples(
+                still, "3-D test embeddings on the unit sphere, both halves", columns=2, width=4.6, height=2.7
+            ),
+            "Directions of test images on the unit sphere, trained in 3-D (no projection), first seed: both halves, "
+            "each seen straight on from outside. Names stand at the class centers.",
+        ),
+        Spheres("spheres-3d", fewer, "Drag to rotate, scroll to zoom, click a name in the legend to hide it."),
+    ]
+
+
+def _intervals(compared: ComparisonResult, dims: int) -> Figure:
+    panels: dict[str, Panel] = {}
+    for key, title in (("clustering.majority", "k-means accuracy"), ("closed.accuracy", "accuracy")):
+        panels[title] = IntervalsDisplay.from_values(title, compared.values(key, dims)).plot
+    return Figure(
+        small_multiples(
+            panels,
+            f"Accuracies by technique with intervals, {dims}-D",
+            columns=2,
+            width=4.5,
+            height=0.7 + 0.36 * len(compared.comparison.losses),
+        ),
+        "Open points are seeds, the filled one their mean, the line its 95 % interval.",
+    )
+
+
+def _tuning(compared: ComparisonResult) -> Section:
+    comparison = compared.comparison
+    rows = [
+        (
+            Cell(name),
+            Cell(f"{dims}-D"),
+            Cell(", ".join(f"{kind} × {factor:.2f}" for kind, factor in trial.factors.items()) or "nothing to tune"),
+            Cell(f"{trial.score:.4f}"),
+        )
+        for (name, dims), trial in sorted(comparison.tuned.items())
+    ]
+    text = (
+        f"Every technique had {comparison.trials} trials to adjust margin and scale around the values fitted to the number "
+        "of classes and dimensions. MAP@R on validation images selected the best trial; test images were not used.",
+    )
+    headings = ("technique", "dims", "best factors", "MAP@R, validation")
+    return Section("Tuning", text, [Table(headings, rows, align="left")])
+
+
+def _curves(compared: ComparisonResult) -> Section:
+    blocks: list[Block] = []
+    for dims in compared.comparison.dims:
+        histories = {
+            name: [cell.history for cell in compared.cells if cell.spec.dims == dims and cell.spec.loss == name]
+            for name in compared.comparison.losses
+        }
+        panels: dict[str, Panel] = {}
+        for value in ("train_loss", "validation_accuracy"):
+            panels[f"{dims}-D: {value.replace('_', ' ')}"] = HistoryDisplay.from_histories(histories, value).plot
+        blocks.append(
+            Figure(
+                small_multiples(panels, f"Training curves, {dims}-D", columns=2, width=4.5, height=3.4),
+                "Losses of different techniques are in different units: compare their shapes, not their heights. "
+                "Pair losses have no classifier to validate during training.",
+            )
+        )
+    blocks.append(_margins(compared))
+    return Section("Training", [], blocks)
+
+
+def _margins(compared: ComparisonResult) -> Figure:
+    panels: dict[str, Panel] = {}
+    for dims in compared.comparison.dims:
+        made = {
+            name: losses.create(name, len(compared.classes), dims, **cell.options)
+            for name, cell in compared.first(dims).items()
+        }
+        # A new loss has an untrained score, whose curve would be wrong, so it is left out.
+        fixed = {name: loss for name, loss in made.items() if getattr(loss, "score", None) is None}
+        panels[f"{dims}-D"] = TargetLogitDisplay.from_losses(fixed).plot
+    return Figure(
+        small_multiples(panels, "Target logit against angle for every technique", columns=2, width=4.5, height=3.4),
+        "The effect of each margin: the target logit over the scale, by angle to its own center. "
+        "Steeper and lower is stricter. Pair losses and learned scores have no such curve.",
+    )
+
+
+def _provenance(compared: ComparisonResult) -> Section:
+    origin, recipe = compared.provenance, compared.comparison.recipe
+    blocks: list[Block] = [
+        facts(
+            {
+                "command": origin["command"],
+                "date": origin["date"],
+                "data": f"{origin['data']['source']}, {origin['data']['images']} images",
+                "data sha256": origin["data"]["digest"],
+                "encoder": recipe.encoder or "default for the size",
+                "epochs, batch": f"{recipe.training.epochs}, {recipe.training.batch_size}",
+                "first seed": recipe.training.seed,
+                "versions": f"steradian {origin['steradian']}, torch {origin['torch']}, Python {origin['python']}",
+                "machine": f"{origin['system']} {origin['machine']}, {origin['device']}",
+            }
+        )
+    ]
+    options = [
+        (Cell(name), Cell(f"{dims}-D"), Cell(", ".join(f"{k}={_rounded(v)}" for k, v in cell.options.items())))
+        for dims in compared.comparison.dims
+        for name, cell in compared.first(dims).items()
+    ]
+    blocks.append(Table(("technique", "dims", "options"), options, align="left"))
+    text = [
+        "All techniques share encoder, neck, data, splits, schedule, auxiliary head and, where they have any, center "
+        "initialization and ramps of margin and scale. "
+        "Nothing is selected on test images: the number of epochs is fixed; the last weights are measured."
+    ]
+    return Section("How it was made", text, blocks)
+
+
+def _rounded(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

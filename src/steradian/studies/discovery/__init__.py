@@ -1,0 +1,1 @@
+"""Look at images before the first epoch: copies, damage, sizes, random views."""

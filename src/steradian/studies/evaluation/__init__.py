@@ -1,0 +1,1 @@
+"""Measure a model, a list of pairs, or anybody's table of predictions."""

@@ -1,0 +1,83 @@
+"""Verify the pairs of a list such as LFW's with a trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from steradian import metrics
+from steradian.data.pairs import image_numbers, place_pairs, read_pairs
+from steradian.data.pixels import Progress as DataProgress
+from steradian.data.pixels import no_progress
+from steradian.files import check_folder
+from steradian.models.recognizer import Recognizer
+from steradian.plots.report import Report, Section, facts
+from steradian.studies.evaluation.glossary import meanings, numbers_table
+from steradian.studies.evaluation.measurement import Measurement
+from steradian.studies.evaluation.run import origin_of, pixels_for
+from steradian.studies.evaluation.verification import pair_numbers, pairs_picture
+
+
+def measure_listed_pairs(
+    model: Recognizer | str | Path,
+    source: str,
+    pairs: str | Path,
+    *,
+    out: str | Path,
+    root: str | None = None,
+    flip: bool = False,
+    skip_missing: bool = False,
+    exist_ok: bool = False,
+    progress: DataProgress = no_progress,
+) -> Measurement:
+    """Verify the pairs of a list such as LFW's with a trained model, and write a report.
+
+    Args:
+        model: a recognizer, or where `Recognizer.load` finds one.
+        source: the images that the list names.
+        pairs: the list, in the format of LFW's ``pairs.txt``.
+        out: folder of the results.
+        root: folder with the files of a built-in data set.
+        flip: embed each image and its mirror image, and take the sum (see `metrics.flip_fusion`).
+        skip_missing: leave out pairs whose images are not there, and say how many.
+        exist_ok: write into a folder that holds other things.
+        progress: shows the progress of decoding.
+
+    Raises:
+        UsageError: ``out`` holds other files.
+        DataError: the list cannot be read, or images are missing.
+        InputError: all pairs are genuine, or all are impostor.
+    """
+    path, folder = Path(pairs), Path(out)
+    check_folder(folder, exist_ok=exist_ok)
+    listed = read_pairs(path)
+    recognizer = model if isinstance(model, Recognizer) else Recognizer.load(model)
+    pixels, part = pixels_for(recognizer, source, root, progress)
+    identities = [pixels.classes[label] for label in pixels.labels.tolist()]
+    located = place_pairs(listed, image_numbers(pixels.names, identities), path, skip_missing=skip_missing)
+    used, position = np.unique(np.concatenate([located.first, located.second]), return_inverse=True)
+    images = torch.from_numpy(pixels.pixels[used])
+    raw = recognizer.embed(images, normalize=False)
+    if flip:
+        raw = metrics.flip_fusion(raw, recognizer.embed(images.flip(3), normalize=False))
+    vectors = metrics.unit(raw)
+    first, second = position[: len(located.first)], position[len(located.first) :]
+    scores = np.einsum("ij,ij->i", vectors[first], vectors[second])
+    folds = located.folds if len(np.unique(located.folds)) > 1 else None
+    verification, notes = pair_numbers(scores, located.same, folds)
+    numbers: dict[str, Any] = {"images": len(used), "verification": verification}
+    origin = origin_of(recognizer, pixels, part, pixels.digest())
+    record = {**origin, "pairs": path.name, "mirror images": "added" if flip else "not used"}
+    remarks = (*located.missing, *notes)
+    sections = [
+        Section("Numbers", list(remarks), [numbers_table(numbers)]),
+        Section("Pictures", [], [pairs_picture(scores, located.same)]),
+        Section("What this means", meanings(numbers), []),
+        Section("How it was made", [], [facts(record)]),
+    ]
+    subtitle = f"{verification['genuine_pairs']:,} genuine and {verification['impostor_pairs']:,} impostor pairs"
+    numbers |= {"notes": list(remarks), "provenance": record}
+    return Measurement(numbers, Report(f"Pairs of {path.name}", subtitle, sections), remarks, folder).write()

@@ -1,0 +1,269 @@
+"""Build the report of one model's evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from steradian import metrics
+from steradian.data.pixels import Progress as DataProgress
+from steradian.data.pixels import no_progress
+from steradian.errors import UsageError
+from steradian.files import check_folder, new_folder, write_text
+from steradian.models.recognizer import Recognizer
+from steradian.plots import AnglesDisplay, EmbeddingDisplay, HistoryDisplay, MistakesDisplay, SphereDisplay
+from steradian.plots.report import Block, Cell, Figure, Report, Section, Spheres, Table, facts
+from steradian.plots.theme import Panel, small_multiples
+from steradian.studies.evaluation.closed_set import (
+    classes_table,
+    confused_table,
+    confusion_picture,
+    curves_picture,
+    reliability_panel,
+)
+from steradian.studies.evaluation.glossary import meanings, numbers_table
+from steradian.studies.evaluation.inputs import EmbeddingSet, flat
+from steradian.studies.evaluation.run import EvaluationResult, measure_model, predictions_csv
+from steradian.studies.evaluation.verification import rates_picture
+from steradian.training.run_folder import RunFolder
+
+HEADLINES = {
+    "images": ("test images", "{:,.0f}"),
+    "closed.accuracy": ("accuracy", "{:.4f}"),
+    "closed.top_5": ("top-5 accuracy", "{:.4f}"),
+    "calibration.ece": ("calibration error", "{:.4f}"),
+    "neighbors.knn_accuracy": ("5-nearest-neighbor accuracy", "{:.4f}"),
+    "clustering.majority": ("k-means accuracy, majority vote", "{:.4f}"),
+    "clustering.silhouette": ("silhouette on the sphere", "{:.3f}"),
+    "verification.auc": ("verification: area under the ROC", "{:.4f}"),
+    "verification.eer": ("verification: equal error rate", "{:.4f}"),
+    "verification.tar_at_far.1e-02": ("verification: TAR at FAR 1e-2", "{:.4f}"),
+    "verification.tar_at_far.1e-03": ("verification: TAR at FAR 1e-3", "{:.4f}"),
+    "identification.rank.1": ("identification: rank 1", "{:.4f}"),
+    "identification.detection_at_false_alarms.1e-02": ("identification: DIR at FAR 1e-2", "{:.4f}"),
+    "retrieval.recall_at_1": ("recall at 1", "{:.4f}"),
+    "retrieval.map_at_r": ("MAP@R", "{:.4f}"),
+    "open_set.cosine.auroc": ("known or unknown: AUROC", "{:.4f}"),
+    "landmarks.gap": ("GAP", "{:.4f}"),
+    "unseen.verification.eer": ("unseen classes: equal error rate", "{:.4f}"),
+    "unseen.verification.tar_at_far.1e-03": ("unseen classes: TAR at FAR 1e-3", "{:.4f}"),
+    "unseen.retrieval.recall_at_1": ("unseen classes: recall at 1", "{:.4f}"),
+    "geometry.own_angle_degrees": ("angle to own class, median (°)", "{:.1f}"),
+    "geometry.nearest_other_angle_degrees": ("angle to nearest other class, median (°)", "{:.1f}"),
+    "geometry.smallest_angle_between_classes_degrees": ("smallest angle between classes (°)", "{:.1f}"),
+    "geometry.hull_ratio": ("hull volume ratio", "{:.3f}"),
+    "geometry.ellipsoid_ratio": ("95 % ellipsoid ratio", "{:.3f}"),
+}
+"""Headline metrics: key -> (label, format)."""
+
+WORST = 12
+"""Number of mistakes shown as images."""
+
+DRAWN_POINTS = 4000
+
+
+def evaluate(
+    model: Recognizer | str | Path,
+    source: str | None = None,
+    *,
+    out: str | Path | None = None,
+    root: str | None = None,
+    protocols: Sequence[str] | None = None,
+    exist_ok: bool = False,
+    progress: DataProgress = no_progress,
+) -> EvaluationResult:
+    """Measure a model and write predictions, report and metrics.
+
+    Args:
+        model: a recognizer, or where `Recognizer.load` finds one.
+        source: images; None, or the run's own source, is the part of the run's data that was held out.
+        out: folder of the results; None: the folder ``evaluation`` inside the run folder ``model``, replaced.
+        root: folder with the files of a built-in data set.
+        protocols: names of `protocols.PROTOCOLS`; None: all that the images suffice for, except landmarks.
+        exist_ok: write into a folder that holds other things.
+        progress: shows the progress of decoding.
+
+    Raises:
+        UsageError: ``out`` holds other files, or is needed; see also `measure_model`.
+        DataError: the run's data has changed since training.
+    """
+    if out is None and (isinstance(model, Recognizer) or not Path(model).is_dir()):
+        raise UsageError("The results need a folder: name one with out (--out DIR).")
+    folder = Path(out) if out is not None else Path(str(model)) / "evaluation"
+    check_folder(folder, exist_ok=exist_ok or out is None)
+    result = measure_model(model, source, root=root, protocols=protocols, progress=progress)
+    new_folder(folder, exist_ok=True)
+    write_evaluation(result, folder)
+    return result
+
+
+def write_evaluation(evaluated: EvaluationResult, folder: Path, history: list[dict[str, Any]] | None = None) -> None:
+    """Write predictions, report and then metrics into ``folder``: where the metrics are, everything is."""
+    run = RunFolder(folder)
+    write_text(run.predictions, predictions_csv(evaluated))
+    write_text(run.report, build_report(evaluated, history).html())
+    run.finish({**evaluated.metrics.numbers, "notes": list(evaluated.notes), "provenance": evaluated.provenance})
+
+
+def build_report(evaluated: EvaluationResult, history: list[dict[str, Any]] | None = None) -> Report:
+    """Build the report of one model."""
+    spec, origin, numbers = evaluated.model.spec, evaluated.provenance, evaluated.metrics.numbers
+    headlines = Table(("", ""), [(Cell(label), Cell(value)) for label, value in headlines_in_words(evaluated)])
+    sections = [
+        Section("Numbers", list(evaluated.notes), [headlines]),
+        Section("Pictures", [], [*_embedding(evaluated), *_curves(evaluated)]),
+        Section("Worst mistakes", [], [*_mistakes(evaluated), *confused_table(numbers.get("most_confused", []))]),
+    ]
+    if "closed" in numbers:
+        sections.append(Section("Classes", [], [classes_table(numbers["closed"]["per_class"])]))
+    if history:
+        panels: dict[str, Panel] = {
+            value.replace("_", " "): HistoryDisplay.from_histories({spec.loss: [history]}, value).plot
+            for value in ("train_loss", "validation_accuracy")
+        }
+        figure = Figure(small_multiples(panels, "Training curves", columns=2, width=4.5, height=3.2), "By epoch.")
+        sections.append(Section("Training", [], [figure]))
+    record = {
+        "command": origin["command"],
+        "date": origin["date"],
+        "data": f"{origin['data']['source']}, {evaluated.part}, sha256 {origin['data']['digest'][:16]}…",
+        "skipped files": origin["data"]["skipped"],
+        "model": origin["model"],
+        "encoder": spec.encoder,
+        "loss": f"{spec.loss} {spec.loss_options}",
+        "versions": f"steradian {origin['steradian']}, torch {origin['torch']}, Python {origin['python']}",
+    }
+    sections += [
+        Section("What this means", meanings(numbers), []),
+        Section("Every number", [], [numbers_table(numbers)]),
+        Section("How it was made", [], [facts(record)]),
+    ]
+    subtitle = (
+        f"{spec.loss}, {spec.embedding_size} dimensions, {len(spec.classes)} classes, measured on {evaluated.part}"
+    )
+    shown = [section for section in sections if section.text or section.blocks]
+    return Report(f"Evaluation on {origin['data']['source'].rstrip('/').rsplit('/', 1)[-1]}", subtitle, shown)
+
+
+def headlines_in_words(evaluated: EvaluationResult) -> list[tuple[str, str]]:
+    """Return (label, formatted value) of each metric in `HEADLINES` that was measured."""
+    values = dict(flat(evaluated.metrics.numbers))
+    return [
+        (label, form.format(values[key]))
+        for key, (label, form) in HEADLINES.items()
+        if key in values and values[key] == values[key]
+    ]
+
+
+def readme_numbers(evaluated: EvaluationResult) -> list[tuple[str, str]]:
+    """Return `headlines_in_words` with their 95 % intervals, where measured, for the model card."""
+    intervals: dict[str, str] = {}
+    for key, (words, form) in HEADLINES.items():
+        *groups, last = key.split(".")
+        place: Any = evaluated.metrics.numbers
+        for group in groups:
+            place = place.get(group, {}) if isinstance(place, dict) else {}
+        found = place.get(f"{last}_interval") if isinstance(place, dict) else None
+        if found is not None:
+            intervals[words] = f" (95 % {form.format(found[0])} to {form.format(found[1])})"
+    return [(words, value + intervals.get(words, "")) for words, value in headlines_in_words(evaluated)]
+
+
+def _embedding(evaluated: EvaluationResult) -> list[Block]:
+    spec, test = evaluated.model.spec, evaluated.inputs.images
+    drawn = np.sort(np.random.default_rng(0).permutation(len(test))[:DRAWN_POINTS])
+    raw, labels = test.raw[drawn], test.labels[drawn]
+    centers = evaluated.model.head.class_centers().cpu().numpy() if evaluated.inputs.known is not None else None
+    blocks: list[Block] = []
+    if spec.embedding_size == 2:
+        flat_display = EmbeddingDisplay.from_embeddings(raw, labels, evaluated.inputs.classes, centers)
+        panels: dict[str, Panel] = {"embedding": flat_display.plot, "directions": flat_display.plot_circle}
+        title = "2-D embedding, raw and on the unit circle"
+        blocks.append(Figure(small_multiples(panels, title, columns=2, width=4.5), "Rays are class centers."))
+    if spec.embedding_size == 3:
+        sphere = SphereDisplay.from_embeddings(raw, labels, evaluated.inputs.classes, centers)
+        title = "3-D embedding on the unit sphere"
+        blocks.append(Figure(small_multiples({"": sphere.plot}, title, width=7.0, height=3.8), "Both halves."))
+        blocks.append(Spheres("sphere", {spec.loss: sphere}, "Drag to rotate, scroll to zoom."))
+    if len(np.unique(labels)) > 1:
+        angles = AnglesDisplay.from_embeddings(raw, labels)
+        panels = {"angles": angles.plot, "own against nearest other": angles.plot_own_against_nearest}
+        title = "Angles to own and nearest other class"
+        blocks.append(
+            Figure(
+                small_multiples(panels, title, columns=2, width=4.5, height=3.4), "Angles of test images, in degrees."
+            )
+        )
+    return blocks
+
+
+def _curves(evaluated: EvaluationResult) -> list[Block]:
+    numbers, known, unknown = evaluated.metrics.numbers, evaluated.inputs.known, evaluated.inputs.unknown
+    blocks: list[Block] = []
+    if "closed" in numbers and known is not None:
+        test, classes = known, evaluated.model.spec.classes
+        confusion = metrics.Confusion.of(test.labels, test.predictions, len(classes))
+        blocks += confusion_picture(confusion, classes)
+        if test.outputs.table is not None:
+            blocks.append(curves_picture(test.outputs.table, test.labels, test.predictions, classes))
+        else:
+            panel = {"reliability": reliability_panel(test.outputs.probability, test.right)}
+            blocks.append(Figure(small_multiples(panel, "Reliability"), "On the line, confidence equals accuracy."))
+    if "verification" in numbers:
+        parts = {"known classes": known, "unseen classes": unknown}
+        curves = {name: _pair_curve(part) for name, part in parts.items() if part is not None}
+        available = {name: counts for name, counts in curves.items() if counts is not None}
+        if available:
+            blocks.append(rates_picture(available, "Rates over all pairs of test images, in cosine steps of 1.2e-4."))
+    if "open_set" in numbers and known is not None and unknown is not None:
+        answers, others = known.outputs, unknown.outputs
+        counts = {
+            "cosine": metrics.ScoreCounts.of_parts(answers.cosine, others.cosine),
+            "probability": metrics.ScoreCounts.of_parts(answers.probability, others.probability),
+        }
+        blocks.append(rates_picture(counts, "Known images against unknown ones, by the model's confidence."))
+    return blocks
+
+
+def _pair_curve(images: EmbeddingSet) -> metrics.ScoreCounts | None:
+    labels = images.labels
+    if len(np.unique(labels)) in (1, len(labels)):
+        return None
+    return metrics.verify_all_pairs(images.raw, labels, (0.5,)).histogram
+
+
+def _mistakes(evaluated: EvaluationResult) -> list[Block]:
+    """Show the most confident mistakes, each beside the most similar image of the predicted class."""
+    known = evaluated.inputs.known
+    if known is None or "closed" not in evaluated.metrics.numbers:
+        return []
+    test, others = known, evaluated.inputs.reference if evaluated.inputs.reference is not None else known
+    wrong = np.flatnonzero(~test.right)
+    worst = wrong[np.argsort(-test.outputs.probability[wrong], kind="stable")][:WORST]
+    shown, similar = [], []
+    for image in worst.tolist():
+        members = np.flatnonzero(others.labels == test.predictions[image])
+        if len(members):
+            nearest = metrics.nearest_neighbors(test.raw[[image]], others.raw[members], 1).place[0, 0]
+            shown.append(image)
+            similar.append(int(members[nearest]))
+    if not shown:
+        return []
+    display = MistakesDisplay.from_answers(
+        known.images(shown),
+        others.images(similar),
+        [evaluated.inputs.classes[label] for label in test.labels[shown]],
+        [evaluated.inputs.classes[label] for label in test.predictions[shown]],
+        test.outputs.probability[shown].tolist(),
+    )
+    picture = small_multiples(
+        {"": display.plot}, "The most confident mistakes", columns=1, width=8.8, height=1.45 * display.rows
+    )
+    part = "training" if evaluated.inputs.reference is not None else "test"
+    caption = (
+        f"The most confident of {len(wrong):,} mistakes; right of each, the most similar {part} image of that class."
+    )
+    return [Figure(picture, caption)]

@@ -1,0 +1,183 @@
+"""Measure one trained model on held-out images."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from steradian import data as data_sources
+from steradian.data.pixels import PixelSet, load_for, no_progress, with_known_first
+from steradian.data.pixels import Progress as DataProgress
+from steradian.errors import DataError, UsageError
+from steradian.invocation import command_line
+from steradian.models.recognizer import Recognizer
+from steradian.studies.evaluation.inputs import EvaluationInputs, Metrics, embed_pixels, run_inputs
+from steradian.studies.evaluation.protocols import DEFAULT, check_protocols, left_out, measure
+from steradian.training.dataset import TrainingData, load_data
+from steradian.training.resources import environment
+from steradian.training.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Metrics of one model on one set of images.
+
+    Attributes:
+        metrics: numbers by protocol.
+        inputs: the embeddings that they are functions of.
+        part: description of the measured images.
+        notes: sentences on what was left out or assumed.
+        provenance: command, date, data, model, versions.
+    """
+
+    model: Recognizer
+    metrics: Metrics
+    inputs: EvaluationInputs
+    part: str
+    notes: tuple[str, ...]
+    provenance: dict[str, Any]
+
+
+def measure_model(
+    model: Recognizer | str | Path,
+    source: str | None = None,
+    *,
+    root: str | None = None,
+    protocols: Sequence[str] | None = None,
+    progress: DataProgress = no_progress,
+) -> EvaluationResult:
+    """Measure a model.
+
+    Args:
+        model: a recognizer, or where `Recognizer.load` finds one.
+        source: images; None, or the run's own source, is the part of the run's data that was held out.
+        protocols: names of `protocols.PROTOCOLS`; None: all that the images suffice for, except landmarks.
+
+    Raises:
+        UsageError: no ``source`` for a model folder without a recipe; unknown protocols, or none that can be measured.
+        DataError: the run's data has changed since training.
+    """
+    check_protocols(protocols or ())
+    recipe = None if isinstance(model, Recognizer) else RunFolder(Path(model)).read_recipe()
+    recognizer = model if isinstance(model, Recognizer) else Recognizer.load(model)
+    if recipe is not None and source in (None, recipe.data.source):
+        data = load_data(recipe if root is None else recipe.changed(**{"data.root": root}), progress)
+        provenance = recognizer.manifest.provenance if recognizer.manifest is not None else {}
+        if provenance.get("data", {}).get("digest") != data.digest:
+            raise DataError(
+                f"{recipe.data.source} has changed since {model} was trained on it, so its held-out part is no longer "
+                "known and may contain training images. Train again, or evaluate on a folder of new images."
+            )
+        return evaluate_run(recognizer, data, protocols)
+    if source is None:
+        raise UsageError(f"{model} has no recipe.yaml, so its held-out data is unknown. Name the DATA to measure on.")
+    return evaluate_on(recognizer, source, root, progress, protocols)
+
+
+def evaluate_on(
+    model: Recognizer,
+    source: str,
+    root: str | None = None,
+    progress: DataProgress = no_progress,
+    protocols: Sequence[str] | None = None,
+) -> EvaluationResult:
+    """Measure ``model`` on new data: on the test part if the data defines one, else on all of it.
+
+    Images of classes that the model does not know count as unknown; if there are no others, they are measured alone.
+    """
+    pixels, part = pixels_for(model, source, root, progress)
+    count = len(model.spec.classes)
+    known_images, unknown_images = np.flatnonzero(pixels.labels < count), np.flatnonzero(pixels.labels >= count)
+    notes = []
+    if len(unknown_images):
+        unknown_names = pixels.classes[count:]
+        listed = ", ".join(repr(name) for name in unknown_names[:5]) + (", …" if len(unknown_names) > 5 else "")
+        notes.append(
+            f"The model does not know {len(unknown_names)} of the classes ({listed}): their {len(unknown_images):,} images "
+            "count as unknown."
+        )
+    known = unknown = None
+    if len(known_images):
+        model.accelerate_for(len(known_images))
+        known = embed_pixels(model, pixels, known_images)
+    if len(unknown_images):
+        model.accelerate_for(len(unknown_images))
+        unknown = embed_pixels(model, pixels, unknown_images)
+    inputs = EvaluationInputs(pixels.classes, count, known, unknown)
+    return _measured(model, inputs, part, notes, origin_of(model, pixels, part, pixels.digest()), protocols)
+
+
+def pixels_for(model: Recognizer, source: str, root: str | None, progress: DataProgress) -> tuple[PixelSet, str]:
+    """Return the images of ``source`` as ``model`` takes them, labels by its classes; and which part they are."""
+    decoded = load_for(data_sources.open(source, root), model.spec.preprocessing, progress)
+    pixels = with_known_first(decoded, model.spec.classes)
+    if pixels.splits is not None and (pixels.splits == "test").any():
+        return pixels.at(np.flatnonzero(pixels.splits == "test")), "the test part"
+    return pixels, "all images"
+
+
+def evaluate_run(model: Recognizer, data: TrainingData, protocols: Sequence[str] | None = None) -> EvaluationResult:
+    """Measure ``model`` on the test part of the data it was trained on; neighbors come from the training part.
+
+    Raises:
+        DataError: the test part is empty.
+    """
+    if len(data.splits.test) == 0:
+        raise DataError("The test part is empty, so there is nothing to measure on. Name other data, or set data.test.")
+    origin = origin_of(model, data.pixels, "the test part", data.digest)
+    return _measured(model, run_inputs(model, data), "the test part", [], origin, protocols)
+
+
+def origin_of(model: Recognizer, pixels: PixelSet, part: str, digest: str) -> dict[str, Any]:
+    """Return where the numbers of an evaluation come from."""
+    return {
+        "command": command_line(),
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
+        "data": {"source": pixels.source, "part": part, "digest": digest, "skipped": len(pixels.skipped)},
+        "model": model.manifest.id if model.manifest is not None else None,
+        **environment(),
+    }
+
+
+def _measured(
+    model: Recognizer,
+    inputs: EvaluationInputs,
+    part: str,
+    notes: list[str],
+    origin: dict[str, Any],
+    protocols: Sequence[str] | None,
+) -> EvaluationResult:
+    metrics = measure(inputs, DEFAULT if protocols is None else protocols)
+    missing = left_out(protocols, metrics.numbers) if protocols is not None else []
+    if protocols is not None and len(missing) == len(set(protocols)):
+        raise UsageError(" ".join(missing))
+    return EvaluationResult(model, metrics, inputs, part, (*notes, *missing), origin)
+
+
+PREDICTIONS = ("id", "label", "prediction", "score")
+
+
+def predictions_csv(evaluated: EvaluationResult) -> str:
+    """Return all predictions as CSV ``id,label,prediction,score``, as ``evaluate --predictions`` takes it.
+
+    The score is the probability of the prediction. For an image of a class that the model does not know, the
+    prediction is always wrong.
+    """
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(PREDICTIONS)
+    classes = evaluated.inputs.classes
+    for images in (evaluated.inputs.known, evaluated.inputs.unknown):
+        if images is None:
+            continue
+        columns = (images.labels.tolist(), images.predictions.tolist(), images.outputs.probability.tolist())
+        for name, label, predicted, score in zip(images.names, *columns, strict=True):
+            table.writerow([name, classes[label], classes[predicted], f"{score:.6g}"])
+    return text.getvalue()

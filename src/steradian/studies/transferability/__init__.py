@@ -1,0 +1,1 @@
+"""Find out how general each layer is, and which layers of a pretrained encoder to keep."""

@@ -1,0 +1,217 @@
+"""The plan of a training: everything that a recipe and its data decide together, made once and handed on."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from steradian.data.progressive import HarderView, ProgressiveViews
+from steradian.data.sampling import epoch_length
+from steradian.data.splits import Splits
+from steradian.data.views import RandomView
+from steradian.losses import HEAD_OPTIONS, fitted_options, preset
+from steradian.models.encoders import OWN, check_encoder, default_encoder, layers_of
+from steradian.models.heads import training_head_options
+from steradian.models.manifest import ModelSpec
+from steradian.models.pretrained import PretrainedWeights
+from steradian.models.recognizer import Recognizer
+from steradian.training import distributed
+from steradian.training.batches import Batches, Indices
+from steradian.training.dataset import TrainingData
+from steradian.training.recipe import Recipe
+from steradian.training.resources import environment, pick_device
+from steradian.training.stages import StagePlan, frozen_layers
+
+FEW_STEPS = 60
+"""A run of fewer steps than this learns hardly anything."""
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What one training does. Preflight, training, resume, manifest and report all receive the same plan.
+
+    Attributes:
+        recipe: the recipe, with its encoder named.
+        data: the decoded images in their parts.
+        model: the recognizer, built once and filled with pretrained weights; training changes it.
+        head_options: how training passes the classes.
+        stages: which layers learn, until which epoch, on cached features or on images.
+        frozen_because: why so many layers stay as they are, in words; empty where nothing was decided.
+        rng_state: torch's random state right after the model was built.
+    """
+
+    recipe: Recipe
+    data: TrainingData
+    model: Recognizer
+    head_options: dict[str, Any]
+    stages: tuple[StagePlan, ...]
+    frozen_because: str
+    rng_state: Tensor
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the model is built from."""
+        return self.model.spec
+
+    @cached_property
+    def learns_nothing_in_encoder(self) -> bool:
+        """Whether all layers of the encoder stay as they are to the end."""
+        return self.stages[-1].frozen > max(layers_of(self.model.encoder).values())
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return training_steps(self.recipe, self.data)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Hashes of recipe and data, which a resumed run must match."""
+        return {"recipe": self.recipe.digest(), "data": self.data.digest}
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is worth knowing before training."""
+        return (*self.data.warnings, *few_steps_warning(self.steps))
+
+    def batches(self, indices: Indices) -> Batches:
+        """Return batches of the images at ``indices``, with the random views of the recipe."""
+        recipe, settings = self.recipe, self.recipe.training
+        return Batches(
+            pixels=self.data.pixels,
+            indices=indices,
+            preprocessing=self.data.preprocessing,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            view=_random_view(recipe, self.data.pixels.channels),
+            views_until=recipe.views.until if recipe.views is not None else 0.0,
+            memory_format=torch.channels_last if settings.channels_last else torch.contiguous_format,
+            device=pick_device(),
+            images_per_class=settings.images_per_class,
+            class_power=settings.class_power,
+        )
+
+    def provenance(self, command: str) -> dict[str, Any]:
+        """Return where the numbers of this run come from: command, date, data, seed, versions."""
+        return provenance(self.recipe, self.data, command)
+
+
+def make_plan(recipe: Recipe, data: TrainingData) -> TrainingPlan:
+    """Decide everything and build the model, a function of recipe, data and seed.
+
+    Args:
+        recipe: with its encoder named, as `Dataset.open` gives it.
+
+    Raises:
+        UsageError: unknown names; several processes and a loss that cannot be sharded.
+        InputError: options out of range.
+        StorageError: pretrained weights that cannot be read or do not fit.
+    """
+    settings = recipe.training
+    head_options = training_head_options(recipe.loss.name, recipe.loss.options, distributed.world_size())
+    spec = model_spec(recipe, data)
+    torch.manual_seed(settings.seed)
+    model = Recognizer(spec, head_options)
+    if recipe.weights is not None:
+        PretrainedWeights.open(spec.encoder, recipe.weights).fill(model.encoder, recipe.transfer_layers)
+    rng_state = torch.get_rng_state()
+    model = model.to(pick_device())
+    if settings.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    stages, why = _plan_stages(recipe, model, len(data.splits.train))
+    return TrainingPlan(recipe, data, model, head_options, stages, why, rng_state)
+
+
+def model_spec(recipe: Recipe, data: TrainingData) -> ModelSpec:
+    """Return the recognizer that the recipe describes, for these images."""
+    pixels = data.pixels
+    encoder = recipe.encoder if recipe.encoder is not None else default_encoder(pixels.size)
+    check_encoder(encoder)
+    chosen = {key: value for key, value in recipe.loss.options.items() if key not in HEAD_OPTIONS}
+    options = fitted_options(recipe.loss.name, len(pixels.classes), recipe.embedding_size, **chosen)
+    if "class_counts" in preset(recipe.loss.name).options() and options.get("class_counts") is None:
+        trained = pixels.labels[data.splits.train]
+        options["class_counts"] = np.bincount(trained, minlength=len(pixels.classes)).tolist()
+    return ModelSpec(
+        encoder=encoder,
+        embedding_size=recipe.embedding_size,
+        loss=recipe.loss.name,
+        loss_options=options,
+        classes=pixels.classes,
+        preprocessing=data.preprocessing,
+        neck=recipe.neck,
+        stages=recipe.stages,
+        pooling=recipe.pooling,
+        mirrored=recipe.mirrored,
+    )
+
+
+def _plan_stages(recipe: Recipe, model: Recognizer, images: int) -> tuple[tuple[StagePlan, ...], str]:
+    """Return the stages of a training, and why so many layers are frozen."""
+    settings = recipe.training
+    asked: int | Literal["all", "auto"] = "auto" if recipe.weights is not None else 0
+    asked = settings.freeze if settings.freeze is not None else asked
+    frozen, why = frozen_layers(asked, model.encoder, images)
+    count = max(layers_of(model.encoder).values()) + 1
+    head_epochs = settings.epochs if frozen == count else min(settings.head_epochs, settings.epochs)
+    # A chain of views is made anew at every step, and only what is the same every time can be cached.
+    cached = model.spec.encoder not in OWN and (head_epochs < settings.epochs or recipe.progressive.views == 1)
+    plans = [StagePlan(head_epochs, count, cached)] if head_epochs else []
+    if head_epochs < settings.epochs:
+        plans.append(StagePlan(settings.epochs, frozen, False))
+    return tuple(plans), why if frozen or recipe.weights is not None else ""
+
+
+def _random_view(recipe: Recipe, channels: int) -> RandomView | ProgressiveViews | None:
+    if recipe.views is None:
+        return None
+    limits = recipe.views.model_dump(exclude={"until"})
+    flip = limits["flip"] if limits["flip"] is not None else (0.5 if channels == 3 else 0.0)
+    view = RandomView(**{**limits, "flip": flip})
+    if recipe.progressive.views == 1:
+        return view
+    parts = recipe.progressive.model_dump(exclude={"views", "consistency", "weight"})
+    return ProgressiveViews(view, HarderView(**parts), recipe.progressive.views)
+
+
+def training_steps(recipe: Recipe, data: TrainingData) -> int:
+    """Return the number of optimizer steps of a whole run."""
+    settings = recipe.training
+    labels = data.pixels.labels[data.splits.train]
+    return epoch_length(labels, settings.batch_size, settings.images_per_class) * settings.epochs
+
+
+def few_steps_warning(steps: int) -> list[str]:
+    """Return a warning if a run of so many steps learns too little to draw conclusions from."""
+    if steps >= FEW_STEPS:
+        return []
+    return [
+        f"Only {steps} training steps: too few to draw conclusions from. Use more --epochs or a smaller --batch-size."
+    ]
+
+
+def provenance(recipe: Recipe, data: TrainingData, command: str) -> dict[str, Any]:
+    """Return where numbers come from: command, date, data, seed, versions."""
+    return {
+        "command": command,
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
+        "data": {"source": data.pixels.source, "digest": data.digest, "images": len(data.pixels)},
+        "recipe": recipe.digest(),
+        "seed": recipe.training.seed,
+        **environment(),
+    }
+
+
+def one_batch(recipe: Recipe, data: TrainingData) -> tuple[Recipe, TrainingData]:
+    """Return recipe and data of the same run cut down to one epoch of one batch, for ``--dry-run``."""
+    size, splits, labels = recipe.training.batch_size, data.splits, data.pixels.labels
+    _, first = np.unique(labels[splits.train], return_index=True)
+    rest = np.setdiff1d(np.arange(len(splits.train)), first)
+    train = splits.train[np.concatenate([first, rest])][: max(size, 1)]
+    parts = Splits(train, splits.validation[:size], splits.calibration[:size], splits.test[:size])
+    return recipe.changed(**{"training.epochs": 1}), replace(data, splits=parts)

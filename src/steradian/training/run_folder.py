@@ -1,0 +1,112 @@
+"""The one place that knows the names of a run's files."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from steradian.errors import UsageError
+from steradian.files import check_folder, write_json
+from steradian.models.artifact import README
+from steradian.training.recipe import Recipe, read_recipe, write_recipe
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder with one run: recipe, checkpoints, history, model, predictions, report and metrics."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """Everything needed to repeat the run."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def history(self) -> Path:
+        """One row per epoch."""
+        return self.path / "history.csv"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Folder of TensorBoard event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def model(self) -> Path:
+        """Folder of the artifact."""
+        return self.path / "model"
+
+    @property
+    def readme(self) -> Path:
+        """The model card."""
+        return self.model / README
+
+    @property
+    def predictions(self) -> Path:
+        """One row per test image."""
+        return self.path / "predictions.csv"
+
+    @property
+    def embeddings(self) -> Path:
+        """Test embeddings of a cell of a comparison."""
+        return self.path / "embeddings.npz"
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.path / "report.html"
+
+    @property
+    def metrics(self) -> Path:
+        """All numbers; written last, so that a run that has it is finished."""
+        return self.path / "metrics.json"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run was trained and measured to the end."""
+        return self.metrics.is_file()
+
+    def finish(self, metrics: dict[str, Any]) -> None:
+        """Write the metrics, after which the run counts as finished."""
+        write_json(self.metrics, metrics)
+
+    def read_recipe(self) -> Recipe | None:
+        """Return the recipe of the run, or None where there is none."""
+        return read_recipe(self.recipe) if self.recipe.is_file() else None
+
+    def check(self, recipe: Recipe, *, exist_ok: bool) -> None:
+        """Refuse a folder that holds something other than an unfinished run of ``recipe``, without touching it.
+
+        Raises:
+            UsageError: another run, a finished one, or other files, and ``exist_ok`` is false.
+        """
+        held = None if exist_ok else self.read_recipe()
+        if held is None:
+            check_folder(self.path, exist_ok=exist_ok)
+            return
+        if held == recipe and not self.is_finished:
+            return
+        what = (
+            "this run, finished" if held == recipe else "another run" if self.is_finished else "another run, unfinished"
+        )
+        raise UsageError(
+            f"{self.path} holds {what}. Choose another --out, or pass --exist-ok to train again in its place."
+        )
+
+    def claim(self, recipe: Recipe) -> None:
+        """Make a locked folder that of ``recipe``: an unfinished run of it keeps its checkpoints, anything older goes."""
+        held = self.read_recipe()
+        if held is not None and (self.is_finished or held != recipe):
+            for folder in (self.model, self.checkpoints):
+                shutil.rmtree(folder, ignore_errors=True)
+            for file in (self.metrics, self.history, self.predictions, self.report):
+                file.unlink(missing_ok=True)
+        write_recipe(self.recipe, recipe)
