@@ -1,4 +1,4 @@
-# Two commands: `make demo` and `make test`. Both make .venv first; only Python >= 3.10 is needed.
+# Two main targets: `make demo` and `make test`. Both create .venv first; only Python >= 3.10 is needed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -27,7 +27,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The pages of build/site open without a server.
+# The pages in build/site can be opened without a web server.
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -W ignore docs/reference/write.py
 	$(BIN)/zensical build --strict

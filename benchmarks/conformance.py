@@ -1,9 +1,9 @@
-"""Write docs/conformance.md: every preset against float64 references and against another library.
+"""Write docs/conformance.md: compare every preset with float64 references and with another library.
 
     pip install pytorch-metric-learning
     python benchmarks/conformance.py
 
-The references are those of the tests (tests/losses/oracle.py): formulas in plain loops, differentiated through acos.
+The references are those of the tests (tests/losses/oracle.py): formulas as plain loops, differentiated through acos.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from steradian import losses  # noqa: E402
 CLASSES, SIZE, ROWS = 7, 5, 14
 
 
-def made(name: str, options: dict[str, object]) -> nn.Module:
+def create_loss(name: str, options: dict[str, object]) -> nn.Module:
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -40,56 +40,56 @@ def made(name: str, options: dict[str, object]) -> nn.Module:
 
 
 def data(opposite: bool, loss: nn.Module) -> tuple[Tensor, Tensor]:
-    """Two rows of each class: anywhere, or nearly opposite to their own center."""
+    """Return embeddings and labels, two rows per class: random, or nearly opposite to their own center."""
     generator = torch.Generator().manual_seed(1)
     noise = torch.randn(ROWS, SIZE, generator=generator)
     labels = torch.arange(CLASSES).repeat(2)
     if not opposite or not hasattr(loss, "weight"):
         return 3.0 * noise, labels
-    own = loss.weight.detach().view(CLASSES, -1, SIZE)[:, 0]
-    return -own.repeat(2, 1) + 0.05 * noise, labels
+    centers = loss.weight.detach().view(CLASSES, -1, SIZE)[:, 0]
+    return -centers.repeat(2, 1) + 0.05 * noise, labels
 
 
 def gradients(
     value: Callable[[Tensor], Tensor], x: Tensor, weight: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """(value, dX, dW)."""
+    """Return (value, dX, dW)."""
     x = x.clone().requires_grad_()
     if weight is not None:
         weight.grad = None
-    found = value(x)
-    found.backward()
-    return found.detach(), x.grad, None if weight is None or weight.grad is None else weight.grad.clone()
+    loss = value(x)
+    loss.backward()
+    return loss.detach(), x.grad, None if weight is None or weight.grad is None else weight.grad.clone()
 
 
-def apart(found: Tensor | None, wanted: Tensor | None) -> float:
-    """Largest difference over the size of the reference."""
-    if found is None or wanted is None:
+def error(actual: Tensor | None, expected: Tensor | None) -> float:
+    """Return the largest difference divided by the largest entry of the reference."""
+    if actual is None or expected is None:
         return 0.0
-    return float((found.double() - wanted).abs().max() / wanted.abs().max().clamp(min=1e-12))
+    return float((actual.double() - expected).abs().max() / expected.abs().max().clamp(min=1e-12))
 
 
 def against_oracle(label: str, opposite: bool, dtype: torch.dtype) -> tuple[float, float]:
-    """Relative differences of the value and of the gradients."""
+    """Return the relative differences of the value and of the gradients."""
     name, options, reference = oracle.CASES[label]
     torch.set_default_dtype(torch.float64)
-    loss = made(name, options).double()
+    loss = create_loss(name, options).double()
     x, y = data(opposite, loss)
     weight = loss.weight.detach().clone().requires_grad_() if hasattr(loss, "weight") else torch.zeros(0)
     torch.manual_seed(5)
-    wanted = gradients(lambda e: reference(loss, e, weight, y), x, weight)
+    expected = gradients(lambda e: reference(loss, e, weight, y), x, weight)
     loss = loss.to(dtype)
-    own = loss.weight if isinstance(getattr(loss, "weight", None), nn.Parameter) else None
+    parameter = loss.weight if isinstance(getattr(loss, "weight", None), nn.Parameter) else None
     torch.manual_seed(5)
-    found = gradients(lambda e: loss(e.to(dtype), y), x, own)
+    actual = gradients(lambda e: loss(e.to(dtype), y), x, parameter)
     torch.set_default_dtype(torch.float32)
-    wanted_weight = wanted[2] if own is not None else None
-    return apart(found[0], wanted[0]), max(apart(found[1], wanted[1]), apart(found[2], wanted_weight))
+    expected_dw = expected[2] if parameter is not None else None
+    return error(actual[0], expected[0]), max(error(actual[1], expected[1]), error(actual[2], expected_dw))
 
 
 @dataclass(frozen=True)
 class Peer:
-    """One of our losses and the same loss elsewhere."""
+    """One of our losses and the corresponding loss of pytorch-metric-learning."""
 
     name: str
     options: dict[str, Any]
@@ -118,14 +118,14 @@ PEERS = [
         "arcface",
         {"past_pi": "linear"},
         lambda: theirs.ArcFaceLoss(**SIZES, margin=DEGREES),
-        "the same (its margin is in degrees, and 28.6 by default, 0.49916 rad)",
+        "the same (its margin is in degrees; the default of 28.6 is 0.49916 rad)",
         weights=columns,
     ),
     Peer(
         "arcface",
         {},
         lambda: theirs.ArcFaceLoss(**SIZES, margin=DEGREES),
-        "differs beyond θ + m = π only: it goes on linearly from below a jump, we without one",
+        "differs only beyond θ + m = π: it jumps and continues linearly, ours continues without a jump",
         weights=columns,
     ),
     Peer(
@@ -139,14 +139,14 @@ PEERS = [
         "sphereface",
         {**OFF},
         lambda: theirs.SphereFaceLoss(**SIZES),
-        "the same without λ annealing, which it does not have",
+        "the same without λ annealing, which the peer lacks",
         weights=columns,
     ),
     Peer(
         "l-softmax",
         {"margin": 4.0, **OFF},
         lambda: theirs.LargeMarginSoftmaxLoss(**SIZES),
-        "the same without λ annealing, which it does not have",
+        "the same without λ annealing, which the peer lacks",
         weights=columns,
     ),
     Peer(
@@ -161,7 +161,7 @@ PEERS = [
         "contrastive",
         {},
         theirs.ContrastiveLoss,
-        "another definition: ours is squared, over all pairs (Hadsell et al.)",
+        "another definition: ours is squared and averaged over all pairs (Hadsell et al.)",
     ),
     Peer("triplet", {"mining": "batch-all", "margin": 0.05}, theirs.TripletMarginLoss, SAME),
     Peer(
@@ -174,8 +174,8 @@ PEERS = [
         "triplet",
         {"mining": "semi-hard", "margin": 0.2},
         lambda: theirs.TripletMarginLoss(margin=0.2),
-        "another rule: its miner keeps every negative within the margin and drops the rest; ours takes the nearest "
-        "negative that is farther (or the farthest) for each pair, as TensorFlow Addons does",
+        "another rule: its miner keeps every negative within the margin and drops the others; for each pair ours takes "
+        "the nearest negative beyond the positive (or else the farthest), as TensorFlow Addons does",
         miner=lambda: miners.TripletMarginMiner(margin=0.2, type_of_triplets="semihard"),
     ),
     Peer("multi-similarity", {"mining": "none"}, theirs.MultiSimilarityLoss, SAME),
@@ -190,23 +190,23 @@ PEERS = [
         "supcon",
         {"temperature": 0.1, "base_temperature": 0.1},
         theirs.SupConLoss,
-        "the same where every row has a partner",
+        "the same when every row has a positive",
     ),
     Peer(
         "n-pair",
         {"l2_reg": 0.0},
         lambda: theirs.NPairsLoss(distance=distances.DotProductSimilarity(normalize_embeddings=False)),
-        "the same at the same draw: it draws each pair's roles, we take the first two images in order",
+        "the same for the same pair roles: it draws them at random, ours takes the first two images in order",
         draws=400,
     ),
     Peer(
-        "circle-pair", {"margin": 0.4, "gamma": 80.0}, theirs.CircleLoss, "the same; it leaves anchors with loss 0 out"
+        "circle-pair", {"margin": 0.4, "gamma": 80.0}, theirs.CircleLoss, "the same; it leaves out anchors with loss 0"
     ),
     Peer(
         "proxy-nca",
         {"variant": "softmax", "scale": 1.0},
         lambda: theirs.ProxyNCALoss(**SIZES, distance=distances.LpDistance(power=2)),
-        "the same; the paper leaves the target out of the sum (variant 'published')",
+        "the same; the paper's sum leaves the target out (variant 'published')",
         weights=proxies,
     ),
     Peer("proxy-anchor", {}, lambda: theirs.ProxyAnchorLoss(**SIZES), SAME, weights=proxies),
@@ -214,11 +214,11 @@ PEERS = [
 
 
 def against_peer(peer: Peer, opposite: bool) -> tuple[float, float]:
-    """Relative differences of the value and of dX, ours as the reference, at the closest of its random draws."""
+    """Return the relative differences of the value and of dX to ours, for the closest of the peer's random draws."""
     torch.set_default_dtype(torch.float64)
-    ours = made(peer.name, peer.options).double()
+    ours = create_loss(peer.name, peer.options).double()
     x, y = data(opposite, ours)
-    wanted = gradients(lambda e: ours(e, y), x, None)
+    expected = gradients(lambda e: ours(e, y), x, None)
     best = (float("inf"), float("inf"))
     for draw in range(peer.draws):
         torch.manual_seed(draw)
@@ -227,8 +227,8 @@ def against_peer(peer: Peer, opposite: bool) -> tuple[float, float]:
             for name, value in peer.weights(ours.weight.detach() if hasattr(ours, "weight") else x).items():
                 getattr(other, name).copy_(value)
         mined = () if peer.miner is None else (peer.miner()(normalize(x), y),)
-        found = gradients(lambda e, other=other, mined=mined: other(e, y, *mined), x, None)
-        best = min(best, (apart(found[0], wanted[0]), apart(found[1], wanted[1])))
+        actual = gradients(lambda e, other=other, mined=mined: other(e, y, *mined), x, None)
+        best = min(best, (error(actual[0], expected[0]), error(actual[1], expected[1])))
     torch.set_default_dtype(torch.float32)
     return best
 
@@ -243,15 +243,15 @@ def page() -> str:
         "",
         f"Written by `python benchmarks/conformance.py` on {date.today().isoformat()} from real runs: PyTorch "
         f"{version('torch').split('+')[0]}, pytorch-metric-learning {version('pytorch-metric-learning')}, on the CPU. "
-        f"{ROWS} rows, {CLASSES} classes, {SIZE} dimensions; anywhere on the sphere, and nearly opposite to their own "
+        f"{ROWS} rows, {CLASSES} classes, {SIZE} dimensions. Embeddings are random, or nearly opposite to their own "
         "center, where angular margins pass π. Differences are relative to the largest entry of the reference.",
         "",
         "## Against the formulas",
         "",
-        "The reference is the formula in plain loops in float64, differentiated by autograd through acos. Gradients",
+        "The reference is the formula as plain loops in float64, differentiated by autograd through acos. Gradients",
         "are those of embeddings and centers: in float64, where both should agree to rounding, and in float32, as",
-        "used. Some gradients are stopped on purpose by their authors (the weights of circle loss, the scale of",
-        "AdaCos, the quality of AdaFace, the t of CurricularFace); the references stop there too.",
+        "used in training. Some papers stop gradients on purpose (the weights of circle loss, the scale of",
+        "AdaCos, the quality of AdaFace, the t of CurricularFace); the references stop them too.",
         "",
         "| loss | value, float64 | gradient, float64 | value, float32 | gradient, float32 |",
         "|---|---|---|---|---|",

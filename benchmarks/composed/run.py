@@ -1,8 +1,9 @@
-"""What composing costs: named losses against the cheapest hand-written forms: python benchmarks/composed/run.py
+"""Compare composed losses with the cheapest hand-written forms: python benchmarks/composed/run.py
 
 One head step (forward, backward to embeddings and centers) at N = 256, C = 10,000, D = 512 in float32. The hand-written
-forms fold the scale into the embeddings, divide by the norms of the centers after the product, and put the target in
-place. Candidates take turns; medians of the rounds, after each form has been checked to give the same value.
+forms fold the scale into the embeddings, divide by the norms of the centers after the product, and replace the target
+logit directly. Candidates alternate; the results are medians of the rounds. First each form is checked to give the same
+value as ours.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def product(x: Tensor, w: Tensor, scale: float) -> Tensor:
 
 
 def arc(target: Tensor, m: float) -> Tensor:
-    """cos(theta + m) for theta + m <= pi, which these data keep to."""
+    """Return cos(theta + m), valid for theta + m <= pi, which holds for these data."""
     return target * math.cos(m) - (1.0 - target.square()).clamp(min=1e-7).sqrt() * math.sin(m)
 
 
@@ -42,31 +43,31 @@ def normface(x: Tensor, w: Tensor, y: Tensor) -> Tensor:
 
 
 def cosface(x: Tensor, w: Tensor, y: Tensor) -> Tensor:
-    z, own = product(x, w, 64.0), y[:, None]
-    return functional.cross_entropy(z.scatter_add(1, own, z.new_full(own.shape, -0.35 * 64.0)), y)
+    z, idx = product(x, w, 64.0), y[:, None]
+    return functional.cross_entropy(z.scatter_add(1, idx, z.new_full(idx.shape, -0.35 * 64.0)), y)
 
 
 def arcface(x: Tensor, w: Tensor, y: Tensor) -> Tensor:
-    z, own = product(x, w, 64.0), y[:, None]
-    return functional.cross_entropy(z.scatter(1, own, 64.0 * arc(z.gather(1, own) / 64.0, 0.5)), y)
+    z, idx = product(x, w, 64.0), y[:, None]
+    return functional.cross_entropy(z.scatter(1, idx, 64.0 * arc(z.gather(1, idx) / 64.0, 0.5)), y)
 
 
 def focal_arcface(x: Tensor, w: Tensor, y: Tensor) -> Tensor:
-    z, own = product(x, w, 30.0), y[:, None]
-    rows = functional.cross_entropy(z.scatter(1, own, 30.0 * arc(z.gather(1, own) / 30.0, 0.5)), y, reduction="none")
+    z, idx = product(x, w, 30.0), y[:, None]
+    rows = functional.cross_entropy(z.scatter(1, idx, 30.0 * arc(z.gather(1, idx) / 30.0, 0.5)), y, reduction="none")
     return ((1.0 - torch.exp(-rows)) ** 2 * rows).mean()
 
 
 def sv_softmax(x: Tensor, w: Tensor, y: Tensor) -> Tensor:
-    z, own = product(x, w, 30.0), y[:, None]
-    target = z.gather(1, own)
+    z, idx = product(x, w, 30.0), y[:, None]
+    target = z.gather(1, idx)
     return functional.cross_entropy(torch.where(z > target, 1.2 * z + 0.2 * 30.0, z), y)
 
 
 def sv_arcface(x: Tensor, w: Tensor, y: Tensor) -> Tensor:
-    z, own = product(x, w, 30.0), y[:, None]
-    target = 30.0 * arc(z.gather(1, own) / 30.0, 0.5)
-    return functional.cross_entropy(torch.where(z > target, 1.2 * z + 0.2 * 30.0, z).scatter(1, own, target), y)
+    z, idx = product(x, w, 30.0), y[:, None]
+    target = 30.0 * arc(z.gather(1, idx) / 30.0, 0.5)
+    return functional.cross_entropy(torch.where(z > target, 1.2 * z + 0.2 * 30.0, z).scatter(1, idx, target), y)
 
 
 FORMS: dict[str, Head] = {
@@ -89,7 +90,7 @@ def step(head: Head, x: Tensor, w: Tensor, y: Tensor) -> tuple[float, Tensor, Te
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
-    given = parser.parse_args()
+    args = parser.parse_args()
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(N, D, generator=generator)
     y = torch.randint(0, C, (N,), generator=generator)
@@ -101,10 +102,10 @@ def main() -> None:
             x = (torch.nn.functional.normalize(weight[y]) + 0.05 * x).detach()
         x.requires_grad_()
         ours: Head = lambda e, _, labels, loss=loss: loss(e, labels)  # noqa: E731
-        found, wanted = step(ours, x, weight, y), step(hand, x, weight, y)
-        torch.testing.assert_close(found[0], wanted[0], rtol=1e-4, atol=1e-5)
+        actual, expected = step(ours, x, weight, y), step(hand, x, weight, y)
+        torch.testing.assert_close(actual[0], expected[0], rtol=1e-4, atol=1e-5)
         seconds: dict[str, list[float]] = {"hand": [], "ours": []}
-        for _ in range(given.rounds):
+        for _ in range(args.rounds):
             for who, head in (("hand", hand), ("ours", ours)):
                 started = time.perf_counter()
                 step(head, x, weight, y)
@@ -116,15 +117,15 @@ def main() -> None:
             "ratio": statistics.median(ratios),
         }
         print(f"{name:14} {result[name]}")
-    costly = {}
+    step_time = {}
     for name in ("cocoloss", "hyperspherical"):
         loss = losses.create(name, C, D)
         plain: Head = lambda e, _, labels, loss=loss: loss(e, labels)  # noqa: E731
         started = time.perf_counter()
         step(plain, x, loss.weight, y)
-        costly[name] = time.perf_counter() - started
-    print(f"hyperspherical: {costly['hyperspherical'] / costly['cocoloss']:.0f} times cocoloss, one step each")
-    record = {"date": date.today().isoformat(), "torch": torch.__version__.split("+")[0], "rounds": given.rounds}
+        step_time[name] = time.perf_counter() - started
+    print(f"hyperspherical: {step_time['hyperspherical'] / step_time['cocoloss']:.0f} times cocoloss, one step each")
+    record = {"date": date.today().isoformat(), "torch": torch.__version__.split("+")[0], "rounds": args.rounds}
     (HERE / "result.json").write_text(json.dumps({**record, "sizes": [N, C, D], "losses": result}, indent=2) + "\n")
 
 

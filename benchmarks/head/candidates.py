@@ -1,4 +1,4 @@
-"""One training step of a classifier head, by us and by others: forward and backward to embeddings and weight."""
+"""Training steps of a classifier head, ours and others: forward and backward to embeddings and weight."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MARGIN, SCALE = 0.5, 64.0
 
 
 class Case:
-    """Embeddings [N, D], weight [C, D] and labels [N] that all candidates share."""
+    """The embeddings [N, D], weight [C, D] and labels [N] that all candidates share."""
 
     def __init__(self, count: int, classes: int, size: int) -> None:
         torch.manual_seed(0)
@@ -26,12 +26,12 @@ class Case:
         self.x = torch.randn(count, size)
         self.weight = torch.empty(classes, size).normal_(0.0, 0.05)
         self.labels = torch.randint(0, classes, (count,))
-        # A trained head has rows near their center; most target cosines here are .2 to .8.
+        # Move embeddings toward their centers, as in a trained model; most target cosines become .2 to .8.
         self.x = functional.normalize(self.x) + 0.6 * functional.normalize(self.weight[self.labels])
 
 
 def floor(case: Case, tile: int) -> Step:
-    """Three products in tiles, row norms and a pass over dW: what any exact softmax must do."""
+    """Compute three products in tiles, row norms and a pass over dW, the least that an exact softmax must do."""
     x, weight = functional.normalize(case.x), case.weight
     dweight = torch.zeros_like(weight)
 
@@ -59,11 +59,11 @@ def ours(
     tile: int | None = None,
     **options: object,
 ) -> HeadStep:
-    """A loss of steradian; ``kept=0`` makes the products twice."""
-    given = losses.preset(name).options()
-    fixed = {"scale": SCALE} if "scale" in given and name != "hyperspherical" else {}
-    fixed |= {"margin": MARGIN} if "margin" in given and "cosface" not in name else {}
-    loss = losses.create(name, case.classes, case.size, head=head, **{**fixed, **options})
+    """Return the step of a steradian loss; ``kept=0`` computes the products twice."""
+    known_options = losses.preset(name).options()
+    defaults = {"scale": SCALE} if "scale" in known_options and name != "hyperspherical" else {}
+    defaults |= {"margin": MARGIN} if "margin" in known_options and "cosface" not in name else {}
+    loss = losses.create(name, case.classes, case.size, head=head, **{**defaults, **options})
     assert isinstance(loss, losses.MarginSoftmaxLoss)
     loss.weight = nn.Parameter(case.weight)
     if in_place and loss.engine.sampling is None:
@@ -78,7 +78,7 @@ def ours(
 
 
 class HeadStep:
-    """Forward and backward of ``loss`` to embeddings and parameters."""
+    """Run forward and backward of ``loss`` to embeddings and parameters."""
 
     def __init__(self, loss: nn.Module, case: Case) -> None:
         self.loss, self.labels = loss, case.labels
@@ -96,7 +96,7 @@ class HeadStep:
 
 
 class NaiveArcFace(nn.Module):
-    """The formula as one writes it: normalize both, multiply, replace the target, cross-entropy."""
+    """The straightforward formula: normalize both, multiply, replace the target logit, cross-entropy."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
@@ -111,13 +111,13 @@ class NaiveArcFace(nn.Module):
 
 
 def naive(case: Case, compiled: bool = False) -> HeadStep:
-    """`NaiveArcFace`, as it stands or through torch.compile."""
+    """Return the step of `NaiveArcFace`, optionally through torch.compile."""
     module: nn.Module = NaiveArcFace(case.weight)
     return HeadStep(torch.compile(module, dynamic=False) if compiled else module, case)  # type: ignore[arg-type]
 
 
 def pml(case: Case) -> HeadStep:
-    """ArcFaceLoss of pytorch-metric-learning, whose weight is [D, C]."""
+    """Return the step of pytorch-metric-learning's ArcFaceLoss, whose weight is [D, C]."""
     from pytorch_metric_learning.losses import ArcFaceLoss
 
     loss = ArcFaceLoss(case.classes, case.size, margin=math.degrees(MARGIN), scale=SCALE)

@@ -1,4 +1,4 @@
-"""Whether the plan picks the faster way: dense and tiled over a grid of sizes, in one interleaved run.
+"""Check that the plan picks the faster of dense and tiled over a grid of sizes, in one interleaved run.
 
 python benchmarks/head/grid.py --out benchmarks/head/grid.json
 """
@@ -33,8 +33,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--out", type=Path)
-    chosen = parser.parse_args()
-    torch.set_num_threads(chosen.threads)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     rows = []
     for count in BATCHES:
         for classes in CLASSES:
@@ -45,21 +45,21 @@ def main() -> None:
                 for step in steps.values():
                     step()
                 times: dict[str, list[float]] = {head: [] for head in steps}
-                for _ in range(chosen.rounds):
+                for _ in range(args.rounds):
                     for head, step in steps.items():
                         times[head].append(seconds(step))
-                medians = {head: 1e3 * statistics.median(found) for head, found in times.items()}
-                lost = medians[picked] / min(medians.values())
-                rows.append({"n": count, "c": classes, "d": size, "picked": picked, "lost": round(lost, 3), **medians})
+                medians = {head: 1e3 * statistics.median(values) for head, values in times.items()}
+                ratio = medians[picked] / min(medians.values())
+                rows.append({"n": count, "c": classes, "d": size, "picked": picked, "lost": round(ratio, 3), **medians})
                 print(
                     f"{count:5d} x {classes:7,d} x {size:4d}  dense {medians['dense']:8.2f} ms  "
-                    f"tiled {medians['tiled']:8.2f} ms  picked {picked:6s} {lost:5.2f}",
+                    f"tiled {medians['tiled']:8.2f} ms  picked {picked:6s} {ratio:5.2f}",
                     flush=True,
                 )
     worst = max(row["lost"] for row in rows)
-    print(f"worst choice: {worst:.2f} of the faster way")
-    if chosen.out is not None:
-        chosen.out.write_text(json.dumps({"rows": rows, "rounds": chosen.rounds, **environment()}, indent=2) + "\n")
+    print(f"worst choice: {worst:.2f} times the faster path")
+    if args.out is not None:
+        args.out.write_text(json.dumps({"rows": rows, "rounds": args.rounds, **environment()}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Peak memory of one head step over embeddings and weight, each candidate in a process of its own.
+"""Measure the peak memory of one head step, beyond embeddings and weight, with each candidate in its own process.
 
 python benchmarks/head/memory.py --sizes 256,81313,512 --out benchmarks/head/memory.json
 """
@@ -32,8 +32,8 @@ def resident() -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
 
 
-def one(name: str, sizes: tuple[int, int, int]) -> int:
-    """Bytes of a later step, whose compilation is over; its own gradients are gone before."""
+def step_bytes(name: str, sizes: tuple[int, int, int]) -> int:
+    """Return the bytes of a second step: compilation is done, and the gradients of the first step are freed."""
     torch.set_num_threads(1)
     count, classes, size = sizes
     case = candidates.Case(count, classes, size)
@@ -49,24 +49,24 @@ def one(name: str, sizes: tuple[int, int, int]) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default="256,81313,512", help="N,C,D")
-    parser.add_argument("--one", help="measure this candidate here")
+    parser.add_argument("--one", help="measure this candidate in this process")
     parser.add_argument("--out", type=Path)
-    chosen = parser.parse_args()
-    sizes = tuple(map(int, chosen.sizes.split(",")))
-    if chosen.one is not None:
-        print(one(chosen.one, sizes))  # type: ignore[arg-type]
+    args = parser.parse_args()
+    sizes = tuple(map(int, args.sizes.split(",")))
+    if args.one is not None:
+        print(step_bytes(args.one, sizes))  # type: ignore[arg-type]
         return
-    # Freed memory goes back to the system at once, so that the peak is of what is in use.
-    live = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
+    # Return freed memory to the system at once, so that the peak counts only memory in use.
+    env_vars = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
     rows = {}
     for name in MAKERS:
-        command = [sys.executable, "-W", "ignore", __file__, "--sizes", chosen.sizes, "--one", name]
-        said = subprocess.run(command, env=live, capture_output=True, text=True, check=True).stdout
-        rows[name] = round(int(said.split()[-1]) / 2**20, 1)
+        command = [sys.executable, "-W", "ignore", __file__, "--sizes", args.sizes, "--one", name]
+        output = subprocess.run(command, env=env_vars, capture_output=True, text=True, check=True).stdout
+        rows[name] = round(int(output.split()[-1]) / 2**20, 1)
     for name, mebibytes in rows.items():
         print(f"{name:28s} {mebibytes:9.1f} MiB  {mebibytes / rows['pytorch-metric-learning']:.2f} of the peer")
-    if chosen.out is not None:
-        chosen.out.write_text(json.dumps({"sizes": sizes, "mebibytes": rows, **environment()}, indent=2) + "\n")
+    if args.out is not None:
+        args.out.write_text(json.dumps({"sizes": sizes, "mebibytes": rows, **environment()}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

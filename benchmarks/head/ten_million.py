@@ -1,4 +1,4 @@
-"""A real training step over ten million classes: exact softmax, SGD with momentum, dW never whole.
+"""Run real training steps over ten million classes: exact softmax, SGD with momentum, dW never fully in memory.
 
 python benchmarks/head/ten_million.py --out benchmarks/head/ten_million.json
 """
@@ -20,7 +20,7 @@ from steradian.training.resources import environment, peak_memory_bytes
 
 
 def products(weight: torch.Tensor, tile: int, count: int) -> float:
-    """Seconds of the three matrix products of a step alone."""
+    """Return the seconds of the three matrix products of a step alone."""
     x, dx = torch.randn(count, weight.shape[1]), torch.zeros(count, weight.shape[1])
     start = time.perf_counter()
     for rows in weight.split(tile):
@@ -31,7 +31,7 @@ def products(weight: torch.Tensor, tile: int, count: int) -> float:
 
 
 def updates(optimizer: RowOptimizer, weight: torch.Tensor, tile: int) -> float:
-    """Seconds of the optimizer's share of a step alone."""
+    """Return the seconds of the optimizer updates of a step alone."""
     gradient = torch.zeros(tile, weight.shape[1])
     start = time.perf_counter()
     optimizer.begin()
@@ -45,19 +45,19 @@ def main() -> None:
     parser.add_argument("--sizes", default="64,10000000,128", help="N,C,D")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--out", type=Path)
-    chosen = parser.parse_args()
-    count, classes, size = map(int, chosen.sizes.split(","))
+    args = parser.parse_args()
+    count, classes, size = map(int, args.sizes.split(","))
     start = time.perf_counter()
     loss = losses.create("arcface", classes, size, head="tiled")
     assert isinstance(loss, losses.MarginSoftmaxLoss)
     optimizer = RowOptimizer(loss.weight, "sgd", lr=0.1, momentum=0.9)
     loss.engine.reserved = loss.weight.nbytes
     loss.engine.sink = Applied(optimizer)
-    made = time.perf_counter() - start
+    setup_seconds = time.perf_counter() - start
     print(loss.plan(count))
     seconds, values = [], []
-    with Progress(chosen.steps, "steps") as progress:
-        for step in range(chosen.steps):
+    with Progress(args.steps, "steps") as progress:
+        for step in range(args.steps):
             generator = torch.Generator().manual_seed(0)
             x = torch.randn(count, size, generator=generator, requires_grad=True)
             labels = torch.randint(0, classes, (count,), generator=generator)
@@ -71,7 +71,7 @@ def main() -> None:
     record = {
         "sizes": [count, classes, size],
         "plan": str(loss.plan(count)),
-        "seconds_to_make": round(made, 1),
+        "seconds_to_make": round(setup_seconds, 1),
         "seconds_a_step": [round(value, 2) for value in seconds],
         "losses_on_one_batch": [round(value, 3) for value in values],
         "weight_and_momentum_gib": round(2 * loss.weight.nbytes / 2**30, 2),
@@ -81,8 +81,8 @@ def main() -> None:
         **environment(),
     }
     print(json.dumps(record, indent=2))
-    if chosen.out is not None:
-        chosen.out.write_text(json.dumps(record, indent=2) + "\n")
+    if args.out is not None:
+        args.out.write_text(json.dumps(record, indent=2) + "\n")
 
 
 if __name__ == "__main__":

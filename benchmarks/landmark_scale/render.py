@@ -1,11 +1,11 @@
-"""Every character with at least three real designs, as 32 x 32 gray images, from Debian's fonts.
+"""Draw every character with at least three real designs in Debian's fonts as 32 x 32 gray images.
 
     apt-get install $(tail -n +2 fonts.csv | cut -d, -f3 | sort -u)
     python benchmarks/landmark_scale/render.py --out characters.npz
 
-A class is a character. A design counts when its picture is there (no blank, no box), is not the picture of many other
-characters of its font, and differs from every design taken before. Ideographs whose code point is divisible by 7 are
-kept apart: no training sees them; they are the unseen characters.
+A class is a character. A design counts when its picture is not blank, is not shared by many other characters of its
+font (as a placeholder box is), and differs from every earlier design. Ideographs whose code point is divisible by 7 are
+reserved: they are left out of training and are the unseen characters.
 """
 
 from __future__ import annotations
@@ -24,36 +24,36 @@ from PIL import Image, ImageDraw, ImageFont
 SIDE = 32
 FONTS = Path("/usr/share/fonts")
 LEAST_DIFFERENCE = 0.25
-"""sum |a - b| / (sum a + sum b): two weights of one family stay below it, two designs are at .3 to .6."""
+"""Least sum |a - b| / (sum a + sum b): two weights of one family stay below it, two designs have .3 to .6."""
 
 Picture = NDArray[np.uint8]
 
 
 def is_ideograph(character: str) -> bool:
-    """By its name: unified and compatibility ideographs, Tangut, Nushu."""
+    """Return whether its Unicode name is that of a unified or compatibility ideograph, Tangut or Nushu."""
     name = unicodedata.name(character, "")
     return name.startswith(("CJK UNIFIED IDEOGRAPH", "CJK COMPATIBILITY IDEOGRAPH", "TANGUT IDEOGRAPH", "NUSHU CHAR"))
 
 
 def is_reserved(code: int) -> bool:
-    """Whether the character, or one that it is a form of, is an ideograph divisible by 7."""
+    """Return whether the character, or its NFKC form, is an ideograph whose code point is divisible by 7."""
     forms = {chr(code), unicodedata.normalize("NFKC", chr(code))}
     return any(len(form) == 1 and ord(form) % 7 == 0 and is_ideograph(form) for form in forms)
 
 
 def is_drawn(code: int) -> bool:
-    """Letters, numbers and symbols; no marks, spaces, controls or private use."""
+    """Return whether it is a letter, number, symbol or punctuation, not a mark, space, control or private use."""
     return unicodedata.category(chr(code))[0] in "LNSP"
 
 
 def characters_of(path: Path, index: int) -> list[int]:
-    """Code points that the font maps."""
+    """Return the code points that the font maps."""
     font = TTCollection(str(path)).fonts[index] if path.suffix == ".ttc" else TTFont(str(path), lazy=True)
     return sorted(code for code in font.getBestCmap() if is_drawn(code))
 
 
 def draw(font: ImageFont.FreeTypeFont, character: str) -> Picture | None:
-    """The glyph, centered by its ink and scaled to fit; None where there is none."""
+    """Draw the glyph, centered by its ink and scaled to fit; return None if it is missing or unsuitable."""
     left, top, right, bottom = font.getbbox(character)
     if right - left < 2 or bottom - top < 2 or max(right - left, bottom - top) > 200:
         return None
@@ -68,9 +68,9 @@ def draw(font: ImageFont.FreeTypeFont, character: str) -> Picture | None:
 
 
 def pictures_of(path: Path, index: int) -> dict[int, Picture]:
-    """Every drawn character of a font, but for pictures that stand for many characters at once."""
+    """Draw every character of a font, without pictures that four or more characters share."""
     font = ImageFont.truetype(str(path), 56, index=index, layout_engine=ImageFont.Layout.BASIC)
-    found: dict[int, Picture] = {}
+    pictures: dict[int, Picture] = {}
     shared: dict[bytes, list[int]] = defaultdict(list)
     for code in characters_of(path, index):
         try:
@@ -78,65 +78,65 @@ def pictures_of(path: Path, index: int) -> dict[int, Picture]:
         except OSError:
             continue
         if picture is not None:
-            found[code] = picture
+            pictures[code] = picture
             shared[picture.tobytes()].append(code)
     boxes = {code for codes in shared.values() if len(codes) >= 4 for code in codes}
-    return {code: picture for code, picture in found.items() if code not in boxes}
+    return {code: picture for code, picture in pictures.items() if code not in boxes}
 
 
 def differs(picture: Picture, others: list[Picture]) -> bool:
-    """Whether it is a design of its own beside ``others``."""
-    own = picture.astype(np.int32)
-    return all(np.abs(own - other).sum() >= LEAST_DIFFERENCE * (int(own.sum()) + int(other.sum())) for other in others)
+    """Return whether ``picture`` differs enough from all ``others`` to count as a design."""
+    ink = picture.astype(np.int32)
+    return all(np.abs(ink - other).sum() >= LEAST_DIFFERENCE * (int(ink.sum()) + int(other.sum())) for other in others)
 
 
 def collect() -> dict[int, dict[str, Picture]]:
-    """Character -> family -> picture, in the order of ``fonts.csv``, designs that differ only."""
-    found: dict[int, dict[str, Picture]] = defaultdict(dict)
+    """Return character -> family -> picture for designs that differ, in the order of ``fonts.csv``."""
+    chars: dict[int, dict[str, Picture]] = defaultdict(dict)
     with (Path(__file__).parent / "fonts.csv").open() as file:
         rows = list(csv.DictReader(file))
     for row in rows:
         path = FONTS / row["file"]
         if not path.is_file():
-            raise SystemExit(f"{path} is missing: apt-get install {row['package']}")
+            raise SystemExit(f"{path} is missing. Install it: apt-get install {row['package']}")
         pictures = pictures_of(path, int(row["index"]))
         for code, picture in pictures.items():
-            designs = found[code]
+            designs = chars[code]
             if row["family"] not in designs and differs(picture, list(designs.values())):
                 designs[row["family"]] = picture
         print(f"{row['design']:20s} {path.name:36s} {len(pictures):7,} characters", flush=True)
-    return found
+    return chars
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--least", type=int, default=3, help="designs of a class")
-    chosen = parser.parse_args()
-    found = collect()
-    kept: list[int] = []
+    parser.add_argument("--least", type=int, default=3, help="least number of designs per class")
+    args = parser.parse_args()
+    chars = collect()
+    selected: list[int] = []
     seen: set[bytes] = set()
-    for code in sorted(found):
-        designs = found[code]
-        # The same pictures under another code point (a wide letter, a letter of another script) are the same class.
+    for code in sorted(chars):
+        designs = chars[code]
+        # If half of the pictures already occur under another code point (a wide letter, another script), skip this one.
         copies = sum(picture.tobytes() in seen for picture in designs.values())
-        if len(designs) >= chosen.least and 2 * copies < len(designs):
-            kept.append(code)
+        if len(designs) >= args.least and 2 * copies < len(designs):
+            selected.append(code)
             seen.update(picture.tobytes() for picture in designs.values())
-    families = sorted({family for code in kept for family in found[code]})
-    rows = [(code, families.index(family), picture) for code in kept for family, picture in found[code].items()]
+    families = sorted({family for code in selected for family in chars[code]})
+    rows = [(code, families.index(family), picture) for code in selected for family, picture in chars[code].items()]
     codes = np.array([row[0] for row in rows], dtype=np.int64)
     np.savez(
-        chosen.out,
+        args.out,
         pixels=np.stack([row[2] for row in rows])[:, None],
         codes=codes,
         designs=np.array([row[1] for row in rows], dtype=np.int16),
         reserved=np.array([is_reserved(int(code)) for code in codes]),
         families=np.array(families),
     )
-    reserved = sum(map(is_reserved, kept))
+    reserved = sum(map(is_reserved, selected))
     print(
-        f"{len(kept) - reserved:,} classes with {chosen.least} designs or more, {reserved:,} reserved, "
+        f"{len(selected) - reserved:,} classes with {args.least} designs or more, {reserved:,} reserved, "
         f"{len(rows):,} images"
     )
 

@@ -1,11 +1,11 @@
-"""System D's problem on a laptop: as many classes as there are characters with three designs, trained in tiles.
+"""System D's problem on a laptop: train a tiled head with one class per character that has three designs.
 
     python benchmarks/landmark_scale/render.py --out characters.npz
     python benchmarks/landmark_scale/run.py characters.npz --out runs/characters
     torchrun --nproc-per-node 2 benchmarks/landmark_scale/run.py characters.npz --out runs/divided --head sharded
 
-One design of each class is held out. Reported: parts of a step, memory, accuracy on the held-out design, and GAP with
-characters that no training has seen among the queries.
+One design of each class is held out. The script reports the parts of a step, memory, accuracy on the held-out design,
+and GAP with unseen characters among the queries.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from steradian.data.pixels import PixelSet
 from steradian.data.preprocessing import Preprocessing, statistics
 from steradian.data.splits import Splits
 from steradian.losses import MarginSoftmaxLoss
-from steradian.losses.head.dense import unit_rows
+from steradian.losses.cosines import unit_rows
 from steradian.training import TrainingData, Recipe, train
 from steradian.training.plan import make_batches, start
 from steradian.training.distributed import is_chief, process_group, ranks
@@ -36,27 +36,27 @@ DISTRACTORS = 20_000
 
 
 def load(path: Path) -> tuple[TrainingData, NDArray[np.uint8]]:
-    """The classes with their splits, and pictures of reserved characters."""
+    """Return the classes with their splits, and pictures of reserved characters."""
     with np.load(path) as file:
         pixels, codes, reserved = file["pixels"], file["codes"], file["reserved"]
     unseen = pixels[reserved]
     unseen = unseen[np.random.default_rng(0).permutation(len(unseen))[:DISTRACTORS]]
     pixels, codes = pixels[~reserved], codes[~reserved]
     classes, labels, counts = np.unique(codes, return_inverse=True, return_counts=True)
-    # Images of a class are neighbors; the held-out design of class c is its (c mod count)-th.
+    # Images of a class are contiguous; hold out design number (c mod count) of class c.
     first = np.concatenate([[0], np.cumsum(counts)[:-1]])
     held_out = first + np.arange(len(classes)) % counts
     training = np.setdiff1d(np.arange(len(codes)), held_out)
     names = tuple(f"U+{code:04X}" for code in classes)
     content = PixelSet(str(path), pixels, labels.astype(np.int64), names, None, tuple(names[label] for label in labels))
     mean, std = statistics(pixels, training[:: max(1, len(training) // 20_000)])
-    few = held_out[:: max(1, len(held_out) // 4000)]
-    splits = Splits(training, few, held_out)
+    validation = held_out[:: max(1, len(held_out) // 4000)]
+    splits = Splits(training, validation, held_out)
     return TrainingData(content, splits, content.digest(), Preprocessing(32, 1, mean, std)), unseen
 
 
 def parts_of_a_step(recipe: Recipe, prepared: TrainingData) -> dict[str, float]:
-    """Milliseconds of encoder and head in one training step, medians of ten."""
+    """Return the milliseconds of the parts of a training step, medians of ten."""
     state = start(recipe, prepared)
     batches = make_batches(recipe, prepared, prepared.splits.train)
     epoch = batches.epoch(0)
@@ -84,37 +84,37 @@ def parts_of_a_step(recipe: Recipe, prepared: TrainingData) -> dict[str, float]:
 
 @torch.no_grad()
 def nearest(embeddings: torch.Tensor, centers: torch.Tensor, block: int = 512) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cosine and index of the nearest center of each embedding."""
+    """Return cosine and index of the nearest center of each embedding."""
     centers = unit_rows(centers)
-    found = [(part @ centers.T).max(dim=1) for part in embeddings.split(block)]
-    return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
+    best = [(part @ centers.T).max(dim=1) for part in embeddings.split(block)]
+    return torch.cat([f.values for f in best]), torch.cat([f.indices for f in best])
 
 
-def gap(confidence: NDArray[np.float32], right: NDArray[np.bool_], queries: int) -> float:
-    """Global average precision: sum of the precision at each right answer, by falling confidence, over all queries
-    that have an answer."""
-    hits = right[np.argsort(-confidence, kind="stable")]
+def gap(confidence: NDArray[np.float32], correct: NDArray[np.bool_], queries: int) -> float:
+    """Return the global average precision: the sum of the precision at each correct answer, by falling confidence, over
+    the number of queries that have an answer."""
+    hits = correct[np.argsort(-confidence, kind="stable")]
     precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
     return float((precision * hits).sum() / queries)
 
 
 def measure(model: torch.nn.Module, prepared: TrainingData, unseen: NDArray[np.uint8]) -> dict[str, float]:
-    """Accuracy on the held-out designs, and GAP with unseen characters."""
+    """Return accuracy on the held-out designs, and GAP with unseen characters."""
     held_out = prepared.splits.test
     seen = model.embed(torch.from_numpy(prepared.pixels.pixels[held_out]))
     others = model.embed(torch.from_numpy(unseen))
     centers = model.head.weight.detach()
-    score, answer = nearest(seen, centers)
+    score, prediction = nearest(seen, centers)
     other_score, _ = nearest(others, centers)
-    right = (answer.numpy() == prepared.pixels.labels[held_out]).astype(bool)
-    everything = np.concatenate([score.numpy(), other_score.numpy()])
-    all_right = np.concatenate([right, np.zeros(len(others), dtype=bool)])
+    correct = (prediction.numpy() == prepared.pixels.labels[held_out]).astype(bool)
+    all_scores = np.concatenate([score.numpy(), other_score.numpy()])
+    all_correct = np.concatenate([correct, np.zeros(len(others), dtype=bool)])
     return {
-        "queries": len(right),
+        "queries": len(correct),
         "unseen": len(others),
-        "accuracy": float(right.mean()),
-        "gap_without_unseen": gap(score.numpy(), right, len(right)),
-        "gap": gap(everything, all_right, len(right)),
+        "accuracy": float(correct.mean()),
+        "gap_without_unseen": gap(score.numpy(), correct, len(correct)),
+        "gap": gap(all_scores, all_correct, len(correct)),
     }
 
 
@@ -123,38 +123,38 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--steps-only", action="store_true", help="the parts of a step, no training")
+    parser.add_argument("--steps-only", action="store_true", help="time the parts of a step without training")
     parser.add_argument("--head", default="auto")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="further settings of the recipe"
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting of the recipe"
     )
-    chosen = parser.parse_args()
-    further = {key: json.loads(value) for key, _, value in (item.partition("=") for item in chosen.set)}
+    args = parser.parse_args()
+    overrides = {key: json.loads(value) for key, _, value in (item.partition("=") for item in args.set)}
     recipe = Recipe().changed(
         **{
             "embedding_size": 128,
-            "loss.options": {"head": chosen.head, **further.pop("loss.options", {})},
-            "training.epochs": chosen.epochs,
+            "loss.options": {"head": args.head, **overrides.pop("loss.options", {})},
+            "training.epochs": args.epochs,
             "training.batch_size": 256,
             "training.deterministic": False,
             "views.rotation": 4.0,
             "views.shear": 0.08,
             "views.until": 1.0,
-            **further,
+            **overrides,
         }
     )
     with process_group():
-        prepared, unseen = load(chosen.data)
+        prepared, unseen = load(args.data)
         record: dict[str, object] = {"date": date.today().isoformat(), "processes": ranks(), **environment()}
         record |= {"classes": len(prepared.pixels.classes), "images": len(prepared.splits.train)}
         record["data"] = prepared.digest
         record["milliseconds"] = parts_of_a_step(recipe, prepared) if ranks() == 1 else {}
-        if chosen.steps_only:
+        if args.steps_only:
             print(json.dumps(record, indent=2))
             return
         begin = time.perf_counter()
         with Progress(0, "training", quiet=not is_chief()) as progress:
-            trained = train(recipe, prepared, chosen.out, on_batch=progress.at)
+            trained = train(recipe, prepared, args.out, on_batch=progress.at)
         record["minutes"] = (time.perf_counter() - begin) / 60.0
         record["peak_memory_mib"] = peak_memory_bytes() / 2**20
         if not is_chief():
@@ -163,9 +163,9 @@ def main() -> None:
         assert isinstance(head, MarginSoftmaxLoss)
         record["plan"] = str(head.plan(256))
         record["history"] = trained.history
-        trained.model.save(chosen.out / "model")
+        trained.model.save(args.out / "model")
         record |= measure(trained.model, prepared, unseen)
-        (chosen.out / "result.json").write_text(json.dumps(record, indent=2) + "\n")
+        (args.out / "result.json").write_text(json.dumps(record, indent=2) + "\n")
         print(json.dumps({key: value for key, value in record.items() if key != "history"}, indent=2))
 
 

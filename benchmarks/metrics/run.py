@@ -1,9 +1,9 @@
-"""Metrics at size against the bare matrix products they need, and against pytorch-metric-learning.
+"""Time metrics on large data against the bare matrix products they need and against pytorch-metric-learning.
 
     python benchmarks/metrics/run.py --out benchmarks/metrics/result.json
     python benchmarks/metrics/run.py --only crowd --share 0.1
 
-Each case runs in a process of its own, so that its peak memory is its own; times are taken in turns.
+Each case runs in its own process, so that peak memory is measured per case; the timed calls alternate.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def in_turns(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each."""
+    """Return the median seconds of each call."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
             times[name].append(seconds(call))
-    return {name: round(statistics.median(found), 3) for name, found in times.items()}
+    return {name: round(statistics.median(values), 3) for name, values in times.items()}
 
 
 def resident_bytes() -> int:
-    """What the process holds now."""
+    """Return the resident memory of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def people(count: int, size: int, each: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings of ``each`` images a person, with more noise than signal."""
+def identity_embeddings(count: int, size: int, each: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return embeddings and labels of ``each`` images per identity, with more noise than signal."""
     generator = np.random.default_rng(seed)
     labels = np.arange(count) // each
     centers = generator.standard_normal((labels[-1] + 1, size), dtype=np.float32)
@@ -58,7 +58,7 @@ def people(count: int, size: int, each: int, seed: int = 0) -> tuple[np.ndarray,
 
 
 def products(queries: torch.Tensor, references: torch.Tensor, triangle: bool = False) -> None:
-    """The bare products, in tiles; of a triangle only what lies right of the diagonal."""
+    """Compute the bare products in tiles; with ``triangle`` only those from the diagonal on."""
     memory = torch.empty(1024, 8192)
     for top in range(0, len(queries), 1024):
         block = queries[top : top + 1024]
@@ -68,19 +68,19 @@ def products(queries: torch.Tensor, references: torch.Tensor, triangle: bool = F
 
 
 def sorting(share: float) -> Record:
-    """All pairs of 20,000 embeddings, in tiles and by sorting every score."""
-    x, y = people(int(20_000 * share), 128, 5, seed=1)
+    """Compare all pairs of 20,000 embeddings in tiles with sorting every score."""
+    x, y = identity_embeddings(int(20_000 * share), 128, 5, seed=1)
     scores = metrics.pair_scores(x, y, max_items=len(x))
     rows = []
-    for found in metrics.verify_all_pairs(x, y, FARS, curve=False).accepted:
-        exact = metrics.tar_at_far(scores, found.far)
-        rows.append([found.far, found.tar, exact.tar, found.threshold, exact.threshold])
+    for point in metrics.verify_all_pairs(x, y, FARS, curve=False).accepted:
+        exact = metrics.tar_at_far(scores, point.far)
+        rows.append([point.far, point.tar, exact.tar, point.threshold, exact.threshold])
     return {"far, tar in tiles, tar by sorting, threshold in tiles, threshold by sorting": rows}
 
 
 def verification(share: float) -> Record:
-    """All pairs of 100,000 embeddings."""
-    x, y = people(int(100_000 * share), 128, 5)
+    """Time verification over all pairs of 100,000 embeddings."""
+    x, y = identity_embeddings(int(100_000 * share), 128, 5)
     unit = torch.nn.functional.normalize(torch.from_numpy(x))
     reset_peak_memory()
     before = resident_bytes()
@@ -99,10 +99,10 @@ def verification(share: float) -> Record:
 
 
 def retrieval(share: float) -> Record:
-    """Recall@1 and MAP@R of 120,000 x 128, and of half of them beside pytorch-metric-learning, which needs N x N."""
+    """Time Recall@1 and MAP@R of 120,000 x 128, and half of them against pytorch-metric-learning, which needs N x N."""
     from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 
-    x, y = people(int(120_000 * share), 128, 5)
+    x, y = identity_embeddings(int(120_000 * share), 128, 5)
     unit, half = torch.nn.functional.normalize(torch.from_numpy(x)), len(x) // 2
     names = {"recall_at_1": "precision_at_1", "map_at_r": "mean_average_precision_at_r", "r_precision": "r_precision"}
     peer = AccuracyCalculator(include=tuple(names.values()), k="max_bin_count", device=torch.device("cpu"))
@@ -125,22 +125,22 @@ def retrieval(share: float) -> Record:
 
 
 def crowd(share: float) -> Record:
-    """Rank 1 of 10,000 probes against 1,000,000 strangers."""
-    x, y = people(10_000, 128, 5)
-    strangers = np.random.default_rng(2).standard_normal((int(1_000_000 * share), 128), dtype=np.float32)
-    unit, others = (torch.nn.functional.normalize(torch.from_numpy(found)) for found in (x, strangers))
+    """Time the rank-1 rate of 10,000 probes against 1,000,000 distractors."""
+    x, y = identity_embeddings(10_000, 128, 5)
+    distractors = np.random.default_rng(2).standard_normal((int(1_000_000 * share), 128), dtype=np.float32)
+    unit, unit_distractors = (torch.nn.functional.normalize(torch.from_numpy(vectors)) for vectors in (x, distractors))
     times = in_turns(
         {
-            "bare products": lambda: products(unit, others),
-            "ours": lambda: metrics.rank_1_in_crowds(x, y, strangers),
+            "bare products": lambda: products(unit, unit_distractors),
+            "ours": lambda: metrics.rank_1_in_crowds(x, y, distractors),
         },
         3,
     )
-    return {"rank_1": metrics.rank_1_in_crowds(x, y, strangers), "seconds": times}
+    return {"rank_1": metrics.rank_1_in_crowds(x, y, distractors), "seconds": times}
 
 
 def closed(share: float) -> Record:
-    """Every closed-set number of 50,000 images x 1,000 classes from scores."""
+    """Time every closed-set metric of 50,000 images x 1,000 classes from logits."""
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 1000, int(50_000 * share))
     logits = generator.standard_normal((len(labels), 1000), dtype=np.float32)
@@ -148,24 +148,24 @@ def closed(share: float) -> Record:
     answers: Record = {}
 
     def measure() -> None:
-        found = metrics.closed_set(logits, labels)
-        counts = found.confusion.per_class()
-        chances = metrics.softmax(logits)
+        result = metrics.closed_set(logits, labels)
+        counts = result.confusion.per_class()
+        probs = metrics.softmax(logits)
         answers.update(
-            accuracy=found.confusion.accuracy,
-            balanced_accuracy=found.confusion.balanced_accuracy,
-            top_5=found.top_k(5),
+            accuracy=result.confusion.accuracy,
+            balanced_accuracy=result.confusion.balanced_accuracy,
+            top_5=result.top_k(5),
             averages={how: counts.average(how)._asdict() for how in ("macro", "micro", "weighted")},
-            auc=[found.macro.auc, found.micro.auc],
-            average_precision=[found.macro.average_precision, found.micro.average_precision],
-            confused=len(found.confusion.most_confused()),
-            calibration=[metrics.expected_calibration_error(chances, labels, binning=by) for by in ("width", "mass")],
-            brier=metrics.brier_score(chances, labels),
+            auc=[result.macro.auc, result.micro.auc],
+            average_precision=[result.macro.average_precision, result.micro.average_precision],
+            confused=len(result.confusion.most_confused()),
+            calibration=[metrics.expected_calibration_error(probs, labels, binning=by) for by in ("width", "mass")],
+            brier=metrics.brier_score(probs, labels),
             likelihood=metrics.negative_log_likelihood(logits, labels),
         )
 
-    took = in_turns({"every number": measure}, 3)
-    return {"answers": answers, "seconds": took, "peak_mib": round(peak_memory_bytes() / 2**20)}
+    times = in_turns({"every number": measure}, 3)
+    return {"answers": answers, "seconds": times, "peak_mib": round(peak_memory_bytes() / 2**20)}
 
 
 CASES = {"sorting": sorting, "verification": verification, "retrieval": retrieval, "crowd": crowd, "closed": closed}
@@ -174,21 +174,21 @@ CASES = {"sorting": sorting, "verification": verification, "retrieval": retrieva
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(CASES))
-    parser.add_argument("--share", type=float, default=1.0, help="of the items")
-    parser.add_argument("--one", help="run this case here")
+    parser.add_argument("--share", type=float, default=1.0, help="fraction of the items to use")
+    parser.add_argument("--one", help="run this case in this process")
     parser.add_argument("--out", type=Path)
-    chosen = parser.parse_args()
-    if chosen.one:
-        print(json.dumps(CASES[chosen.one](chosen.share)))
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(CASES[args.one](args.share)))
         return
-    record = {"share": chosen.share, **environment()}
-    for name in chosen.only.split(","):
-        command = [sys.executable, "-W", "ignore", __file__, "--one", name, "--share", str(chosen.share)]
-        said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-        record[name] = json.loads(said.splitlines()[-1])
+    record = {"share": args.share, **environment()}
+    for name in args.only.split(","):
+        command = [sys.executable, "-W", "ignore", __file__, "--one", name, "--share", str(args.share)]
+        output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+        record[name] = json.loads(output.splitlines()[-1])
         print(name, json.dumps(record[name], indent=2), flush=True)
-        if chosen.out is not None:
-            chosen.out.write_text(json.dumps(record, indent=2) + "\n")
+        if args.out is not None:
+            args.out.write_text(json.dumps(record, indent=2) + "\n")
 
 
 if __name__ == "__main__":

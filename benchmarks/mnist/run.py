@@ -1,7 +1,7 @@
-"""k-means accuracy of 2-D and 3-D embeddings of MNIST, three seeds: python benchmarks/mnist/run.py --root DIR
+"""Measure k-means accuracy of 2-D and 3-D embeddings of MNIST, three seeds: python benchmarks/mnist/run.py --root DIR
 
-DIR holds 10,000 images as one .npz (or MNIST in torchvision's layout). It is the command of the README; run again, it
-goes on where it was stopped. Results are copied beside this file.
+DIR holds 10,000 images as one .npz (or MNIST in torchvision's layout). It runs the command of the README; a
+second call resumes where the first stopped. Results are copied beside this file.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ HERE = Path(__file__).parent
 
 
 def table(rows: list[dict[str, str]]) -> str:
-    """A Markdown table: technique, then mean, interval and seeds for each number of dimensions."""
-    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    """Return a Markdown table: technique, then mean, interval and seeds for each number of dimensions."""
+    accuracies: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        found[row["loss"]][row["dims"]].append(float(row["clustering.majority"]))
+        accuracies[row["loss"]][row["dims"]].append(float(row["clustering.majority"]))
     lines = ["| technique | 2-D mean ± | 2-D seeds | 3-D mean ± | 3-D seeds |", "|---|---|---|---|---|"]
-    for name, dims in found.items():
+    for name, dims in accuracies.items():
         cells = []
         for size in ("2", "3"):
             interval = t_interval(dims[size])
@@ -38,11 +38,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", required=True)
     parser.add_argument("--out", default="runs/mnist")
-    given = parser.parse_args()
+    args = parser.parse_args()
     options = ["--seeds", "3", "--epochs", "50", "--set", "data.validation=0"]
-    command = ["compare", "mnist", "--root", given.root, *options, "--out", given.out]
+    command = ["compare", "mnist", "--root", args.root, *options, "--out", args.out]
     subprocess.run([sys.executable, "-m", "steradian.cli.main", *command], check=True)
-    shutil.copy(Path(given.out) / "results.csv", HERE / "results.csv")
+    shutil.copy(Path(args.out) / "results.csv", HERE / "results.csv")
     print(table(list(csv.DictReader((HERE / "results.csv").read_text().splitlines()))))
 
 

@@ -1,10 +1,10 @@
-"""Make the built-in artifact `glyphs` from a run of its recipe.
+"""Export the built-in model `glyphs` from a run of its recipe.
 
     python benchmarks/omniglot/export.py --run runs/glyphs --data omniglot.npz --to src/steradian/models/glyphs
 
-Characters that were turned taught the encoder and are left out of the head. Probabilities of classes are fitted on the
-run's calibration part; thresholds and the curve for pairs on the alphabets that were never seen, because that is what
-somebody's own symbols are.
+Rotated characters were classes in training and are dropped from the head. Class probabilities are calibrated on the
+run's calibration part; thresholds and the curve for pairs are fitted on the unseen alphabets, because the symbols of a
+user are unseen, too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from steradian.training.dataset import prepare
 
 
 def without_turns(model: Recognizer) -> Recognizer:
-    """The same encoder and neck with the classes that are upright."""
+    """Return the same encoder and neck with only the upright classes."""
     count = len(model.spec.classes) // len(TURNS)
     spec = replace(model.spec, classes=model.spec.classes[:count])
     upright = Recognizer(spec)
@@ -40,31 +40,31 @@ def main() -> None:
     parser.add_argument("--run", required=True, type=Path)
     parser.add_argument("--data", required=True, type=Path)
     parser.add_argument("--to", required=True, type=Path)
-    chosen = parser.parse_args()
-    prepared = prepare(read_recipe(chosen.run / "recipe.yaml").changed(**{"data.source": str(chosen.data)}))
-    trained = Recognizer.load(chosen.run)
+    args = parser.parse_args()
+    prepared = prepare(read_recipe(args.run / "recipe.yaml").changed(**{"data.source": str(args.data)}))
+    trained = Recognizer.load(args.run)
     model = without_turns(trained)
-    held = prepared.splits.calibration
-    held = held[prepared.pixels.labels[held] < len(model.spec.classes)]
-    raw = model.embed(torch.from_numpy(np.ascontiguousarray(prepared.pixels.pixels[held])), normalize=False)
+    held_out = prepared.splits.calibration
+    held_out = held_out[prepared.pixels.labels[held_out] < len(model.spec.classes)]
+    raw = model.embed(torch.from_numpy(np.ascontiguousarray(prepared.pixels.pixels[held_out])), normalize=False)
     unseen = prepared.unseen
     if unseen is None:
-        raise SystemExit("the recipe keeps no alphabet unseen")
-    strange = model.embed(torch.from_numpy(np.ascontiguousarray(unseen.pixels)), normalize=False).numpy()
-    words = f"{len(held)} drawings of trained characters, kept for nothing else"
+        raise SystemExit("expected unseen alphabets, but the recipe has none; set data.unseen in it")
+    unseen_raw = model.embed(torch.from_numpy(np.ascontiguousarray(unseen.pixels)), normalize=False).numpy()
+    note = f"{len(held_out)} drawings of trained characters, kept for nothing else"
     cosine = model.center_cosines(raw).amax(dim=1).numpy()
-    fitted = fit_calibration(model.logits(raw).numpy(), cosine, raw.numpy(), prepared.pixels.labels[held], words)
+    fitted = fit_calibration(model.logits(raw).numpy(), cosine, raw.numpy(), prepared.pixels.labels[held_out], note)
     if fitted is None:
-        raise SystemExit("too few drawings to calibrate on")
-    new = f"{len(strange)} drawings of {len(unseen.classes)} characters of alphabets that were never seen"
+        raise SystemExit(f"too few drawings to calibrate on ({len(held_out)}); raise data.calibration in the recipe")
+    pairs_note = f"{len(unseen_raw)} drawings of {len(unseen.classes)} characters of alphabets that were never seen"
     model.calibration = fitted.model_copy(
-        update={"pairs": pair_curve(strange, unseen.labels), "measured_on": f"{words}; pairs: {new}"}
+        update={"pairs": pair_curve(unseen_raw, unseen.labels), "measured_on": f"{note}; pairs: {pairs_note}"}
     )
-    model.thresholds = fit_thresholds(strange, unseen.labels, new)
+    model.thresholds = fit_thresholds(unseen_raw, unseen.labels, pairs_note)
     origin = trained.card.provenance if trained.card is not None else {}
-    kept = {name: origin[name] for name in ("date", "recipe", "seed", "steradian", "torch", "python") if name in origin}
+    info = {name: origin[name] for name in ("date", "recipe", "seed", "steradian", "torch", "python") if name in origin}
     source = "Omniglot background set (Lake et al. 2015, MIT), 24 of its 30 alphabets"
-    card = artifact.save(model, chosen.to, {**kept, "data": {"source": source}, "from": origin.get("command")})
+    card = artifact.save(model, args.to, {**info, "data": {"source": source}, "from": origin.get("command")})
     print(card.id)
 
 

@@ -1,4 +1,4 @@
-"""Enroll without retraining: one drawing of each of 20 characters of alphabets never seen, and which is the next one?
+"""Enroll without retraining: one-shot recognition among 20 characters of unseen alphabets.
 
     python benchmarks/omniglot/run.py --data omniglot_background_28.npz --out runs/glyphs
     python benchmarks/omniglot/run.py --data omniglot_background_28.npz --model glyphs
@@ -31,45 +31,48 @@ RECIPE = Path(__file__).parents[2] / "recipes" / "glyphs.yaml"
 def one_shot(
     vectors: NDArray[np.float32], labels: NDArray[np.int64], alphabet: NDArray[np.str_], within: bool, seed: int = 0
 ) -> float:
-    """Share of trials in which the drawing of the same character is the nearest of 20 drawings."""
+    """Return the fraction of trials in which the drawing of the same character is the nearest of 20 drawings."""
     generator = np.random.default_rng(seed)
     drawings = {label: np.flatnonzero(labels == label) for label in np.unique(labels)}
     characters = np.array(list(drawings))
     alphabets = [name for name in sorted(set(alphabet[characters])) if (alphabet[characters] == name).sum() >= WAYS]
-    right = 0
+    correct = 0
     for _ in range(TRIALS):
         pool = characters
         if within:
             pool = characters[alphabet[characters] == alphabets[generator.integers(len(alphabets))]]
         chosen = generator.permutation(pool)[:WAYS]
-        query, own = generator.permutation(drawings[chosen[0]])[:2]
+        query, match = generator.permutation(drawings[chosen[0]])[:2]
         others = [generator.choice(drawings[character]) for character in chosen[1:]]
-        right += int(np.argmax(vectors[[own, *others]] @ vectors[query]) == 0)
-    return right / TRIALS
+        correct += int(np.argmax(vectors[[match, *others]] @ vectors[query]) == 0)
+    return correct / TRIALS
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, type=Path)
-    parser.add_argument("--out", type=Path, help="run folder: trains the recipe")
-    parser.add_argument("--model", help="run or model folder, or glyphs: trains nothing")
+    parser.add_argument("--out", type=Path, help="run folder; trains the recipe")
+    parser.add_argument("--model", help="run or model folder, or glyphs; skips training")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--record", type=Path)
-    chosen = parser.parse_args()
-    record = {**environment(), "seed": chosen.seed}
-    if chosen.model is None:
-        recipe = read_recipe(RECIPE).changed(**{"data.source": str(chosen.data), "training.seed": chosen.seed})
+    args = parser.parse_args()
+    record = {**environment(), "seed": args.seed}
+    if args.model is None:
+        recipe = read_recipe(RECIPE).changed(**{"data.source": str(args.data), "training.seed": args.seed})
         started = time.perf_counter()
-        train_run(recipe, chosen.out, command="python benchmarks/omniglot/run.py")
+        train_run(recipe, args.out, command="python benchmarks/omniglot/run.py")
         used = resource.getrusage(resource.RUSAGE_SELF)
         record |= {"minutes": (time.perf_counter() - started) / 60, "cpu_minutes": (used.ru_utime + used.ru_stime) / 60}
-    model = Recognizer.load(chosen.model or chosen.out)
-    with np.load(chosen.data, allow_pickle=False) as content:
+    model = Recognizer.load(args.model or args.out)
+    with np.load(args.data, allow_pickle=False) as content:
         pixels, labels, alphabet = content["x"], content["y"].astype(np.int64), content["alphabet"]
     last = sorted(set(alphabet.tolist()))[-UNSEEN:]
     trained = {name.split("/")[0] for name in model.spec.classes}
     if trained & set(last):
-        raise SystemExit(f"the model was trained on {sorted(trained & set(last))}, which are to be unseen")
+        raise SystemExit(
+            f"expected a model that has not seen {last}, but {args.model or args.out} was trained on "
+            f"{sorted(trained & set(last))}; use a model trained without them"
+        )
     unseen = np.isin(alphabet[labels], last)
     vectors = model.embed(torch.from_numpy(pixels[unseen][:, None])).numpy()
     names = labels[unseen]
@@ -77,15 +80,15 @@ def main() -> None:
     record |= {
         "across": one_shot(vectors, names, alphabet, within=False),
         "within": one_shot(vectors, names, alphabet, within=True),
-        "tar_at_far": {f"{found.far:.0e}": found.tar for found in pairs.accepted},
+        "tar_at_far": {f"{point.far:.0e}": point.tar for point in pairs.accepted},
         "auc": pairs.histogram.auc() if pairs.histogram is not None else None,
         "characters": len(np.unique(names)),
         "drawings": len(names),
         "model": model.card.id if model.card is not None else None,
     }
     print(json.dumps(record, indent=2))
-    if chosen.record is not None:
-        chosen.record.write_text(json.dumps(record, indent=2) + "\n")
+    if args.record is not None:
+        args.record.write_text(json.dumps(record, indent=2) + "\n")
 
 
 if __name__ == "__main__":

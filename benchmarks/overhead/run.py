@@ -1,9 +1,9 @@
-"""What the framework costs over a bare PyTorch loop that does the same steps: their ratio, interleaved.
+"""Measure the training time of the framework relative to a bare PyTorch loop with the same steps, interleaved.
 
     python benchmarks/overhead/run.py [--processes 6] [--rounds 30]
 
-One process may favor one of the two by some percent, for as long as it lives, by where its memory happens to lie; so
-the ratio is the median over several processes, and in every second one the two models change places in memory. Both
+A process may favor one of the two by some percent for its whole lifetime because of its memory layout. Therefore the
+ratio is the median over several processes, and in every second one the two models swap positions in memory. Both
 train the small encoder with ArcFace in 3-D on the digits at 28 pixels, from the same weights, on the same batches, with
 the same views, auxiliary head, gradient clipping and schedule. A round is one epoch of each, in alternating order.
 """
@@ -35,7 +35,7 @@ from steradian.training.stages import single_stage
 
 
 def bare_epoch(state, settings, batches, epoch: int) -> None:
-    """One epoch as one would write it in a script, with nothing checked, recorded or shown."""
+    """Train one epoch as in a plain script, without checks, records or progress display."""
     model, auxiliary, optimizer = state.model, state.auxiliary, state.optimizer
     pixels, labels = torch.from_numpy(batches.pixels.pixels), torch.from_numpy(batches.pixels.labels)
     total = len(batches) * settings.epochs
@@ -62,7 +62,7 @@ def bare_epoch(state, settings, batches, epoch: int) -> None:
 
 
 def measure(rounds: int, swapped: bool) -> dict[str, object]:
-    """The figures of one process."""
+    """Return the results of one process."""
     torch.set_num_threads(1)
     recipe = Recipe().changed(
         **{
@@ -112,7 +112,7 @@ def measure(rounds: int, swapped: bool) -> dict[str, object]:
                 seconds[name].append(spent)
     pairs = zip(ours.model.parameters(), bare.model.parameters(), strict=True)
     same = all(torch.allclose(a, b, atol=1e-5) for a, b in pairs)
-    medians = {name: statistics.median(found) for name, found in seconds.items()}
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
     return {"ratio": medians["ours"] / medians["bare"], "seconds_per_epoch": medians, "same_weights": same}
 
 
@@ -121,21 +121,21 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--one", choices=("straight", "swapped"), help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.one:
-        print(json.dumps(measure(given.rounds, given.one == "swapped")))
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(measure(args.rounds, args.one == "swapped")))
         return
-    found = []
-    for number in range(given.processes):
-        one = "swapped" if number % 2 else "straight"
-        command = [sys.executable, __file__, "--one", one, "--rounds", str(given.rounds)]
-        shown = subprocess.run(command, check=True, capture_output=True, text=True)
-        found.append(json.loads(shown.stdout))
-        print(f"process {number + 1}: {found[-1]['ratio']:.4f}", flush=True)
+    results = []
+    for number in range(args.processes):
+        layout = "swapped" if number % 2 else "straight"
+        command = [sys.executable, __file__, "--one", layout, "--rounds", str(args.rounds)]
+        completed = subprocess.run(command, check=True, capture_output=True, text=True)
+        results.append(json.loads(completed.stdout))
+        print(f"process {number + 1}: {results[-1]['ratio']:.4f}", flush=True)
     result = {
-        "median_ratio": statistics.median(one["ratio"] for one in found),
-        "processes": found,
-        "rounds": given.rounds,
+        "median_ratio": statistics.median(process["ratio"] for process in results),
+        "processes": results,
+        "rounds": args.rounds,
         **environment(),
     }
     write_json(Path(__file__).parent / "result.json", result)

@@ -1,9 +1,9 @@
-"""Many clients who enroll, ask, rename and remove at once: no wrong answer, no growing memory.
+"""Check that many clients that enroll, query, rename and remove at once get no wrong answer, and that memory is stable.
 
     python benchmarks/recognition/mixed_load.py --minutes 30 --record benchmarks/recognition/mixed_load.json
 
-Each client has names of its own, so that it knows what the service must answer: the very drawing that it enrolled is
-the nearest, under the name that it has now, and somebody who was removed is never named again.
+Each client uses its own names, so it knows what the service must answer: the drawing that it enrolled is the nearest,
+under its current name, and a removed identity is never returned again.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from PIL import Image, ImageDraw
 from steradian.training.resources import environment
 
 KEPT = 12
-"""Names that a client has at a time."""
+"""Most identities that a client has enrolled at a time."""
 
 
 def drawing(generator: random.Random) -> bytes:
-    """A few random strokes as a PNG file."""
+    """Return a few random strokes as a PNG file."""
     image = Image.new("L", (60, 60), 255)
     pen = ImageDraw.Draw(image)
     for _ in range(generator.randint(3, 6)):
@@ -43,7 +43,7 @@ def drawing(generator: random.Random) -> bytes:
 
 
 class Client(threading.Thread):
-    """One client; what it found wrong is in ``wrong``."""
+    """One client; it collects wrong answers in ``wrong``."""
 
     def __init__(self, address: str, number: int, until: float) -> None:
         super().__init__()
@@ -74,14 +74,14 @@ class Client(threading.Thread):
         if len(self._held) >= KEPT:
             self._remove(client)
         name, content = f"{self._number}-{self._generator.getrandbits(48):x}", drawing(self._generator)
-        done = client.post("/v1/identities", data={"name": name}, files={"file": ("a.png", content)})
-        self._expect(done, 201)
-        self._held[name] = done.json()["identity"]["id"], content
+        response = client.post("/v1/identities", data={"name": name}, files={"file": ("a.png", content)})
+        self._expect(response, 201)
+        self._held[name] = response.json()["identity"]["id"], content
 
     def _nearest(self, client: httpx.Client, content: bytes) -> tuple[str | None, float]:
-        told = client.post("/v1/identify?far=0.01", files={"file": ("a.png", content)})
-        self._expect(told, 200)
-        matches = told.json()["answers"][0]["matches"]
+        response = client.post("/v1/identify?far=0.01", files={"file": ("a.png", content)})
+        self._expect(response, 200)
+        matches = response.json()["answers"][0]["matches"]
         return (matches[0]["label"], matches[0]["similarity"]) if matches else (None, 0.0)
 
     def _ask(self, client: httpx.Client) -> None:
@@ -90,7 +90,7 @@ class Client(threading.Thread):
         name, (_, content) = self._generator.choice(list(self._held.items()))
         label, similarity = self._nearest(client, content)
         if label != name or similarity < 0.9999:
-            self.wrong.append(f"asked for {name}, heard {label} at {similarity}")
+            self.wrong.append(f"expected {name}, but the answer is {label} at {similarity}")
 
     def _ask_gone(self, client: httpx.Client) -> None:
         if not self._gone:
@@ -98,7 +98,7 @@ class Client(threading.Thread):
         name, content = self._generator.choice(self._gone[-50:])
         label, similarity = self._nearest(client, content)
         if label == name or similarity > 0.9999:
-            self.wrong.append(f"{name} was removed, but {label} was heard at {similarity}")
+            self.wrong.append(f"{name} was removed, but the answer is {label} at {similarity}")
 
     def _rename(self, client: httpx.Client) -> None:
         if not self._held:
@@ -121,9 +121,9 @@ class Client(threading.Thread):
 
 
 def resident(process: int) -> float:
-    """MiB that a process holds."""
-    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{process}/status").read_text())
-    return int(found[1]) / 1024 if found else 0.0
+    """Return the resident memory of a process in MiB."""
+    match = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{process}/status").read_text())
+    return int(match[1]) / 1024 if match else 0.0
 
 
 def main() -> None:
@@ -131,14 +131,14 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--record", type=Path)
-    chosen = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        words = ["serve", "glyphs", "--gallery", f"{scratch}/g.db", "--port", "0", "--rate", "0", "--no-log"]
-        server = subprocess.Popen([sys.executable, "-m", "steradian", *words], stdout=subprocess.PIPE, text=True)
+        arguments = ["serve", "glyphs", "--gallery", f"{scratch}/g.db", "--port", "0", "--rate", "0", "--no-log"]
+        server = subprocess.Popen([sys.executable, "-m", "steradian", *arguments], stdout=subprocess.PIPE, text=True)
         try:
             address = re.search(r"http://\S+", server.stdout.readline() if server.stdout else "")
-            until, memory = time.monotonic() + 60 * chosen.minutes, []
-            clients = [Client(address[0] if address else "", number, until) for number in range(chosen.clients)]
+            until, memory = time.monotonic() + 60 * args.minutes, []
+            clients = [Client(address[0] if address else "", number, until) for number in range(args.clients)]
             for client in clients:
                 client.start()
             while time.monotonic() < until:
@@ -147,11 +147,11 @@ def main() -> None:
             for client in clients:
                 client.join()
             pictures = len(list(Path(f"{scratch}/g.db.images").iterdir()))
-            held = sum(len(client._held) for client in clients)
+            enrolled = sum(len(client._held) for client in clients)
         finally:
             server.terminate()
             server.wait()
-    wrong = [one for client in clients for one in client.wrong]
+    wrong = [message for client in clients for message in client.wrong]
     counts: dict[str, int] = {}
     for client in clients:
         for kind, count in client.counts.items():
@@ -160,19 +160,19 @@ def main() -> None:
     record = {
         **environment(),
         "cores": os.cpu_count(),
-        "minutes": chosen.minutes,
-        "clients": chosen.clients,
+        "minutes": args.minutes,
+        "clients": args.clients,
         "requests": counts,
         "wrong": len(wrong),
         "first_wrong": wrong[:5],
-        "enrolled_at_the_end": held,
+        "enrolled_at_the_end": enrolled,
         "pictures_at_the_end": pictures,
         "resident_mib": {"early": round(float(early), 1), "late": round(float(late), 1), "most": round(max(memory), 1)},
         "growth": round(float(late / early - 1), 4),
     }
     print(json.dumps(record, indent=2))
-    if chosen.record is not None:
-        chosen.record.write_text(json.dumps(record, indent=2) + "\n")
+    if args.record is not None:
+        args.record.write_text(json.dumps(record, indent=2) + "\n")
 
 
 if __name__ == "__main__":

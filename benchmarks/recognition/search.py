@@ -1,8 +1,8 @@
-"""Exact search of a gallery against the bare product, and FAISS: milliseconds, in turns, medians.
+"""Time exact search of a gallery against the bare product and FAISS: median milliseconds of alternating rounds.
 
     python benchmarks/recognition/search.py --count 1000000 --record benchmarks/recognition/search.json
 
-FAISS is no dependency; without it its columns are left out.
+FAISS is optional; without it its columns are left out.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from typing import Any
 
 import numpy as np
 
-from steradian.gallery.search import ROWS, SCORES, top
+from steradian.gallery.search.exact import ROWS, SCORES, top
 from steradian.training.resources import environment
 
 D = 128
 DEFAULT = 128_000
-"""Of faiss 1.15: batches of fewer queries never use BLAS."""
+"""Default threshold of faiss 1.15: batches of fewer queries never use BLAS."""
 
 
 def product(vectors: np.ndarray, queries: np.ndarray) -> float:
-    """All scores in the same tiles, kept nowhere."""
-    step, turned = min(SCORES // len(queries), ROWS), np.ascontiguousarray(queries.T)
-    found = 0.0
+    """Compute all scores in the same tiles and discard them."""
+    step, transposed = min(SCORES // len(queries), ROWS), np.ascontiguousarray(queries.T)
+    checksum = 0.0
     for start in range(0, len(vectors), step):
-        found += float((vectors[start : start + step] @ turned)[0, 0])
-    return found
+        checksum += float((vectors[start : start + step] @ transposed)[0, 0])
+    return checksum
 
 
 def in_turns(tasks: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median milliseconds of each, one after another in every round."""
+    """Return the median milliseconds of each task; the tasks alternate in every round."""
     spent: dict[str, list[float]] = {name: [] for name in tasks}
     for task in tasks.values():
         task()
@@ -49,7 +49,7 @@ def in_turns(tasks: dict[str, Callable[[], object]], rounds: int) -> dict[str, f
 
 
 def by_faiss(faiss: Any, vectors: np.ndarray, queries: np.ndarray, k: int) -> dict[str, Callable[[], object]]:
-    """Its flat index as it comes, and with BLAS for all batches of 20 and more."""
+    """Return searches of the flat index with the default threshold, and with BLAS for batches of 20 and more."""
     index = faiss.IndexFlatIP(D)
     index.add(vectors)
 
@@ -65,9 +65,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--record", type=Path)
-    chosen = parser.parse_args()
+    args = parser.parse_args()
     rng = np.random.default_rng(0)
-    centers = rng.normal(size=(chosen.count // 10, D)).astype(np.float32)
+    centers = rng.normal(size=(args.count // 10, D)).astype(np.float32)
     vectors = np.repeat(centers, 10, axis=0)
     vectors += 0.5 * rng.normal(size=vectors.shape).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -82,13 +82,13 @@ def main() -> None:
             import faiss
 
             tasks |= by_faiss(faiss, vectors, queries, k)
-        record[f"batch {batch}, the {k} nearest, ms"] = in_turns(tasks, chosen.rounds)
+        record[f"batch {batch}, the {k} nearest, ms"] = in_turns(tasks, args.rounds)
         rows = top(vectors, queries, k)[1]
-        whole = queries @ vectors.T
-        assert np.array_equal(np.sort(rows[:, 0]), np.sort(whole.argmax(axis=1)))
+        scores = queries @ vectors.T
+        assert np.array_equal(np.sort(rows[:, 0]), np.sort(scores.argmax(axis=1)))
     print(json.dumps(record, indent=2))
-    if chosen.record is not None:
-        chosen.record.write_text(json.dumps(record, indent=2) + "\n")
+    if args.record is not None:
+        args.record.write_text(json.dumps(record, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""System E at small scale: mining, margin and both, with equal budgets and three seeds.
+"""Compare mining, margin and both (system E) at small scale, with equal budgets and three seeds.
 
     python benchmarks/sv_softmax/run.py --root DIR
 
 DIR holds cifar10/ (train/<class>/*.jpg and test/<class>/*.jpg in a zip) and omniglot/omniglot_background_28.npz. Closed
-set: CIFAR-10 accuracy. Unseen classes: verification of Omniglot characters from ten alphabets that were not trained on.
-One small CNN, the same for all; each run is one thread. A second call goes on where the first was stopped.
+set: CIFAR-10 accuracy. Unseen classes: verification of Omniglot characters from ten alphabets left out of training.
+All runs use the same small CNN and one thread. A second call resumes where the first stopped.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Run:
 
 
 def encoder(channels: int, pixels: int) -> nn.Sequential:
-    """Three convolutions and a linear layer: 64 dimensions."""
+    """Build three convolutions and a linear layer to 64 dimensions."""
     layers: list[nn.Module] = []
     widths = (channels, 16, 32, 64)
     for before, after in itertools.pairwise(widths):
@@ -71,7 +71,7 @@ def encoder(channels: int, pixels: int) -> nn.Sequential:
 
 
 def cached_cifar(root: Path, cache: Path) -> dict[str, np.ndarray]:
-    """CIFAR-10 decoded once."""
+    """Return CIFAR-10, decoded once and cached."""
     file = cache / "cifar10.npz"
     if not file.exists():
         pixels = load_pixels(data.open("cifar10", root / "cifar10"), size=32, channels=3)
@@ -81,32 +81,32 @@ def cached_cifar(root: Path, cache: Path) -> dict[str, np.ndarray]:
 
 
 def omniglot(root: Path) -> dict[str, np.ndarray]:
-    """Twenty alphabets to train on, ten to verify on."""
-    found = np.load(root / "omniglot" / "omniglot_background_28.npz", allow_pickle=False)
-    return {"x": found["x"][:, None], "y": found["y"], "alphabet": found["alphabet"][found["y"]]}
+    """Return Omniglot's background set with the alphabet of each image."""
+    content = np.load(root / "omniglot" / "omniglot_background_28.npz", allow_pickle=False)
+    return {"x": content["x"][:, None], "y": content["y"], "alphabet": content["alphabet"][content["y"]]}
 
 
 def parts(task: str, root: Path, cache: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Training and test images in [-1, 1] and labels; Omniglot's test classes were not trained on."""
+    """Return training and test images in [-1, 1] with labels; Omniglot: 20 alphabets to train on, 10 unseen to test."""
     if task == "cifar10":
-        found = cached_cifar(root, cache)
-        train = found["train"]
-        labels = found["y"]
+        content = cached_cifar(root, cache)
+        train = content["train"]
+        labels = content["y"]
     else:
-        found = omniglot(root)
-        names = sorted(set(found["alphabet"].tolist()))
-        seen = set(np.random.default_rng(0).permutation(names)[:20].tolist())
-        train = np.array([name in seen for name in found["alphabet"].tolist()])
-        labels = np.unique(found["y"], return_inverse=True)[1]
+        content = omniglot(root)
+        names = sorted(set(content["alphabet"].tolist()))
+        trained = set(np.random.default_rng(0).permutation(names)[:20].tolist())
+        train = np.array([name in trained for name in content["alphabet"].tolist()])
+        labels = np.unique(content["y"], return_inverse=True)[1]
         labels[train] = np.unique(labels[train], return_inverse=True)[1]
-    x = torch.from_numpy(found["x"]).float().div_(127.5).sub_(1.0).contiguous(memory_format=torch.channels_last)
+    x = torch.from_numpy(content["x"]).float().div_(127.5).sub_(1.0).contiguous(memory_format=torch.channels_last)
     y = torch.from_numpy(labels.astype(np.int64))
-    where = torch.from_numpy(train)
-    return x[where], y[where], x[~where], y[~where]
+    is_train = torch.from_numpy(train)
+    return x[is_train], y[is_train], x[~is_train], y[~is_train]
 
 
 def view(images: Tensor, generator: torch.Generator, flip: bool) -> Tensor:
-    """A shift of the whole batch, and a mirror image for half of it."""
+    """Shift the batch, and mirror half of its images if ``flip``."""
     shift = torch.randint(-SHIFT, SHIFT + 1, (2,), generator=generator).tolist()
     images = images.roll(shift, dims=(2, 3))
     if flip:
@@ -150,7 +150,7 @@ def run(job: Run, root: Path, out: Path) -> dict[str, Any]:
 
 
 def table(results: list[dict[str, Any]], task: str, key: str, higher: bool) -> str:
-    """Technique, mean with its 95 % interval over seeds, seeds, and how it stands against the best."""
+    """Tabulate technique, mean with its 95 % interval over seeds, seeds, and standing against the best."""
     values: dict[str, dict[int, float]] = defaultdict(dict)
     for row in results:
         if row["task"] == task:
@@ -159,10 +159,10 @@ def table(results: list[dict[str, Any]], task: str, key: str, higher: bool) -> s
     lines = [f"| technique | {key} | seeds | standing |", "|---|---|---|---|"]
     for technique in TECHNIQUES:
         if len(values[technique]) > 1:
-            found = t_interval(list(values[technique].values()))
+            interval = t_interval(list(values[technique].values()))
             seeds = " ".join(f"{v:.4f}" for v in values[technique].values())
-            place = standing[technique].standing
-            lines.append(f"| {technique} | {found.mean:.4f} ± {found.half_width:.4f} | {seeds} | {place} |")
+            verdict = standing[technique].standing
+            lines.append(f"| {technique} | {interval.mean:.4f} ± {interval.half_width:.4f} | {seeds} | {verdict} |")
     return "\n".join(lines)
 
 
@@ -171,16 +171,16 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/sv_softmax"))
     parser.add_argument("--jobs", type=int, default=2)
-    given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
-    cached_cifar(given.root, given.out)
-    every = [Run(task, name, seed) for seed in range(3) for task in EPOCHS for name in TECHNIQUES]
-    waiting = [job for job in every if not (given.out / job.file).exists()]
-    with ProcessPoolExecutor(given.jobs, mp_context=get_context("spawn")) as pool:
-        started = {pool.submit(run, job, given.root, given.out): job for job in waiting}
-        for done in tqdm(as_completed(started), total=len(waiting), unit="run"):
-            (given.out / started[done].file).write_text(json.dumps(done.result()))
-    results = [json.loads((given.out / job.file).read_text()) for job in every]
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    cached_cifar(args.root, args.out)
+    jobs = [Run(task, name, seed) for seed in range(3) for task in EPOCHS for name in TECHNIQUES]
+    waiting = [job for job in jobs if not (args.out / job.file).exists()]
+    with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(run, job, args.root, args.out): job for job in waiting}
+        for done in tqdm(as_completed(futures), total=len(waiting), unit="run"):
+            (args.out / futures[done].file).write_text(json.dumps(done.result()))
+    results = [json.loads((args.out / job.file).read_text()) for job in jobs]
     (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     for task, key, higher in (
         ("cifar10", "accuracy", True),

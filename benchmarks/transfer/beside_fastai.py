@@ -1,9 +1,9 @@
-"""fastai's `fine_tune` on the same photographs, weights and pixels, its accuracy on the test part after every epoch.
+"""Measure the test accuracy of fastai's `fine_tune` after every epoch, on the same photographs, weights and pixels.
 
     python benchmarks/transfer/beside_fastai.py --data clothing_small --epochs 5 --record fastai.json
 
-One epoch with the encoder frozen, then so many with all layers learning, as `fine_tune` does; its defaults otherwise.
-The time is CPU seconds of the process without those of measuring. fastai is no dependency: install it for this.
+As `fine_tune` does, it trains one epoch with the encoder frozen, then the given number with all layers, with its
+defaults. The time is CPU seconds of the process without those of measuring. Install fastai first; it is no dependency.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SIZE = 160
 
 
 class TestAccuracy(Callback):
-    """After every epoch."""
+    """Measures the accuracy on the test part after every epoch."""
 
     def __init__(self, items: Any, labels: list[str]) -> None:
         self.items, self.labels = items, labels
@@ -49,22 +49,22 @@ class TestAccuracy(Callback):
         before = time.process_time()
         loader = self.learn.dls.test_dl(self.items)
         self.learn.model.eval()
-        right = 0
+        correct = 0
         with torch.no_grad():
-            place = 0
+            start = 0
             for (images,) in loader:
-                said = self.learn.model(images).argmax(dim=1).tolist()
-                names = [self.learn.dls.vocab[label] for label in said]
-                right += sum(a == b for a, b in zip(names, self.labels[place : place + len(names)], strict=True))
-                place += len(names)
+                predicted = self.learn.model(images).argmax(dim=1).tolist()
+                names = [self.learn.dls.vocab[label] for label in predicted]
+                correct += sum(a == b for a, b in zip(names, self.labels[start : start + len(names)], strict=True))
+                start += len(names)
         spent = before - self.began - self.measuring
         self.measuring += time.process_time() - before
-        self.rows.append({"cpu_seconds": round(spent, 1), "accuracy": right / len(self.labels)})
+        self.rows.append({"cpu_seconds": round(spent, 1), "accuracy": correct / len(self.labels)})
         print(self.rows[-1], flush=True)
 
 
 def split(model: nn.Module) -> list[Any]:
-    """Encoder and classifier, as fastai's discriminative rates want them."""
+    """Split the parameters into encoder and classifier for fastai's discriminative learning rates."""
     return [params(model[0]), params(model[1])]
 
 
@@ -73,10 +73,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--record", type=Path)
-    chosen = parser.parse_args()
+    args = parser.parse_args()
     torch.manual_seed(0)
     loaders = ImageDataLoaders.from_folder(
-        chosen.data,
+        args.data,
         train="train",
         valid="validation",
         item_tfms=Resize(SIZE),
@@ -87,15 +87,15 @@ def main() -> None:
     encoder = timm.create_model(PACKAGED, num_classes=0)
     load_pretrained(encoder, PACKAGED, "package")
     model = nn.Sequential(encoder, nn.Linear(encoder.num_features, loaders.c))
-    test = get_image_files(chosen.data / "test")
+    test = get_image_files(args.data / "test")
     measure = TestAccuracy(test, [path.parent.name for path in test])
     learner = Learner(loaders, model, metrics=accuracy, splitter=split, cbs=[measure])
     with learner.no_bar():
-        learner.fine_tune(chosen.epochs)
-    record = {**environment(), "fastai": fastai.__version__, "epochs": chosen.epochs, "rows": measure.rows}
+        learner.fine_tune(args.epochs)
+    record = {**environment(), "fastai": fastai.__version__, "epochs": args.epochs, "rows": measure.rows}
     print(json.dumps(record, indent=2))
-    if chosen.record is not None:
-        chosen.record.write_text(json.dumps(record, indent=2) + "\n")
+    if args.record is not None:
+        args.record.write_text(json.dumps(record, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Features of photographs from their files on, by each runtime: images a CPU second, and where the time goes.
+"""Time the computation of features from image files by each runtime: images per CPU second, and time for decoding.
 
     python benchmarks/transfer/throughput.py --data clothing_small --record benchmarks/transfer/throughput.json
 
-EfficientNet-Lite0 as packaged, 160 px. Runtimes take turns; medians; CPU seconds of all threads, decoding included.
+EfficientNet-Lite0 from its package, 160 px. Runtimes alternate; medians; CPU seconds of all threads, with decoding.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--record", type=Path)
-    chosen = parser.parse_args()
-    known = taught(PACKAGED, "package")
-    shape = Preprocessing(SIZE, 3, known.mean, known.std, known.crop, known.interpolation)
-    everything = data.open(chosen.data)
-    some = torch.linspace(0, len(everything) - 1, chosen.images).long().numpy()
+    args = parser.parse_args()
+    pretrained = taught(PACKAGED, "package")
+    preprocessing = Preprocessing(SIZE, 3, pretrained.mean, pretrained.std, pretrained.crop, pretrained.interpolation)
+    all_images = data.open(args.data)
+    subset = torch.linspace(0, len(all_images) - 1, args.images).long().numpy()
     images = ImageSet(
-        everything.source, ChosenItems(everything.items, some), everything.labels[some], everything.classes
+        all_images.source, ChosenItems(all_images.items, subset), all_images.labels[subset], all_images.classes
     )
     encoder, _ = build_encoder(PACKAGED, channels=3, size=SIZE)
     load_pretrained(encoder, PACKAGED, "package")
@@ -48,35 +48,35 @@ def main() -> None:
 
     @torch.no_grad()
     def eager(pixels: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = encoder(shape.normalize(pixels.float() / 255.0))
-        return found
+        features: torch.Tensor = encoder(preprocessing.normalize(pixels.float() / 255.0))
+        return features
 
     runtimes: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"eager": eager}
-    runtimes |= {name: fast_encoder(encoder, shape, name) for name in available_runtimes()}
+    runtimes |= {name: fast_encoder(encoder, preprocessing, name) for name in available_runtimes()}
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in runtimes}
-    for _ in range(chosen.rounds):
+    for _ in range(args.rounds):
         for name, encode in runtimes.items():
-            began = time.process_time()
+            started = time.process_time()
             pixels = load_pixels(
-                images, size=SIZE, channels=3, crop=shape.crop, interpolation=shape.interpolation
+                images, size=SIZE, channels=3, crop=preprocessing.crop, interpolation=preprocessing.interpolation
             ).pixels
             decoded = time.process_time()
             for start in range(0, len(pixels), BATCH):
                 encode(torch.from_numpy(pixels[start : start + BATCH]))
-            spent[name].append((decoded - began, time.process_time() - decoded))
-    record: dict[str, object] = {**environment(), "images": chosen.images, "size": SIZE}
-    whole = {name: statistics.median(a + b for a, b in values) for name, values in spent.items()}
+            spent[name].append((decoded - started, time.process_time() - decoded))
+    record: dict[str, object] = {**environment(), "images": args.images, "size": SIZE}
+    total_seconds = {name: statistics.median(a + b for a, b in values) for name, values in spent.items()}
     record["runtimes"] = {
         name: {
-            "images_per_cpu_second": round(chosen.images / whole[name], 1),
-            "times_eager": round(whole["eager"] / whole[name], 2),
+            "images_per_cpu_second": round(args.images / total_seconds[name], 1),
+            "times_eager": round(total_seconds["eager"] / total_seconds[name], 2),
             "share_of_decoding": round(statistics.median(a / (a + b) for a, b in values), 3),
         }
         for name, values in spent.items()
     }
     print(json.dumps(record, indent=2))
-    if chosen.record is not None:
-        chosen.record.write_text(json.dumps(record, indent=2) + "\n")
+    if args.record is not None:
+        args.record.write_text(json.dumps(record, indent=2) + "\n")
 
 
 if __name__ == "__main__":

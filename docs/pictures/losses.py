@@ -16,7 +16,7 @@ SYSTEM_E = {
     "support vectors: SV-Softmax": losses.create("sv-softmax", 2, 3, t=2.0),
     "both: SV-X-Arc": losses.create("sv-arcface", 2, 3, t=2.0),
 }
-"""System E's four cases; t is larger than one trains with, so that the eye sees it."""
+"""System E's four cases; t is larger than in training, so that its effect is visible."""
 
 
 def main() -> None:
@@ -26,8 +26,8 @@ def main() -> None:
         if isinstance(loss, losses.MarginSoftmaxLoss) and (loss.margin is not None or loss.emphasis is not None):
             (HERE / "losses" / f"{name}.png").write_bytes(loss_picture(name, loss).light)
     panels = {title: DecisionBoundaryDisplay.from_loss(loss, scale=4.0).plot for title, loss in SYSTEM_E.items()}
-    words = "Decision boundaries between two classes: original, margin, support vectors, both"
-    (HERE / "boundaries.png").write_bytes(small_multiples(panels, words, columns=4, width=3.0, height=3.0).light)
+    caption = "Decision boundaries between two classes: original, margin, support vectors, both"
+    (HERE / "boundaries.png").write_bytes(small_multiples(panels, caption, columns=4, width=3.0, height=3.0).light)
 
 
 if __name__ == "__main__":

@@ -13,16 +13,16 @@ from steradian.training import Recipe
 
 def main() -> None:
     out = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/demo")
-    found = compare(Comparison(Recipe(), TECHNIQUES, (2, 3), 1), out, command="steradian compare digits", quiet=True)
-    flat, solid = found.first(2), found.first(3)
+    result = compare(Comparison(Recipe(), TECHNIQUES, (2, 3), 1), out, command="steradian compare digits", quiet=True)
+    flat, spatial = result.first(2), result.first(3)
     panels = {}
     for name in ("softmax", "arcface"):
         cell = flat[name]
-        shown = EmbeddingDisplay.from_embeddings(cell.raw, cell.labels, found.classes, cell.centers)
-        panels[f"{name}, 2-D"] = shown.plot
+        display = EmbeddingDisplay.from_embeddings(cell.raw, cell.labels, result.classes, cell.centers)
+        panels[f"{name}, 2-D"] = display.plot
     for name in ("softmax", "arcface"):
-        cell = solid[name]
-        sphere = SphereDisplay.from_embeddings(cell.raw, cell.labels, found.classes, cell.centers)
+        cell = spatial[name]
+        sphere = SphereDisplay.from_embeddings(cell.raw, cell.labels, result.classes, cell.centers)
         panels[f"{name}, 3-D"] = sphere.plot
     picture = small_multiples(panels, "", columns=2, width=4.4, height=3.2)
     (Path(__file__).parent / "digits.png").write_bytes(getattr(picture, LIGHT.name))

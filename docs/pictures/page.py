@@ -19,34 +19,34 @@ Points = list[tuple[float, float]]
 
 
 def symbol(kind: str, turn: float) -> list[Points]:
-    """Strokes of a symbol, in shares of the canvas from its middle; ``turn`` makes two drawings differ."""
+    """Return the strokes of a symbol as fractions of the canvas, from its center, rotated by ``turn`` radians."""
 
-    def turned(points: Points) -> Points:
+    def rotated(points: Points) -> Points:
         sine, cosine = math.sin(turn), math.cos(turn)
         return [(x * cosine - y * sine, x * sine + y * cosine) for x, y in points]
 
-    around = [2 * math.pi * step / 36 for step in range(37)]
-    ring = [(0.28 * math.cos(a), 0.28 * math.sin(a)) for a in around]
+    angles = [2 * math.pi * step / 36 for step in range(37)]
+    ring = [(0.28 * math.cos(a), 0.28 * math.sin(a)) for a in angles]
     strokes: dict[str, list[Points]] = {
         "key": [
-            [(0.16 * math.cos(a), 0.16 * math.sin(a) - 0.18) for a in around],
+            [(0.16 * math.cos(a), 0.16 * math.sin(a) - 0.18) for a in angles],
             [(0, -0.02), (0, 0.34), (0.12, 0.34)],
         ],
         "gate": [[(-0.25, 0.3), (-0.25, -0.3), (0.25, -0.3), (0.25, 0.3)], [(-0.25, 0), (0.25, 0)]],
         "wheel": [ring, [(-0.28, 0), (0.28, 0)], [(0, -0.28), (0, 0.28)]],
         "fish": [[(0.3, -0.15), (-0.1, 0.15), (-0.3, 0), (-0.1, -0.15), (0.3, 0.15)]],
     }
-    return [turned(stroke) for stroke in strokes[kind]]
+    return [rotated(stroke) for stroke in strokes[kind]]
 
 
 def draw(page: Any, kind: str, turn: float = 0.0) -> None:
     box = page.locator("#canvas").bounding_box()
     for stroke in symbol(kind, turn):
-        places = [(box["x"] + (0.5 + x) * box["width"], box["y"] + (0.5 + y) * box["height"]) for x, y in stroke]
-        page.mouse.move(*places[0])
+        points = [(box["x"] + (0.5 + x) * box["width"], box["y"] + (0.5 + y) * box["height"]) for x, y in stroke]
+        page.mouse.move(*points[0])
         page.mouse.down()
-        for place in places[1:]:
-            page.mouse.move(*place, steps=2)
+        for point in points[1:]:
+            page.mouse.move(*point, steps=2)
         page.mouse.up()
 
 
@@ -57,8 +57,8 @@ def ask(page: Any) -> None:
 
 
 def main() -> None:
-    words = [sys.executable, "-m", "steradian", "serve", "--demo", "--port", "0", "--no-log"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as server, sync_playwright() as playwright:
+    command = [sys.executable, "-m", "steradian", "serve", "--demo", "--port", "0", "--no-log"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server, sync_playwright() as playwright:
         address = re.search(r"http://\S+", server.stdout.readline() if server.stdout else "")
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1100, "height": 760}, color_scheme="light")

@@ -1,4 +1,4 @@
-"""Write the reference pages from the registry and the recipe's fields: python docs/reference/write.py"""
+"""Generate the reference pages from the code: python docs/reference/write.py"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from steradian.training.recipe import Recipe
 
 
 def factors(loss: losses.MarginSoftmaxLoss) -> str:
-    """One line: the measured slope of the target logit in cos(theta), 1 without a margin."""
+    """Describe in one line the slope of the target logit in cos(theta); it is 1 without a margin."""
     angles = (0.1, 0.5, 1.0, 1.5, 2.5)
     cosine = torch.cos(torch.tensor(angles, dtype=torch.float64))
     measured = zip(angles, gradient_factor(loss, cosine).tolist(), strict=True)
@@ -31,26 +31,27 @@ def losses_page() -> str:
     lines = [
         "# Losses",
         "",
-        "Written from the registry by `docs/reference/write.py`. `steradian losses NAME` shows one.",
-        "Angles are radians. Options have the defaults of the papers; `train` and `compare` start from",
+        "`docs/reference/write.py` generates this page from the registry. `steradian losses NAME` shows one loss.",
+        "Angles are in radians. Options have the defaults of the papers; `train` and `compare` start from",
         "`steradian.losses.fitted_options`, which fits margins and scales to the number of classes and dimensions.",
-        "The head's options, of every loss of the softmax family, say how embeddings meet the classes:",
+        "Every loss of the softmax family also has the head options, which say how the logits are computed:",
         "`head='auto'` (or dense, tiled, sampled, sharded), `sample_rate`, `hard_share`;",
         "see [many classes](../how-to/many-classes.md).",
         "",
-        "Pictures: the target logit over the angle to the own center; the gradient factor, how many times as hard as",
-        "plain softmax a loss pulls there; and two classes, the probability that training sees for an image of class 1",
-        "as shade, the line where it is 1/2 (solid) and the same line for class 2 (dashed).",
+        "Each picture shows the target logit over the angle to the target center; the gradient factor, which is the",
+        "size of the gradient relative to plain softmax; and the decision boundary between two classes. The shade is",
+        "the probability used in training for an image of class 1, the solid line is where it is 1/2, and the dashed",
+        "line is the same for class 2.",
         "`docs/pictures/losses.py` draws them.",
         "",
     ]
     for name in losses.names():
         row = losses.preset(name)
-        own = {key: value for key, value in row.options().items() if key not in losses.HEAD_OPTIONS}
-        options = ", ".join(f"`{key}={value!r}`" for key, value in own.items()) or "none"
-        options += "; and the head's" if len(own) < len(row.options()) else ""
-        also = f" Also called {', '.join(f'`{alias}`' for alias in row.aliases)}." if row.aliases else ""
-        lines += [f"## {name}", "", f"    {row.formula}", "", f"{row.paper}, {row.year}. {row.advice}{also}", ""]
+        loss_options = {key: value for key, value in row.options().items() if key not in losses.HEAD_OPTIONS}
+        options = ", ".join(f"`{key}={value!r}`" for key, value in loss_options.items()) or "none"
+        options += "; and the head options" if len(loss_options) < len(row.options()) else ""
+        aliases = f" Also called {', '.join(f'`{alias}`' for alias in row.aliases)}." if row.aliases else ""
+        lines += [f"## {name}", "", f"    {row.formula}", "", f"{row.paper}, {row.year}. {row.advice}{aliases}", ""]
         lines += [f"Options: {options}.", "", f"Sensible: {row.sensible}.", ""]
         if name in DEPARTURES:
             lines += [f"Fitted: {DEPARTURES[name]}.", ""]
@@ -62,24 +63,24 @@ def losses_page() -> str:
 
 
 def settings(model: BaseModel, prefix: str = "") -> list[tuple[str, str, str]]:
-    """(dotted key, default, description) of every setting."""
-    found = []
+    """Return (dotted key, default, description) of every setting."""
+    rows = []
     for name, item in type(model).model_fields.items():
         default = getattr(model, name)
         if isinstance(default, BaseModel):
-            found += settings(default, f"{prefix}{name}.")
+            rows += settings(default, f"{prefix}{name}.")
         else:
-            found.append((f"{prefix}{name}", repr(default), item.description or ""))
-    return found
+            rows.append((f"{prefix}{name}", repr(default), item.description or ""))
+    return rows
 
 
 def recipes_page() -> str:
     lines = [
         "# Recipes",
         "",
-        "Written from `steradian.training.recipe` by `docs/reference/write.py`. A recipe is one YAML file with these",
-        "settings, nested by the dots; what is left out has its default. `--set KEY=VALUE` changes one on the command",
-        "line.",
+        "`docs/reference/write.py` generates this page from `steradian.training.recipe`. A recipe is a YAML file with",
+        "these settings; each dot in a name is one level of nesting. Omitted settings have their defaults.",
+        "`--set KEY=VALUE` changes one setting on the command line.",
         "",
         "| setting | default | meaning |",
         "|---|---|---|",
@@ -88,23 +89,23 @@ def recipes_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def described(owner: str, name: str, found: object) -> list[str]:
-    """A public name: its signature and what its docstring says."""
-    words = [f"### {owner}.{name}", ""]
-    if callable(found):
+def api_entry(owner: str, name: str, member: object) -> list[str]:
+    """Return the signature and the docstring of a public name as Markdown lines."""
+    lines = [f"### {owner}.{name}", ""]
+    if callable(member):
         try:
-            signature = f"{name}{inspect.signature(found)}"
+            signature = f"{name}{inspect.signature(member)}"
         except ValueError:
             signature = f"{name}(…)"
-        # Annotations are strings here, and defaults that are objects have addresses.
+        # Unquote annotations, which are strings, and remove the addresses of objects that are defaults.
         signature = re.sub(r"(: |-> )(['\"])(.*?)\2(?=[,)=\s]|$)", r"\1\3", re.sub(r" at 0x[0-9a-f]+", "", signature))
-        words += [f"    {signature}", ""]
-    text = inspect.getdoc(found) if callable(found) or isinstance(found, property) else None
-    return [*words, *([plain(text), ""] if text else [])]
+        lines += [f"    {signature}", ""]
+    text = inspect.getdoc(member) if callable(member) or isinstance(member, property) else None
+    return [*lines, *([plain(text), ""] if text else [])]
 
 
 def plain(text: str) -> str:
-    """A docstring as Markdown: its indented parts stay as they stand."""
+    """Convert a docstring to Markdown; paragraphs with indented lines become code blocks."""
     paragraphs = []
     for paragraph in text.split("\n\n"):
         lines = paragraph.split("\n")
@@ -118,27 +119,28 @@ def python_page() -> str:
     lines = [
         "# The Python API",
         "",
-        "Written from the docstrings by `docs/reference/write.py`: the public names of `import steradian as st`.",
-        "Losses have a page of their own ([losses](losses.md)); `st.losses.create` makes them by name.",
+        "`docs/reference/write.py` generates this page from the docstrings of the public names of",
+        "`import steradian as st`. Losses have their own page ([losses](losses.md)); `st.losses.create` creates them",
+        "by name.",
         "",
     ]
     lines += ["## st", ""]
-    for found in (st.Recognizer, st.Gallery):
-        lines += described("st", found.__name__, found)
-        for name, member in inspect.getmembers(found):
-            own = name in vars(found) and not name.startswith("_") and inspect.getdoc(member)
-            if own and (inspect.isroutine(member) or isinstance(member, property)):
-                lines += described(found.__name__, name, member)
-    for room in ("data", "gallery", "metrics", "models", "plots", "training"):
-        module = importlib.import_module(f"steradian.{room}")
-        lines += [f"## st.{room}", "", plain(inspect.getdoc(module) or ""), ""]
+    for cls in (st.Recognizer, st.Gallery):
+        lines += api_entry("st", cls.__name__, cls)
+        for name, member in inspect.getmembers(cls):
+            documented = name in vars(cls) and not name.startswith("_") and inspect.getdoc(member)
+            if documented and (inspect.isroutine(member) or isinstance(member, property)):
+                lines += api_entry(cls.__name__, name, member)
+    for package in ("data", "gallery", "metrics", "models", "plots", "training"):
+        module = importlib.import_module(f"steradian.{package}")
+        lines += [f"## st.{package}", "", plain(inspect.getdoc(module) or ""), ""]
         for name in sorted(set(module.__all__) - {"Recognizer", "Gallery"}):
-            lines += described(f"st.{room}", name, getattr(module, name))
+            lines += api_entry(f"st.{package}", name, getattr(module, name))
     return "\n".join(lines).rstrip() + "\n"
 
 
 def examples(text: str) -> str:
-    """A help text as Markdown: its examples are indented by two."""
+    """Convert a help text to Markdown; lines indented by two spaces are examples."""
     lines = text.replace("\b\n", "").split("\n")
     return "\n".join(f"    {line}" if line.startswith("  ") else line for line in lines)
 
@@ -152,20 +154,22 @@ def commands_page() -> str:
     lines = [
         "# Commands",
         "",
-        "Written from `steradian --help` and that of each verb by `docs/reference/write.py`.",
+        "`docs/reference/write.py` generates this page from the `--help` of `steradian` and of each command.",
         "",
     ]
 
     def verb(path: str, command: Any) -> None:
         lines.extend([f"## {path}", "", examples(command.help or ""), ""])
-        rows = [one for one in command.params if one.name not in ("help", "install_completion", "show_completion")]
-        if rows:
+        params = [
+            param for param in command.params if param.name not in ("help", "install_completion", "show_completion")
+        ]
+        if params:
             lines.extend(["| | default | |", "|---|---|---|"])
-        for one in rows:
-            shown = ", ".join(f"`{name}`" for name in (*one.opts, *one.secondary_opts))
-            shown = shown if shown.startswith("`-") else f"`{one.metavar or one.name.upper()}`"
-            default = "" if one.default is None or one.required else f"`{one.default}`"
-            lines.append(f"| {shown} | {default} | {(getattr(one, 'help', '') or '').replace('|', chr(92) + '|')} |")
+        for param in params:
+            shown = ", ".join(f"`{name}`" for name in (*param.opts, *param.secondary_opts))
+            shown = shown if shown.startswith("`-") else f"`{param.metavar or param.name.upper()}`"
+            default = "" if param.default is None or param.required else f"`{param.default}`"
+            lines.append(f"| {shown} | {default} | {(getattr(param, 'help', '') or '').replace('|', chr(92) + '|')} |")
         lines.append("")
         for name, child in getattr(command, "commands", {}).items():
             verb(f"{path} {name}", child)
@@ -179,37 +183,37 @@ def service_page() -> str:
     from steradian.service.app import build_app
 
     with tempfile.TemporaryDirectory() as scratch, st.Gallery.open(Path(scratch) / "g.db", "glyphs") as gallery:
-        told = build_app(st.Recognizer.load("glyphs"), gallery).openapi()
+        openapi = build_app(st.Recognizer.load("glyphs"), gallery).openapi()
     lines = [
         "# Routes of the service",
         "",
-        "Written from the application by `docs/reference/write.py`; programs find the same at `/v1/openapi.json`.",
-        "Errors have a status and one sentence in `detail`: 400, 413 and 422 say what is wrong with the request, 401",
-        "and 403 that a token is missing, 404 that somebody or something is not there, 429 and 503 to wait, 504 that",
-        "it took too long. Pictures are sent as multipart fields `file`.",
+        "`docs/reference/write.py` generates this page from the application; programs find the same description at",
+        "`/v1/openapi.json`. An error has a status and a sentence in `detail`: 400, 413 and 422 say what is wrong in",
+        "the request, 401 and 403 mean a missing token, 404 a missing identity or resource, 429 and 503 that the",
+        "client should wait, and 504 that the request took too long. Images are multipart fields named `file`.",
         "",
     ]
-    for path, verbs in told["paths"].items():
-        for method, one in verbs.items():
-            lines += [f"## {method.upper()} {path}", "", one.get("description", ""), ""]
-            given = [(p["name"], p["in"], p.get("description", "")) for p in one.get("parameters", [])]
-            form = one.get("requestBody", {}).get("content", {}).get("multipart/form-data", {}).get("schema", {})
+    for path, verbs in openapi["paths"].items():
+        for method, route in verbs.items():
+            lines += [f"## {method.upper()} {path}", "", route.get("description", ""), ""]
+            parameters = [(p["name"], p["in"], p.get("description", "")) for p in route.get("parameters", [])]
+            form = route.get("requestBody", {}).get("content", {}).get("multipart/form-data", {}).get("schema", {})
             fields = (
-                told["components"]["schemas"].get(form.get("$ref", "").rpartition("/")[2], {}).get("properties", {})
+                openapi["components"]["schemas"].get(form.get("$ref", "").rpartition("/")[2], {}).get("properties", {})
             )
-            given += [(name, "form", field.get("description", "")) for name, field in fields.items()]
-            if given:
-                lines += ["| | in | |", "|---|---|---|", *(f"| `{n}` | {w} | {d} |" for n, w, d in given), ""]
-            answer = next((one["responses"][code] for code in ("200", "201") if code in one["responses"]), {})
+            parameters += [(name, "form", field.get("description", "")) for name, field in fields.items()]
+            if parameters:
+                lines += ["| | in | |", "|---|---|---|", *(f"| `{n}` | {w} | {d} |" for n, w, d in parameters), ""]
+            answer = next((route["responses"][code] for code in ("200", "201") if code in route["responses"]), {})
             name = answer.get("content", {}).get("application/json", {}).get("schema", {}).get("$ref", "")
             if name:
-                shape = told["components"]["schemas"][name.rpartition("/")[2]]["properties"]
-                lines += [f"Answers {{{', '.join(shape)}}}.", ""]
+                properties = openapi["components"]["schemas"][name.rpartition("/")[2]]["properties"]
+                lines += [f"Returns {{{', '.join(properties)}}}.", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def pages() -> dict[str, str]:
-    """File name -> text."""
+    """Return the text of each page by file name."""
     return {
         "losses.md": losses_page(),
         "recipes.md": recipes_page(),

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from steradian.data.pixel_buffer import room_for
 
 from steradian import data
+from steradian.data.pixel_buffer import room_for
 from steradian.data.pixels import load_pixels, sample_sizes
 from steradian.errors import DataError, UsageError
 

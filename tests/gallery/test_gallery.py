@@ -17,10 +17,10 @@ from PIL import Image, ImageDraw
 from steradian import Recognizer
 from steradian.errors import DataError, InputError, StorageError, UsageError
 from steradian.gallery import Gallery, calibrate
+from steradian.gallery.backends.opening import open_backend
+from steradian.gallery.backends.sqlite import SqliteBackend
 from steradian.gallery.calibrating import strangers
 from steradian.gallery.exchange import export, import_file, rebuild
-from steradian.gallery.milvus import store_at
-from steradian.gallery.store import Store
 from steradian.models.calibration import Threshold
 
 MODEL, D = "m" * 64, 6
@@ -38,14 +38,14 @@ def around(center: np.ndarray, count: int, spread: float = 0.1, seed: int = 0) -
 
 @pytest.fixture
 def gallery(tmp_path: Path) -> Gallery:
-    return Gallery(Store(tmp_path / "g.db", MODEL, D), None)
+    return Gallery(SqliteBackend(tmp_path / "g.db", MODEL, D), None)
 
 
 @pytest.fixture(params=["file", "milvus"])
 def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Gallery]:
     """A gallery in a file, and one on Milvus: they must answer alike."""
     place = tmp_path / "g.db" if request.param == "file" else f"milvus:{tmp_path / 'm.db'}"
-    with Gallery(store_at(place, MODEL, D), None) as opened:
+    with Gallery(open_backend(place, MODEL, D), None) as opened:
         yield opened
 
 
@@ -86,7 +86,7 @@ def test_two_who_are_alike_are_ambiguous_unless_votes_decide(either: Gallery) ->
 
 def test_means_are_one_vector_an_identity(either: Gallery) -> None:
     centers = fill(either)
-    held, numbers = either.memory().means
+    held, numbers = either.snapshot().means
     assert held.shape == (6, D) and len(numbers) == 6
     np.testing.assert_allclose(np.linalg.norm(held, axis=1), 1.0, rtol=1e-5)
     answer = either.identify_vectors(centers[4:5], threshold=0.8, strategy="mean")[0]
@@ -166,7 +166,7 @@ def test_hints_take_the_rate_that_there_is(gallery: Gallery) -> None:
     vectors = unit(1, D)
     assert gallery.enroll_vectors("a", vectors, ["a.png"]).hints == ()
     assert "is like 'a'" in gallery.enroll_vectors("b", vectors, ["a.png"]).hints[0]
-    assert gallery.threshold().far == 0.1 and gallery.identify_vectors(vectors)[0].threshold == 0.9
+    assert gallery.thresholds.at().far == 0.1 and gallery.identify_vectors(vectors)[0].threshold == 0.9
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 257, "a\nb", "a\x00b", "a\u202eb", "a\u200bb"])
@@ -185,21 +185,21 @@ def test_names_are_only_names(gallery: Gallery, name: str) -> None:
 def test_another_process_is_seen_at_once(gallery: Gallery, tmp_path: Path) -> None:
     centers = fill(gallery, people=2)
     gallery.identify_vectors(centers, threshold=0.5)
-    other = Gallery(Store(tmp_path / "g.db", MODEL, D), None)
+    other = Gallery(SqliteBackend(tmp_path / "g.db", MODEL, D), None)
     other.enroll_vectors("new", -centers[:1], [""])
     assert gallery.identify_vectors(-centers[:1], threshold=0.9)[0].label == "new"
     other.remove("p0")
     assert all(match.label != "p0" for match in gallery.identify_vectors(centers[:1], threshold=0.5)[0].matches)
-    assert len(gallery.memory().vectors) == 6
+    assert len(gallery.snapshot().vectors) == 6
 
 
 def test_a_view_in_use_is_left_alone(gallery: Gallery) -> None:
     fill(gallery, people=1)
-    before = gallery.memory()
+    before = gallery.snapshot()
     kept = before.vectors.copy()
     fill(gallery, people=3)
     gallery.remove("p0")
-    gallery.memory()
+    gallery.snapshot()
     np.testing.assert_array_equal(before.vectors, kept)
 
 
@@ -207,7 +207,7 @@ def test_thresholds_of_strangers(gallery: Gallery) -> None:
     with pytest.raises(InputError, match="5 identities with 20 images in all"):
         calibrate(gallery)
     fill(gallery, people=90, images=4)
-    memory = gallery.memory()
+    memory = gallery.snapshot()
     highest = strangers(memory.vectors, memory.identities, np.arange(360))
     whole = memory.vectors @ memory.vectors.T
     whole[memory.identities[:, None] == memory.identities[None]] = -2
@@ -216,9 +216,13 @@ def test_thresholds_of_strangers(gallery: Gallery) -> None:
     assert [one.far for one in found] == [1e-1, 1e-2]
     for one in found:
         assert np.mean(highest > one.cosine) <= one.far and one.low <= one.cosine <= one.high
-    assert gallery.threshold(1e-2) == found[1] == Gallery(Store(gallery.store.path), None).threshold(1e-2)
+    assert (
+        gallery.thresholds.at(1e-2)
+        == found[1]
+        == Gallery(SqliteBackend(gallery.register.backend.path), None).threshold(1e-2)
+    )
     with pytest.raises(InputError, match=r"this gallery has no threshold .* 1e-05; it has 0\.1, 0\.01"):
-        gallery.threshold(1e-5)
+        gallery.thresholds.at(1e-5)
 
 
 def test_export_and_import(gallery: Gallery, tmp_path: Path) -> None:
@@ -226,12 +230,12 @@ def test_export_and_import(gallery: Gallery, tmp_path: Path) -> None:
     gallery.enroll_vectors("p0", unit(1, D), ["x.png"], {"a": 1})
     gallery.set_thresholds([Threshold(far=0.1, cosine=0.9, low=0.8, high=1.0, measured_on="few")])
     assert export(gallery, tmp_path / "out.zip") == 16
-    other = Gallery(Store(tmp_path / "other.db", MODEL, D), None)
+    other = Gallery(SqliteBackend(tmp_path / "other.db", MODEL, D), None)
     other.enroll_vectors("p0", unit(1, D, seed=5), [""])
     assert import_file(tmp_path / "other.db", tmp_path / "out.zip") == 16
     assert {one.name: one.images for one in other.identities()} == {"p0": 7, "p1": 5, "p2": 5}
     assert other.identities()[0].metadata == {"a": 1}
-    Store(tmp_path / "foreign.db", "n" * 64, D).close()
+    SqliteBackend(tmp_path / "foreign.db", "n" * 64, D).close()
     with pytest.raises(StorageError, match="vectors of another model"):
         import_file(tmp_path / "foreign.db", tmp_path / "out.zip")
     assert import_file(tmp_path / "new.db", tmp_path / "out.zip") == 16
@@ -242,7 +246,7 @@ def test_export_and_import(gallery: Gallery, tmp_path: Path) -> None:
     assert [one.metadata for one in Gallery.open(tmp_path / "new.db").identities()] == [{"a": 1}, {"b": 2}, {}]
     assert other.thresholds() == ()
     assert Gallery.open(tmp_path / "new.db").thresholds() == gallery.thresholds() != ()
-    new, old = Store(tmp_path / "new.db").rows().vectors, gallery.memory().vectors
+    new, old = SqliteBackend(tmp_path / "new.db").rows().vectors, gallery.snapshot().vectors
     np.testing.assert_array_equal(new[np.lexsort(new.T)], old[np.lexsort(old.T)])
 
 
@@ -266,34 +270,34 @@ def test_exported_files_of_strangers(gallery: Gallery, tmp_path: Path, damage: s
     if damage == "no zip":
         (tmp_path / "bad.zip").write_bytes(b"PK nonsense")
     with pytest.raises(StorageError, match="not an exported gallery, or is damaged"):
-        import_file(gallery.store.path, tmp_path / "bad.zip")
-    assert len(gallery.memory().vectors) == 10
+        import_file(gallery.register.backend.path, tmp_path / "bad.zip")
+    assert len(gallery.snapshot().vectors) == 10
 
 
 def test_files_that_are_no_gallery_of_this_model(gallery: Gallery, tmp_path: Path) -> None:
-    path = gallery.store.path
+    path = gallery.register.backend.path
     with pytest.raises(StorageError, match="vectors of another model"):
-        Store(path, "n" * 64, D)
+        SqliteBackend(path, "n" * 64, D)
     with pytest.raises(StorageError, match="There is no gallery"):
-        Store(tmp_path / "nowhere.db")
+        SqliteBackend(tmp_path / "nowhere.db")
     (tmp_path / "text.db").write_text("hello " * 1000)
     with pytest.raises(StorageError, match="damaged or not a gallery"):
-        Store(tmp_path / "text.db", MODEL, D)
+        SqliteBackend(tmp_path / "text.db", MODEL, D)
     foreign = sqlite3.connect(tmp_path / "foreign.db")
     foreign.execute("CREATE TABLE t (x)")
     foreign.close()
     with pytest.raises(StorageError, match="is not a gallery"):
-        Store(tmp_path / "foreign.db", MODEL, D)
-    gallery.store._connection.execute("PRAGMA user_version = 7")
+        SqliteBackend(tmp_path / "foreign.db", MODEL, D)
+    gallery.register.backend._connection.execute("PRAGMA user_version = 7")
     with pytest.raises(StorageError, match="newer steradian .format 7; this one reads 1"):
-        Store(path, MODEL, D)
+        SqliteBackend(path, MODEL, D)
     with pytest.raises(InputError, match=r"\[M, 6\], but these are \[1, 5\]"):
         gallery.enroll_vectors("x", unit(1, 5), [""])
 
 
 def test_a_gallery_that_is_held_by_another_writer_says_so(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("steradian.gallery.record.WAIT_SECONDS", 0.2)
-    other = sqlite3.connect(gallery.store.path, isolation_level=None)
+    monkeypatch.setattr("steradian.gallery.backends.sqlite_file.WAIT_SECONDS", 0.2)
+    other = sqlite3.connect(gallery.register.backend.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StorageError, match="another process is writing to it"):
         gallery.enroll_vectors("x", unit(1, D), [""])
@@ -347,7 +351,7 @@ def test_rebuilt_by_another_model_from_its_files(tmp_path: Path) -> None:
         gallery.enroll("ring", [draw(tmp_path / "a.png", 0, 1), draw(tmp_path / "gone.png", 0, 2)])
         gallery.enroll("cross", [draw(tmp_path / "b.png", 1, 2)])
         gallery.set_thresholds([])
-        old = gallery.memory().vectors.copy()
+        old = gallery.snapshot().vectors.copy()
         (tmp_path / "gone.png").unlink()
         other = Recognizer.load("glyphs")
         other.neck.normalization.bias.data += 0.3
@@ -355,13 +359,13 @@ def test_rebuilt_by_another_model_from_its_files(tmp_path: Path) -> None:
         other = Recognizer.load(tmp_path / "other")
         with pytest.raises(InputError, match=r"(?s)1 of the 3 images .* nothing was changed.*--drop-lost"):
             rebuild(tmp_path / "g.db", other, lambda items, total, what: items)
-        np.testing.assert_array_equal(gallery.memory().vectors, old)
+        np.testing.assert_array_equal(gallery.snapshot().vectors, old)
         count, lost = rebuild(tmp_path / "g.db", other, lambda items, total, what: items, drop_lost=True)
         assert count == 2 and len(lost) == 1 and "gone.png" in lost[0]
         with pytest.raises(StorageError, match="by another model meanwhile"):
             gallery.identify([tmp_path / "a.png"], threshold=0.5)
     with Gallery.open(tmp_path / "g.db", other) as again:
-        found = again.memory().vectors
+        found = again.snapshot().vectors
         assert found.shape == (2, old.shape[1]) and np.abs(found[0] - old[0]).max() > 1e-3
         assert again.identify([tmp_path / "b.png"], threshold=0.9)[0].label == "cross"
     facts = dict(sqlite3.connect(tmp_path / "g.db").execute("SELECT name, value FROM facts"))
@@ -380,29 +384,31 @@ def test_rebuilt_by_another_model_from_its_files(tmp_path: Path) -> None:
 def test_why_a_file_cannot_be_used(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch, words: str, free: int, writable: bool, expected: str
 ) -> None:
-    monkeypatch.setattr("steradian.gallery.record.shutil.disk_usage", lambda _: SimpleNamespace(free=free))
-    monkeypatch.setattr("steradian.gallery.record.os.access", lambda *_: writable)
-    with pytest.raises(StorageError, match=expected), gallery.store._storage_errors():
+    monkeypatch.setattr(
+        "steradian.gallery.backends.sqlite_file.shutil.disk_usage", lambda _: SimpleNamespace(free=free)
+    )
+    monkeypatch.setattr("steradian.gallery.backends.sqlite_file.os.access", lambda *_: writable)
+    with pytest.raises(StorageError, match=expected), gallery.register.backend._storage_errors():
         raise sqlite3.OperationalError(words)
 
 
 def test_places_where_no_gallery_can_be(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="there is no folder"):
-        Store(tmp_path / "nowhere" / "g.db", MODEL, D)
+        SqliteBackend(tmp_path / "nowhere" / "g.db", MODEL, D)
     with pytest.raises(StorageError, match="it is a folder"):
-        Store(tmp_path, MODEL, D)
+        SqliteBackend(tmp_path, MODEL, D)
 
 
 def test_a_full_disk_takes_nothing_half(gallery: Gallery) -> None:
     fill(gallery, people=1)
-    pages = gallery.store._connection.execute("PRAGMA page_count").fetchone()[0]
-    gallery.store._connection.execute(f"PRAGMA max_page_count = {pages}")
+    pages = gallery.register.backend._connection.execute("PRAGMA page_count").fetchone()[0]
+    gallery.register.backend._connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(StorageError, match="full"):
         gallery.enroll_vectors("many", unit(2000, D), [""] * 2000)
     assert [identity.name for identity in gallery.identities()] == ["p0"]
-    gallery.store._connection.execute("PRAGMA max_page_count = 100000")
+    gallery.register.backend._connection.execute("PRAGMA max_page_count = 100000")
     gallery.enroll_vectors("many", unit(2000, D), [""] * 2000)
-    assert len(gallery.memory().vectors) == 2005
+    assert len(gallery.snapshot().vectors) == 2005
 
 
 def test_vectors_that_are_not_finite_are_refused(gallery: Gallery) -> None:
@@ -417,16 +423,16 @@ def test_vectors_that_are_not_finite_are_refused(gallery: Gallery) -> None:
 
 def test_who_is_enrolled_during_a_rebuild_is_not_lost(gallery: Gallery) -> None:
     fill(gallery, people=1)
-    seen = dict.fromkeys(gallery.store.rows().ids.tolist(), unit(1, D)[0])
+    seen = dict.fromkeys(gallery.register.backend.rows().ids.tolist(), unit(1, D)[0])
     gallery.enroll_vectors("late", unit(1, D), [""])
     with pytest.raises(StorageError, match="enrolled in .* meanwhile"):
-        gallery.store.replace_vectors("n" * 64, seen, D, list(seen))
-    assert len(gallery) == 2 and gallery.store.fact("model") == MODEL
+        gallery.register.backend.replace_vectors("n" * 64, seen, D, list(seen))
+    assert len(gallery) == 2 and gallery.register.backend.setting("model") == MODEL
 
 
 def test_sources_of_any_bytes_are_kept(gallery: Gallery) -> None:
     gallery.enroll_vectors("x", unit(1, D), ["caf\udce9.png"])
-    assert list(gallery.store.sources().values()) == [("x", "caf\\udce9.png")]
+    assert list(gallery.register.sources().values()) == [("x", "caf\\udce9.png")]
 
 
 def test_a_header_that_claims_too_much_is_refused(gallery: Gallery, tmp_path: Path) -> None:
@@ -459,7 +465,7 @@ def test_centers_are_the_classes_that_the_model_was_trained_on(tmp_path: Path) -
 def test_somebody_is_named_by_number_searched_and_paged(either: Gallery) -> None:
     fill(either, people=4, images=2)
     either.rename("p3", "Ärger")
-    store = either.store
+    store = either.register
     number, one = store.identity("p1")
     assert store.identity(number)[1] == one and one.images == 2
     assert [kept.source for kept in store.images_of(number)] == ["1-0.png", "1-1.png"]
@@ -468,7 +474,7 @@ def test_somebody_is_named_by_number_searched_and_paged(either: Gallery) -> None
     assert [identity.name for _, identity in store.identities(after="p0", limit=1)] == ["p1"]
     store.edit(number, metadata={"a": 1})
     assert store.identity("p1")[1].metadata == {"a": 1} and len(either) == 4
-    held = either.memory()
+    held = either.snapshot()
     for row in (3, 4):
         best = either.identify_vectors(held.vectors[row : row + 1], threshold=0.1)[0].matches
         assert best[0].identity == held.identities[row] and best[0].image == held.ids[row]
@@ -485,13 +491,13 @@ def test_thresholds_of_the_gallery_come_before_those_of_the_model(tmp_path: Path
     from steradian.models.calibration import Threshold
 
     with Gallery.open(tmp_path / "t.db", "glyphs") as gallery:
-        own = gallery.threshold(0.01)
+        own = gallery.thresholds.at(0.01)
         gallery.set_thresholds([Threshold(far=0.01, cosine=own.cosine + 0.1, low=0.0, high=1.0, measured_on="here")])
-        assert gallery.threshold(0.01).measured_on == "here"
+        assert gallery.thresholds.at(0.01).measured_on == "here"
 
 
 def test_centers_of_any_length_are_compared_by_direction() -> None:
-    from steradian.gallery.pool import centers_of
+    from steradian.gallery.search.pool import centers_of
 
     centers = np.array([[3.0, 0.0], [0.0, 0.2]], np.float32)
     found = centers_of(centers, ("a", "b")).nearest(np.array([[0.6, 0.8]], np.float32), 2, "nearest", lambda _: None)

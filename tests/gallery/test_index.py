@@ -17,8 +17,8 @@ import pytest
 
 from steradian.errors import UsageError
 from steradian.gallery import Gallery
-from steradian.gallery.index import index_file
-from steradian.gallery.store import Store
+from steradian.gallery.backends.sqlite import SqliteBackend
+from steradian.gallery.search.faiss_index import index_file
 
 MODEL, D, PEOPLE = "m" * 64, 16, 400
 
@@ -29,7 +29,7 @@ def unit(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def opened(path: Path) -> Gallery:
-    return Gallery(Store(path, MODEL, D), None)
+    return Gallery(SqliteBackend(path, MODEL, D), None)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def path(tmp_path: Path) -> Path:
         centers = unit(PEOPLE, D)
         near = centers[:, None] + 0.15 * unit(PEOPLE, 3, D, seed=1)
         near /= np.linalg.norm(near, axis=2, keepdims=True)
-        gallery.store.add_many([(f"p{who:03d}", vectors, [""] * 3, None) for who, vectors in enumerate(near)])
+        gallery.register.add_many([(f"p{who:03d}", vectors, [""] * 3, None) for who, vectors in enumerate(near)])
     return tmp_path / "g.db"
 
 
@@ -67,7 +67,7 @@ def test_an_index_of_few_is_right_for_many_that_come_later(tmp_path: Path) -> No
     with opened(tmp_path / "g.db") as gallery:
         gallery.enroll_vectors("first", centers[:1], [""])
         gallery.index("sq8")
-        gallery.store.add_many([(f"p{who:03d}", centers[who : who + 1], [""], None) for who in range(1, PEOPLE)])
+        gallery.register.add_many([(f"p{who:03d}", centers[who : who + 1], [""], None) for who in range(1, PEOPLE)])
         found = best(gallery, queries)
         gallery.drop_index()
         exact = best(gallery, queries)
@@ -79,7 +79,7 @@ def test_lists_that_are_not_looked_at_are_missed(path: Path, monkeypatch: pytest
     with opened(path) as gallery:
         exact = best(gallery, queries)
         for probes in (1, 12):
-            monkeypatch.setattr("steradian.gallery.index.PROBES", probes)
+            monkeypatch.setattr("steradian.gallery.search.faiss_index.PROBES", probes)
             gallery.index("ivf")
             with opened(path) as again:
                 found = best(again, queries)
@@ -90,7 +90,7 @@ def test_lists_that_are_not_looked_at_are_missed(path: Path, monkeypatch: pytest
 def test_the_index_is_asked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(path) as gallery:
         gallery.index("sq8")
-        monkeypatch.setattr("steradian.gallery.pool.top", lambda *_: pytest.fail("searched exactly"))
+        monkeypatch.setattr("steradian.gallery.search.pool.top", lambda *_: pytest.fail("searched exactly"))
         best(gallery, unit(5, D))
 
 
@@ -105,18 +105,18 @@ def test_it_keeps_up_with_enrolling_renaming_and_removing(path: Path) -> None:
             other.rename("new", "newer")
             other.merge("p001", "p002")
         assert best(gallery, fresh)[0][0] == "newer"
-        gone = gallery.store.images_of("p000")
-        vector = gallery.memory().vectors[gallery.memory().ids == gone[0].id]
+        gone = gallery.register.images_of("p000")
+        vector = gallery.snapshot().vectors[gallery.snapshot().ids == gone[0].id]
         assert best(gallery, vector)[0][0] == "p000"
         gallery.remove("p000")
         assert best(gallery, vector)[0][0] != "p000"
-        merged = gallery.memory().vectors[gallery.memory().identities == gallery.store.number("p002")]
+        merged = gallery.snapshot().vectors[gallery.snapshot().identities == gallery.register.number("p002")]
         assert {name for name, _ in best(gallery, merged)} == {"p002"} and len(merged) == 6
 
 
 def test_a_filter_is_searched_exactly(path: Path) -> None:
     with opened(path) as gallery:
-        gallery.store.edit("p007", metadata={"site": "north"})
+        gallery.register.edit("p007", metadata={"site": "north"})
         gallery.index("hnsw")
         answer = gallery.identify_vectors(unit(1, D, seed=5), threshold=0.0, where={"site": "north"})[0]
         assert [match.label for match in answer.matches] == ["p007"]
@@ -152,11 +152,11 @@ def test_vectors_made_anew_or_put_back_are_not_searched_by_an_old_index(path: Pa
     with opened(path) as gallery:
         gallery.enroll_vectors("later", unit(40, D, seed=3), [""] * 40)
         gallery.index("sq8")
-        held = gallery.memory()
+        held = gallery.snapshot()
         assert best(gallery, held.vectors[:1])
         fresh = unit(len(held.ids), D, seed=11)
         vectors = dict(zip(held.ids.tolist(), fresh, strict=True))
-        gallery.store.replace_vectors(MODEL, vectors, D, list(vectors))
+        gallery.register.backend.replace_vectors(MODEL, vectors, D, list(vectors))
         with pytest.warns(UserWarning, match="other vectors"):
             found = best(gallery, fresh[:50])
         assert [similarity for _, similarity in found] == [pytest.approx(1.0, abs=1e-5)] * 50
@@ -166,7 +166,7 @@ def test_vectors_made_anew_or_put_back_are_not_searched_by_an_old_index(path: Pa
     path.write_bytes(copy)
     with opened(path) as gallery:
         others = unit(100, D, seed=13)
-        gallery.store.add_many([(f"o{place}", others[place : place + 1], [""], None) for place in range(100)])
+        gallery.register.add_many([(f"o{place}", others[place : place + 1], [""], None) for place in range(100)])
         with pytest.warns(UserWarning, match="other vectors"):
             assert [name for name, _ in best(gallery, others)] == [f"o{place}" for place in range(100)]
 
@@ -180,7 +180,7 @@ def test_what_is_gone_does_not_crowd_out_what_is_there(tmp_path: Path) -> None:
         far = center + 0.5 * unit(300, D, seed=2)
         far /= np.linalg.norm(far, axis=1, keepdims=True)
         people += [(f"p{place}", far[place * 3 : place * 3 + 3], [""] * 3, None) for place in range(100)]
-        gallery.store.add_many(people)
+        gallery.register.add_many(people)
         gallery.index("hnsw")
         for place in range(40):
             gallery.remove(f"gone{place}")
@@ -221,8 +221,8 @@ def test_killed_while_it_is_made_the_old_one_or_the_new_one_is_there(path: Path)
         gallery.index("sq8")
     for delay in (0.0, 0.02, 0.1):
         code = (
-            "from steradian.gallery import Gallery; from steradian.gallery.store import Store; import sys;"
-            f"g = Gallery(Store(__import__('pathlib').Path({str(path)!r}), {MODEL!r}, {D}), None); print(flush=True);"
+            "from steradian.gallery import Gallery; from steradian.gallery.backends.sqlite import SqliteBackend; import sys;"
+            f"g = Gallery(SqliteBackend(__import__('pathlib').Path({str(path)!r}), {MODEL!r}, {D}), None); print(flush=True);"
             "[g.index('hnsw') for _ in range(1000)]"
         )
         running = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 
 from steradian import Recognizer
 from steradian.errors import StorageError
-from steradian.gallery.store import Store
+from steradian.gallery.backends.sqlite import SqliteBackend
 from steradian.models.embedder import open_model
 from steradian.models.exported import ExportedModel
 
@@ -97,8 +97,8 @@ def test_enroll_identify_and_look_after_it(command, tmp_path: Path) -> None:
 WRITER = """
 import sys, numpy as np
 from pathlib import Path
-from steradian.gallery.store import Store
-store = Store(Path(sys.argv[1]), "m" * 64, 8)
+from steradian.gallery.backends.sqlite import SqliteBackend
+store = SqliteBackend(Path(sys.argv[1]), "m" * 64, 8)
 first = int(sys.argv[2])
 for number in range(first, first + 100000):
     vectors = np.full((3, 8), number, dtype=np.float32)
@@ -121,7 +121,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_half_there(tmp_path: Path) 
         time.sleep(0.3 * moments.random())
         writer.send_signal(signal.SIGKILL)
         said |= {int(line) for line in writer.communicate()[0].splitlines(keepends=True) if line.endswith("\n")}
-        store = Store(tmp_path / "g.db", "m" * 64, 8)
+        store = SqliteBackend(tmp_path / "g.db", "m" * 64, 8)
         people = {identity.name: (number, identity.images) for number, identity in store.identities()}
         assert {f"p{number}" for number in said} <= set(people)
         assert all(images == 3 for _, images in people.values())

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw
 from steradian import Recognizer
 from steradian.gallery import Gallery
 from steradian.service.app import build_app
-from steradian.service.run import Impatient, listen
+from steradian.service.run import HeaderTimeout, listen
 
 
 def drawing(kind: str, shift: int = 0) -> bytes:
@@ -53,7 +53,7 @@ def serving(app: FastAPI) -> Iterator[httpx.Client]:
     """``app`` behind a real socket, and a client of it."""
     place = listen("127.0.0.1", 0)
     server = uvicorn.Server(
-        uvicorn.Config(app, http=Impatient, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
+        uvicorn.Config(app, http=HeaderTimeout, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
     thread.start()

@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from steradian.gallery.store import Store
+from steradian.gallery.backends.sqlite import SqliteBackend
 
 from .conftest import drawing, files
 
@@ -95,7 +95,7 @@ def test_nothing_acknowledged_is_lost_when_it_is_killed(tmp_path: Path) -> None:
                     told = client.post("/v1/identities", data={"name": f"{turn}-{place}"}, files=sent)
                     acknowledged += told.status_code == 201
             killer.join()
-        store = Store(path)
+        store = SqliteBackend(path)
         found = [one for _, one in store.identities()]
         sources = [source for _, source in store.sources().values()]
         store.close()

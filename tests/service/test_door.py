@@ -23,9 +23,9 @@ from steradian.errors import UsageError
 from steradian.gallery import Gallery
 from steradian.service import run as running
 from steradian.service.access import Access, is_loopback
-from steradian.service.limits import CLIENTS, Limits, Rates
+from steradian.service.limits import CLIENTS, Limits, RateLimiter
 from steradian.service.run import listen
-from steradian.service.watching import LOG
+from steradian.service.telemetry import LOG
 
 from .conftest import drawing, files
 
@@ -129,14 +129,14 @@ def test_a_client_waits_when_its_minute_is_used_up(served: Start) -> None:
 
 
 def test_rates_fill_with_time_and_forget_old_clients() -> None:
-    rates = Rates(60)
+    rates = RateLimiter(60)
     assert all(rates.wait("a", 0.0) == 0.0 for _ in range(60))
     assert rates.wait("a", 0.0) == pytest.approx(1.0) and rates.wait("b", 0.0) == 0.0
     assert rates.wait("a", 1.5) == 0.0 and rates.wait("a", 1.5) == pytest.approx(0.5)
     for number in range(CLIENTS + 5):
         rates.wait(str(number), 2.0)
     assert "a" not in rates._clients and str(CLIENTS + 4) in rates._clients
-    assert len(rates._clients) == CLIENTS and Rates(0).wait("a") == 0.0
+    assert len(rates._clients) == CLIENTS and RateLimiter(0).wait("a") == 0.0
 
 
 def test_too_much_is_refused_before_it_is_read(served: Start, gallery: Gallery) -> None:
@@ -309,7 +309,7 @@ def test_a_connection_that_says_nothing_is_closed(served: Start, monkeypatch: py
 def test_a_writer_elsewhere_does_not_stop_questions(served: Start, gallery: Gallery) -> None:
     client = served()
     client.post("/v1/identities", data={"name": "Ana"}, files=files(drawing("ring")))
-    other = sqlite3.connect(gallery.store.path, isolation_level=None)
+    other = sqlite3.connect(gallery.register.backend.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         enrolling = pool.submit(client.post, "/v1/identities", data={"name": "Bob"}, files=files(drawing("cross")))

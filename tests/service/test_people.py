@@ -17,7 +17,7 @@ from steradian.errors import StorageError
 from steradian.gallery import Gallery
 from steradian.gallery.exchange import rebuild
 from steradian.gallery.pictures import AGE, Pictures
-from steradian.service.people import principal
+from steradian.service.identities import principal
 
 from .conftest import drawing, files
 
@@ -54,7 +54,7 @@ def test_somebody_comes_is_changed_and_goes(served: Start, gallery: Gallery) -> 
     assert list(gallery.pictures.folder.iterdir()) == [] and client.get("/v1/identities").json()["total"] == 0
     for gone in (client.delete, client.get):
         refused = gone(f"/v1/identities/{number}")
-        assert refused.status_code == 404 and str(gallery.store.path) not in refused.text
+        assert refused.status_code == 404 and str(gallery.register.backend.path) not in refused.text
     assert client.get("/v1/images/1").status_code == 404
 
 
@@ -94,9 +94,9 @@ def test_a_name_is_only_a_name(served: Start, gallery: Gallery, name: str) -> No
 
 def test_kept_pictures_are_embedded_anew(served: Start, gallery: Gallery, glyphs) -> None:
     served().post("/v1/identities", data={"name": "Ana"}, files=files(drawing("ring"), drawing("cross")))
-    before = gallery.memory().vectors.copy()
-    assert rebuild(gallery.store.path, glyphs, lambda items, total, what: items) == (2, [])
-    np.testing.assert_allclose(gallery.memory().vectors, before, atol=1e-6)
+    before = gallery.snapshot().vectors.copy()
+    assert rebuild(gallery.register.backend.path, glyphs, lambda items, total, what: items) == (2, [])
+    np.testing.assert_allclose(gallery.snapshot().vectors, before, atol=1e-6)
 
 
 def test_without_pictures_there_are_none(served: Start, gallery: Gallery) -> None:
@@ -134,7 +134,7 @@ def test_what_cannot_be_told_of_an_enrollment_takes_nothing_back(
     client, told = served(), {"data": {"name": "Ana"}, "files": files(drawing("ring"))}
     with monkeypatch.context() as broken:
         broken.setattr(
-            gallery.store, "add", lambda *_: (_ for _ in ()).throw(StorageError("full disk at /secret/place"))
+            gallery.register, "add", lambda *_: (_ for _ in ()).throw(StorageError("full disk at /secret/place"))
         )
         refused = client.post("/v1/identities", **told)
         assert refused.status_code == 503 and "secret" not in refused.text

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from steradian.cli.gallery_options import NAME, GalleryFile, Run
 from steradian.cli.output import say
-from steradian.cli.places import NAME, GalleryFile, Run
 
 
 def bot(
@@ -52,7 +52,7 @@ def bot(
     log_to_stderr(token)
     try:
         if opened is not None:
-            opened.threshold(far)
+            opened.thresholds.at(far)
         app = Bot(model, opened, allow, far).application(token, address)
         say("Listening on Telegram (press Ctrl-C to stop).")
         app.run_polling(bootstrap_retries=2)

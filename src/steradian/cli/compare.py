@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from steradian.cli.output import bullets, columns, command_line, default_folder, print_json, say
+from steradian.cli.output import bullets, columns, default_folder, fail_if, print_json
 from steradian.cli.settings import (
     BatchSize,
     Data,
@@ -23,13 +23,23 @@ from steradian.cli.settings import (
     Settings,
     Weights,
     changed_recipe,
+    list_of,
+    numbers_in,
 )
+
+if TYPE_CHECKING:
+    from steradian.studies.comparison.result import ComparisonResult
 
 
 def compare(
     data: Data,
-    losses: Annotated[str | None, typer.Option(help="Losses to compare, separated by commas.", metavar="A,B,…")] = None,
-    dims: Annotated[str, typer.Option(help="Embedding sizes, separated by commas.", metavar="2,3")] = "2,3",
+    losses: Annotated[
+        list[str] | None, typer.Option(help="Techniques; repeat the option or separate by commas.", metavar="A,B,…")
+    ] = None,
+    dims: Annotated[
+        list[str] | None,
+        typer.Option(help="Embedding sizes (default: 2,3); repeat the option or separate by commas.", metavar="2,3"),
+    ] = None,
     seeds: Annotated[int, typer.Option(help="Number of runs (seeds) of each loss.", min=1)] = 1,
     unseen: Annotated[
         float | None,
@@ -66,27 +76,21 @@ def compare(
       steradian compare photos/ --dims 64 --unseen 0.3 --tune 10 --seeds 3
     """
     from steradian.errors import UsageError
-    from steradian.files import write_text
     from steradian.losses import preset
-    from steradian.studies import compare as study
-    from steradian.studies.comparison.report import build_report
+    from steradian.studies.comparison import compare as study
+    from steradian.studies.comparison.comparison import TECHNIQUES, Comparison
+    from steradian.studies.comparison.result import rows
     from steradian.training.progress import shown
-    from steradian.training.recipe import Recipe
 
-    try:
-        sizes = tuple(dict.fromkeys(int(part) for part in dims.split(",") if part.strip()))
-    except ValueError as error:
-        raise UsageError(f"--dims {dims}: expected whole numbers separated by commas, such as 2,3.") from error
-    requested = [part.strip() for part in losses.split(",") if part.strip()] if losses else study.TECHNIQUES
-    # An alias counts as the loss that it names.
-    names = tuple(dict.fromkeys(preset(name).name for name in requested))
+    # An alias and its name are one technique.
+    names = tuple(dict.fromkeys(preset(name).name for name in list_of(losses) or TECHNIQUES))
+    sizes = tuple(dict.fromkeys(numbers_in("--dims", dims or ["2,3"])))
     for setting_text in setting or ():
         if setting_text.partition("=")[0].strip() in ("embedding_size", "loss.name"):
             raise UsageError(
-                f"--set {setting_text}: in compare, choose losses with --losses and embedding sizes with --dims."
+                f"--set {setting_text}: compare takes its techniques from --losses and its dimensions from --dims."
             )
     options = {
-        "data.source": data,
         "data.root": root,
         "data.unseen": unseen,
         "data.image_size": image_size,
@@ -97,41 +101,41 @@ def compare(
         "training.learning_rate": lr,
         "training.seed": seed,
     }
-    # A comparison calibrates no model, so the calibration images are used for training.
-    recipe = changed_recipe(Recipe().changed(**{"data.calibration": 0.0}), options, setting)
-    comparison = study.Comparison(recipe, names, sizes, seeds, tune)
+    recipe = changed_recipe(study.shared_recipe(data), options, setting)
     if dry_run:
-        cells = study.dry_run(comparison, command_line())
+        cells = study.dry_run(Comparison(recipe, names, sizes, seeds, tune))
         print_json({"dry_run": cells}) if json else print(f"Dry run passed: {', '.join(cells)}. Nothing was saved.")
         return
     folder = out if out is not None else default_folder(data, "compare-")
     result = study.compare(
-        comparison, folder, command=command_line(), jobs=jobs, exist_ok=exist_ok, quiet=json, decoding=shown
+        recipe,
+        losses=names,
+        dims=sizes,
+        seeds=seeds,
+        trials=tune,
+        out=folder,
+        jobs=jobs,
+        exist_ok=exist_ok,
+        quiet=json,
+        decoding=shown,
     )
-    write_text(folder / "report.html", build_report(result).html())
     bullets(result.warnings, "!")
     if json:
         print_json(
             {
                 "report": str(folder / "report.html"),
                 "results": str(folder / "results.csv"),
-                "cells": study.rows(result),
+                "cells": rows(result),
                 "failures": result.failures,
             }
         )
     else:
         print(_summary(result))
         print(f"\nreport   {folder / 'report.html'}\nresults  {folder / 'results.csv'}")
-    if result.failures:
-        for name, reason in result.failures.items():
-            say(f"Error: {name} failed: {reason}")
-        raise typer.Exit(1)
+    fail_if(result.failures)
 
 
-def _summary(result: object) -> str:
-    from steradian.studies.comparison.compare import ComparisonResult
+def _summary(result: ComparisonResult) -> str:
     from steradian.studies.comparison.summary import summary_rows
 
-    if not isinstance(result, ComparisonResult):
-        raise TypeError(f"expected the result of a comparison, but got {type(result).__name__}.")
     return columns(summary_rows(result), ("technique", "dims", "k-means", "accuracy", "5-NN", "EER", "s/epoch"))

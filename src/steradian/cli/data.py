@@ -44,35 +44,20 @@ def data(
     if source is None:
         print_json(DESCRIPTIONS) if json else print(columns(list(DESCRIPTIONS.items())))
         return
-    from steradian import data as images
     from steradian.data.pixels import listing
-    from steradian.files import check_folder, new_folder, write_text
+    from steradian.studies.discovery.data_report import facts_of, inspect_data
     from steradian.training.progress import shown
 
-    if views is not None:
-        from steradian.studies.discovery.view_sheet import write_view_sheet
-
-        write_view_sheet(source, root, views)
-        print(f"views  {views}")
-        return
-    from steradian.studies.discovery.data_report import build_report, facts_of
-    from steradian.studies.discovery.near_copies import near_copies as near_copies_of
-
-    image_set = images.open(source, root)
-    if out is not None:
-        check_folder(out)
-    inspection = images.inspect(image_set, shown)
-    near = near_copies_of(image_set, near_copies, progress=shown) if near_copies is not None else None
+    result = inspect_data(source, root, out=out, views=views, near_copies=near_copies, progress=shown)
+    inspection, near = result.inspection, result.near
     page = out / "report.html" if out is not None else None
-    if page is not None:
-        new_folder(page.parent, exist_ok=True)
-        write_text(page, build_report(image_set, inspection, near).html())
     if json:
         near_copy_rows = {} if near is None else {"near_copies": near.as_list(), "near_copy_leaks": near.leaks}
-        print_json(inspection.as_dict() | near_copy_rows | ({} if page is None else {"report": str(page)}))
+        written = {"report": page, "views": views}
+        files = {name: str(path) for name, path in written.items() if path is not None}
+        print_json(inspection.as_dict() | near_copy_rows | files)
         return
-    summary_rows = list(facts_of(inspection).items())
-    print(columns(summary_rows))
+    print(columns(list(facts_of(inspection).items())))
     print()
     class_rows = [(f"  {name}", f"{count:,}") for name, count in list(inspection.per_class.items())[:40]]
     print(columns(class_rows))
@@ -81,5 +66,6 @@ def data(
     bullets((*inspection.warnings, *(() if near is None else near.sentences())), "!")
     if inspection.skipped:
         print(f"\ncannot be decoded:\n{listing(inspection.skipped)}")
-    if page is not None:
-        print(f"\nreport  {page}")
+    for title, path in (("views", views), ("report", page)):
+        if path is not None:
+            print(f"\n{title:6}  {path}")

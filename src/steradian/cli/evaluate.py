@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from steradian.cli.output import bullets, columns, command_line, print_json
-from steradian.cli.settings import ExistOk, Json, Root
+from steradian.cli.measure import measure_table, print_measurement
+from steradian.cli.output import bullets, columns, print_json
+from steradian.cli.settings import ExistOk, Json, Root, list_of
 from steradian.errors import UsageError
-
-if TYPE_CHECKING:
-    from steradian.studies.evaluation.tables import Measurement
 
 
 def evaluate(
@@ -27,7 +24,7 @@ def evaluate(
     ] = None,
     scores: Annotated[Path | None, typer.Option(help="Measure this table of scored pairs: a,b,same,score.")] = None,
     protocol: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             help="Measure only these, separated by commas: closed, calibration, neighbors, clustering, verification, "
             "identification, retrieval, open_set, landmarks, geometry.",
@@ -74,65 +71,38 @@ def evaluate(
         if run is None and value is not None:
             raise UsageError(f"{option} works only with a RUN: a table has no images. Remove {option}.")
     if pairs is not None and (data is None or protocol is not None):
-        raise UsageError("--pairs needs DATA, the folder with the images, and cannot be combined with --protocol.")
-    if run is not None and pairs is not None and data is not None:
-        from steradian.studies.evaluation.listed_pairs import measure_listed_pairs
-        from steradian.training.progress import shown
-
-        def measure_pairs() -> Measurement:
-            return measure_listed_pairs(
-                run, data, pairs, command_line(), root=root, flip=flip, skip_missing=skip_missing, progress=shown
-            )
-
-        folder = out if out is not None else run / f"{pairs.stem}-evaluation"
-        _measure_and_write(measure_pairs, folder, exist_ok or out is None, json)
-    elif run is not None:
-        _evaluate_run(run, data, out, root, protocol, exist_ok, json)
-    else:
-        from steradian.studies import answers
-
-        path = tables[0]
-        measure = answers.measure_pairs if scores is not None else answers.measure_answers
-        folder = out if out is not None else path.with_name(f"{path.stem}-evaluation")
-        _measure_and_write(lambda: measure(path, command_line()), folder, exist_ok, json)
-
-
-def _measure_and_write(measure: Callable[[], Measurement], folder: Path, exist_ok: bool, json: bool) -> None:
-    from steradian.files import check_folder, new_folder
-    from steradian.studies.evaluation.glossary import in_words
-    from steradian.studies.evaluation.tables import write_measurement
-
-    check_folder(folder, exist_ok=exist_ok)
-    measurement = measure()
-    new_folder(folder, exist_ok=True)
-    write_measurement(measurement, folder)
-    if json:
-        print_json({**measurement.numbers, "report": str(folder / "report.html")})
+        raise UsageError("--pairs needs DATA, the folder with its images, and measures verification alone.")
+    if run is None:
+        measure_table(tables[0], "scores" if scores is not None else "predictions", out, exist_ok, json)
         return
-    print(columns(in_words(measurement.numbers)))
-    bullets(measurement.notes, "note:")
-    print(f"\nreport  {folder / 'report.html'}")
-
-
-def _evaluate_run(
-    run: Path, data: str | None, out: Path | None, root: str | None, protocol: str | None, exist_ok: bool, json: bool
-) -> None:
-    from steradian.files import check_folder, new_folder
-    from steradian.studies.evaluation.report import headlines_in_words, write_evaluation
-    from steradian.studies.evaluation.run import evaluate as measure
     from steradian.training.progress import shown
 
-    names = None if protocol is None else [part.strip() for part in protocol.split(",") if part.strip()]
+    if pairs is not None and data is not None:
+        from steradian.studies.evaluation.listed_pairs import measure_listed_pairs
+
+        measurement = measure_listed_pairs(
+            run,
+            data,
+            pairs,
+            out=out if out is not None else run / f"{pairs.stem}-evaluation",
+            root=root,
+            flip=flip,
+            skip_missing=skip_missing,
+            exist_ok=exist_ok or out is None,
+            progress=shown,
+        )
+        print_measurement(measurement, json)
+        return
+    from steradian.studies.evaluation import report
+
     folder = out if out is not None else run / "evaluation"
-    check_folder(folder, exist_ok=exist_ok or out is None)
-    result = measure(run, data, root, command_line(), shown, names)
-    new_folder(folder, exist_ok=True)
-    write_evaluation(result, folder)
+    names = list_of(protocol) if protocol is not None else None
+    result = report.evaluate(run, data, out=out, root=root, protocols=names, exist_ok=exist_ok, progress=shown)
     if json:
-        numbers = {**result.measured.numbers, "notes": list(result.notes), "part": result.part}
+        numbers = {**result.metrics.numbers, "notes": list(result.notes), "part": result.part}
         print_json({**numbers, "report": str(folder / "report.html")})
         return
     print(f"measured on {result.part} of {result.provenance['data']['source']}\n")
-    print(columns(headlines_in_words(result)))
+    print(columns(report.headlines_in_words(result)))
     bullets(result.notes, "note:")
     print(f"\nreport  {folder / 'report.html'}")

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from steradian.cli.gallery_options import gallery_file
 from steradian.cli.output import columns, print_json, say
-from steradian.cli.places import gallery_file
 from steradian.cli.settings import Json
 
 IDENTICAL_COSINE = 0.9999
@@ -43,9 +43,9 @@ def list_(gallery: GalleryPath, json: Json = False) -> None:
     from steradian.gallery import Gallery
 
     with Gallery.open(gallery_file(gallery)) as opened:
-        identities, model, thresholds = opened.identities(), opened.store.fact("model"), opened.thresholds()
+        identities, model, thresholds = opened.identities(), opened.register.model, opened.thresholds
     if json:
-        limits = [one.model_dump() for one in thresholds]
+        limits = [one.model_dump() for one in thresholds] if thresholds.owner == "this gallery" else []
         print_json({"identities": [asdict(one) for one in identities], "model": model, "thresholds": limits})
         return
     rows = [(one.name, f"{one.images} image(s)", f"changed {one.changed[:10]}") for one in identities]
@@ -54,33 +54,37 @@ def list_(gallery: GalleryPath, json: Json = False) -> None:
 
 
 @app.command()
-def remove(gallery: GalleryPath, name: Name) -> None:
+def remove(gallery: GalleryPath, name: Name, json: Json = False) -> None:
     """Remove a name and all of its images."""
     from steradian.gallery import Gallery
 
     with Gallery.open(gallery_file(gallery)) as opened:
         opened.remove(name)
-    print(f"{name} is no longer enrolled.")
+    print_json({"removed": name}) if json else print(f"{name} is no longer enrolled.")
 
 
 @app.command()
-def rename(gallery: GalleryPath, name: Name, new: Annotated[str, typer.Argument(metavar="NEW")]) -> None:
+def rename(
+    gallery: GalleryPath, name: Name, new: Annotated[str, typer.Argument(metavar="NEW")], json: Json = False
+) -> None:
     """Rename an enrolled name."""
     from steradian.gallery import Gallery
 
     with Gallery.open(gallery_file(gallery)) as opened:
         opened.rename(name, new)
-    print(f"Renamed {name} to {new}.")
+    print_json({"renamed": name, "to": new}) if json else print(f"Renamed {name} to {new}.")
 
 
 @app.command()
-def merge(gallery: GalleryPath, name: Name, into: Annotated[str, typer.Argument(metavar="INTO")]) -> None:
+def merge(
+    gallery: GalleryPath, name: Name, into: Annotated[str, typer.Argument(metavar="INTO")], json: Json = False
+) -> None:
     """Merge two names: move all images of NAME to INTO."""
     from steradian.gallery import Gallery
 
     with Gallery.open(gallery_file(gallery)) as opened:
         opened.merge(name, into)
-    print(f"Moved all images of {name} to {into}.")
+    print_json({"merged": name, "into": into}) if json else print(f"Moved all images of {name} to {into}.")
 
 
 @app.command()
@@ -98,7 +102,7 @@ def calibrate(
     with Gallery.open(gallery_file(gallery)) as opened:
         if reset:
             opened.set_thresholds(())
-            print("The model's thresholds apply again.")
+            print_json({"thresholds": []}) if json else print("The model's thresholds apply again.")
             return
         thresholds = measure(opened)
     if any(one.cosine > IDENTICAL_COSINE for one in thresholds):
@@ -115,29 +119,26 @@ def calibrate(
 @app.command()
 def index(
     gallery: GalleryPath,
-    kind: Annotated[
-        str, typer.Option(help="hnsw (graph), ivf (inverted lists), sq8 (one byte per number), or none (exact search).")
-    ] = "hnsw",
+    kind: Annotated[str, typer.Option(help="hnsw (graph) or sq8 (one byte per number).")] = "hnsw",
+    drop: Annotated[bool, typer.Option("--drop", help="Remove the index: search exactly again.")] = False,
     json: Json = False,
 ) -> None:
     """Build an approximate search index, for galleries of millions; results are still ranked by exact cosines.
 
     Each call rebuilds the index from the gallery. The index file can be deleted at any time.
     """
-    from typing import get_args
-
     from steradian.errors import UsageError
     from steradian.gallery import Gallery
-    from steradian.gallery.index import Kind
+    from steradian.gallery.search.faiss_index import KINDS
 
-    if kind not in (*get_args(Kind), "none"):
-        raise UsageError(f"Unknown index kind {kind!r}. Choose {', '.join(get_args(Kind))} or none.")
+    if kind not in KINDS:
+        raise UsageError(f"Unknown index kind {kind!r}. Choose {' or '.join(KINDS)}, or --drop for none.")
     with Gallery.open(gallery_file(gallery)) as opened:
-        if kind == "none":
+        if drop:
             opened.drop_index()
-            print("Search is exact now.")
+            print_json({"index": None}) if json else print("Search is exact now.")
             return
-        built = opened.index(kind)  # type: ignore[arg-type]
+        built = opened.index(kind)
     if json:
         print_json(built.model_dump())
         return
@@ -145,26 +146,37 @@ def index(
 
 
 @app.command()
-def export(gallery: GalleryPath, out: Annotated[Path, typer.Argument(help="A .zip to write.", metavar="FILE")]) -> None:
+def export(
+    gallery: GalleryPath,
+    file: Annotated[Path | None, typer.Argument(help="A .zip to write.", metavar="[FILE]")] = None,
+    out: Annotated[Path | None, typer.Option(help="A .zip to write.", metavar="FILE")] = None,
+    json: Json = False,
+) -> None:
     """Export all names and embeddings to one file, for another gallery of the same model."""
     from steradian.errors import UsageError
     from steradian.gallery import Gallery
     from steradian.gallery.exchange import export as write
 
-    if out.exists():
-        raise UsageError(f"{out} already exists. Choose another FILE.")
+    path = out if out is not None else file
+    if path is None or (out is not None and file is not None):
+        raise UsageError("Expected one file to write: name it with --out FILE.")
+    if path.exists():
+        raise UsageError(f"{path} already exists. Choose another --out.")
     with Gallery.open(gallery_file(gallery)) as opened:
-        count = write(opened, out)
-    print(f"{count} image(s) in {out}")
+        count = write(opened, path)
+    print_json({"images": count, "file": str(path)}) if json else print(f"{count} image(s) in {path}")
 
 
 @app.command("import")
-def import_(gallery: GalleryPath, file: ExportPath) -> None:
+def import_(gallery: GalleryPath, file: ExportPath, json: Json = False) -> None:
     """Import an exported file, or embeddings, into a gallery. Create the gallery if it does not exist."""
     from steradian.gallery.exchange import import_file
 
     count = import_file(gallery_file(gallery), file)
-    print(f"{count} image(s) enrolled in {gallery_file(gallery)}")
+    if json:
+        print_json({"images": count, "gallery": str(gallery_file(gallery))})
+    else:
+        print(f"{count} image(s) enrolled in {gallery_file(gallery)}")
 
 
 @app.command()

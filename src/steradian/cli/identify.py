@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from steradian.cli.gallery_options import GalleryFile, Run, existing_gallery, json_object
 from steradian.cli.output import columns, print_json, say
-from steradian.cli.places import GalleryFile, Run, existing_gallery, json_object
 from steradian.cli.settings import Json
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def identify(
     failures: list[tuple[Path, str]] = []
     with Gallery.open(existing_gallery(run, gallery), _model_source(run, strategy)) as opened:
         if far is None and threshold is None and strategy != "centers":
-            far = opened.threshold().far
+            far = opened.thresholds.at().far
             if not math.isclose(far, FAR):
                 say(f"! There is no threshold for a false-accept rate of {FAR:g}; using the one for {far:g}.")
         for batch in in_parts(files, opened.recognizer.preprocessing.shortest):

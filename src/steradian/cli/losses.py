@@ -17,7 +17,7 @@ DEGREES = (1, 15, 30, 60, 90, 120, 150, 179)
 
 
 def losses(
-    name: Annotated[str | None, typer.Argument(help="Show this loss in detail.", metavar="[NAME]")] = None,
+    name: Annotated[str | None, typer.Argument(help="Show this loss in detail.", metavar="[NAME|PATTERN]")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Draw the loss's curves to this .png; needs NAME.", metavar="FILE")
     ] = None,
@@ -29,28 +29,35 @@ def losses(
 
     \b
       steradian losses
+      steradian losses '*arc*'
       steradian losses arcface
       steradian losses sv-arcface --out sv-arcface.png
     """
     from steradian.errors import UsageError
-    from steradian.losses import names, preset
+    from steradian.losses import RECOMMENDED, names, preset
+    from steradian.plots.loss_picture import write_loss_picture
     from steradian.plots.margins import curve_points
 
-    if name is None:
+    if name is None or "*" in name:
         if out is not None:
             raise UsageError(
                 "--out draws the curve of one loss. Name the loss, such as 'steradian losses arcface --out FILE'."
             )
-        presets = [preset(known_name) for known_name in names()]
+        presets = [preset(known_name) for known_name in names(name or "*")]
         if json:
-            print_json([_as_dict(item) for item in presets])
-        else:
-            rows = [(item.name, str(item.year), item.formula) for item in presets]
-            print(columns(rows, ("name", "year", "formula")))
+            print_json([{**_as_dict(item), "recommended": RECOMMENDED.get(item.name, "")} for item in presets])
+            return
+        if name is None:
+            print("Try these first:")
+            print(columns([(f"  {first}", why) for first, why in RECOMMENDED.items()], longest=120))
+            print("\nAll losses:")
+        rows = [(f"  {item.name}", str(item.year), item.formula) for item in presets]
+        print(columns(rows, ("  name", "year", "formula")) if rows else f"No loss matches {name!r}.")
         return
     chosen = preset(name)
     if out is not None:
-        _draw(chosen, out)
+        write_loss_picture(chosen, out)
+        say(f"Drawn into {out}")
     curve = curve_points(chosen.build(3, 4, {}), DEGREES)
     if json:
         print_json({**_as_dict(chosen), "curve": curve})
@@ -81,21 +88,3 @@ def _print_detail(preset: Preset, curve: list[dict[str, float]]) -> None:
         print()
         print(columns(cells, ("angle θ", "target logit / s", "gradient factor")))
         print("Angle: from an embedding to its own class center. Gradient factor: gradient relative to plain softmax.")
-
-
-def _draw(preset: Preset, out: Path) -> None:
-    from steradian.errors import UsageError
-    from steradian.files import atomic_file
-    from steradian.losses import MarginSoftmaxLoss
-    from steradian.plots.loss_picture import loss_picture
-
-    loss = preset.build(3, 4, {})
-    if not isinstance(loss, MarginSoftmaxLoss):
-        raise UsageError(
-            f"{preset.name!r} has no curve to draw: it is not a function of one angle. Its formula: {preset.formula}"
-        )
-    if out.suffix != ".png":
-        raise UsageError(f"--out must end in .png, but is {out.name!r}.")
-    with atomic_file(out) as temporary:
-        temporary.write_bytes(loss_picture(preset.name, loss).light)
-    say(f"Curves written to {out}")

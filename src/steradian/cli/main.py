@@ -27,6 +27,7 @@ from steradian.cli import (
     gallery,
     identify,
     losses,
+    measure,
     serve,
     train,
     transfer,
@@ -85,6 +86,7 @@ def _with_interrupt_message(command: Callable[..., None]) -> Callable[..., None]
 _COMMANDS: tuple[Callable[..., None], ...] = (
     *RESUMABLE,
     evaluate.evaluate,
+    measure.measure,
     classify.classify,
     enroll.enroll,
     identify.identify,

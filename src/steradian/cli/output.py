@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from steradian.files import finite
-
-
-def command_line() -> str:
-    """Return the command line that the user typed, to store with the results."""
-    return shlex.join(["steradian", *sys.argv[1:]])
-
-
-def default_folder(source: str, prefix: str = "") -> Path:
-    """Return ``runs/NAME`` for a data source."""
-    return Path("runs") / f"{prefix}{Path(source).resolve().stem}"
 
 
 def print_json(content: Any) -> None:
@@ -32,14 +23,14 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _printable(cell: str) -> str:
+def _printable(cell: str, longest: int) -> str:
     text = "".join(character if character.isprintable() else "�" for character in str(cell))
-    return text if len(text) <= 60 else text[:59] + "…"
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
-def columns(rows: Sequence[Sequence[str]], header: Sequence[str] | None = None) -> str:
-    """Format rows as aligned columns of text; replace unprintable characters and shorten long cells."""
-    table = [[_printable(cell) for cell in row] for row in ([header, *rows] if header is not None else rows)]
+def columns(rows: Sequence[Sequence[str]], header: Sequence[str] | None = None, longest: int = 60) -> str:
+    """Format rows as aligned columns of text; replace unprintable characters and shorten cells of over ``longest``."""
+    table = [[_printable(cell, longest) for cell in row] for row in ([header, *rows] if header is not None else rows)]
     widths = [max(len(str(row[column])) for row in table) for column in range(len(table[0]))] if table else []
     lines = [
         "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
@@ -51,3 +42,18 @@ def bullets(lines: Sequence[str], mark: str) -> None:
     """Print each line, after ``mark``, on standard error."""
     for line in lines:
         say(f"{mark} {line}")
+
+
+def default_folder(source: str, prefix: str = "") -> Path:
+    """Return ``runs/NAME`` for a data source."""
+    from steradian.studies.study_folder import default_folder as folder_for
+
+    return folder_for(source, prefix)
+
+
+def fail_if(failures: Mapping[str, str]) -> None:
+    """Print one line per failed job and exit with code 1; do nothing where none failed."""
+    for name, why in failures.items():
+        say(f"Error: {name} failed: {why}")
+    if failures:
+        raise typer.Exit(1)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from steradian.cli.gallery_options import GalleryFile, gallery_of
 from steradian.cli.output import say
-from steradian.cli.places import GalleryFile, gallery_of
 
 DEMO, DEMO_FAR = "glyphs", 0.01
 
@@ -75,7 +75,7 @@ def serve(
         from steradian.service.limits import Limits
         from steradian.service.run import listen
         from steradian.service.run import run as serve_app
-        from steradian.service.watching import log_to_stderr
+        from steradian.service.telemetry import log_to_stderr
     except ModuleNotFoundError as error:
         raise UsageError(f"The service needs {error.name}: pip install 'steradian[serve]'.") from error
 
@@ -99,10 +99,10 @@ def serve(
         if runtime != "auto" or model.spec.encoder not in OWN:
             model.accelerate(runtime, lanes)  # type: ignore[arg-type]
         opened = stack.enter_context(Gallery.open(gallery_path, model))
-        opened.pictures.sweep(source for _, source in opened.store.sources().values())
+        opened.pictures.sweep(source for _, source in opened.register.sources().values())
         default_rate = DEMO_FAR if demo and far is None else far
         try:
-            chosen = opened.threshold(default_rate).far
+            chosen = opened.thresholds.at(default_rate).far
             if default_rate is None and chosen != FAR:
                 say(f"! There is no threshold for a false-accept rate of {FAR:g}; requests use the one for {chosen:g}.")
         except InputError as error:

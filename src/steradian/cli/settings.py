@@ -41,6 +41,20 @@ ExistOk = Annotated[bool, typer.Option("--exist-ok", help="Write into a folder e
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Run one batch through every stage and save nothing.")]
 
 
+def list_of(values: Sequence[str] | None) -> list[str]:
+    """Return the items of a list option: the flag may be repeated, and each value may hold several, with commas."""
+    return list(dict.fromkeys(part.strip() for value in values or () for part in value.split(",") if part.strip()))
+
+
+def numbers_in(option: str, values: Sequence[str] | None) -> list[int]:
+    """Return the whole numbers of a list option. Raises `UsageError` for anything else."""
+    try:
+        return [int(part) for part in list_of(values)]
+    except ValueError as error:
+        given = ",".join(values or ())
+        raise UsageError(f"{option} {given}: expected whole numbers, such as {option} 2,3.") from error
+
+
 def changed_recipe(recipe: Recipe, options: dict[str, Any], settings: Sequence[str] | None) -> Recipe:
     """Return ``recipe`` changed by ``options`` that are not None, then by ``--set``."""
     import yaml

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from steradian.cli.output import bullets, columns, command_line, default_folder, print_json, say
+from steradian.cli.output import bullets, columns, print_json, say
 from steradian.cli.settings import (
     BatchSize,
     DryRun,
@@ -68,10 +68,9 @@ def train(
       steradian train recipe.yaml --set training.seed=1
       torchrun --nproc-per-node 2 -m steradian train faces/
     """
+    from steradian.studies import single_run
     from steradian.studies.evaluation.report import headlines_in_words
-    from steradian.studies.single_run import dry_run as rehearse
-    from steradian.studies.single_run import train_run
-    from steradian.training.distributed import is_chief, process_group
+    from steradian.training.distributed import is_rank_zero, process_group
     from steradian.training.progress import shown
     from steradian.training.recipe import Recipe, read_recipe
 
@@ -94,25 +93,23 @@ def train(
     recipe = changed_recipe(read_recipe(Path(source)) if is_recipe else Recipe(), options, setting)
     if dry_run:
         with process_group():
-            rehearse(recipe, command=command_line())
+            single_run.dry_run(recipe)
         print_json({"dry_run": True}) if json else print(
             "Dry run passed: one batch through every stage. Nothing was saved."
         )
         return
-    folder = out if out is not None else default_folder(recipe.data.source)
     with process_group():
-        run = train_run(recipe, folder, command=command_line(), exist_ok=exist_ok, quiet=json, decoding=shown)
-        if not is_chief():
+        run = single_run.train(recipe, out, exist_ok=exist_ok, quiet=json, decoding=shown)
+        if not is_rank_zero():
             return
-    evaluated = run.evaluated
     bullets(run.warnings, "!")
     if json:
-        numbers: dict[str, Any] = evaluated.measured.numbers if evaluated is not None else {}
-        print_json({"run": str(folder), "model": run.trained.model.card and run.trained.model.card.id, **numbers})
+        numbers: dict[str, Any] = run.evaluation.metrics.numbers if run.evaluation is not None else {}
+        print_json({"run": str(run.folder.path), "model": run.model.model_id, **numbers})
         return
-    if evaluated is not None:
-        print(columns(headlines_in_words(evaluated)))
-        print(f"\nreport  {folder / 'report.html'}")
+    if run.evaluation is not None:
+        print(columns(headlines_in_words(run.evaluation)))
+        print(f"\nreport  {run.folder.report}")
     else:
         say("The data has no test images, so nothing was measured.")
-    print(f"model   {folder / 'model'}")
+    print(f"model   {run.folder.model}")

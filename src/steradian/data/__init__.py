@@ -34,7 +34,7 @@ __all__ = [
     "open",
 ]
 
-__getattr__ = lazy(
+__getattr__, __dir__ = lazy(
     __name__,
     {
         "DESCRIPTIONS": "catalog",

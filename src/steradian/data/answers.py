@@ -198,6 +198,11 @@ def _each_once(sheet: _Sheet, keys: Iterable[str], what: str) -> None:
         seen[key] = where
 
 
+def read_columns(path: Path) -> tuple[str, ...]:
+    """Return the column names of a table. Raises `DataError` for a file that is not a readable CSV or parquet."""
+    return (_parquet(path) if path.suffix.lower() == ".parquet" else _csv(path))[0]
+
+
 def _read(path: Path, needed: Sequence[str], expected: str) -> _Sheet:
     if path.suffix.lower() == ".parquet":
         columns, rows = _parquet(path)

@@ -1,4 +1,4 @@
-"""Store enrolled identities durably, search them exactly, and decide who a probe is, if anyone."""
+"""Enrolled identities: storage, search, and the decision who it is, or nobody."""
 
 from __future__ import annotations
 
@@ -7,22 +7,38 @@ from typing import TYPE_CHECKING
 from steradian.lazy import lazy
 
 if TYPE_CHECKING:
+    from steradian.gallery.backend import Backend
     from steradian.gallery.calibrating import calibrate
     from steradian.gallery.decision import Decision, Match, decide
+    from steradian.gallery.exchange import import_file, rebuild
     from steradian.gallery.gallery import Enrolled, Gallery
-    from steradian.gallery.store import Identity
+    from steradian.gallery.records import Identity
 
-__all__ = ["Decision", "Enrolled", "Gallery", "Identity", "Match", "calibrate", "decide"]
+__all__ = [
+    "Backend",
+    "Decision",
+    "Enrolled",
+    "Gallery",
+    "Identity",
+    "Match",
+    "calibrate",
+    "decide",
+    "import_file",
+    "rebuild",
+]
 
-__getattr__ = lazy(
+__getattr__, __dir__ = lazy(
     __name__,
     {
+        "Backend": "backend",
         "Decision": "decision",
         "Enrolled": "gallery",
         "Gallery": "gallery",
-        "Identity": "store",
+        "Identity": "records",
         "Match": "decision",
         "calibrate": "calibrating",
         "decide": "decision",
+        "import_file": "exchange",
+        "rebuild": "exchange",
     },
 )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from steradian import metrics
 from steradian.errors import InputError
 from steradian.gallery.gallery import Gallery
-from steradian.gallery.search import top
+from steradian.gallery.search.exact import top
 from steradian.models.calibration import FARS, Threshold
 
 ASKED = 2000
@@ -29,8 +29,8 @@ def calibrate(gallery: Gallery, seed: int = 0) -> tuple[Threshold, ...]:
     Raises:
         InputError: there are too few identities or images.
     """
-    memory = gallery.memory()
-    vectors, identities = memory.vectors, memory.identities
+    snapshot = gallery.snapshot()
+    vectors, identities = snapshot.vectors, snapshot.identities
     present = len(np.unique(identities))
     if present < FEWEST_IDENTITIES or len(vectors) < FEWEST_IMAGES:
         raise InputError(

@@ -12,7 +12,7 @@ from steradian.data.image_files import AT_ONCE, read_images
 from steradian.data.pixels import Progress, Skipped
 from steradian.errors import UsageError
 from steradian.gallery.gallery import Gallery
-from steradian.gallery.store import as_source, checked_name
+from steradian.gallery.records import as_source, checked_name
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def enroll_files(
     progress: Progress,
 ) -> FolderEnrolled:
     """Enroll the image files of ``people`` in batches; each batch is on disk before the next begins."""
-    enrolled = {(name, source) for name, source in gallery.store.sources().values()}
+    enrolled = {(name, source) for name, source in gallery.register.sources().values()}
     steps: list[tuple[str, list[Path]]] = []
     skipped = 0
     for name, files in people.items():

@@ -17,11 +17,14 @@ from steradian.data.images import DAMAGED_ZIP
 from steradian.data.pixels import Progress
 from steradian.errors import DataError, InputError, StorageError, UsageError
 from steradian.files import atomic_file, explained, read_json
+from steradian.gallery.backend import Backend
+from steradian.gallery.backends.opening import open_backend
+from steradian.gallery.backends.sqlite import SqliteBackend
+from steradian.gallery.backends.sqlite_file import MOST_DIMENSIONS
 from steradian.gallery.gallery import Gallery
-from steradian.gallery.milvus import MilvusStore, store_at
 from steradian.gallery.pictures import Pictures
-from steradian.gallery.record import MOST_DIMENSIONS
-from steradian.gallery.store import LONGEST_METADATA, Store, checked_name
+from steradian.gallery.records import LONGEST_METADATA, checked_name
+from steradian.gallery.register import Register
 from steradian.models.calibration import Threshold
 from steradian.models.embedder import Embedder
 from steradian.models.image_batch import decode_file
@@ -34,16 +37,19 @@ FORMAT = "steradian.gallery"
 
 def export(gallery: Gallery, path: Path) -> int:
     """Write the gallery to ``path``, a zip of ``gallery.json`` and ``vectors.npy`` [N, D]; return the image count."""
-    with gallery.store.reading():
-        rows, people = gallery.store.rows(), dict(gallery.store.identities())
-        sources, model = gallery.store.sources(), gallery.store.fact("model")
+    register, backend = gallery.register, gallery.register.backend
+    with backend.reading():
+        rows, identities = backend.rows(), dict(register.identities())
+        sources, model = register.sources(), register.model
     card = {
         "format": FORMAT,
         "version": 1,
         "model": model,
-        "thresholds": [one.model_dump() for one in gallery.thresholds()],
-        "identities": {identity.name: identity.metadata for identity in people.values()},
-        "images": [{"name": people[int(who)].name, "source": sources[int(number)][1]} for number, who in _pairs(rows)],
+        "thresholds": [one.model_dump() for one in gallery.own_thresholds()],
+        "identities": {identity.name: identity.metadata for identity in identities.values()},
+        "images": [
+            {"name": identities[int(owner)].name, "source": sources[int(number)][1]} for number, owner in _pairs(rows)
+        ],
     }
     buffer = io.BytesIO()
     np.save(buffer, rows.vectors)
@@ -72,29 +78,31 @@ def import_file(gallery: Path, path: Path) -> int:
     if not path.exists():
         raise StorageError(f"{path} does not exist: give a file of gallery export, or a folder of steradian embed.")
     card, vectors = _read_shards(path) if path.is_dir() else _read(path)
-    store = store_at(gallery) if gallery.is_file() else store_at(gallery, card["model"], vectors.shape[1])
+    expected = () if gallery.is_file() else (card["model"], vectors.shape[1])
+    backend = open_backend(gallery, *expected)
     try:
-        return _import(store, path, card, vectors)
+        return _import(Register(backend), path, card, vectors)
     finally:
-        store.close()
+        backend.close()
 
 
-def _import(store: Store | MilvusStore, path: Path, card: dict[str, Any], vectors: NDArray[np.float32]) -> int:
-    expected = store.fact("model")
+def _import(register: Register, path: Path, card: dict[str, Any], vectors: NDArray[np.float32]) -> int:
+    expected, backend = register.model, register.backend
     if card["model"] != expected:
         raise StorageError(
             f"{path} holds vectors of another model ({card['model'][:12]}…, not {expected[:12]}…). Use another gallery."
         )
-    if card.get("thresholds") and store.fact("thresholds") == "[]" and not store.names():
-        store.set_facts(thresholds=json.dumps(card["thresholds"]))
+    if card.get("thresholds") and backend.setting("thresholds") == "[]" and not backend.names():
+        with backend.change():
+            backend.set_setting("thresholds", json.dumps(card["thresholds"]))
     names = [checked_name(image["name"]) for image in card["images"]]
     metadata = {checked_name(name): data for name, data in card["identities"].items()}
-    existing, new_rows = _known(store, set(names)), dict[str, list[int]]()
+    existing, new_rows = _known(backend, set(names)), dict[str, list[int]]()
     for row, name in enumerate(names):
         rows = new_rows.setdefault(name, [])
         if (name, vectors[row].tobytes()) not in existing:
             rows.append(row)
-    store.add_many(
+    register.add_many(
         [
             (name, vectors[rows], [card["images"][row]["source"] for row in rows], metadata.get(name))
             for name, rows in new_rows.items()
@@ -104,12 +112,12 @@ def _import(store: Store | MilvusStore, path: Path, card: dict[str, Any], vector
     return sum(map(len, new_rows.values()))
 
 
-def _known(store: Store | MilvusStore, names: set[str]) -> set[tuple[str, bytes]]:
+def _known(backend: Backend, names: set[str]) -> set[tuple[str, bytes]]:
     """Return the (name, vector bytes) already enrolled under ``names``."""
-    names_by_id = {number: name for number, name in store.names().items() if name in names}
+    names_by_id = {number: name for number, name in backend.names().items() if name in names}
     if not names_by_id:
         return set()
-    rows = store.rows()
+    rows = backend.rows()
     pairs = zip(rows.identities.tolist(), rows.vectors, strict=True)
     return {(names_by_id[number], vector.tobytes()) for number, vector in pairs if number in names_by_id}
 
@@ -196,8 +204,8 @@ def rebuild(path: Path, model: Embedder, progress: Progress, *, drop_lost: bool 
         InputError: an image cannot be embedded without ``drop_lost``, or no image can.
         StorageError: images were enrolled meanwhile.
     """
-    store = Store(path)
-    sources, pictures = store.sources(), Pictures(path)
+    backend = SqliteBackend(path)
+    sources, pictures = backend.sources(), Pictures(path)
     vectors: dict[int, NDArray[np.float32]] = {}
     lost: list[str] = []
     numbers = list(sources)
@@ -212,13 +220,13 @@ def rebuild(path: Path, model: Embedder, progress: Progress, *, drop_lost: bool 
                 decoded[number] = decode_file(pictures.find(source), model.preprocessing)
             except (DataError, StorageError, OSError) as error:
                 lost.append(f"{name}: {source or 'an image'}: {error}")
-        vectors.update(zip(decoded, np.asarray(model.embed(list(decoded.values()))), strict=True))
+        vectors.update(zip(decoded, model.embed(list(decoded.values())), strict=True))
     if lost and (not drop_lost or not vectors):
         listed = "\n".join(f"  {line}" for line in lost[:10])
         raise InputError(
             f"{len(lost)} of the {len(numbers)} images of {path} cannot be embedded again, and nothing was changed:\n"
             f"{listed}\nPut their files back, or remove these images: --drop-lost."
         )
-    store.replace_vectors(model.model_id, vectors, model.embedding_size, numbers)
-    store.close()
+    backend.replace_vectors(model.model_id, vectors, model.embedding_size, numbers)
+    backend.close()
     return len(vectors), lost

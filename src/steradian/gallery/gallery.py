@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steradian.errors import InputError, StorageError, UsageError
+from steradian.gallery.backend import Backend
+from steradian.gallery.backends.opening import open_backend
 from steradian.gallery.decision import MARGIN, STRATEGIES, VOTERS, Decision, decide, listed
-from steradian.gallery.index import Header, Kind
-from steradian.gallery.memory import Held
-from steradian.gallery.milvus import MilvusStore, store_at
 from steradian.gallery.pictures import Pictures
-from steradian.gallery.pool import Pool, centers_of
-from steradian.gallery.searching import LocalSearch, MilvusSearch, Searching
-from steradian.gallery.store import Identity, Store, Who
-from steradian.models.calibration import Threshold, usual_far
+from steradian.gallery.records import Identity, IdentityRef, normalized_name
+from steradian.gallery.register import Register
+from steradian.gallery.search.faiss_index import Header, Kind
+from steradian.gallery.search.gallery_search import GallerySearch
+from steradian.gallery.search.pool import Pool, centers_of
+from steradian.gallery.search.snapshot import Snapshot
+from steradian.models.calibration import Threshold, Thresholds
 from steradian.models.embedder import Embedder, open_model
 
 if TYPE_CHECKING:
@@ -54,23 +55,23 @@ class Gallery:
     call returns. Safe to use from several threads and processes.
 
     Attributes:
-        store: the record of identities and images.
+        register: who is enrolled, by which images.
         model: None if the gallery is only read.
         pictures: the enrolled pictures kept beside the gallery.
     """
 
-    def __init__(self, store: Store | MilvusStore, model: Embedder | None) -> None:
-        self.store = store
+    def __init__(self, backend: Backend, model: Embedder | None = None) -> None:
+        self.register = Register(backend)
         self.model = model
-        self.pictures = Pictures(store.beside)
-        self._searching: Searching = LocalSearch(store) if isinstance(store, Store) else MilvusSearch(store)
+        self.pictures = Pictures(backend.beside)
+        self._search = GallerySearch(backend)
 
     @classmethod
     def open(cls, path: str | Path, model: Embedder | str | Path | None = None) -> Gallery:
         """Open the gallery file ``path``; with a model, create it if it does not exist.
 
         Args:
-            path: a file, or ``milvus:HOST:PORT/NAME`` (see `MilvusStore`).
+            path: a file, or ``milvus:HOST:PORT/NAME`` (see `MilvusBackend`).
             model: a recognizer, or a run or model folder.
 
         Raises:
@@ -78,11 +79,11 @@ class Gallery:
         """
         embedder = open_model(model) if isinstance(model, str | Path) else model
         expected = (None, None) if embedder is None else (embedder.model_id, embedder.embedding_size)
-        return cls(store_at(path, *expected), embedder)
+        return cls(open_backend(path, *expected), embedder)
 
     def close(self) -> None:
         """Close the file."""
-        self.store.close()
+        self.register.backend.close()
 
     def __enter__(self) -> Gallery:
         return self
@@ -91,7 +92,7 @@ class Gallery:
         self.close()
 
     def __len__(self) -> int:
-        return len(self.store)
+        return len(self.register)
 
     @property
     def recognizer(self) -> Embedder:
@@ -102,7 +103,7 @@ class Gallery:
 
     def identities(self) -> list[Identity]:
         """List the enrolled identities by name."""
-        return [identity for _, identity in self.store.identities()]
+        return [identity for _, identity in self.register.identities()]
 
     def enroll(
         self,
@@ -123,7 +124,7 @@ class Gallery:
             InputError: there is no image, or the name is not valid.
             DataError: an image cannot be decoded; nothing is enrolled.
         """
-        vectors = np.asarray(self.recognizer.embed(images))
+        vectors = self.recognizer.embed(images)
         if len(vectors) == 0:
             raise InputError(f"no image of {name!r} was given. Give at least one to enroll it.")
         if sources is None:
@@ -138,13 +139,13 @@ class Gallery:
         metadata: Mapping[str, Any] | None = None,
     ) -> Enrolled:
         """Enroll unit vectors [M, D] of this gallery's model, see `enroll`."""
-        number = self.store.add(name, vectors, sources, metadata)
+        number = self.register.add(name, vectors, sources, metadata)
         return Enrolled(name, len(vectors), tuple(self._hints(number, name, vectors, sources)), number)
 
     def _hints(self, number: int, name: str, vectors: NDArray[np.float32], sources: Sequence[str]) -> list[str]:
         try:
-            threshold, everyone = self.threshold().cosine, self._searching.pool("nearest")
-            own_pool = self._searching.pool("nearest", [number])
+            threshold, everyone = self.thresholds.at().cosine, self._search.pool("nearest")
+            own_pool = self._search.pool("nearest", [number])
             # Of one image more than the identity has, at least one is of another identity.
             nearest_own, nearest_all = own_pool.search(vectors, 2), everyone.search(vectors, own_pool.count + 1)
         except (InputError, StorageError):
@@ -163,17 +164,17 @@ class Gallery:
                 hints.append(f"{image} is like {other!r} (cosine {cosine:.2f}), who is also enrolled.")
         return hints
 
-    def remove(self, who: Who) -> None:
+    def remove(self, ref: IdentityRef) -> None:
         """Remove an identity, its images and their kept pictures. Raises `InputError` if it is not enrolled."""
-        self.pictures.forget(self.store.remove(who))
+        self.pictures.forget(self.register.remove(ref))
 
-    def rename(self, who: Who, new: str) -> None:
-        """Rename ``who`` to ``new``. Raises `InputError` if the name is taken."""
-        self.store.rename(who, new)
+    def rename(self, ref: IdentityRef, new: str) -> None:
+        """Rename the identity to ``new``. Raises `InputError` if the name is taken."""
+        self.register.rename(ref, new)
 
-    def merge(self, who: Who, into: Who) -> None:
-        """Merge ``who`` into ``into``: one identity with the images of both."""
-        self.store.merge(who, into)
+    def merge(self, ref: IdentityRef, into: IdentityRef) -> None:
+        """Merge the identity into ``into``: one identity with the images of both."""
+        self.register.merge(ref, into)
 
     def identify(
         self,
@@ -206,7 +207,7 @@ class Gallery:
             DataError: an image cannot be decoded.
         """
         return self.identify_vectors(
-            np.asarray(self.recognizer.embed(images)),
+            self.recognizer.embed(images),
             top=top,
             far=far,
             threshold=threshold,
@@ -240,10 +241,10 @@ class Gallery:
         minimum = threshold if threshold is not None else self._limit(far, strategy)
         identities = None
         if where or labels is not None:
-            names = {unicodedata.normalize("NFC", label).strip() for label in labels or ()}
+            names = {normalized_name(label) for label in labels or ()}
             identities = [
                 number
-                for number, identity in self.store.identities()
+                for number, identity in self.register.identities()
                 if _fits(identity.metadata, where or {}) and (labels is None or identity.name in names)
             ]
         # With votes no answer is ambiguous: the votes decide between similar identities.
@@ -254,7 +255,7 @@ class Gallery:
 
     def _limit(self, far: float | None, strategy: str) -> float:
         if strategy != "centers":
-            return self.threshold(far).cosine
+            return self.thresholds.at(far).cosine
         calibration = self.model.calibration if self.model is not None else None
         if calibration is None:
             raise InputError("this model has no calibrated threshold for class centers: give a threshold.")
@@ -262,74 +263,51 @@ class Gallery:
 
     def _pool(self, strategy: str, identities: Sequence[int] | None) -> Pool:
         if strategy == "centers":
-            return centers_of(*_centers(self.recognizer))
-        return self._searching.pool(strategy, identities)
+            return centers_of(self.recognizer.class_centers(), self.recognizer.classes)
+        return self._search.pool(strategy, identities)
 
     def index(self, kind: Kind = "hnsw") -> Header:
-        """Build or rebuild an approximate index beside the record; galleries opened from now on use it.
+        """Build or rebuild an approximate index beside the file; galleries opened from now on use it.
 
         Raises:
             UsageError: FAISS is not installed, or nobody is enrolled.
         """
-        return self._searching.build_index(kind)
+        return self._search.build_index(kind)
 
     def drop_index(self) -> None:
         """Delete the index, so that search is exact from now on."""
-        self._searching.drop_index()
+        self._search.drop_index()
 
     def _probability(self, similarity: float) -> float | None:
         calibration = self.model.calibration if self.model is not None else None
         return calibration.pairs(similarity) if calibration is not None and calibration.pairs is not None else None
 
-    def threshold(self, far: float | None = None) -> Threshold:
-        """Return the threshold for a false-accept rate: this gallery's if it was calibrated, else the model's.
+    @property
+    def thresholds(self) -> Thresholds:
+        """The thresholds that queries use: those of this gallery if it was calibrated, else those of the model."""
+        own = self.own_thresholds()
+        if own:
+            return Thresholds(own, "this gallery")
+        return self.model.thresholds if self.model is not None else Thresholds()
 
-        Args:
-            far: None: 0.001, or the lowest calibrated rate.
-
-        Raises:
-            InputError: ``far`` has no threshold.
-        """
-        known = self.known_thresholds()
-        far = usual_far(known) if far is None else far
-        result = next((one for one in known if math.isclose(one.far, far)), None)
-        if result is None:
-            rates = ", ".join(f"{one.far:g}" for one in known) or "none"
-            owner = "this gallery" if self.thresholds() else "this model"
-            raise InputError(
-                f"{owner} has no threshold for a false-accept rate of {far:g}; it has {rates}. Choose one, give "
-                "a threshold, or enroll more and calibrate the gallery."
-            )
-        return result
-
-    def known_thresholds(self) -> tuple[Threshold, ...]:
-        """Return the thresholds in use: this gallery's if it was calibrated, else the model's."""
-        return self.thresholds() or tuple(self.model.thresholds if self.model is not None else ())
-
-    def thresholds(self) -> tuple[Threshold, ...]:
+    def own_thresholds(self) -> tuple[Threshold, ...]:
         """Return the thresholds of `calibrate`; empty if it was not called."""
+        backend = self.register.backend
         try:
-            entries = json.loads(self.store.fact("thresholds"))
-            return tuple(Threshold.model_validate(one) for one in entries)
+            entries = json.loads(backend.setting("thresholds"))
+            return tuple(Threshold.model_validate(entry) for entry in entries)
         except (ValueError, TypeError) as error:
-            raise StorageError(f"{self.store.path} is damaged: its thresholds cannot be read ({error}).") from error
+            raise StorageError(f"{backend.path} is damaged: its thresholds cannot be read ({error}).") from error
 
     def set_thresholds(self, thresholds: Sequence[Threshold]) -> None:
         """Store thresholds in the file; if empty, the model's apply again."""
-        self.store.set_facts(thresholds=json.dumps([one.model_dump() for one in thresholds]))
+        with self.register.backend.change():
+            content = json.dumps([threshold.model_dump() for threshold in thresholds])
+            self.register.backend.set_setting("thresholds", content)
 
-    def memory(self) -> Held:
+    def snapshot(self) -> Snapshot:
         """Return a snapshot of all vectors."""
-        return self._searching.held()
-
-
-def _centers(model: Embedder) -> tuple[Any, tuple[str, ...]]:
-    from steradian.models.heads import class_centers
-    from steradian.models.recognizer import Recognizer
-
-    if not isinstance(model, Recognizer):
-        raise InputError("an exported model holds no class centers: give the run that it was exported from.")
-    return class_centers(model.head).float().cpu().numpy(), model.classes
+        return self._search.snapshot()
 
 
 def _fits(metadata: Mapping[str, Any], where: Mapping[str, Any]) -> bool:

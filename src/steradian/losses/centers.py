@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from steradian.errors import InputError
 from steradian.losses.checks import check_batch, check_sizes
+from steradian.losses.cosines import cosines, unit_rows
 from steradian.losses.directions import REPELLED, spread_directions
-from steradian.losses.head.dense import cosines, unit_rows
 from steradian.losses.ranges import whole_number
 from steradian.losses.trainable import Head
 

@@ -11,10 +11,10 @@ from torch.nn import functional
 from steradian.losses.adaptive import AdaptiveMargin
 from steradian.losses.annealing import LambdaAnnealing
 from steradian.losses.centers import ClassCenters
+from steradian.losses.cosines import safe_norm, unit_rows
 from steradian.losses.dials import Dials, scaled
 from steradian.losses.emphasis import Emphasis
 from steradian.losses.head.classes import Classes
-from steradian.losses.head.dense import safe_norm, unit_rows
 from steradian.losses.head.engine import HeadEngine
 from steradian.losses.head.plan import Matrices, Plan
 from steradian.losses.head.row_optimizer import RowOptimizer

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from steradian.losses.checks import check_sizes
-from steradian.losses.head.dense import unit_rows
+from steradian.losses.cosines import unit_rows
 
 REPELLED = 2048
 """Above this number of points, random directions are not repelled, because repulsion costs C^2."""

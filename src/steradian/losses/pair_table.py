@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from steradian.losses.checks import check_batch
-from steradian.losses.head.dense import unit_rows
+from steradian.losses.cosines import unit_rows
 from steradian.losses.ranges import flag
 
 TILE = 2**22

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from steradian.losses.head.dense import unit_rows
+from steradian.losses.cosines import unit_rows
 from steradian.losses.margin_softmax import MarginSoftmaxLoss
 from steradian.losses.margins import AdditiveAngle, AdditiveCosine
 from steradian.losses.ranges import in_range, one_of

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from steradian.data.preprocessing import Preprocessing
 from steradian.errors import StorageError, UsageError
 from steradian.files import atomic_folder
-from steradian.losses.head.dense import unit_rows
+from steradian.losses.cosines import unit_rows
 from steradian.models.description import DESCRIPTION, Description, Input, read_description
 from steradian.models.recognizer import Recognizer
 from steradian.models.runtimes import onnx_bytes, silence

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from steradian.data.pixels import available_cores
 from steradian.data.preprocessing import Preprocessing
-from steradian.errors import StorageError, UsageError
+from steradian.errors import InputError, StorageError, UsageError
 from steradian.models.calibration import Calibration, Thresholds
 from steradian.models.description import Description, read_description
 from steradian.models.image_batch import Pictures, square_batch
@@ -98,6 +98,10 @@ class ExportedModel:
     def thresholds(self) -> Thresholds:
         """The thresholds from held-out images; may be empty."""
         return Thresholds(self.description.thresholds)
+
+    def class_centers(self) -> NDArray[np.float32]:
+        """Raise `InputError`: class centers are not exported."""
+        raise InputError("an exported model holds no class centers: give the run that it was exported from.")
 
     def embed(self, images: Pictures) -> NDArray[np.float32]:
         """Return unit embeddings, float32 [N, D].

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from steradian import losses
 from steradian.errors import InputError, UsageError
 from steradian.losses import HEAD_OPTIONS, Head
-from steradian.losses.head.dense import cosines, unit_rows
+from steradian.losses.cosines import cosines, unit_rows
 from steradian.losses.head.plan import HEADS
 from steradian.losses.head.sampled import DEFAULT_RATE
 from steradian.losses.ranges import one_of

@@ -19,7 +19,7 @@ from steradian.data.preprocessing import Preprocessing
 from steradian.errors import InputError, SteradianError, StorageError, UsageError
 from steradian.files import finite
 from steradian.losses import Head
-from steradian.losses.head.dense import cosines, unit_rows
+from steradian.losses.cosines import cosines, unit_rows
 from steradian.models.artifact import Artifact, content_id, write
 from steradian.models.calibration import Calibration, Thresholds
 from steradian.models.encoders import OWN, build_encoder
@@ -342,6 +342,11 @@ class Recognizer(nn.Module):
     def logits(self, raw: Tensor) -> Tensor:
         """Compute margin-free logits float32 [N, C] of raw embeddings [N, D], on the CPU."""
         return self.head.logits(raw.to(self.head.weight.device)).float().cpu()
+
+    def class_centers(self) -> NDArray[np.float32]:
+        """Return one center of each class, float32 [C, D], as learned (not of length 1)."""
+        centers: NDArray[np.float32] = self.head.class_centers().float().cpu().numpy()
+        return centers
 
     @torch.no_grad()
     def center_cosines(self, raw: Tensor) -> Tensor:

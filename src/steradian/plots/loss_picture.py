@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from steradian.losses import MarginSoftmaxLoss
+from pathlib import Path
+
+from steradian.errors import UsageError
+from steradian.files import atomic_file
+from steradian.losses import Head, MarginSoftmaxLoss, Preset, typical_dials
 from steradian.plots.boundaries import DecisionBoundaryDisplay
 from steradian.plots.margins import TargetLogitDisplay
 from steradian.plots.theme import Picture, small_multiples
 
 
-def loss_picture(name: str, loss: MarginSoftmaxLoss) -> Picture:
+def loss_picture(name: str, loss: Head) -> Picture:
     """The loss beside plain cosine; adaptive margins are drawn for a row in the middle of their range."""
-    plain = MarginSoftmaxLoss(loss.num_classes, loss.embedding_size)
+    plain = MarginSoftmaxLoss(*loss.weight.shape)
     curves = TargetLogitDisplay.from_losses({"plain cosine": plain, name: loss})
     boundary = DecisionBoundaryDisplay.from_loss(loss)
     panels = {
@@ -20,3 +24,20 @@ def loss_picture(name: str, loss: MarginSoftmaxLoss) -> Picture:
     }
     words = f"{name}: target logit and gradient factor over the angle, and the decision boundary between two classes"
     return small_multiples(panels, words, height=3.0)
+
+
+def write_loss_picture(preset: Preset, path: Path) -> None:
+    """Draw the curves of a preset into ``path``, a .png.
+
+    Raises:
+        UsageError: another suffix, or a loss that is no function of one angle.
+    """
+    loss = preset.build(3, 4, {})
+    if not isinstance(loss, Head) or typical_dials(loss, loss.weight) is None:
+        raise UsageError(
+            f"{preset.name!r} is no function of one angle, so it has no curve to draw. Its formula: {preset.formula}"
+        )
+    if path.suffix != ".png":
+        raise UsageError(f"--out must end in .png, but is {path.name!r}.")
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(loss_picture(preset.name, loss).light)

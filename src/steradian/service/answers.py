@@ -100,7 +100,7 @@ class Embed(BaseModel):
     failures: list[Failure]
 
 
-class Person(BaseModel):
+class IdentityEntry(BaseModel):
     """An enrolled identity."""
 
     id: int
@@ -118,23 +118,23 @@ class KeptImage(BaseModel):
     created: str
 
 
-class PersonInFull(Person):
+class IdentityDetail(IdentityEntry):
     """An enrolled identity with its images."""
 
     enrolled: list[KeptImage]
 
 
-class People(BaseModel):
+class IdentityList(BaseModel):
     """A page of ``/v1/identities``; for the next one set ``after`` to the last name."""
 
     total: int
-    identities: list[Person]
+    identities: list[IdentityEntry]
 
 
 class Enrollment(BaseModel):
     """The result of an enrollment, which is on disk."""
 
-    identity: Person
+    identity: IdentityEntry
     added: int
     hints: list[str]
 

@@ -17,16 +17,15 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from steradian.errors import NotFoundError, SteradianError, StorageError
 from steradian.gallery import Gallery
-from steradian.models.calibration import usual_far
 from steradian.models.recognizer import Recognizer
 from steradian.service.access import BEARER, Access
 from steradian.service.answers import CLOSED, REFUSALS, About, Rate
 from steradian.service.engine import Engine
 from steradian.service.guard import Guard
+from steradian.service.identities import identity_routes
 from steradian.service.limits import Limits
-from steradian.service.people import people_routes
 from steradian.service.questions import question_routes
-from steradian.service.watching import LOG, Numbers
+from steradian.service.telemetry import LOG, ServiceMetrics
 from steradian.version import __version__
 
 DARK = 0.4
@@ -55,7 +54,7 @@ def build_app(
         lanes: batches that run at the same time; the ``model`` must be accelerated for as many callers.
     """
     access, limits = access or Access(None, None, "127.0.0.1"), limits or Limits()
-    numbers = Numbers()
+    numbers = ServiceMetrics()
     engine = Engine(model, limits, numbers, lanes)
 
     @contextlib.asynccontextmanager
@@ -75,13 +74,13 @@ def build_app(
     )
     app.include_router(question_routes(engine, gallery, limits, numbers, far), responses=REFUSALS)
     if gallery is not None:
-        people = people_routes(engine, gallery, keep_pictures, limits)
+        people = identity_routes(engine, gallery, keep_pictures, limits)
         app.include_router(people, responses=REFUSALS | CLOSED, dependencies=[Depends(BEARER)])
 
     @app.get("/v1/about", tags=["service"])
     def about() -> About:
         """Describe the running service."""
-        thresholds = gallery.known_thresholds() if gallery is not None else model.thresholds
+        thresholds = gallery.thresholds if gallery is not None else model.thresholds
         quantiles = model.calibration.coverage_quantiles if model.calibration is not None else {}
         return About(
             version=__version__,
@@ -93,7 +92,7 @@ def build_app(
             dark=float(np.mean(model.preprocessing.mean)) < DARK,
             coverages=[float(one) for one in quantiles],
             thresholds=[Rate(**one.model_dump()) for one in thresholds],
-            far=usual_far(thresholds) if far is None else far,
+            far=thresholds.default_far if far is None else far,
             gallery=gallery is not None,
         )
 
@@ -136,5 +135,5 @@ def _explain(app: FastAPI, gallery: Gallery | None) -> None:
             return JSONResponse({"detail": "The gallery cannot be used now; see the log of the service."}, 503)
         message = str(error)
         if gallery is not None:
-            message = message.replace(str(gallery.store.path), "the gallery")
+            message = message.replace(str(gallery.register.backend.path), "the gallery")
         return JSONResponse({"detail": message}, 404 if isinstance(error, NotFoundError) else 422)

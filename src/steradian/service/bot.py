@@ -14,7 +14,7 @@ from telegram.ext import Application, ApplicationBuilder, CommandHandler, Contex
 from steradian.data.decode import decode
 from steradian.errors import NotFoundError, SteradianError
 from steradian.gallery import Decision, Gallery
-from steradian.gallery.store import checked_name
+from steradian.gallery.records import checked_name
 from steradian.models.recognizer import Recognizer
 
 PIXELS, BYTES = 50_000_000, 20 * 2**20
@@ -90,7 +90,7 @@ class Bot:
         if name is None or self._gallery is None:
             return "No enrollment was started: send /enroll NAME first."
         try:
-            count = self._gallery.store.identity(name)[1].images
+            count = self._gallery.register.identity(name)[1].images
         except NotFoundError:
             return f"No photo of {name} came, so {name} is not enrolled."
         return f"{name} is enrolled with {count} photo(s)."
@@ -115,7 +115,7 @@ class Bot:
         pixels = decode(content, self._model.preprocessing.shortest, PIXELS)
         if name is not None and self._gallery is not None:
             result = self._gallery.enroll(name, [pixels])
-            count = self._gallery.store.identity(name)[1].images
+            count = self._gallery.register.identity(name)[1].images
             return "\n".join([f"{name} has {count} photo(s) now. More, or /done?", *result.hints])
         named = self._model.classify([pixels], top=self._top)[0]
         lines = [f"{label}: {probability:.1%}" for label, probability in named.ranking]

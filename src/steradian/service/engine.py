@@ -17,8 +17,8 @@ from steradian.data.pixels import available_cores
 from steradian.models.recognizer import Recognizer
 from steradian.service.batching import Batcher
 from steradian.service.limits import Limits
+from steradian.service.telemetry import ServiceMetrics
 from steradian.service.uploads import Decoded, Upload, decoded
-from steradian.service.watching import Numbers
 
 BATCH = 32
 
@@ -35,7 +35,7 @@ class Engine:
         model: never changed.
     """
 
-    def __init__(self, model: Recognizer, limits: Limits, numbers: Numbers, lanes: int = 1) -> None:
+    def __init__(self, model: Recognizer, limits: Limits, numbers: ServiceMetrics, lanes: int = 1) -> None:
         self.model = model.eval()
         self._limits, self._numbers = limits, numbers
         self._decoders = ThreadPoolExecutor(available_cores(), "decode")
@@ -49,7 +49,7 @@ class Engine:
         self._decoders.shutdown()
 
     def _embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return self.model.embed(torch.from_numpy(pixels), normalize=False).numpy()
+        return self.model.embed(torch.from_numpy(pixels), normalize=False)
 
     async def embed(self, uploads: Sequence[Upload]) -> tuple[Decoded, NDArray[np.float32]]:
         """Return the readable ones of ``uploads`` and their raw embeddings float32 [N, D].

@@ -13,8 +13,8 @@ from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from steradian.service.access import Access
-from steradian.service.limits import Limits, Rates
-from steradian.service.watching import LOG, Numbers, log_request
+from steradian.service.limits import Limits, RateLimiter
+from steradian.service.telemetry import LOG, ServiceMetrics, log_request
 
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -32,9 +32,9 @@ HEADERS = (
 class Guard:
     """Refuse requests that are cross-site, too frequent, too large or too slow; count and log all."""
 
-    def __init__(self, app: ASGIApp, access: Access, limits: Limits, numbers: Numbers) -> None:
+    def __init__(self, app: ASGIApp, access: Access, limits: Limits, numbers: ServiceMetrics) -> None:
         self._app, self._access, self._limits, self._numbers = app, access, limits, numbers
-        self._rates = Rates(limits.requests_per_minute)
+        self._rates = RateLimiter(limits.requests_per_minute)
         self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

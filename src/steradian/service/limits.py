@@ -39,7 +39,7 @@ class Limits:
     connections: int = 512
 
 
-class Rates:
+class RateLimiter:
     """A token bucket for each client: it holds one minute of requests and refills steadily."""
 
     def __init__(self, per_minute: int) -> None:

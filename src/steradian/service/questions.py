@@ -11,13 +11,13 @@ from starlette.concurrency import run_in_threadpool
 
 from steradian.gallery import Gallery
 from steradian.gallery.decision import STRATEGIES, as_answer
-from steradian.gallery.search import unit
+from steradian.gallery.search.exact import unit
 from steradian.service import uploads
 from steradian.service.access import BEARER
 from steradian.service.answers import CLOSED, Classify, Embed, Identify, Verify
 from steradian.service.engine import Engine
 from steradian.service.limits import Limits
-from steradian.service.watching import Numbers
+from steradian.service.telemetry import ServiceMetrics
 
 Files = Annotated[list[UploadFile], File(alias="file", description="Image files.")]
 Top = Annotated[int, Query(ge=1, le=100, description="Number of names that an answer lists.")]
@@ -25,7 +25,7 @@ Far = Annotated[float | None, Query(gt=0, lt=1, description="False-accept rate t
 
 
 def question_routes(
-    engine: Engine, gallery: Gallery | None, limits: Limits, numbers: Numbers, usual_far: float | None
+    engine: Engine, gallery: Gallery | None, limits: Limits, numbers: ServiceMetrics, usual_far: float | None
 ) -> APIRouter:
     """Build the routes for a model and, if given, a gallery."""
     router, model = APIRouter(prefix="/v1", tags=["questions"]), engine.model
@@ -58,7 +58,7 @@ def question_routes(
         if decoded.failures:
             raise HTTPException(422, f"{decoded.failures[0].image}: {decoded.failures[0].reason}.")
         first, second = unit(raw)
-        return Verify.model_validate(model.judge(float(first @ second), far or usual_far), from_attributes=True)
+        return Verify.model_validate(model.verify_similarity(float(first @ second), far or usual_far), from_attributes=True)
 
     if gallery is None:
         return router

@@ -34,7 +34,7 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-class Impatient(H11Protocol):
+class HeaderTimeout(H11Protocol):
     """Close connections that send no request in time, so that they do not block others."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -54,7 +54,7 @@ def run(app: FastAPI, listener: socket.socket, connections: int, ready: Callable
     """
     config = uvicorn.Config(
         app,
-        http=Impatient,
+        http=HeaderTimeout,
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -126,7 +126,7 @@ def _rows(
             batch.append(pixels)
     if not indices:
         return []
-    vectors = model.embed(torch.from_numpy(np.stack(batch))).numpy()
+    vectors = model.embed(torch.from_numpy(np.stack(batch)))
     splits = images.splits
     return [
         {

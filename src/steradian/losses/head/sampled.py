@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from steradian.losses.head.dense import unit_rows
+from steradian.losses.cosines import unit_rows
 from steradian.losses.ranges import in_range
 
 DEFAULT_RATE = 0.1

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from steradian.losses.head.dense import safe_norm
+from steradian.losses.cosines import safe_norm
 from steradian.losses.head.kernels import Kernels, Wanted, no_classes
 from steradian.losses.head.sinks import Gradient, Sink
 from steradian.losses.head.workspace import Workspace

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from steradian.losses.head.dense import unit_rows
+from steradian.losses.cosines import unit_rows
 from steradian.losses.head.engine import HeadEngine
 from steradian.losses.head.plan import Plan
 from steradian.losses.head.row_optimizer import RowOptimizer

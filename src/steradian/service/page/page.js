@@ -3,7 +3,7 @@
 import { aboutNow, startAsking } from "./ask.js";
 import { $, attempt, element } from "./elements.js";
 import { explore } from "./explore.js";
-import { list, startPeople } from "./people.js";
+import { list, startPeople } from "./identities.js";
 
 const tabs = [...document.querySelectorAll("[role=tab]")];
 const opened = { people: () => list(), explore };

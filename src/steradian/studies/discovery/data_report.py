@@ -3,21 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import PurePath
+from dataclasses import dataclass
+from pathlib import Path, PurePath
 
 import numpy as np
 from numpy.typing import NDArray
 
+from steradian import data
 from steradian.data.images import ImageSet
-from steradian.data.inspection import Inspection
+from steradian.data.inspection import Inspection, inspect
+from steradian.data.pixels import Progress, no_progress
 from steradian.data.preprocessing import square
 from steradian.errors import DataError
+from steradian.files import check_folder, new_folder, write_text
 from steradian.plots import ClassSizesDisplay, ExamplesDisplay, MistakesDisplay
 from steradian.plots.report import Figure, Report, Section, facts
 from steradian.plots.theme import Panel, short_name, small_multiples
 from steradian.studies.discovery.near_copies import NearCopies
+from steradian.studies.discovery.near_copies import near_copies as find_near_copies
+from steradian.studies.discovery.view_sheet import write_view_sheet
 
 SHOWN_CLASSES, SHOWN_PAIRS, SIZE = 32, 16, 96
+
+
+@dataclass(frozen=True)
+class DataInspection:
+    """What a look at a data set found.
+
+    Attributes:
+        near: near copies, where they were asked for.
+    """
+
+    images: ImageSet
+    inspection: Inspection
+    near: NearCopies | None
+
+
+def inspect_data(
+    source: str,
+    root: str | None = None,
+    *,
+    out: Path | None = None,
+    views: Path | None = None,
+    near_copies: str | None = None,
+    progress: Progress = no_progress,
+) -> DataInspection:
+    """Look at a data set before training, and write what was asked for.
+
+    Args:
+        out: folder of a report with pictures; None: no report.
+        views: PNG of images beside the views that training makes of them; None: no picture.
+        near_copies: "package" or a model folder whose embeddings find near copies; None: they are not looked for.
+
+    Raises:
+        UsageError: ``out`` holds other files; no such model.
+        DataError: the source cannot be read.
+    """
+    images = data.open(source, root)
+    if out is not None:
+        check_folder(out)
+    if views is not None:
+        write_view_sheet(source, root, views)
+    inspection = inspect(images, progress)
+    near = find_near_copies(images, near_copies, progress=progress) if near_copies is not None else None
+    if out is not None:
+        new_folder(out, exist_ok=True)
+        write_text(out / "report.html", build_report(images, inspection, near).html())
+    return DataInspection(images, inspection, near)
 
 
 def facts_of(summary: Inspection) -> dict[str, str]:

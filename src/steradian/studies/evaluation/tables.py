@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from steradian import metrics
-from steradian.data.answers import read_answers, read_scored_pairs
+from steradian.data.answers import read_answers, read_columns, read_scored_pairs
 from steradian.files import check_folder
 from steradian.invocation import command_line
 from steradian.plots.report import Block, Report, Section, facts
@@ -28,6 +28,12 @@ from steradian.studies.evaluation.glossary import meanings, numbers_table
 from steradian.studies.evaluation.measurement import Measurement
 from steradian.studies.evaluation.verification import pair_numbers, pairs_picture
 from steradian.training.resources import environment
+
+
+def kind_of(file: str | Path) -> Literal["predictions", "scores"]:
+    """Return what a table holds, by its columns: scored pairs have "same" and "score", and no "label"."""
+    columns = set(read_columns(Path(file)))
+    return "scores" if {"same", "score"} <= columns and "label" not in columns else "predictions"
 
 
 def measure_predictions(file: str | Path, *, out: str | Path | None = None, exist_ok: bool = False) -> Measurement:

@@ -34,12 +34,12 @@ def display_of(result: TransferResult) -> TransferDisplay:
     return TransferDisplay.from_accuracies(values)
 
 
-def differences(by_arm: TransferResult, to: Arm = "base") -> dict[str, dict[int, Interval]]:
+def differences(result: TransferResult, to: Arm = "base") -> dict[str, dict[int, Interval]]:
     """Map arm -> layers -> paired difference to the base of the same seed and target half, with its 95 % interval."""
     by_arm: dict[str, dict[int, Interval]] = {}
     for arm in MOVED:
-        for n in by_arm.layers:
-            values = by_arm.differences(arm, n, to)
+        for n in result.layers:
+            values = result.differences(arm, n, to)
             if values:
                 by_arm.setdefault(arm, {})[n] = t_interval(values)
     return by_arm

@@ -4,28 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steradian.gallery.decision import VOTERS, Match, ranked
-from steradian.gallery.memory import Held
-from steradian.gallery.search import Floats, top, unit
+from steradian.gallery.records import Nearest, RemoteSearch, Search
+from steradian.gallery.search.exact import Floats, top, unit
+from steradian.gallery.search.snapshot import Snapshot
 
 Integers = NDArray[np.int64]
 
-
-class Nearest(NamedTuple):
-    """The nearest vectors to one query: descending scores [K], owners [K], and image ids [K] or None."""
-
-    scores: Floats
-    owners: Integers
-    images: Integers | None
-
-
-Search = Callable[[Floats, int], "list[Nearest]"]
-"""(queries [Q, D], k) -> the k nearest of each, or all if there are fewer."""
 
 FindRows = Callable[[Floats, int], "list[tuple[Floats, Integers]]"]
 """Like `Search`, but returns descending scores and rows of an array."""
@@ -89,7 +78,7 @@ def exact(vectors: Floats, allowed: NDArray[np.bool_] | None = None) -> FindRows
     return find
 
 
-def images_of(snapshot: Held, find: FindRows | None = None, identities: Sequence[int] | None = None) -> Pool:
+def images_of(snapshot: Snapshot, find: FindRows | None = None, identities: Sequence[int] | None = None) -> Pool:
     """Make a pool of all images, or of those of ``identities``; ``find`` replaces the exact search."""
     if identities is None:
         count, owners, find = len(snapshot.ids), snapshot.present, find or exact(snapshot.vectors)
@@ -100,12 +89,17 @@ def images_of(snapshot: Held, find: FindRows | None = None, identities: Sequence
     return Pool(count, owners, snapshot.names, _as_search(find, snapshot.identities, snapshot.ids))
 
 
-def means_of(snapshot: Held, identities: Sequence[int] | None = None) -> Pool:
+def means_of(snapshot: Snapshot, identities: Sequence[int] | None = None) -> Pool:
     """Make a pool of the mean direction of each identity, or of each of ``identities``."""
     vectors, numbers = snapshot.means
     allowed = None if identities is None else np.isin(numbers, identities)
     count = len(numbers) if allowed is None else int(allowed.sum())
     return Pool(count, count, snapshot.names, _as_search(exact(vectors, allowed), numbers, None))
+
+
+def remote(search: RemoteSearch) -> Pool:
+    """Return a pool that is searched where its vectors are."""
+    return Pool(search.vectors, search.owners, search.names, search.search)
 
 
 def centers_of(centers: Floats, classes: Sequence[str]) -> Pool:

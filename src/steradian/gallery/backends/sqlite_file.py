@@ -39,7 +39,7 @@ CREATE INDEX images_of ON images (identity);
 """
 
 
-class Record:
+class SqliteFile:
     """One gallery file.
 
     Args:
@@ -54,7 +54,7 @@ class Record:
     def __init__(self, path: Path, model: str | None = None, dimensions: int | None = None) -> None:
         self.path = self.beside = path
         self._lock = threading.RLock()
-        self.model: str | None = None
+        self.model = ""
         self.dimensions = 0
         if model is None and not path.is_file():
             raise StorageError(f"There is no gallery {path}. Enroll somebody first: steradian enroll RUN FOLDER.")
@@ -89,14 +89,14 @@ class Record:
                 f"{self.path} was written by a newer steradian (format {version}; this one reads {VERSION}). Update it."
             )
         run("PRAGMA synchronous = FULL")
-        stored = self.fact("model")
+        stored = self.setting("model")
         if model is not None and stored != model:
             raise StorageError(
                 f"{self.path} holds vectors of another model ({stored[:12]}…, not {model[:12]}…): they cannot be "
                 "compared. Use that model, another --gallery, or embed its images again: steradian gallery rebuild."
             )
         self.model = stored
-        self.dimensions = int(self.fact("dimensions"))
+        self.dimensions = int(self.setting("dimensions"))
         if not 1 <= self.dimensions <= MOST_DIMENSIONS:
             raise StorageError(f"{self.path} is damaged: it claims {self.dimensions} dimensions. Restore a copy.")
 
@@ -114,9 +114,9 @@ class Record:
     def _create(self, model: str, dimensions: int) -> None:
         for statement in SCHEMA.split(";"):
             self._connection.execute(statement)
-        facts = {"model": model, "dimensions": str(dimensions), "rewrites": "0", "thresholds": "[]"}
-        facts["token"] = secrets.token_hex(16)
-        self._connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
+        settings = {"model": model, "dimensions": str(dimensions), "rewrites": "0", "thresholds": "[]"}
+        settings["token"] = secrets.token_hex(16)
+        self._connection.executemany("INSERT INTO facts VALUES (?, ?)", settings.items())
         self._connection.execute(f"PRAGMA application_id = {APPLICATION}")
         self._connection.execute(f"PRAGMA user_version = {VERSION}")
 
@@ -209,23 +209,17 @@ class Record:
                 self._connection.execute("COMMIT")
 
     def _check_model(self) -> None:
-        if self.model is not None and self.fact("model") != self.model:
+        if self.model and self.setting("model") != self.model:
             raise StorageError(f"{self.path} was embedded again by another model meanwhile. Open it again.")
 
-    def fact(self, name: str) -> str:
-        """Return a value of the table of facts."""
+    def setting(self, name: str) -> str:
+        """Return a value that is kept with the gallery."""
         with self._lock, self._storage_errors():
             row = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         if row is None:
             raise StorageError(f"{self.path} is damaged: its value of {name!r} is missing. Restore a copy.")
         return str(row[0])
 
-    def set_facts(self, **facts: str) -> None:
-        """Write facts by name, in one transaction."""
-        with self.change():
-            for name, value in facts.items():
-                self.set_fact(name, value)
-
-    def set_fact(self, name: str, value: str) -> None:
-        """Write one fact; call this within `change`."""
+    def set_setting(self, name: str, value: str) -> None:
+        """Write one value; call this within `change`."""
         self._connection.execute("UPDATE facts SET value = ? WHERE name = ?", (value, name))

@@ -13,19 +13,19 @@ from starlette.concurrency import run_in_threadpool
 from steradian.errors import DataError
 from steradian.gallery import Gallery, Identity
 from steradian.gallery.pictures import Pictures, shown
-from steradian.gallery.search import unit
-from steradian.gallery.store import LONGEST_METADATA, checked_name
+from steradian.gallery.records import LONGEST_METADATA, checked_name
+from steradian.gallery.search.exact import unit
 from steradian.service import uploads
 from steradian.service.answers import (
     LARGEST,
     Change,
     Enrollment,
+    IdentityDetail,
+    IdentityEntry,
+    IdentityList,
     KeptImage,
     Map,
     Merge,
-    People,
-    Person,
-    PersonInFull,
     Point,
 )
 from steradian.service.engine import Engine
@@ -37,21 +37,21 @@ PAGE, POINTS = 100, 3000
 Number = Annotated[int, PathField(ge=1, le=LARGEST)]
 
 
-def people_routes(engine: Engine, gallery: Gallery, keep_pictures: bool, limits: Limits) -> APIRouter:
+def identity_routes(engine: Engine, gallery: Gallery, keep_pictures: bool, limits: Limits) -> APIRouter:
     """Build the routes; ``keep_pictures``: whether enrolled pictures are kept beside the gallery."""
     router = APIRouter(prefix="/v1", tags=["identities"])
     pictures = gallery.pictures if keep_pictures else None
-    store = gallery.store
+    store = gallery.register
 
     @router.get("/identities")
     def identities(
         containing: Annotated[str, Query(max_length=256)] = "",
         after: Annotated[str, Query(max_length=256)] = "",
         limit: Annotated[int, Query(ge=1, le=1000)] = PAGE,
-    ) -> People:
+    ) -> IdentityList:
         """List the enrolled identities by name."""
         page = store.identities(containing, after, limit)
-        return People(total=len(store), identities=[_person(number, one) for number, one in page])
+        return IdentityList(total=len(store), identities=[_entry(number, one) for number, one in page])
 
     @router.post("/identities", status_code=201)
     async def enroll(
@@ -69,23 +69,23 @@ def people_routes(engine: Engine, gallery: Gallery, keep_pictures: bool, limits:
         return await run_in_threadpool(_enroll, gallery, pictures, checked, unit(raw), contents, parsed)
 
     @router.get("/identities/{number}")
-    def identity(number: Number) -> PersonInFull:
+    def identity(number: Number) -> IdentityDetail:
         """Return one identity with its images."""
         _, one = store.identity(number)
         enrolled_images = [KeptImage(id=image.id, created=image.created) for image in store.images_of(number)]
-        return PersonInFull(**_person(number, one).model_dump(), enrolled=enrolled_images)
+        return IdentityDetail(**_entry(number, one).model_dump(), enrolled=enrolled_images)
 
     @router.patch("/identities/{number}")
-    def change(number: Number, changes: Change) -> Person:
+    def change(number: Number, changes: Change) -> IdentityEntry:
         """Change the name or the metadata of an identity."""
         store.edit(number, name=changes.name, metadata=changes.metadata)
-        return _person(*store.identity(number))
+        return _entry(*store.identity(number))
 
     @router.post("/identities/{number}/merge")
-    def merge(number: Number, target: Merge) -> Person:
+    def merge(number: Number, target: Merge) -> IdentityEntry:
         """Merge an identity into another."""
         gallery.merge(number, target.into)
-        return _person(*store.identity(target.into))
+        return _entry(*store.identity(target.into))
 
     @router.delete("/identities/{number}", status_code=204)
     def remove(number: Number) -> Response:
@@ -108,7 +108,7 @@ def people_routes(engine: Engine, gallery: Gallery, keep_pictures: bool, limits:
     @router.get("/map")
     def explore(limit: Annotated[int, Query(ge=1, le=POINTS)] = POINTS) -> Map:
         """Return the gallery as points in three dimensions."""
-        snapshot = gallery.memory()
+        snapshot = gallery.snapshot()
         rows = np.random.default_rng(0).permutation(len(snapshot.ids))[:limit]
         coordinates, kept = principal(snapshot.vectors[rows])
         owners, images = snapshot.identities[rows].tolist(), snapshot.ids[rows].tolist()
@@ -139,12 +139,12 @@ def _enroll(
         if pictures is not None:
             pictures.forget(sources)
         raise
-    identity = _person(*gallery.store.identity(result.number))
+    identity = _entry(*gallery.register.identity(result.number))
     return Enrollment(identity=identity, added=result.images, hints=list(result.hints))
 
 
-def _person(number: int, one: Identity) -> Person:
-    return Person(
+def _entry(number: int, one: Identity) -> IdentityEntry:
+    return IdentityEntry(
         id=number, name=one.name, images=one.images, created=one.created, changed=one.changed, metadata=one.metadata
     )
 

@@ -13,7 +13,7 @@ import json
 import threading
 import warnings
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +21,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from steradian.errors import StorageError, UsageError
 from steradian.files import atomic_file, explained
-from steradian.gallery.memory import Held
-from steradian.gallery.pool import FindRows, exact
-from steradian.gallery.search import Floats
+from steradian.gallery.search.exact import Floats
+from steradian.gallery.search.pool import FindRows, exact
+from steradian.gallery.search.snapshot import Snapshot
 
-Kind = Literal["hnsw", "ivf", "sq8"]
+Kind = Literal["hnsw", "sq8"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+RETIRED = ("ivf",)
+"""Kinds of earlier versions, which found too few of the nearest images."""
 
 LINKS, BUILD_WIDTH, SEARCH_WIDTH = 32, 80, 160
-PROBES = 64
 FEW = 1000
 CANDIDATES = 4
 """Candidates for each requested row: exact cosines correct the index's errors among them."""
@@ -68,7 +70,7 @@ class Index:
         self.header = header
         self._faiss_index, self._last, self._lock = faiss_index, header.last, threading.Lock()
 
-    def catch_up(self, snapshot: Held) -> None:
+    def catch_up(self, snapshot: Snapshot) -> None:
         """Add the images enrolled since the index was built."""
         with self._lock:
             start = int(np.searchsorted(snapshot.ids, self._last, side="right"))
@@ -76,7 +78,7 @@ class Index:
                 self._faiss_index.add_with_ids(snapshot.vectors[start:], snapshot.ids[start:])
                 self._last = int(snapshot.ids[-1])
 
-    def search(self, snapshot: Held) -> FindRows:
+    def search(self, snapshot: Snapshot) -> FindRows:
         """Return a search over ``snapshot``: candidates of the index, ranked by their exact cosines."""
 
         def find(queries: Floats, k: int) -> list[tuple[Floats, NDArray[np.int64]]]:
@@ -112,7 +114,7 @@ class Index:
         return ids
 
 
-def _ranked_exactly(snapshot: Held, query: Floats, numbers: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64]]:
+def _ranked_exactly(snapshot: Snapshot, query: Floats, numbers: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64]]:
     """Return the descending cosines and the rows of the images ``numbers`` that are still enrolled."""
     rows = np.searchsorted(snapshot.ids, numbers)
     present = (rows < len(snapshot.ids)) & (snapshot.ids[np.minimum(rows, len(snapshot.ids) - 1)] == numbers)
@@ -127,12 +129,6 @@ def _new_faiss_index(kind: Kind, vectors: Floats) -> Any:
 
     size = vectors.shape[1]
     index: Any
-    if kind == "ivf":
-        lists = max(1, min(int(4 * len(vectors) ** 0.5), len(vectors) // 39))
-        index = faiss.IndexIVFFlat(faiss.IndexFlatIP(size), size, lists, faiss.METRIC_INNER_PRODUCT)
-        index.nprobe = min(PROBES, lists)
-        index.train(vectors)
-        return faiss.IndexIDMap2(index)
     byte: Any = faiss.ScalarQuantizer.QT_8bit
     if kind == "hnsw":
         # Graph search is bound by memory: with one byte per number it takes two thirds of the time.
@@ -156,7 +152,7 @@ def index_file(gallery: Path) -> Path:
     return gallery.with_name(f"{gallery.name}.index")
 
 
-def build(snapshot: Held, token: str, path: Path, kind: Kind) -> Header:
+def build(snapshot: Snapshot, token: str, path: Path, kind: Kind) -> Header:
     """Build an index of ``snapshot`` and replace the file ``path`` by it.
 
     Args:
@@ -191,16 +187,16 @@ def build(snapshot: Held, token: str, path: Path, kind: Kind) -> Header:
     return header
 
 
-def _samples(snapshot: Held, numbers: NDArray[np.int64]) -> dict[int, str]:
+def _samples(snapshot: Snapshot, numbers: NDArray[np.int64]) -> dict[int, str]:
     """Hash the vectors of the images ``numbers`` that are enrolled."""
     rows = np.flatnonzero(np.isin(snapshot.ids, numbers))
     return {int(snapshot.ids[row]): hashlib.sha256(snapshot.vectors[row].tobytes()).hexdigest()[:16] for row in rows}
 
 
-def read(path: Path, token: str, snapshot: Held) -> Index | None:
+def read(path: Path, token: str, snapshot: Snapshot) -> Index | None:
     """Return the index at ``path``; if it cannot be used, warn and return None: then search is exact.
 
-    The index is built from the record and never imported: ``gallery export`` leaves it out.
+    The index is built from the gallery and never imported: ``gallery export`` leaves it out.
     """
     if not path.is_file():
         return None
@@ -212,7 +208,7 @@ def read(path: Path, token: str, snapshot: Held) -> Index | None:
         return None
 
 
-def _read(path: Path, token: str, snapshot: Held) -> Index:
+def _read(path: Path, token: str, snapshot: Snapshot) -> Index:
     try:
         import faiss
     except ImportError as error:
@@ -220,7 +216,13 @@ def _read(path: Path, token: str, snapshot: Held) -> Index:
     with explained("read", path), path.open("rb") as file:
         line = file.readline(LONGEST_HEADER)
         try:
-            header = Header.model_validate(json.loads(line))
+            content = json.loads(line)
+            if isinstance(content, dict) and content.get("kind") in RETIRED:
+                raise StorageError(
+                    f"{path} is an index of the kind {content['kind']!r}, which was dropped: it missed a third of the "
+                    "nearest images of new pictures."
+                )
+            header = Header.model_validate(content)
         except (ValueError, ValidationError, RecursionError) as error:
             raise StorageError(f"{path} is not an index of this version, or is damaged.") from error
         samples = _samples(snapshot, np.array(list(header.samples), dtype=np.int64))
@@ -229,15 +231,15 @@ def _read(path: Path, token: str, snapshot: Held) -> Index:
             raise StorageError(f"{path} was built from other vectors than the gallery holds.")
         if path.stat().st_size != len(line) + header.bytes:
             raise StorageError(f"{path} is damaged: its size differs from its header.")
-        content = file.read(header.bytes)
-    if hashlib.sha256(content).hexdigest() != header.sha256:
+        data = file.read(header.bytes)
+    if hashlib.sha256(data).hexdigest() != header.sha256:
         raise StorageError(f"{path} is damaged.")
     # A foreign file may claim vectors of any length: allocate no more memory than its bytes can fill.
     with READING:
         previous_limit = faiss.get_deserialization_vector_byte_limit()
-        faiss.set_deserialization_vector_byte_limit(max(1, len(content)))
+        faiss.set_deserialization_vector_byte_limit(max(1, len(data)))
         try:
-            return Index(header, faiss.deserialize_index(np.frombuffer(content, np.uint8)))
+            return Index(header, faiss.deserialize_index(np.frombuffer(data, np.uint8)))
         except (RuntimeError, MemoryError) as error:
             raise StorageError(f"{path} was built by another version of FAISS, or is damaged.") from error
         finally:

@@ -1,4 +1,4 @@
-"""Keep a gallery in Milvus, for more images than one machine holds, with the methods of `Store`.
+"""Keep a gallery in Milvus, for more images than one machine holds, as a `Backend`.
 
 There are two collections and a small one for facts. Milvus has no transactions: an enrollment writes its images first
 and then the identity that makes them count, so that every visible identity is complete. Two machines that enroll a
@@ -13,34 +13,20 @@ import json
 import os
 import secrets
 import threading
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from steradian.errors import InputError, NotFoundError, StorageError, UsageError
-from steradian.gallery.image_numbers import ImageNumbers
-from steradian.gallery.pool import Nearest, Pool
-from steradian.gallery.search import Floats
-from steradian.gallery.store import (
-    Identity,
-    Kept,
-    Rows,
-    Store,
-    Who,
-    as_json,
-    as_source,
-    checked_name,
-    checked_vectors,
-    moment,
-)
+from steradian.errors import StorageError, UsageError
+from steradian.gallery.backends.image_numbers import ImageNumbers
+from steradian.gallery.records import Identity, IdentityRef, ImageRecord, Nearest, RemoteSearch, Rows, moment
 
 PREFIX = "milvus:"
 TOKEN = "STERADIAN_MILVUS_TOKEN"
-FACTS = ("model", "dimensions", "thresholds", "rewrites", "token")
+SETTINGS = ("model", "dimensions", "thresholds", "rewrites", "token")
 MOST_FOUND = 16_384
 """Maximum rows that Milvus returns for one query."""
 
@@ -48,7 +34,7 @@ AT_ONCE = 1000
 TEXT = {"name": 1024, "source": 8192, "metadata": 65_535, "created": 40, "changed": 40, "value": 65_535}
 
 
-class MilvusStore:
+class MilvusBackend:
     """The enrolled identities and images, in Milvus.
 
     Attributes:
@@ -58,7 +44,7 @@ class MilvusStore:
     Args:
         address: ``milvus:HOST:PORT/NAME`` (``milvus:https:HOST:PORT/NAME`` with TLS), or ``milvus:FILE.db`` for the one
             process of milvus-lite. The variable STERADIAN_MILVUS_TOKEN holds the token.
-        model, dimensions: as for `Store`.
+        model, dimensions: as for `SqliteFile`.
 
     Raises:
         UsageError: pymilvus is not installed.
@@ -73,6 +59,8 @@ class MilvusStore:
         self.path = Path(address)
         self._lock = threading.RLock()
         self._ids = ImageNumbers()
+        self._images_waiting: list[dict[str, Any]] = []
+        self._identities_waiting: dict[int, dict[str, Any]] = {}
         uri, self._name = _address(address)
         self.beside = Path(f"milvus-{self._name}")
         with self._storage_errors():
@@ -83,8 +71,8 @@ class MilvusStore:
                         f"There is no gallery {address}. Enroll somebody first: steradian enroll RUN FOLDER."
                     )
                 self._create(model, dimensions)
-        self.model: str | None = self.fact("model")
-        self.dimensions = int(self.fact("dimensions"))
+        self.model = self.setting("model")
+        self.dimensions = int(self.setting("dimensions"))
         if model is not None and self.model != model:
             raise StorageError(
                 f"{address} holds vectors of another model ({self.model[:12]}…, not {model[:12]}…): they cannot be "
@@ -115,7 +103,7 @@ class MilvusStore:
             self._client.create_collection(
                 self._of(kind), schema=schema, index_params=index, consistency_level="Strong"
             )
-        self.set_facts(
+        self._write_settings(
             model=model, dimensions=str(dimensions), thresholds="[]", rewrites="0", token=secrets.token_hex(16)
         )
 
@@ -149,138 +137,112 @@ class MilvusStore:
             iterator.close()
         return rows
 
-    def fact(self, name: str) -> str:
-        """Return a value of the facts."""
-        rows = self._query("facts", f"id == {FACTS.index(name)}", ["value"])
+    def setting(self, name: str) -> str:
+        """Return a value that is kept with the gallery."""
+        rows = self._query("facts", f"id == {SETTINGS.index(name)}", ["value"])
         if not rows:
             raise StorageError(f"{self.path} is damaged: its value of {name!r} is missing.")
         return str(rows[0]["value"])
 
-    def set_facts(self, **facts: str) -> None:
-        """Write facts by name."""
-        rows = [{"id": FACTS.index(name), "value": value, "vector": [0.0, 0.0]} for name, value in facts.items()]
+    def set_setting(self, name: str, value: str) -> None:
+        self._write_settings(**{name: value})
+
+    def _write_settings(self, **settings: str) -> None:
+        rows = [{"id": SETTINGS.index(name), "value": value, "vector": [0.0, 0.0]} for name, value in settings.items()]
         with self._storage_errors():
             self._client.upsert(self._of("facts"), rows)
 
     def token(self) -> str:
-        """See `Store.token`."""
-        return self.fact("token")
+        return self.setting("token")
+
+    @contextlib.contextmanager
+    def change(self) -> Iterator[None]:
+        """Collect writes and send them at the end, images first: an identity that is visible is complete."""
+        with self._lock:
+            self._images_waiting, self._identities_waiting = [], {}
+            yield
+            with self._storage_errors():
+                for start in range(0, len(self._images_waiting), AT_ONCE):
+                    self._client.insert(self._of("images"), self._images_waiting[start : start + AT_ONCE])
+                identities = list(self._identities_waiting.values())
+                for start in range(0, len(identities), AT_ONCE):
+                    self._client.upsert(self._of("identities"), identities[start : start + AT_ONCE])
 
     def _rewritten(self) -> None:
-        self.set_facts(rewrites=str(int(self.fact("rewrites")) + 1))
+        self._write_settings(rewrites=str(int(self.setting("rewrites")) + 1))
 
-    def add(
-        self,
-        name: str,
-        vectors: NDArray[np.float32],
-        sources: Sequence[str],
-        metadata: Mapping[str, Any] | None = None,
-    ) -> int:
-        """See `Store.add`."""
-        return self.add_many([(name, vectors, sources, metadata)])[0]
+    def find(self, ref: IdentityRef) -> int | None:
+        for number, row in self._identities_waiting.items():
+            if ref in (number, row["name"]):
+                return number
+        condition = f"name == {_quoted(ref)}" if isinstance(ref, str) else f"id == {ref}"
+        rows = self._query("identities", condition, ["id"])
+        return int(rows[0]["id"]) if rows else None
 
-    def add_many(
-        self,
-        people: Sequence[tuple[str, NDArray[np.float32], Sequence[str], Mapping[str, Any] | None]],
-    ) -> list[int]:
-        """Add each of ``people``, see `add`. Images are written before identities; there is no common transaction."""
-        now, images, identities, numbers = moment(), [], [], []
-        for name, vectors, sources, data in people:
-            known_as = checked_name(name)
-            checked_vectors(known_as, vectors, self.dimensions)
-            number, old = self._number_for(known_as)
-            merged = as_json({**(json.loads(old["metadata"]) if old else {}), **(data or {})})
-            numbers.append(number)
-            identities.append(
-                {
-                    "id": number,
-                    "name": known_as,
-                    "created": old["created"] if old else now,
-                    "changed": now,
-                    "metadata": merged,
-                    "vector": [0.0, 0.0],
-                }
-            )
-            images += [
-                {
-                    "id": self._ids.next(),
-                    "identity": number,
-                    "source": as_source(source),
-                    "created": now,
-                    "vector": vector.tolist(),
-                }
-                for vector, source in zip(vectors.astype(np.float32), sources, strict=True)
-            ]
-        with self._storage_errors():
-            for start in range(0, len(images), AT_ONCE):
-                self._client.insert(self._of("images"), images[start : start + AT_ONCE])
-            for start in range(0, len(identities), AT_ONCE):
-                self._client.upsert(self._of("identities"), identities[start : start + AT_ONCE])
-        return numbers
+    def metadata_text(self, number: int) -> str:
+        return str(self._identity_row(number)["metadata"])
 
-    def _number_for(self, name: str) -> tuple[int, dict[str, Any] | None]:
-        """Return the id and the row of ``name``; if it is new, its future id and None."""
-        rows = self._query("identities", f"name == {_quoted(name)}", ["id", "created", "metadata"])
-        if rows:
-            return int(rows[0]["id"]), rows[0]
-        # An identity that once had this name may still use the id.
+    def _identity_row(self, number: int) -> dict[str, Any]:
+        if number in self._identities_waiting:
+            return self._identities_waiting[number]
+        rows = self._query("identities", f"id == {number}", ["id", "name", "created", "changed", "metadata"])
+        return {**rows[0], "vector": [0.0, 0.0]}
+
+    def insert_identity(self, name: str, metadata: str) -> int:
+        number, now = self._free_number(name), moment()
+        row = {"id": number, "name": name, "created": now, "changed": now, "metadata": metadata}
+        self._identities_waiting[number] = {**row, "vector": [0.0, 0.0]}
+        return number
+
+    def _free_number(self, name: str) -> int:
+        """Return the number of a new identity, computed from its name: two machines that enroll it make one of it."""
+        # A number may be in use by somebody who had this name once.
         for attempt in range(100):
             content = hashlib.sha256(f"{attempt} {name}".encode()).digest()
             number = int.from_bytes(content[:6], "big") + 1
-            if not self._query("identities", f"id == {number}", ["id"]):
-                return number, None
-        raise StorageError(f"{self.path}: no id is free for {name!r}. Choose another name.")
+            if not self._query("identities", f"id == {number}", ["id"]) and number not in self._identities_waiting:
+                return number
+        raise StorageError(f"{self.path}: no number is free for {name!r}.")
 
-    def number(self, who: Who) -> int:
-        """See `Store.number`."""
-        condition = (
-            f"name == {_quoted(unicodedata.normalize('NFC', who).strip())}" if isinstance(who, str) else f"id == {who}"
-        )
-        rows = self._query("identities", condition, ["id"])
-        if not rows:
-            called = f"called {who!r}" if isinstance(who, str) else f"with the number {who}"
-            raise NotFoundError(f"nobody {called} is enrolled in {self.path}.")
-        return int(rows[0]["id"])
+    def update_identity(self, number: int, *, name: str | None = None, metadata: str | None = None) -> None:
+        row = self._identity_row(number)
+        changes = {"name": name, "metadata": metadata, "changed": moment()}
+        given = {key: value for key, value in changes.items() if value is not None}
+        self._identities_waiting[number] = {**row, **given}
+        if name is not None:
+            self._rewritten()
 
-    def remove(self, who: Who) -> list[str]:
-        """See `Store.remove`. The identity is deleted first; from then on its images do not count."""
-        number = self.number(who)
-        sources = [image.source for image in self.images_of(number)]
+    def delete_identity(self, number: int) -> None:
+        """Remove the identity first: from then on its images count no more."""
+        self._identities_waiting.pop(number, None)
         with self._storage_errors():
             self._client.delete(self._of("identities"), filter=f"id == {number}")
             self._client.delete(self._of("images"), filter=f"identity == {number}")
         self._rewritten()
-        return sources
 
-    def rename(self, who: Who, new: str) -> None:
-        """See `Store.rename`."""
-        self.edit(who, name=new)
+    def insert_images(self, number: int, vectors: NDArray[np.float32], sources: Sequence[str]) -> None:
+        now = moment()
+        self._images_waiting += [
+            {
+                "id": self._ids.next(),
+                "identity": number,
+                "source": source,
+                "created": now,
+                "vector": vector.tolist(),
+            }
+            for vector, source in zip(vectors.astype(np.float32), sources, strict=True)
+        ]
 
-    def edit(self, who: Who, *, name: str | None = None, metadata: Mapping[str, Any] | None = None) -> None:
-        """See `Store.edit`."""
-        number, old = self.identity(who)
-        new_name = checked_name(name) if name is not None else old.name
-        metadata_json = as_json(metadata if metadata is not None else old.metadata)
-        taken = self._query("identities", f"name == {_quoted(new_name)}", ["id"])
-        if taken and int(taken[0]["id"]) != number:
-            raise InputError(f"{new_name!r} is already taken. To combine the two: steradian gallery merge.")
-        row = {"id": number, "name": new_name, "created": old.created, "changed": moment(), "metadata": metadata_json}
-        with self._storage_errors():
-            self._client.upsert(self._of("identities"), [{**row, "vector": [0.0, 0.0]}])
-        self._rewritten()
-
-    def merge(self, who: Who, into: Who) -> None:
-        """See `Store.merge`."""
-        number, other = self.number(who), self.number(into)
-        if number == other:
-            raise InputError(f"{who!r} cannot be merged into itself.")
+    def move_images(self, number: int, into: int) -> None:
         fields = ["id", "source", "created", "vector"]
-        images = [{**row, "identity": other} for row in self._query("images", f"identity == {number}", fields)]
+        images = [{**row, "identity": into} for row in self._query("images", f"identity == {number}", fields)]
         with self._storage_errors():
             for start in range(0, len(images), AT_ONCE):
                 self._client.upsert(self._of("images"), images[start : start + AT_ONCE])
-            self._client.delete(self._of("identities"), filter=f"id == {number}")
         self._rewritten()
+
+    def state(self) -> None:
+        return None
 
     def __len__(self) -> int:
         return self._count("identities")
@@ -290,13 +252,11 @@ class MilvusStore:
             rows = self._client.query(self._of(kind), filter=condition, output_fields=["count(*)"])
         return int(rows[0]["count(*)"])
 
-    def identity(self, who: Who) -> tuple[int, Identity]:
-        """See `Store.identity`."""
-        return self._identities(f"id == {self.number(who)}")[0]
+    def identity(self, number: int) -> Identity:
+        return self._identities(f"id == {number}")[0][1]
 
     def identities(self, containing: str = "", after: str = "", limit: int = -1) -> list[tuple[int, Identity]]:
-        """See `Store.identities`."""
-        text = unicodedata.normalize("NFC", containing).casefold()
+        text = containing
         matches = [
             (number, identity)
             for number, identity in self._identities("id > 0")
@@ -326,43 +286,37 @@ class MilvusStore:
         """Return id -> name of identities with an id above ``after``."""
         return {int(row["id"]): row["name"] for row in self._query("identities", f"id > {after}", ["id", "name"])}
 
-    def images_of(self, who: Who) -> list[Kept]:
-        """See `Store.images_of`."""
-        return self._images(f"identity == {self.number(who)}")
+    def images_of(self, number: int) -> list[ImageRecord]:
+        return self._images(f"identity == {number}")
 
-    def image(self, number: int) -> Kept:
-        """See `Store.image`."""
+    def image(self, number: int) -> ImageRecord | None:
         images = self._images(f"id == {number}")
-        if not images:
-            raise NotFoundError(f"there is no image {number} in {self.path}.")
-        return images[0]
+        return images[0] if images else None
 
-    def _images(self, condition: str) -> list[Kept]:
+    def _images(self, condition: str) -> list[ImageRecord]:
         rows = self._query("images", condition, ["id", "identity", "source", "created"])
-        images = [Kept(int(row["id"]), int(row["identity"]), row["source"], row["created"]) for row in rows]
+        images = [ImageRecord(int(row["id"]), int(row["identity"]), row["source"], row["created"]) for row in rows]
         return sorted(images, key=lambda image: image.id)
 
     def sources(self) -> dict[int, tuple[str, str]]:
-        """See `Store.sources`."""
         names = self.names()
         rows = self._query("images", "id > 0", ["id", "identity", "source"])
         return {int(row["id"]): (names[row["identity"]], row["source"]) for row in rows if row["identity"] in names}
 
-    def rows(self) -> Rows:
-        """Fetch every image."""
+    def rows(self, after: int = 0) -> Rows:
         names = self.names()
-        records = self._query("images", "id > 0", ["id", "identity", "vector"])
+        records = self._query("images", f"id > {after}", ["id", "identity", "vector"])
         rows = sorted((row for row in records if row["identity"] in names), key=lambda row: row["id"])
         vectors = np.array([row["vector"] for row in rows], dtype=np.float32).reshape(-1, self.dimensions)
         numbers = np.array([(row["id"], row["identity"]) for row in rows], dtype=np.int64).reshape(-1, 2)
         return Rows(numbers[:, 0], numbers[:, 1], vectors)
 
-    def pool(self, identities: Sequence[int] | None = None) -> Pool:
-        """Return a pool of every image, or of those of ``identities``, searched by Milvus."""
+    def remote_search(self, identities: Sequence[int] | None) -> RemoteSearch:
+        """Search every image, or those of ``identities``, in Milvus."""
         names: dict[int, str] = {}
         condition = "" if identities is None else f"identity in {sorted(identities)}"
 
-        def search(queries: Floats, k: int) -> list[Nearest]:
+        def search(queries: NDArray[np.float32], k: int) -> list[Nearest]:
             with self._storage_errors():
                 results = self._client.search(
                     self._of("images"),
@@ -386,13 +340,7 @@ class MilvusStore:
 
         identity_count = len(self) if identities is None else len(identities)
         count = min(self._count("images", condition), MOST_FOUND) if identity_count else 0
-        return Pool(count, identity_count, names, search)
-
-
-def store_at(path: str | Path, model: str | None = None, dimensions: int | None = None) -> Store | MilvusStore:
-    """Open the record in a file, or in Milvus if ``path`` begins with `PREFIX`."""
-    expected = (model, dimensions)
-    return MilvusStore(str(path), *expected) if str(path).startswith(PREFIX) else Store(Path(path), *expected)
+        return RemoteSearch(count, identity_count, names, search)
 
 
 def _address(location: str) -> tuple[str, str]:

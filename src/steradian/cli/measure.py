@@ -1,0 +1,63 @@
+"""``steradian measure``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from steradian.cli.output import bullets, columns, print_json
+from steradian.cli.settings import ExistOk, Json
+
+if TYPE_CHECKING:
+    from steradian.studies.evaluation.measurement import Measurement
+
+Kind = Literal["predictions", "scores"]
+
+
+def measure(
+    file: Annotated[Path, typer.Argument(help="A table, CSV or parquet.", metavar="FILE")],
+    kind: Annotated[
+        Kind | None,
+        typer.Option("--as", help="What the table holds (default: told from its columns).", metavar="KIND"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results (default: FILE-evaluation).")] = None,
+    exist_ok: ExistOk = False,
+    json: Json = False,
+) -> None:
+    """Measure the output of any classifier or matcher from a table, and write a report. No model is needed.
+
+    A table of predictions has the columns id,label,prediction,score, or one column of probabilities per class. A table
+    of scored pairs has the columns a,b,same,score.
+
+    Examples:
+
+    \b
+      steradian measure answers.csv
+      steradian measure pairs.parquet --as scores --out pairs
+    """
+    from steradian.studies.evaluation.tables import kind_of
+
+    measure_table(file, kind or kind_of(file), out, exist_ok, json)
+
+
+def measure_table(file: Path, kind: Kind, out: Path | None, exist_ok: bool, json: bool) -> None:
+    """Measure a table of ``kind`` and print its numbers."""
+    from steradian.studies.evaluation import tables
+
+    run = tables.measure_scores if kind == "scores" else tables.measure_predictions
+    print_measurement(run(file, out=out, exist_ok=exist_ok), json)
+
+
+def print_measurement(measurement: Measurement, json: bool) -> None:
+    """Print the numbers of a measurement and where its report is."""
+    from steradian.studies.evaluation.glossary import in_words
+
+    report = measurement.folder / "report.html"
+    if json:
+        print_json({**measurement.numbers, "report": str(report)})
+        return
+    print(columns(in_words(measurement.numbers)))
+    bullets(measurement.notes, "note:")
+    print(f"\nreport  {report}")

@@ -1,0 +1,1 @@
+"""Where a gallery is stored: a SQLite file, or Milvus."""

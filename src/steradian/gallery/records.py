@@ -1,0 +1,157 @@
+"""What a gallery holds, and what names and metadata may be."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steradian.errors import InputError
+
+IdentityRef = str | int
+"""An identity by name, or by its number, which never changes."""
+
+LONGEST_NAME, LONGEST_METADATA, DEEPEST_METADATA = 256, 65_536, 32
+
+
+@dataclass(frozen=True)
+class Identity:
+    """An enrolled person or thing.
+
+    Attributes:
+        images: number of images.
+        created, changed: UTC, ISO 8601.
+        metadata: any JSON object.
+    """
+
+    name: str
+    images: int
+    created: str
+    changed: str
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """An enrolled image.
+
+    Attributes:
+        source: the file it came from; empty if it was not a file.
+        created: UTC, ISO 8601.
+    """
+
+    id: int
+    identity: int
+    source: str
+    created: str
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Enrolled images as stored.
+
+    Attributes:
+        ids: int64 [M], ascending.
+        identities: int64 [M], the identity of each image.
+        vectors: float32 [M, D].
+    """
+
+    ids: NDArray[np.int64]
+    identities: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+
+
+class Nearest(NamedTuple):
+    """The nearest vectors to one query: descending scores [K], owners [K], and image numbers [K] or None."""
+
+    scores: NDArray[np.float32]
+    owners: NDArray[np.int64]
+    images: NDArray[np.int64] | None
+
+
+Search = Callable[[NDArray[np.float32], int], "list[Nearest]"]
+"""(queries [Q, D], k) -> the k nearest of each, or all if there are fewer."""
+
+
+class RemoteSearch(NamedTuple):
+    """A search that runs where the vectors are.
+
+    Attributes:
+        vectors: number of vectors.
+        owners: number of identities.
+        names: number of an identity -> name; filled while searching.
+        search: finds the nearest vectors.
+    """
+
+    vectors: int
+    owners: int
+    names: Mapping[int, str]
+    search: Search
+
+
+def checked_name(name: str) -> str:
+    """Return ``name`` in Unicode form NFC, without surrounding spaces.
+
+    Raises:
+        InputError: the name is empty, too long, or contains control characters.
+    """
+    normalized = normalized_name(name)
+    if not normalized or len(normalized) > LONGEST_NAME:
+        raise InputError(f"a name must have 1 to {LONGEST_NAME} characters, but this one has {len(normalized)}.")
+    for character in normalized:
+        if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp"):
+            raise InputError(f"the name contains the control character U+{ord(character):04X}. Leave it out.")
+    return normalized
+
+
+def checked_vectors(name: str, vectors: NDArray[np.float32], dimensions: int) -> None:
+    """Raise `InputError` unless ``vectors`` of ``name`` are finite and [M, ``dimensions``]."""
+    if vectors.ndim != 2 or vectors.shape[1] != dimensions:
+        raise InputError(f"vectors of this gallery must be [M, {dimensions}], but these are {list(vectors.shape)}.")
+    if not np.isfinite(vectors).all():
+        raise InputError(f"a vector of {name!r} is not finite. Check how its image was embedded.")
+
+
+def as_source(source: str | Path) -> str:
+    """Return the source of an image as stored text, with bytes that are not UTF-8 escaped."""
+    return str(source).encode("utf-8", "backslashreplace").decode()
+
+
+def normalized_name(name: str) -> str:
+    """Return a name as it is compared: Unicode form NFC, without surrounding spaces."""
+    return unicodedata.normalize("NFC", name).strip()
+
+
+def as_json(metadata: Mapping[str, Any]) -> str:
+    """Return metadata as stored text. Raises `InputError` if they are not plain JSON, too long or too deep."""
+    try:
+        if _depth(metadata) > DEEPEST_METADATA:
+            raise InputError(f"metadata may be nested at most {DEEPEST_METADATA} levels deep, but these go deeper.")
+        text = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"metadata must be plain JSON values ({error}).") from error
+    if len(text) > LONGEST_METADATA:
+        raise InputError(f"metadata has {len(text):,} characters; at most {LONGEST_METADATA:,} are allowed.")
+    return text
+
+
+def _depth(value: Any, depth: int = 0) -> int:
+    if depth > DEEPEST_METADATA or not isinstance(value, Mapping | list | tuple):
+        return depth
+    children = value.values() if isinstance(value, Mapping) else value
+    return max((_depth(child, depth + 1) for child in children), default=depth + 1)
+
+
+def moment() -> str:
+    """Return the present time: UTC, ISO 8601."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")

@@ -1,0 +1,1 @@
+"""Find the nearest enrolled vectors: exactly, by a FAISS index, or in Milvus."""
