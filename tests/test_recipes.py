@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from steradian import Recognizer
 from steradian.studies.evaluation.listed_pairs import measure_listed_pairs
 from steradian.studies.evaluation.run import evaluate
-from steradian.studies.single_run import train_run
+from steradian.studies.single_run import train
 from steradian.training import read_recipe
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
@@ -37,8 +37,8 @@ def test_dogs_in_the_layout_of_stanford(tmp_path: Path) -> None:
     recipe = read_recipe(next(path for path in RECIPES if path.stem == "dogs"))
     # The hub is out of reach here: the same encoder with random weights.
     short = recipe.changed(**{**SHORT, "data.source": str(tmp_path / "Images"), "data.image_size": 32, "weights": None})
-    run = train_run(short, tmp_path / "run", command="test", quiet=True)
-    assert run.evaluated is not None and run.evaluated.measured.numbers["images"] == 6
+    run = train(short, tmp_path / "run", quiet=True)
+    assert run.evaluation is not None and run.evaluation.metrics.numbers["images"] == 6
     model = Recognizer.load(tmp_path / "run")
     assert model.spec.neck == "mlp" and model.spec.loss == "hyperspherical" and model.spec.embedding_size == 32
 
@@ -52,16 +52,16 @@ def test_glyphs_in_the_layout_of_omniglot(tmp_path: Path) -> None:
     np.savez(tmp_path / "omniglot.npz", x=pixels[:400], y=digits.target[:400], names=np.array(names))
     recipe = read_recipe(next(path for path in RECIPES if path.stem == "glyphs"))
     short = recipe.changed(**{**SHORT, "data.source": str(tmp_path / "omniglot.npz"), "training.batch_size": 128})
-    run = train_run(short, tmp_path / "run", command="test", quiet=True)
-    assert len(run.trained.model.spec.classes) == 4 * 4
-    assert run.evaluated is not None and run.evaluated.measured.numbers["unseen"]["images"] > 200
+    run = train(short, tmp_path / "run", quiet=True)
+    assert len(run.model.spec.classes) == 4 * 4
+    assert run.evaluation is not None and run.evaluation.metrics.numbers["unseen"]["images"] > 200
 
 
 def test_digits_on_a_sphere(tmp_path: Path) -> None:
     recipe = read_recipe(next(path for path in RECIPES if path.stem == "digits-in-3d"))
     short = recipe.changed(**{**SHORT, "training.batch_size": 256, "data.source": "digits"})
-    run = train_run(short, tmp_path / "run", command="test", quiet=True)
-    assert run.trained.model.spec.embedding_size == 3 and (tmp_path / "run" / "report.html").is_file()
+    run = train(short, tmp_path / "run", quiet=True)
+    assert run.model.spec.embedding_size == 3 and (tmp_path / "run" / "report.html").is_file()
 
 
 def photo(path: Path, value: int, side: tuple[int, int] = (40, 32)) -> None:
@@ -85,14 +85,14 @@ def test_landmarks_in_the_files_of_google_landmarks(tmp_path: Path) -> None:
     # The hub is out of reach here: a small encoder of the same family with random weights.
     changes = {"data.source": str(tmp_path / "train_clean.csv"), "data.image_size": 32, "weights": None}
     short = recipe.changed(**{**SHORT, **changes, "encoder": "tf_efficientnet_lite0"})
-    model = train_run(short, tmp_path / "run", command="test", quiet=True).trained.model
+    model = train(short, tmp_path / "run", quiet=True).model
     assert model.spec.classes == ("7", "12") and model.spec.pooling == "gem"
     counts = model.spec.loss_options["class_counts"]
     assert counts[0] > counts[1] > 1
     found = evaluate(tmp_path / "run", str(tmp_path / "solution.csv"), None, "test", protocols=["landmarks"])
-    assert found.measured.numbers["landmarks"]["queries"] == 4
-    assert found.measured.numbers["landmarks"]["without_landmark"] == 2
-    assert 0.0 <= found.measured.numbers["landmarks"]["gap"] <= 1.0
+    assert found.metrics.numbers["landmarks"]["queries"] == 4
+    assert found.metrics.numbers["landmarks"]["without_landmark"] == 2
+    assert 0.0 <= found.metrics.numbers["landmarks"]["gap"] <= 1.0
 
 
 def test_faces_and_the_pairs_of_lfw(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_faces_and_the_pairs_of_lfw(tmp_path: Path) -> None:
     )
     recipe = read_recipe(next(path for path in RECIPES if path.stem == "faces"))
     short = recipe.changed(**{**SHORT, "data.source": str(tmp_path / "faces"), "training.batch_size": 8})
-    model = train_run(short, tmp_path / "run", command="test", quiet=True).trained.model
+    model = train(short, tmp_path / "run", quiet=True).model
     assert model.spec.encoder == "mobile-face" and model.spec.preprocessing.size == 112
     found = measure_listed_pairs(tmp_path / "run", str(tmp_path / "lfw"), tmp_path / "pairs.txt", "test", flip=True)
     assert found.numbers["images"] == 6 and 0.0 <= found.numbers["verification"]["auc"] <= 1.0

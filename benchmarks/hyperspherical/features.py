@@ -18,13 +18,13 @@ from tqdm import tqdm
 from steradian import data
 from steradian.data.images import ImageSet
 from steradian.models import build_encoder
-from steradian.models.pretrained import PACKAGED, load_pretrained
+from steradian.models.pretrained import PACKAGED, PretrainedWeights
 
 
 def encoder() -> nn.Module:
     """Return tf_efficientnet_lite0 with its ImageNet weights and without classifier: 1,280 features per image."""
     model, _ = build_encoder(PACKAGED, channels=3, size=224)
-    load_pretrained(model, PACKAGED, "package")
+    PretrainedWeights.open(PACKAGED, "package").fill(model)
     return model.eval()
 
 

@@ -25,12 +25,12 @@ from steradian.data.preprocessing import Preprocessing, statistics
 from steradian.data.splits import Splits
 from steradian.losses import MarginSoftmaxLoss
 from steradian.losses.cosines import unit_rows
-from steradian.training import TrainingData, Recipe, train
-from steradian.training.plan import make_batches, start
-from steradian.training.distributed import is_chief, process_group, ranks
+from steradian.training import Recipe, RunFolder, TrainingData, make_plan, train
+from steradian.training.distributed import is_rank_zero, process_group, world_size
 from steradian.training.loop import train_step
 from steradian.training.progress import Progress
 from steradian.training.resources import environment, peak_memory_bytes
+from steradian.training.run import start
 
 DISTRACTORS = 20_000
 
@@ -145,19 +145,19 @@ def main() -> None:
     )
     with process_group():
         prepared, unseen = load(args.data)
-        record: dict[str, object] = {"date": date.today().isoformat(), "processes": ranks(), **environment()}
+        record: dict[str, object] = {"date": date.today().isoformat(), "processes": world_size(), **environment()}
         record |= {"classes": len(prepared.pixels.classes), "images": len(prepared.splits.train)}
         record["data"] = prepared.digest
-        record["milliseconds"] = parts_of_a_step(recipe, prepared) if ranks() == 1 else {}
+        record["milliseconds"] = parts_of_a_step(recipe, prepared) if world_size() == 1 else {}
         if args.steps_only:
             print(json.dumps(record, indent=2))
             return
         begin = time.perf_counter()
-        with Progress(0, "training", quiet=not is_chief()) as progress:
-            trained = train(recipe, prepared, args.out, on_batch=progress.at)
+        with Progress(0, "training", quiet=not is_rank_zero()) as progress:
+            trained = train(make_plan(recipe, prepared), RunFolder(args.out), on_batch=progress.at)
         record["minutes"] = (time.perf_counter() - begin) / 60.0
         record["peak_memory_mib"] = peak_memory_bytes() / 2**20
-        if not is_chief():
+        if not is_rank_zero():
             return
         head = trained.model.head
         assert isinstance(head, MarginSoftmaxLoss)

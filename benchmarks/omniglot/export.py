@@ -21,7 +21,7 @@ from steradian.data.pixels import TURNS
 from steradian.models import artifact
 from steradian.models.fitted_calibration import fit_calibration, fit_thresholds, pair_curve
 from steradian.training import read_recipe
-from steradian.training.dataset import prepare
+from steradian.training.dataset import load_data
 
 
 def without_turns(model: Recognizer) -> Recognizer:
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, type=Path)
     parser.add_argument("--to", required=True, type=Path)
     args = parser.parse_args()
-    prepared = prepare(read_recipe(args.run / "recipe.yaml").changed(**{"data.source": str(args.data)}))
+    prepared = load_data(read_recipe(args.run / "recipe.yaml").changed(**{"data.source": str(args.data)}))
     trained = Recognizer.load(args.run)
     model = without_turns(trained)
     held_out = prepared.splits.calibration

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from steradian import Recognizer, metrics
-from steradian.studies.single_run import train_run
+from steradian.studies.single_run import train
 from steradian.training import read_recipe
 from steradian.training.resources import environment
 
@@ -60,7 +60,7 @@ def main() -> None:
     if args.model is None:
         recipe = read_recipe(RECIPE).changed(**{"data.source": str(args.data), "training.seed": args.seed})
         started = time.perf_counter()
-        train_run(recipe, args.out, command="python benchmarks/omniglot/run.py")
+        train(make_plan(recipe, args.out))
         used = resource.getrusage(resource.RUSAGE_SELF)
         record |= {"minutes": (time.perf_counter() - started) / 60, "cpu_minutes": (used.ru_utime + used.ru_stime) / 60}
     model = Recognizer.load(args.model or args.out)

@@ -25,11 +25,11 @@ from torch.nn import functional
 
 from steradian.data.sampling import step_seed
 from steradian.files import write_json
-from steradian.training import Recipe, prepare
-from steradian.training.plan import make_batches, start
+from steradian.training import Recipe, load_data
 from steradian.training.loop import fit
 from steradian.training.progress import Progress
 from steradian.training.resources import environment
+from steradian.training.run import start
 from steradian.training.schedules import auxiliary_weight, ramp_value, rate_factor
 from steradian.training.stages import single_stage
 
@@ -73,7 +73,7 @@ def measure(rounds: int, swapped: bool) -> dict[str, object]:
             "training.deterministic": False,
         }
     )
-    prepared = prepare(recipe)
+    prepared = load_data(recipe)
     first = start(recipe, prepared)
     second = copy.deepcopy(first)
     ours, bare = (second, first) if swapped else (first, second)

@@ -26,8 +26,8 @@ from PIL import Image
 
 from steradian import Recognizer
 from steradian.gallery import Gallery
-from steradian.gallery.search.faiss_index import index_file
 from steradian.gallery.backends.sqlite import SqliteBackend
+from steradian.gallery.search.faiss_index import index_file
 from steradian.models.export import export
 from steradian.training.resources import environment
 

@@ -39,7 +39,7 @@ from steradian import Recognizer
 from steradian.data.decode import decode
 from steradian.data.preprocessing import Preprocessing
 from steradian.models import ModelSpec
-from steradian.models.pretrained import load_pretrained
+from steradian.models.pretrained import PretrainedWeights
 from steradian.training.resources import environment
 
 ENCODER, SIDE, CLIENTS, BATCH = "tf_efficientnet_lite0", 224, 32, 32
@@ -62,7 +62,7 @@ def model() -> Recognizer:
     torch.manual_seed(0)
     preprocessing = Preprocessing(SIDE, 3, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 1.0, "bicubic")
     recognizer = Recognizer(ModelSpec(ENCODER, 256, "normface", {}, ("a", "b"), preprocessing))
-    load_pretrained(recognizer.encoder, ENCODER, "package")
+    PretrainedWeights.open(ENCODER, "package").fill(recognizer.encoder)
     return recognizer.eval()
 
 

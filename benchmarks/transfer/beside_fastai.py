@@ -30,7 +30,7 @@ from fastai.vision.all import (
 )
 from torch import nn
 
-from steradian.models.pretrained import PACKAGED, load_pretrained
+from steradian.models.pretrained import PACKAGED, PretrainedWeights
 from steradian.training.resources import environment
 
 SIZE = 160
@@ -85,7 +85,7 @@ def main() -> None:
         bs=64,
     )
     encoder = timm.create_model(PACKAGED, num_classes=0)
-    load_pretrained(encoder, PACKAGED, "package")
+    PretrainedWeights.open(PACKAGED, "package").fill(encoder)
     model = nn.Sequential(encoder, nn.Linear(encoder.num_features, loaders.c))
     test = get_image_files(args.data / "test")
     measure = TestAccuracy(test, [path.parent.name for path in test])

@@ -26,8 +26,8 @@ import torch
 
 from steradian import metrics
 from steradian.studies.evaluation.inputs import embed_pixels
-from steradian.training import Recipe, train
-from steradian.training.dataset import TrainingData, prepare
+from steradian.training import Recipe, make_plan, train
+from steradian.training.dataset import TrainingData, load_data
 from steradian.training.resources import environment
 
 RECIPE = {
@@ -81,12 +81,12 @@ def baseline(data: str, per_class: int | None) -> dict[str, Any]:
     import timm
     from sklearn.linear_model import LogisticRegression
 
-    from steradian.models.pretrained import load_pretrained
+    from steradian.models.pretrained import PretrainedWeights
 
-    prepared = few(prepare(Recipe().changed(**{**RECIPE, "data.source": data})), per_class)
+    prepared = few(load_data(Recipe().changed(**{**RECIPE, "data.source": data})), per_class)
     name = RECIPE["encoder"]
     encoder = timm.create_model(name, num_classes=0).eval()
-    load_pretrained(encoder, str(name), "package")
+    PretrainedWeights.open(str(name), "package").fill(encoder)
     splits, labels = prepared.splits, prepared.pixels.labels
 
     @torch.no_grad()
@@ -106,10 +106,10 @@ def ours(data: str, per_class: int | None, seeds: int, settings: dict[str, Any])
     """Train with the recipe of ``settings`` from the image files, once per seed."""
     correct, history = [], []
     recipe = Recipe().changed(**{**settings, "data.source": data})
-    prepared = few(prepare(recipe), per_class)
+    prepared = few(load_data(recipe), per_class)
     splits, pixels = prepared.splits, prepared.pixels
     for seed in range(seeds):
-        trained = train(recipe.changed(**{"training.seed": seed}), prepared)
+        trained = train(make_plan(recipe.changed(**{"training.seed": seed}), prepared))
         trained.model.accelerate_for(len(splits.test))
         result = embed_pixels(trained.model, pixels, splits.test)
         correct.append(result.right.tolist())

@@ -21,7 +21,7 @@ from steradian.data import Preprocessing
 from steradian.data.images import ChosenItems, ImageSet
 from steradian.data.pixels import load_pixels
 from steradian.models.encoders import build_encoder
-from steradian.models.pretrained import PACKAGED, load_pretrained, taught
+from steradian.models.pretrained import PACKAGED, PretrainedWeights, pretrained_preprocessing
 from steradian.models.runtimes import available_runtimes, fast_encoder
 from steradian.training.resources import environment
 
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--record", type=Path)
     args = parser.parse_args()
-    pretrained = taught(PACKAGED, "package")
+    pretrained = pretrained_preprocessing(PACKAGED, "package")
     preprocessing = Preprocessing(SIZE, 3, pretrained.mean, pretrained.std, pretrained.crop, pretrained.interpolation)
     all_images = data.open(args.data)
     subset = torch.linspace(0, len(all_images) - 1, args.images).long().numpy()
@@ -43,7 +43,7 @@ def main() -> None:
         all_images.source, ChosenItems(all_images.items, subset), all_images.labels[subset], all_images.classes
     )
     encoder, _ = build_encoder(PACKAGED, channels=3, size=SIZE)
-    load_pretrained(encoder, PACKAGED, "package")
+    PretrainedWeights.open(PACKAGED, "package").fill(encoder)
     encoder.eval()
 
     @torch.no_grad()

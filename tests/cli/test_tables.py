@@ -75,7 +75,7 @@ def test_answers_alone_and_pairs_are_measured_in_words(evaluate, tmp_path: Path)
     (tmp_path / "p.csv").write_text("a,b,same,score\n" + "\n".join(rows))
     code, out, err = evaluate("--scores", "p.csv", "--out", "p")
     assert code == 0 and "verification: auc" in out and "fold accuracy" in out
-    assert "TAR at FAR 0.001 has no number: 200 impostor pairs cannot support it" in err
+    assert "TAR at FAR 0.001 is undefined: 200 impostor pairs are too few to measure it" in err
     found = json.loads((tmp_path / "p/metrics.json").read_text())["verification"]
     assert found["tar_at_far"]["1e-03"] is None
     assert found["threshold_at_far"]["1e-02"] > found["eer_threshold"]

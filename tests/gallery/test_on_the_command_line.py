@@ -98,7 +98,8 @@ WRITER = """
 import sys, numpy as np
 from pathlib import Path
 from steradian.gallery.backends.sqlite import SqliteBackend
-store = SqliteBackend(Path(sys.argv[1]), "m" * 64, 8)
+from steradian.gallery.register import Register
+store = Register(SqliteBackend(Path(sys.argv[1]), "m" * 64, 8))
 first = int(sys.argv[2])
 for number in range(first, first + 100000):
     vectors = np.full((3, 8), number, dtype=np.float32)

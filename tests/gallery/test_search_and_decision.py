@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steradian.gallery import search
 from steradian.gallery.decision import Match, decide, ranked
+from steradian.gallery.search import exact as search
 
 
 @settings(max_examples=200, deadline=None)

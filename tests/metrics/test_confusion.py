@@ -74,7 +74,7 @@ def test_ten_thousand_classes_stay_sparse_and_list_what_is_confused() -> None:
     assert found.most_confused(1) == [(7, 9, 40)]
     assert found.most_confused(3)[1].images >= found.most_confused(3)[2].images
     assert found.per_class().tp.sum() == np.sum(true == said)
-    with pytest.raises(InputError, match="10,000 classes is not built whole"):
+    with pytest.raises(InputError, match="10,000 classes is too large"):
         found.matrix()
 
 

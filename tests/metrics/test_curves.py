@@ -107,7 +107,7 @@ def test_infinite_scores_are_scores_and_nan_is_not() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert metrics.roc_auc(scores, positive) == 1.0
-    with pytest.raises(InputError, match="NaN at place 1"):
+    with pytest.raises(InputError, match="NaN at index 1"):
         metrics.roc([0.0, math.nan], [True, False])
 
 

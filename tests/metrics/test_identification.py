@@ -153,7 +153,7 @@ def test_a_crowd_needs_people_and_pairs() -> None:
     embeddings, labels, crowd = crowd_scene()
     with pytest.raises(InputError, match=r"distractors must be \[M, 5\]"):
         metrics.rank_1_in_crowds(embeddings, labels, crowd[:, :4])
-    with pytest.raises(InputError, match="sizes of the crowd"):
+    with pytest.raises(InputError, match="sizes must be"):
         metrics.rank_1_in_crowds(embeddings, labels, crowd, (0, 5))
     with pytest.raises(InputError, match=r"distractors must be \[M, 5\], M > 0"):
         metrics.rates_in_crowd(embeddings, labels, crowd[:0])

@@ -71,7 +71,7 @@ def test_parts_of_the_pairs_add_up_to_all_of_them(monkeypatch: pytest.MonkeyPatc
         np.testing.assert_array_equal(ours, theirs)
     with pytest.raises(InputError, match=r"holds [\d,]+ of [\d,]+ impostor pairs: add every part, once each"):
         (parts[0] + parts[1]).result()
-    with pytest.raises(InputError, match="of other pairs or other rates"):
+    with pytest.raises(InputError, match="of different pairs or rates"):
         parts[0] + metrics.PairTally.of(embeddings, labels, (0.1,))
     with pytest.raises(InputError, match="0 <= i < n"):
         metrics.PairTally.of(embeddings, labels, fars, part=(4, 4))
@@ -250,5 +250,5 @@ def test_flip_fusion_sums_as_published_or_with_equal_weight() -> None:
     first, second = np.array([[3.0, 0.0]]), np.array([[0.0, 1.0]])
     np.testing.assert_allclose(metrics.flip_fusion(first, second), [[3 / math.sqrt(10), 1 / math.sqrt(10)]])
     np.testing.assert_allclose(metrics.flip_fusion(first, second, normalize_first=True), [[math.sqrt(0.5)] * 2])
-    with pytest.raises(InputError, match="of one shape"):
+    with pytest.raises(InputError, match="the same shape"):
         metrics.flip_fusion(first, second[0])

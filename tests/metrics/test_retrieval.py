@@ -126,7 +126,7 @@ def test_gap_in_numbers_of_a_small_case() -> None:
         ({"a": (1, None)}, {"a": {1}}, "image 'a' is None"),
         ({"a": (1, 0.5)}, {"a": "1234"}, "must be a set, list or array"),
         ({"a": (1, 0.5)}, {"a": 7}, "must be a set, list or array"),
-        ({"a": (1, 0.5), 3: (1, 0.5)}, {"a": {1}, 3: {1}}, "of one kind"),
+        ({"a": (1, 0.5), 3: (1, 0.5)}, {"a": {1}, 3: {1}}, "of one type"),
     ],
 )
 def test_what_gap_cannot_count_is_said(predictions: dict, truth: dict, words: str) -> None:
@@ -141,7 +141,7 @@ def test_mean_average_precision_skips_repeats_and_counts_missing_queries() -> No
     assert metrics.mean_average_precision(rankings, truth, depth=2) == pytest.approx(1 / 2 / 2)
     with pytest.raises(InputError, match="query 'z'"):
         metrics.mean_average_precision({"z": []}, truth)
-    with pytest.raises(InputError, match="no query has a right image"):
+    with pytest.raises(InputError, match="no query has a relevant image"):
         metrics.mean_average_precision({}, {"q": set()})
     with pytest.raises(InputError, match="depth"):
         metrics.mean_average_precision({}, truth, depth=0)

@@ -26,7 +26,14 @@ def people(count: int, seed: int, size: int = 6, classes: int = 5) -> tuple[np.n
 
 
 def model_of_people() -> Recognizer:
-    spec = ModelSpec("small", 6, "normface", {"scale": 4.0}, tuple("abcde"), Preprocessing(8, 1, (0.5,), (0.3,)))
+    spec = ModelSpec(
+        encoder="small",
+        embedding_size=6,
+        loss="normface",
+        loss_options={"scale": 4.0},
+        classes=tuple("abcde"),
+        preprocessing=Preprocessing(8, 1, (0.5,), (0.3,)),
+    )
     model = Recognizer(spec).eval()
     with torch.no_grad():
         model.head.weight.copy_(torch.from_numpy(np.random.default_rng(0).standard_normal((5, 6))))

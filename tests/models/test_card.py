@@ -6,20 +6,21 @@ import json
 from pathlib import Path
 
 from steradian import Recognizer
-from steradian.studies.single_run import train_run
+from steradian.models import Thresholds
+from steradian.studies.single_run import train
 from steradian.training import Recipe
 
 
 def test_training_writes_what_was_measured_with_its_interval(tmp_path: Path) -> None:
     recipe = Recipe().changed(**{"data.source": "digits", "training.epochs": 1, "encoder": "small"})
-    done = train_run(recipe, tmp_path / "run", command="steradian train digits", quiet=True)
+    done = train(recipe, tmp_path / "run", quiet=True)
     model = Recognizer.load(tmp_path / "run")
     text = (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")
-    assert model.readme == text and done.evaluated is not None
-    accuracy = done.evaluated.measured.numbers["closed"]["accuracy"]
-    low, high = done.evaluated.measured.numbers["closed"]["accuracy_interval"]
+    assert model.readme == text and done.evaluation is not None
+    accuracy = done.evaluation.metrics.numbers["closed"]["accuracy"]
+    low, high = done.evaluation.metrics.numbers["closed"]["accuracy_interval"]
     assert f"| accuracy | {accuracy:.4f} (95 % {low:.4f} to {high:.4f}) |" in text
-    assert model.model_id in text and "TrainingResult on `digits`" in text and "`steradian train digits`" in text
+    assert model.model_id in text and "Trained on `digits`" in text and "from Python" in text
     assert text.startswith("---\nlibrary_name: steradian\n") and "## Intended use" in text and "## Limits" in text
     for one in model.thresholds:
         assert f"| {one.far:g} | {one.cosine:.3f} | {one.low:.3f} to {one.high:.3f} |" in text
@@ -28,7 +29,7 @@ def test_training_writes_what_was_measured_with_its_interval(tmp_path: Path) -> 
 def test_a_model_of_which_nothing_is_known_says_so(tmp_path: Path) -> None:
     model = Recognizer.load("glyphs")
     # What was written of the calibrated one does not hold for this one.
-    model.calibration, model.thresholds = None, ()
+    model.calibration, model.thresholds = None, Thresholds()
     model.save(tmp_path / "m")
     text = (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
     assert json.loads((tmp_path / "m" / "model.json").read_text())["id"] in text

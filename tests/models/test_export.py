@@ -43,11 +43,11 @@ def test_the_same_embeddings_and_logits_for_any_batch(glyphs: Recognizer, tmp_pa
     for count in (1, 3, 4):
         samples = pixels[:count].astype(np.float32) / 255.0
         embedding, logits = answers(path, samples)
-        raw = glyphs.embed(torch.from_numpy(pixels[:count]), normalize=False)
+        raw = glyphs.raw_embeddings(torch.from_numpy(pixels[:count]))
         np.testing.assert_allclose(embedding, glyphs.embed(torch.from_numpy(pixels[:count])), atol=2e-4)
         np.testing.assert_allclose(logits, glyphs.logits(raw), atol=2e-2)
     told = json.loads((tmp_path / "out" / DESCRIPTION).read_text())
-    assert told["labels"] == list(glyphs.spec.classes) and told["model"] == glyphs.card.id
+    assert told["labels"] == list(glyphs.spec.classes) and told["model"] == glyphs.manifest.id
     assert told["input"]["size"] == 28 and len(told["thresholds"]) == len(glyphs.thresholds)
     if to == "onnx":
         assert json.loads(onnx.load(path).metadata_props[0].value) == told
@@ -64,7 +64,13 @@ def test_the_same_embeddings_and_logits_for_any_batch(glyphs: Recognizer, tmp_pa
 def test_a_mirrored_model_is_exported_so(tmp_path: Path) -> None:
     torch.manual_seed(0)
     spec = ModelSpec(
-        "small", 8, "normface", {}, ("a", "b"), Preprocessing(24, 3, (0.5,) * 3, (0.2,) * 3), mirrored=True
+        encoder="small",
+        embedding_size=8,
+        loss="normface",
+        loss_options={},
+        classes=("a", "b"),
+        preprocessing=Preprocessing(24, 3, (0.5,) * 3, (0.2,) * 3),
+        mirrored=True,
     )
     model = Recognizer(spec).eval()
     path = export(model, tmp_path / "out", "pt2")

@@ -46,15 +46,15 @@ def test_it_is_small_and_says_what_it_promises(model: st.Recognizer) -> None:
     folder = Path(str(resources.files("steradian.models"))) / "glyphs"
     body = sum(tensor.numel() for part in (model.encoder, model.neck) for tensor in part.state_dict().values())
     assert 4 * body < 2e6 and sum(path.stat().st_size for path in folder.iterdir()) < 2.4e6
-    assert "Omniglot" in model.card.provenance["data"]["source"] and (folder / "README.md").is_file()
+    assert "Omniglot" in model.manifest.provenance["data"]["source"] and (folder / "README.md").is_file()
     assert {threshold.far for threshold in model.thresholds} >= {1e-1, 1e-2, 1e-3}
     assert "never seen" in model.thresholds[0].measured_on and model.calibration is not None
 
 
 def test_symbols_drawn_again_are_nearest_to_their_own(model: st.Recognizer) -> None:
     names = list(SYMBOLS)
-    enrolled = model.embed([drawn(SYMBOLS[name], 1) for name in names]).numpy()
-    probes = model.embed([drawn(SYMBOLS[name], seed) for seed in range(2, 12) for name in names]).numpy()
+    enrolled = model.embed([drawn(SYMBOLS[name], 1) for name in names])
+    probes = model.embed([drawn(SYMBOLS[name], seed) for seed in range(2, 12) for name in names])
     labels = np.tile(np.arange(len(names)), 10)
     found = metrics.candidates(probes, labels, enrolled, np.arange(len(names)))
     assert metrics.cmc(found, (1,))[1] >= 0.95

@@ -20,7 +20,7 @@ from steradian.models import ModelSpec, Recognizer
 from steradian.models import pretrained as room
 from steradian.models.encoders import EIGHT_LAYER, RESIDUAL, build_encoder, check_encoder, freeze_layers, layers_of
 from steradian.models.necks import NECKS, build_neck
-from steradian.models.pretrained import PACKAGED, check_weights, load_pretrained, taught
+from steradian.models.pretrained import PACKAGED, PretrainedWeights, check_weights, pretrained_preprocessing
 from steradian.models.runtimes import available_runtimes, chosen_runtime, fast_encoder
 
 LITTLE = "mobilenetv3_small_050"
@@ -45,7 +45,7 @@ def test_the_packaged_weights_know_a_flower_and_only_in_their_own_variant_and_pi
     right = classifier(PACKAGED)(flower()).softmax(dim=1)[0]
     confidence = float(right.max())
     assert confidence > 0.3 and int(right.argmax()) == 985
-    found = taught(PACKAGED, "package")
+    found = pretrained_preprocessing(PACKAGED, "package")
     assert (found.mean, found.std, found.interpolation, found.crop) == ((0.5,) * 3, (0.5,) * 3, "bicubic", 0.875)
     twin = classifier("efficientnet_lite0")(flower()).softmax(dim=1)[0]
     other = classifier(PACKAGED)(flower(0.45, 0.225)).softmax(dim=1)[0]
@@ -55,7 +55,7 @@ def test_the_packaged_weights_know_a_flower_and_only_in_their_own_variant_and_pi
 def test_loading_fills_every_tensor() -> None:
     encoder, _ = build_encoder(PACKAGED, channels=3, size=64)
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
-    load_pretrained(encoder, PACKAGED, "package")
+    PretrainedWeights.open(PACKAGED, "package").fill(encoder)
     same = [name for name, tensor in encoder.state_dict().items() if torch.equal(tensor, before[name])]
     assert all(name.endswith("num_batches_tracked") for name in same)
     full = classifier(PACKAGED)
@@ -74,11 +74,11 @@ def test_a_file_of_weights_in_full_or_in_part(tmp_path: Path, ending: str) -> No
     else:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
     whole, _ = build_encoder(LITTLE, channels=3, size=64)
-    load_pretrained(whole, LITTLE, str(path))
+    PretrainedWeights.open(LITTLE, str(path)).fill(whole)
     assert all(torch.equal(tensor, source.state_dict()[name]) for name, tensor in whole.state_dict().items())
     part, _ = build_encoder(LITTLE, channels=3, size=64)
     fresh = {name: tensor.clone() for name, tensor in part.state_dict().items()}
-    load_pretrained(part, LITTLE, str(path), layers=2)
+    PretrainedWeights.open(LITTLE, str(path)).fill(part, layers=2)
     layers = layers_of(part)
     for name, tensor in part.named_parameters():
         assert torch.equal(tensor, source.state_dict()[name] if layers[name] < 2 else fresh[name]), name
@@ -96,25 +96,25 @@ def test_what_is_no_file_of_weights_is_said_and_never_executed(
     bad = tmp_path / "bad.pth"
     bad.write_bytes(pickle.dumps(Explosive()))
     with pytest.raises(StorageError, match=r"bad.pth holds more than tensors|bad.pth is damaged"):
-        load_pretrained(encoder, LITTLE, str(bad))
+        PretrainedWeights.open(LITTLE, str(bad)).fill(encoder)
     torch.save({"state_dict": Explosive()}, bad)
     with pytest.raises(StorageError, match="holds more than tensors"):
-        load_pretrained(encoder, LITTLE, str(bad))
+        PretrainedWeights.open(LITTLE, str(bad)).fill(encoder)
     assert "executed" not in capsys.readouterr().out
     torch.save([1, 2], bad)
     with pytest.raises(StorageError, match="holds no state_dict"):
-        load_pretrained(encoder, LITTLE, str(bad))
+        PretrainedWeights.open(LITTLE, str(bad)).fill(encoder)
     good = tmp_path / "good.safetensors"
     save_file({name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}, good)
     good.write_bytes(good.read_bytes()[:-100])
     with pytest.raises(StorageError, match="is damaged"):
-        load_pretrained(encoder, LITTLE, str(good))
+        PretrainedWeights.open(LITTLE, str(good)).fill(encoder)
     other, _ = build_encoder("resnet10t", channels=3, size=64)
     save_file({name: tensor.contiguous() for name, tensor in other.state_dict().items()}, good)
     with pytest.raises(
         StorageError, match=f"another architecture than '{LITTLE}': .* is missing, and .* more differences"
     ):
-        load_pretrained(encoder, LITTLE, str(good))
+        PretrainedWeights.open(LITTLE, str(good)).fill(encoder)
 
 
 def test_weights_that_cannot_be_those_of_the_encoder() -> None:
@@ -137,7 +137,7 @@ def test_a_hub_that_cannot_be_reached_is_a_sentence(monkeypatch: pytest.MonkeyPa
     with pytest.raises(
         UsageError, match=r"could not be fetched \(no route to host\)\. Check the network .* --weights package"
     ):
-        load_pretrained(encoder, LITTLE, "hub")
+        PretrainedWeights.open(LITTLE, "hub").fill(encoder)
 
 
 @pytest.mark.parametrize("name", ["small", EIGHT_LAYER, RESIDUAL, LITTLE, "resnet10t"])
@@ -183,13 +183,17 @@ RUNNING = [(runtime, "small" if runtime == "compiled" else LITTLE) for runtime i
 def test_every_runtime_gives_the_embeddings_of_torch(runtime: str, encoder: str) -> None:
     torch.manual_seed(0)
     shape = Preprocessing(64, 3, (0.4,) * 3, (0.3,) * 3)
-    model = Recognizer(ModelSpec(encoder, 16, "arcface", {}, ("a", "b"), shape)).eval()
+    model = Recognizer(
+        ModelSpec(
+            encoder=encoder, embedding_size=16, loss="arcface", loss_options={}, classes=("a", "b"), preprocessing=shape
+        )
+    ).eval()
     images = torch.randint(0, 256, (7, 3, 64, 64), dtype=torch.uint8)
     expected = model.embed(images)
     model.accelerate(runtime)
     for count in (7, 1, 3):
         found = model.embed(images[:count])
-        assert float((found * expected[:count]).sum(dim=1).min()) > 1 - 1e-4
+        assert float((found * expected[:count]).sum(axis=1).min()) > 1 - 1e-4
     picture = Image.fromarray(np.zeros((70, 90, 3), np.uint8))
     assert model.embed([picture]).shape == (1, 16)
     model.train()

@@ -56,14 +56,14 @@ def drawn(tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def photos(tmp_path: Path, image_folder) -> Iterator[str]:
     """A service of color pictures that asks for a token."""
-    from steradian.studies.single_run import train_run
+    from steradian.studies.single_run import train
     from steradian.training import Recipe
 
     folder = image_folder(classes=4, per_class=60)
     for path in folder.rglob("*.png"):
         Image.merge("RGB", [Image.open(path)] * 3).save(path)
     recipe = Recipe().changed(**{"data.source": str(folder), "training.epochs": 2, "data.calibration": 0.5})
-    train_run(recipe, tmp_path / "run", command="test", quiet=True)
+    train(recipe, tmp_path / "run", quiet=True)
     yield from start(Recognizer.load(tmp_path / "run"), tmp_path / "p.db", Access(TOKEN, None, "127.0.0.1"))
 
 

@@ -140,7 +140,7 @@ def test_what_cannot_be_told_of_an_enrollment_takes_nothing_back(
         assert refused.status_code == 503 and "secret" not in refused.text
         assert not any(gallery.pictures.folder.iterdir())
     with monkeypatch.context() as broken:
-        broken.setattr(gallery._searching, "pool", lambda *_: (_ for _ in ()).throw(StorageError("locked")))
+        broken.setattr(gallery._search, "pool", lambda *_: (_ for _ in ()).throw(StorageError("locked")))
         done = client.post("/v1/identities", **told)
         assert done.status_code == 201 and done.json()["hints"] == []
     assert len(list(gallery.pictures.folder.iterdir())) == 1 and len(gallery) == 1

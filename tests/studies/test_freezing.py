@@ -9,9 +9,10 @@ import torch
 
 from steradian.errors import UsageError
 from steradian.models import Recognizer
-from steradian.studies.single_run import train_run
-from steradian.studies.transferability.freezing import FreezeCell, FreezingResult, study_freezing
+from steradian.studies.single_run import train
+from steradian.studies.transferability.freezing import study_freezing
 from steradian.studies.transferability.freezing_report import advice, build_report, display_of, numbers_of
+from steradian.studies.transferability.freezing_result import FreezeCell, FreezingResult
 from steradian.training import Recipe
 
 SHORT = {
@@ -26,7 +27,7 @@ SHORT = {
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("taught") / "run"
-    train_run(Recipe().changed(**SHORT), folder, command="test", quiet=True)
+    train(Recipe().changed(**SHORT), folder, quiet=True)
     return folder / "model"
 
 
@@ -34,7 +35,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(taught: Path, tmp_path_factory: pytest.TempPathFactory):
     out = tmp_path_factory.mktemp("freezing") / "out"
     recipe = Recipe().changed(**SHORT, weights=str(taught))
-    return recipe, out, study_freezing(recipe, out, command="test", layers=(0, 3, 7), seeds=1, jobs=1, quiet=True)
+    return recipe, out, study_freezing(recipe, out=out, layers=(0, 3, 7), seeds=1, jobs=1, quiet=True)
 
 
 def test_every_network_has_the_layers_it_should(finished, taught: Path) -> None:
@@ -57,17 +58,17 @@ def test_every_network_has_the_layers_it_should(finished, taught: Path) -> None:
 def test_the_page_and_the_same_command_again(finished) -> None:
     recipe, out, found = finished
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("cells/*/result.json")}
-    again = study_freezing(recipe, out, command="test", layers=(0, 3, 7), seeds=1, jobs=1, quiet=True)
+    again = study_freezing(recipe, out=out, layers=(0, 3, 7), seeds=1, jobs=1, quiet=True)
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items()) and again.cells == found.cells
     page = build_report(found).html()
     assert f"--freeze {found.advised()}" in page and "Without the pretrained weights" in page
     assert set(display_of(found).values) == {"kept", "moved", "tuned"} and numbers_of(found)["depth"] == 7
     with pytest.raises(UsageError, match="another freezing study"):
-        study_freezing(recipe.changed(**{"training.seed": 5}), out, command="t", seeds=1, jobs=1, quiet=True)
+        study_freezing(recipe.changed(**{"training.seed": 5}), out=out, seeds=1, jobs=1, quiet=True)
     with pytest.raises(UsageError, match="so 0 to 7 can be kept, not 9"):
-        study_freezing(recipe, out, command="t", layers=(9,), seeds=1, jobs=1, quiet=True)
+        study_freezing(recipe, out=out, layers=(9,), seeds=1, jobs=1, quiet=True)
     with pytest.raises(UsageError, match="name its --weights"):
-        study_freezing(recipe.changed(weights=None), out, command="t", seeds=1, jobs=1, quiet=True)
+        study_freezing(recipe.changed(weights=None), out=out, seeds=1, jobs=1, quiet=True)
 
 
 def test_validation_images_choose_and_test_images_tell() -> None:

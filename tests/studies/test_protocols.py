@@ -17,9 +17,9 @@ from steradian.data.pixels import PixelSet, subset, with_known_first
 from steradian.errors import UsageError
 from steradian.models import ModelSpec, Recognizer
 from steradian.models.fitted_calibration import fit_calibration
-from steradian.studies import measurement
-from steradian.studies.evaluation.inputs import EmbeddingSet, answer, embed_pixels
-from steradian.studies.evaluation.protocols import COMPARED, DEFAULT, PROTOCOLS, EvaluationInputs, measure
+from steradian.studies.evaluation import inputs as measurement
+from steradian.studies.evaluation.inputs import EmbeddingSet, EvaluationInputs, embed_pixels, head_outputs
+from steradian.studies.evaluation.protocols import COMPARED, DEFAULT, PROTOCOLS, measure
 from steradian.studies.evaluation.report import build_report
 from steradian.studies.evaluation.run import evaluate_on, predictions_csv
 
@@ -41,7 +41,14 @@ def pictures(labels: np.ndarray, seed: int, noise: float = 40.0) -> np.ndarray:
 def model() -> Recognizer:
     """Class means of a random encoder: it names most of its four classes rightly."""
     torch.manual_seed(0)
-    spec = ModelSpec("small", 8, "triplet", {}, CLASSES, Preprocessing(12, 1, (0.4,), (0.2,)))
+    spec = ModelSpec(
+        encoder="small",
+        embedding_size=8,
+        loss="triplet",
+        loss_options={},
+        classes=CLASSES,
+        preprocessing=Preprocessing(12, 1, (0.4,), (0.2,)),
+    )
     made = Recognizer(spec)
     labels = np.repeat(np.arange(4), 50)
     images = torch.from_numpy(pictures(labels, 1))
@@ -49,10 +56,10 @@ def model() -> Recognizer:
     for _ in range(30):
         made(made.prepare(images))
     made.eval()
-    raw = made.embed(images, normalize=False)
+    raw = made.raw_embeddings(images)
     made.head.set_centers(raw, torch.from_numpy(labels))
     held = np.repeat(np.arange(4), 60)
-    vectors = made.embed(torch.from_numpy(pictures(held, 2)), normalize=False)
+    vectors = made.raw_embeddings(torch.from_numpy(pictures(held, 2)))
     cosine = made.center_cosines(vectors).amax(dim=1).numpy()
     made.calibration = fit_calibration(made.logits(vectors).numpy(), cosine, vectors.numpy(), held, "squares")
     return made
@@ -101,11 +108,11 @@ def test_every_protocol_gives_the_numbers_of_the_metrics(model: Recognizer) -> N
     assert numbers["identification"]["enrolled"] == 4 and numbers["identification"]["probes_not_enrolled"] == 60
     truth = {n: {label} for n, label in enumerate(test.labels.tolist())} | {120 + n: set() for n in range(60)}
     answers = np.concatenate([test.predictions, strange.predictions]).tolist()
-    sure = np.concatenate([test.answers.cosine, strange.answers.cosine]).tolist()
+    sure = np.concatenate([test.outputs.cosine, strange.outputs.cosine]).tolist()
     expected = metrics.gap({n: metrics.Named(answers[n], sure[n]) for n in truth}, truth)
     assert numbers["landmarks"]["gap"] == pytest.approx(expected) and 0 < numbers["landmarks"]["map_at_100"] <= 1
     assert numbers["open_set"]["cosine"]["auroc"] == pytest.approx(
-        metrics.roc_auc(np.concatenate([test.answers.cosine, strange.answers.cosine]), np.arange(180) < 120)
+        metrics.roc_auc(np.concatenate([test.outputs.cosine, strange.outputs.cosine]), np.arange(180) < 120)
     )
     assert numbers["unseen"]["images"] == 60
     assert numbers["unseen"]["retrieval"]["map_at_r"] == pytest.approx(metrics.map_at_r(strange.raw, strange.labels))
@@ -117,9 +124,9 @@ def test_blocks_of_rows_and_no_table_give_the_same_numbers(model: Recognizer, mo
     monkeypatch.setattr(measurement, "BLOCK", 4 * 7)
     monkeypatch.setattr(measurement, "TABLE_UP_TO", 10)
     raw = torch.from_numpy(found.known.raw)
-    streamed = answer(model, raw, found.known.labels)
+    streamed = head_outputs(model, raw, found.known.labels)
     assert streamed.table is None
-    for name, values in vars(found.known.answers).items():
+    for name, values in vars(found.known.outputs).items():
         if name not in ("table", "set_sizes"):
             np.testing.assert_allclose(values, getattr(streamed, name), rtol=1e-4)
     part = measure(
@@ -152,21 +159,21 @@ def test_a_folder_with_unknown_classes(model: Recognizer, tmp_path) -> None:
         folder = tmp_path / "new" / "abcdefg"[label]
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image[0]).save(folder / f"{number}.png")
-    found = evaluate_on(model, str(tmp_path / "new"), None, "test")
+    found = evaluate_on(model, str(tmp_path / "new"))
     assert found.notes == ("The model does not know 1 of the classes ('f'): their 8 images count as unknown.",)
-    assert found.classes == (*CLASSES, "f") and len(found.known.embedded) == 16 and len(found.unknown.embedded) == 8
-    assert found.measured.numbers["open_set"]["unknown"] == 8
+    assert found.inputs.classes == (*CLASSES, "f") and len(found.inputs.known) == 16 and len(found.inputs.unknown) == 8
+    assert found.metrics.numbers["open_set"]["unknown"] == 8
     rows = list(csv.DictReader(io.StringIO(predictions_csv(found))))
     assert len(rows) == 24 and list(rows[0]) == ["id", "label", "prediction", "score"]
     assert [row["label"] for row in rows[-8:]] == ["f"] * 8 and all(0 <= float(row["score"]) <= 1 for row in rows)
     page = build_report(found).html()
     for words in ("What this means", "Every number", "Known images against unknown ones", "OSCR"):
         assert words in page
-    alone = evaluate_on(model, str(tmp_path / "new"), None, "test", protocols=("verification", "neighbors"))
-    assert alone.measured.numbers.keys() == {"images", "verification", "unseen"} - {"unseen"}
+    alone = evaluate_on(model, str(tmp_path / "new"), protocols=("verification", "neighbors"))
+    assert alone.metrics.numbers.keys() == {"images", "verification", "unseen"} - {"unseen"}
     assert alone.notes[-1].startswith("neighbors was not measured: it needs images of classes that the model knows")
     with pytest.raises(UsageError, match="neighbors was not measured"):
-        evaluate_on(model, str(tmp_path / "new"), None, "test", protocols=("neighbors",))
+        evaluate_on(model, str(tmp_path / "new"), protocols=("neighbors",))
 
 
 def test_subsets_and_known_classes_keep_names_and_labels_together() -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from steradian.errors import UsageError
 from steradian.models import Recognizer
-from steradian.studies import transferability as study
+from steradian.studies.transferability import transfer as study
 from steradian.studies.transferability.halves import halves_of
 from steradian.studies.transferability.report import (
     build_report,
@@ -21,24 +21,37 @@ from steradian.studies.transferability.report import (
     numbers_of,
     unfinished,
 )
+from steradian.studies.transferability.result import Cell, Transfer, TransferResult
 from steradian.studies.transferability.transfer import (
-    Cell,
-    Transfer,
-    TransferResult,
     half_of,
-    prepare_domains,
+    open_domains,
     transfer,
 )
-from steradian.training.dataset import prepare
+from steradian.training.dataset import load_data
 
 RECIPE = study.default_recipe().changed(**{"training.epochs": 1, "training.batch_size": 256})
+
+
+def run(wanted: Transfer, out: Path) -> TransferResult:
+    return transfer(
+        wanted.recipe,
+        layers=wanted.layers,
+        seeds=wanted.seeds,
+        half=wanted.half,
+        other=wanted.other,
+        target_images=wanted.target_images,
+        arms=wanted.arms,
+        out=out,
+        quiet=True,
+        jobs=1,
+    )
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory):
     out = tmp_path_factory.mktemp("transfer") / "out"
     wanted = Transfer(RECIPE, layers=(2, 7), seeds=1, target_images=100)
-    return out, wanted, transfer(wanted, out, command="test", quiet=True, jobs=1)
+    return out, wanted, run(wanted, out)
 
 
 def test_every_network_is_there_and_has_the_layers_it_should(finished) -> None:
@@ -65,11 +78,11 @@ def test_the_same_command_trains_nothing_again_and_more_layers_add(finished) -> 
     out, _, _ = finished
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("cells/*/result.json")}
     more = Transfer(RECIPE, layers=(1, 2, 7), seeds=1, target_images=100, arms=("AnB",))
-    found = transfer(more, out, command="test", quiet=True, jobs=1)
+    found = run(more, out)
     assert len(found.accuracies("AnB", 1)) == 2
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
     with pytest.raises(UsageError, match="another transfer study .target_images was 100 and is now None"):
-        transfer(Transfer(RECIPE, seeds=1), out, command="test", quiet=True, jobs=1)
+        run(Transfer(RECIPE, seeds=1), out)
 
 
 def test_the_page_tells_what_was_found(finished) -> None:
@@ -96,7 +109,7 @@ def test_halves_are_disjoint_whole_and_directions_swap() -> None:
 
 
 def test_a_small_target_is_spread_over_its_classes() -> None:
-    prepared = prepare(RECIPE)
+    prepared = load_data(RECIPE)
     spec = Transfer(RECIPE, (2,), seeds=1, target_images=23).moved()[0]
     own = half_of(prepared, spec)
     counts = np.bincount(own.pixels.labels[own.splits.train])
@@ -134,7 +147,7 @@ def test_a_network_whose_base_failed_is_named(tmp_path: Path, monkeypatch: pytes
         real(spec, *arguments)
 
     monkeypatch.setattr(study, "run_network", sometimes)
-    found = transfer(Transfer(RECIPE, (7,), 1, arms=("AnB", "BnB")), tmp_path / "out", command="t", quiet=True, jobs=1)
+    found = run(Transfer(RECIPE, (7,), 1, arms=("AnB", "BnB")), tmp_path / "out")
     assert found.failures == {
         "seed0-B-base": "The loss is nan at step 3",
         "seed0-A-AnB-7": "its base failed",
@@ -146,21 +159,19 @@ def test_a_network_whose_base_failed_is_named(tmp_path: Path, monkeypatch: pytes
 def test_another_domain_is_the_other_half(image_folder, tmp_path: Path) -> None:
     one, other = image_folder(3, 10, "photos"), image_folder(4, 10, "drawings")
     recipe = RECIPE.changed(**{"data.source": str(one)})
-    prepared, wanted = prepare_domains(Transfer(recipe, other=str(other)))
+    prepared, wanted = open_domains(Transfer(recipe, other=str(other)))
     assert wanted.half == ("class-0", "class-1", "class-2") and wanted.layers == (1, 2, 3, 4, 5, 6, 7)
     assert prepared.pixels.classes[3:] == ("class-0*", "class-1*", "class-2*", "class-3*")
     specs = {spec.target: spec for spec in wanted.bases() if spec.arm == "base" and spec.seed == 0}
     a, b = (half_of(prepared, specs[target]) for target in ("A", "B"))
     assert len(a.pixels) == 30 and len(b.pixels) == 40 and a.preprocessing == b.preprocessing
     assert all("drawings" in name for name in b.pixels.names)
-    found = transfer(
-        Transfer(recipe, (2,), 1, other=str(other), arms=("AnB",)), tmp_path / "out", command="t", quiet=True, jobs=1
-    )
+    found = run(Transfer(recipe, (2,), 1, other=str(other), arms=("AnB",)), tmp_path / "out")
     assert not found.failures and "half B" in build_report(found).html()
     with pytest.raises(UsageError, match="--half cannot be combined with --other"):
-        prepare_domains(Transfer(recipe, half=("class-0", "class-1"), other=str(other)))
+        open_domains(Transfer(recipe, half=("class-0", "class-1"), other=str(other)))
     with pytest.raises(UsageError, match=r"1 to 7 can be moved, not \[9\]"):
-        prepare_domains(Transfer(RECIPE, (9,)))
+        open_domains(Transfer(RECIPE, (9,)))
 
 
 def test_domains_of_other_colors_are_refused(image_folder, tmp_path: Path) -> None:
@@ -170,4 +181,4 @@ def test_domains_of_other_colors_are_refused(image_folder, tmp_path: Path) -> No
             Image.new("RGB", (16, 16), (40 * number, 9, 9)).save(tmp_path / "color" / label / f"{number}.png")
     recipe = RECIPE.changed(**{"data.source": str(image_folder(2, 6))})
     with pytest.raises(UsageError, match="is gray and .* in color"):
-        prepare_domains(Transfer(recipe, other=str(tmp_path / "color")))
+        open_domains(Transfer(recipe, other=str(tmp_path / "color")))

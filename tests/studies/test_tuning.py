@@ -11,11 +11,13 @@ import pytest
 from steradian import losses
 from steradian.errors import SteradianError, TrainingError, UsageError
 from steradian.losses import fitted_options
-from steradian.studies import tuning
-from steradian.studies.comparison.compare import Comparison, compare
+from steradian.studies.comparison import tuning
+from steradian.studies.comparison.compare import compare
+from steradian.studies.comparison.comparison import Comparison
 from steradian.studies.comparison.report import build_report
+from steradian.studies.comparison.result import ComparisonResult
 from steradian.studies.comparison.tuning import (
-    RESULT,
+    TRIALS,
     Trial,
     TuningSpec,
     best_trial,
@@ -24,7 +26,7 @@ from steradian.studies.comparison.tuning import (
     tuned_kinds,
 )
 from steradian.training import Recipe
-from steradian.training.dataset import prepare
+from steradian.training.dataset import load_data
 
 RECIPE = Recipe().changed(**{"training.epochs": 1, "training.batch_size": 256, "data.calibration": 0.0})
 
@@ -60,21 +62,21 @@ def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(
 ) -> None:
     tried: list[dict[str, float]] = []
 
-    def pretend(spec, prepared, factors, options, on_step) -> Trial:
+    def pretend(spec, data, factors, options, on_step) -> Trial:
         tried.append(factors)
         return Trial(factors, options, float(np.exp(-abs(np.log(factors["margin"] * 2)))))
 
     monkeypatch.setattr(tuning, "_run_trial", pretend)
-    prepared = prepare(RECIPE)
+    prepared = load_data(RECIPE)
     spec = TuningSpec("arcface", 3, 9, RECIPE)
     tuning.tune_technique(spec, prepared, tmp_path / "whole", "test", lambda done: None)
     assert tried[0] == {"margin": 1.0, "scale": 1.0} and len(tried) == 9
     assert all(1 / 3 <= value <= 3 for factors in tried for value in factors.values())
     whole = read_trials(tmp_path / "whole")
-    content = json.loads((tmp_path / "whole" / RESULT).read_text())
+    content = json.loads((tmp_path / "whole" / TRIALS).read_text())
     content["trials"] = content["trials"][:4]
     (tmp_path / "part").mkdir()
-    (tmp_path / "part" / RESULT).write_text(json.dumps(content))
+    (tmp_path / "part" / TRIALS).write_text(json.dumps(content))
     tuning.tune_technique(spec, prepared, tmp_path / "part", "test", lambda done: None)
     assert read_trials(tmp_path / "part") == whole and len(tried) == 14
     assert best_trial(whole).score == max(trial.score for trial in whole)
@@ -87,15 +89,28 @@ def test_impossible_settings_are_trials_that_lost() -> None:
     with pytest.raises(TrainingError, match="no setting could be trained: margin must lie"):
         best_trial([failed])
     real = tuning._run_trial(
-        TuningSpec("arcface", 3, 1, RECIPE), prepare(RECIPE), {"margin": 9.0}, {"margin": 9.0}, lambda done: None
+        TuningSpec("arcface", 3, 1, RECIPE), load_data(RECIPE), {"margin": 9.0}, {"margin": 9.0}, lambda done: None
     )
     assert np.isnan(real.score) and "margin" in real.why
+
+
+def run(wanted: Comparison, out: Path) -> ComparisonResult:
+    return compare(
+        wanted.recipe,
+        losses=wanted.losses,
+        dims=wanted.dims,
+        seeds=wanted.seeds,
+        trials=wanted.trials,
+        out=out,
+        quiet=True,
+        jobs=1,
+    )
 
 
 def test_a_comparison_is_tuned_and_measures_unseen_classes(tmp_path: Path) -> None:
     recipe = RECIPE.changed(**{"data.unseen": 0.3})
     wanted = Comparison(recipe, ("softmax", "arcface"), (3,), 2, trials=2)
-    found = compare(wanted, tmp_path / "out", command="test", quiet=True, jobs=1)
+    found = run(wanted, tmp_path / "out")
     assert not found.failures and len(found.cells) == 4 and len(found.classes) == 7
     searches = found.comparison.tuned
     assert len(read_trials(tmp_path / "out" / "tuning" / "softmax-3d")) == 1
@@ -106,11 +121,11 @@ def test_a_comparison_is_tuned_and_measures_unseen_classes(tmp_path: Path) -> No
         assert 0 < cell.numbers["open_set"]["cosine"]["auroc"] < 1
     page = build_report(found).html()
     assert "margin ×" in page and "nothing to tune" in page and "unseen:" in page
-    stamp = (tmp_path / "out" / "tuning" / "arcface-3d" / RESULT).stat().st_mtime_ns
-    compare(wanted, tmp_path / "out", command="test", quiet=True, jobs=1)
-    assert (tmp_path / "out" / "tuning" / "arcface-3d" / RESULT).stat().st_mtime_ns == stamp
+    stamp = (tmp_path / "out" / "tuning" / "arcface-3d" / TRIALS).stat().st_mtime_ns
+    run(wanted, tmp_path / "out")
+    assert (tmp_path / "out" / "tuning" / "arcface-3d" / TRIALS).stat().st_mtime_ns == stamp
     with pytest.raises(UsageError, match="trials was 2 and is now 0"):
-        compare(Comparison(recipe, ("softmax",), (3,), 1), tmp_path / "out", command="test", quiet=True, jobs=1)
+        run(Comparison(recipe, ("softmax",), (3,), 1), tmp_path / "out")
     nothing = Comparison(recipe.changed(**{"data.validation": 0.0}), ("arcface",), (3,), 1, trials=2)
     with pytest.raises(SteradianError, match="0 images do not suffice"):
-        compare(nothing, tmp_path / "none", command="test", quiet=True, jobs=1)
+        run(nothing, tmp_path / "none")

@@ -13,16 +13,16 @@ from pathlib import Path
 import torch
 
 from steradian.errors import SteradianError
-from steradian.training import Recipe, prepare, train
+from steradian.training import Recipe, RunFolder, load_data, make_plan, train
 from steradian.training import checkpoint as checkpoints
 from steradian.training import run as runs
-from steradian.training.distributed import is_chief, process_group, rank
+from steradian.training.distributed import is_rank_zero, process_group, rank
 
 CHANGES = {"embedding_size": 4, "training.epochs": 2, "training.batch_size": 50, "views": None}
 
 
 def digits():
-    whole = prepare(Recipe())
+    whole = load_data(Recipe())
     few = replace(whole.splits, train=whole.splits.train[:201], validation=whole.splits.validation[:41])
     return replace(whole, splits=few)
 
@@ -49,8 +49,10 @@ def main() -> None:
 
     try:
         with process_group():
-            trained = train(Recipe().changed(**{**CHANGES, **changes}), digits(), folder, on_batch=on_batch)
-            if is_chief():
+            trained = train(
+                make_plan(Recipe().changed(**{**CHANGES, **changes}), digits()), RunFolder(folder), on_batch=on_batch
+            )
+            if is_rank_zero():
                 trained.model.save(folder / "model")
                 print(json.dumps([row["train_loss"] for row in trained.history]))
     except KeyboardInterrupt:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,10 +16,11 @@ from launch import run_ranks
 
 from steradian.errors import SteradianError, StorageError
 from steradian.models import Recognizer
+from steradian.models.heads import training_head_options
 from steradian.models.tensors import load_tensors
-from steradian.training import Recipe, distributed, train
+from steradian.training import Recipe, RunFolder, make_plan, train
 from steradian.training.checkpoint import latest_checkpoint, read_model, read_record
-from steradian.training.plan import head_options, model_spec
+from steradian.training.plan import model_spec
 
 WORKER = Path(__file__).parent / "group_worker.py"
 SUBCENTERS = {"loss.name": "subcenter-arcface", "training.auxiliary": 0.0}
@@ -37,7 +37,7 @@ def whole_weights(folder: Path) -> dict[str, torch.Tensor]:
 def test_stopped_on_three_gone_on_with_one_and_finished_on_two(tmp_path: Path) -> None:
     changes = SUBCENTERS
     assert [code for code, _, _ in worker(3, tmp_path, 3, changes)] == [130] * 3
-    first = latest_checkpoint(tmp_path)
+    first = latest_checkpoint(RunFolder(tmp_path))
     assert first is not None and read_record(first).step == 3
     assert len(list(first.glob("*.safetensors"))) == 3
     assert read_record(first).tensors["model.head.weight"].shape == [10, 12]
@@ -53,7 +53,7 @@ def test_early_stopping_hands_on_the_best_weights(tmp_path: Path) -> None:
     changes = {"training.early_stopping": 5, "training.learning_rate": 0.05, "training.epochs": 3}
     done = worker(2, tmp_path, changes=changes)
     assert [code for code, _, _ in done] == [0, 0], done
-    folder = latest_checkpoint(tmp_path)
+    folder = latest_checkpoint(RunFolder(tmp_path))
     assert folder is not None
     model = Recognizer.load(tmp_path)
     wanted = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -64,7 +64,7 @@ def test_early_stopping_hands_on_the_best_weights(tmp_path: Path) -> None:
 
 def test_a_missing_or_short_part_is_an_error_and_never_filled_in(tmp_path: Path) -> None:
     worker(2, tmp_path, 3)
-    folder = latest_checkpoint(tmp_path)
+    folder = latest_checkpoint(RunFolder(tmp_path))
     assert folder is not None
     shards = sorted(folder.glob("*.safetensors"))
     kept = shards[1].read_bytes()
@@ -75,20 +75,20 @@ def test_a_missing_or_short_part_is_an_error_and_never_filled_in(tmp_path: Path)
     with pytest.raises(StorageError, match="Could not read the checkpoint"):
         read_model(folder, whole)
     shards[1].unlink()
-    with pytest.raises(StorageError, match=r"is not complete: of .*head\.weight"):
+    with pytest.raises(StorageError, match=r"is not complete: .*head\.weight"):
         read_model(folder, whole)
     with pytest.raises(StorageError, match="is not complete"):
-        train(settings, group_worker.digits(), tmp_path)
+        train(make_plan(settings, group_worker.digits()), RunFolder(tmp_path))
     shards[1].write_bytes(kept)
-    other = Recognizer(replace(whole.spec, embedding_size=5))
-    with pytest.raises(StorageError, match=r"another architecture: model\..* is float32 .* there, .* here"):
+    other = Recognizer(whole.spec.model_copy(update={"embedding_size": 5}))
+    with pytest.raises(StorageError, match=r"another architecture: model\..* is float32 .* stored, .* in the model"):
         read_model(folder, other)
 
 
 def test_killed_while_saving_the_checkpoint_before_is_whole(tmp_path: Path) -> None:
     codes = [code for code, _, _ in worker(2, tmp_path, how="killed while saving")]
     assert -9 in codes
-    folder = latest_checkpoint(tmp_path)
+    folder = latest_checkpoint(RunFolder(tmp_path))
     assert folder is not None and read_record(folder).epoch == 1
     read_model(folder, Recognizer(model_spec(Recipe().changed(**group_worker.CHANGES), group_worker.digits())))
 
@@ -96,7 +96,7 @@ def test_killed_while_saving_the_checkpoint_before_is_whole(tmp_path: Path) -> N
 def test_a_lost_process_ends_the_others_with_a_clear_word(tmp_path: Path) -> None:
     (chief, said, _), (other, _, _) = worker(2, tmp_path, 6, how="one dies")
     assert other == -9
-    assert chief == 1 and "Another process of the group stopped" in said and "is whole" in said
+    assert chief == 1 and "Another process of the group stopped" in said and "is complete" in said
 
 
 @pytest.mark.parametrize(
@@ -110,9 +110,9 @@ def test_a_lost_process_ends_the_others_with_a_clear_word(tmp_path: Path) -> Non
 def test_what_cannot_be_divided_is_refused(
     monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], words: str
 ) -> None:
-    monkeypatch.setattr(distributed, "ranks", lambda: 2)
+    recipe = Recipe().changed(**changes)
     with pytest.raises(SteradianError, match=words):
-        head_options(Recipe().changed(**changes))
+        training_head_options(recipe.loss.name, recipe.loss.options, world_size=2)
 
 
 def test_short_batches_of_sampled_classes_leave_a_process_without_images(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ SCRIPT = """
 import sys, torch
 from dataclasses import replace
 from pathlib import Path
-from steradian.training import Recipe, prepare, train
+from steradian.training import Recipe, RunFolder, load_data, make_plan, train
 from steradian.training import run as module
 torch.set_num_threads(1)
 module.CHECKPOINT_SECONDS = 0.0
@@ -22,9 +22,10 @@ recipe = Recipe().changed(**{
     "training.epochs": 9, "training.head_epochs": 4, "training.freeze": 3, "training.layer_decay": 0.8,
     "training.cached_views": 2, "training.mixup": 0.5, "training.dropout": 0.2, "training.class_power": 0.5,
     "views.operations": 1, "views.erasing": 0.3, "loss.name": "elastic-arcface"})
-whole = prepare(recipe)
+whole = load_data(recipe)
 few = replace(whole.splits, train=whole.splits.train[:120], validation=whole.splits.validation[:40])
-found = train(recipe, replace(whole, splits=few), Path(sys.argv[1]), on_batch=lambda *_: print("step", flush=True))
+plan = make_plan(recipe, replace(whole, splits=few))
+found = train(plan, RunFolder(Path(sys.argv[1])), on_batch=lambda *_: print("step", flush=True))
 found.model.save(Path(sys.argv[1]) / "model")
 """
 KILLS = 3

@@ -14,19 +14,19 @@ from steradian.data.progressive import HarderView, ProgressiveViews
 from steradian.data.views import RandomView
 from steradian.errors import UsageError
 from steradian.studies.discovery.view_sheet import write_view_sheet
-from steradian.training import Recipe, prepare, train
+from steradian.training import Recipe, RunFolder, load_data, make_plan, train
 from steradian.training.batches import Batches
 from steradian.training.consistency import angle, divergence, symmetric_divergence
 from steradian.training.interrupts import Interrupted
-from steradian.training.plan import make_batches, make_stages, start
-from steradian.training.preflight import rehearse
+from steradian.training.preflight import preflight
+from steradian.training.run import make_stages, start
 
 V, N, C = 3, 5, 4
 
 
 @pytest.fixture(scope="module")
 def digits():
-    whole = prepare(Recipe())
+    whole = load_data(Recipe())
     return replace(whole, splits=replace(whole.splits, train=whole.splits.train[:120]))
 
 
@@ -96,7 +96,7 @@ def test_each_view_is_made_from_the_one_before_it() -> None:
 
 
 def test_batches_hold_all_views_with_their_labels(digits) -> None:
-    batches = make_batches(recipe(), digits, digits.splits.train)
+    batches = make_plan(recipe(), digits).batches(digits.splits.train)
     batch = digits.splits.train[:10]
     assert batches.images(batch, 7).shape[0] == 30 and batches.images(batch).shape[0] == 10
     assert batches.labels(batch, 7).tolist() == batches.labels(batch).tolist() * 3
@@ -106,47 +106,48 @@ def test_batches_hold_all_views_with_their_labels(digits) -> None:
 @pytest.mark.parametrize("consistency", ["kl", "js", "angle"])
 def test_training_on_views_resumes_exactly_and_one_view_turns_it_off(digits, tmp_path: Path, consistency: str) -> None:
     wanted = recipe(**{"progressive.consistency": consistency})
-    whole = train(wanted, digits, tmp_path / "whole").model.state_dict()
+    whole = train(make_plan(wanted, digits), RunFolder(tmp_path / "whole")).model.state_dict()
 
     def interrupt(step: int, total: int, note: str) -> None:
         if step == 4:
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        train(wanted, digits, tmp_path / "part", on_batch=interrupt)
-    resumed = train(wanted, digits, tmp_path / "part").model.state_dict()
+        train(make_plan(wanted, digits), RunFolder(tmp_path / "part"), on_batch=interrupt)
+    resumed = train(make_plan(wanted, digits), RunFolder(tmp_path / "part")).model.state_dict()
     assert all(torch.equal(tensor, whole[name]) for name, tensor in resumed.items())
-    heavier = train(wanted.changed(**{"progressive.weight": 5.0}), digits).model.state_dict()
+    heavier = train(make_plan(wanted.changed(**{"progressive.weight": 5.0}), digits)).model.state_dict()
     assert any(not torch.equal(tensor, whole[name]) for name, tensor in heavier.items())
-    alone = start(recipe(**{"progressive.views": 1}), digits)
-    assert make_batches(recipe(**{"progressive.views": 1}), digits, digits.splits.train).views_at(3) == 1
+    alone = start(make_plan(recipe(**{"progressive.views": 1}), digits))
+    assert make_plan(recipe(**{"progressive.views": 1}), digits).batches(digits.splits.train).views_at(3) == 1
     assert alone.progressive.views == 1
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"views": None}, "it needs views, and no mixup"),
-        ({"training.mixup": 0.5}, "it needs views, and no mixup"),
+        ({"views": None}, "needs random views and no mixup"),
+        ({"training.mixup": 0.5}, "needs random views and no mixup"),
         ({"loss.name": "triplet"}, "Set progressive.consistency to angle"),
         ({"loss.options": {"head": "tiled"}}, "Set progressive.consistency to angle"),
     ],
 )
 def test_views_that_have_no_meaning_are_refused(digits, changes, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        rehearse(recipe(**changes), digits)
+        preflight(make_plan(recipe(**changes), digits))
 
 
 def test_a_frozen_encoder_has_its_views_made_anew_for_the_neck_to_learn_from(digits) -> None:
     frozen = {"encoder": "mobilenetv3_small_050", "neck": "mlp", "training.freeze": "all"}
     wanted = recipe(**{**frozen, "data.image_size": 32})
-    seen = prepare(wanted)
+    seen = load_data(wanted)
     seen = replace(seen, splits=replace(seen.splits, train=seen.splits.train[:80]))
-    state = start(wanted, seen)
-    (stage,), _ = make_stages(wanted, seen, state.model)
+    plan = make_plan(wanted, seen)
+    state = start(plan)
+    (stage,) = make_stages(plan)
     assert stage.train.views_at(0) == 3 and type(stage.train) is Batches
     fresh = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
-    trained = train(wanted, seen).model.state_dict()
+    trained = train(make_plan(wanted, seen)).model.state_dict()
     moved = {name.split(".")[0] for name, tensor in trained.items() if not torch.equal(tensor, fresh[name])}
     assert moved == {"neck", "head"}
 

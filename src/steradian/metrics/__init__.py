@@ -1,4 +1,4 @@
-"""How good it is: array math on scores, labels and embeddings, without modules or files."""
+"""Compute metrics from arrays of scores, labels and embeddings, without models or files."""
 
 from steradian.metrics.all_pairs import Accepted, AllPairs, PairTally, verify_all_pairs
 from steradian.metrics.calibration import (

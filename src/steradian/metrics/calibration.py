@@ -1,4 +1,4 @@
-"""Whether a probability means what it says: ECE, Brier, likelihood, and what mends it, fitted on held-out data."""
+"""Measure calibration (ECE, Brier score, likelihood), and fit temperature or isotonic scaling on held-out data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Binning = Literal["width", "mass"]
 
 
 class ReliabilityBins(NamedTuple):
-    """Bins that hold something, [B] each: mean confidence, share right, how many."""
+    """Non-empty bins, [B] each: mean confidence, accuracy, and number of images."""
 
     confidence: Floats
     accuracy: Floats
@@ -27,80 +27,81 @@ class ReliabilityBins(NamedTuple):
 
     @property
     def error(self) -> float:
-        """sum_b n_b / N |share right - mean confidence|: the expected calibration error."""
+        """The expected calibration error: sum_b n_b / N |accuracy - mean confidence|."""
         return float((np.abs(self.accuracy - self.confidence) * self.images).sum() / self.images.sum())
 
 
 def as_probabilities(probabilities: ArrayLike, labels: Ints) -> Floats:
-    """float64 [N, C] whose rows sum to 1, or `InputError`."""
-    found = as_rows(probabilities, labels, "probabilities").astype(np.float64)
-    sums = found.sum(axis=1)
-    bad = (np.abs(sums - 1.0) > SLACK) | (found.min(axis=1) < 0.0)
+    """Return float64 [N, C]; raise `InputError` if a row does not sum to 1."""
+    rows = as_rows(probabilities, labels, "probabilities").astype(np.float64)
+    sums = rows.sum(axis=1)
+    bad = (np.abs(sums - 1.0) > SLACK) | (rows.min(axis=1) < 0.0)
     if bad.any():
         row = int(np.argmax(bad))
         raise InputError(
-            f"row {row} of the probabilities sums to {sums[row]:.6g} or holds a negative one; every row must sum to 1."
+            f"row {row} of the probabilities sums to {sums[row]:.6g} or has a negative value; every row must sum to 1."
         )
-    return found
+    return rows
 
 
 def reliability(confidence: ArrayLike, right: ArrayLike, bins: int = 15, binning: Binning = "width") -> ReliabilityBins:
-    """Confidence against the share that is right.
+    """Compare confidence with accuracy, in bins.
 
     Args:
-        confidence: [N] from 0 to 1, such as the probability of the answer; ``right`` bool [N].
-        binning: "width" makes bins (lo, hi] of equal width, the first with its 0; "mass" bins of equal counts, in which
-            equal confidences stay together.
+        confidence: [N] from 0 to 1, such as the probability of the predicted class.
+        right: bool [N], whether each prediction is correct.
+        binning: "width" makes bins (lo, hi] of equal width, the first including 0; "mass" makes bins of equal counts
+            and keeps equal confidences together.
     """
     scores = as_scores(confidence, "confidence").astype(np.float64)
     flags = as_flags(right, len(scores), "right")
     if len(scores) == 0 or bins < 1:
-        raise InputError(f"{len(scores)} confidences in {bins} bins: at least one of each is needed.")
+        raise InputError(f"{len(scores)} confidences came for {bins} bins: give at least one of each.")
     if scores.min() < 0.0 or scores.max() > 1.0 + SLACK:
-        raise InputError(f"confidences must be from 0 to 1, but reach from {scores.min():g} to {scores.max():g}.")
+        raise InputError(f"confidences must be from 0 to 1, but range from {scores.min():g} to {scores.max():g}.")
     if binning == "width":
-        place = (np.searchsorted(np.linspace(0.0, 1.0, bins + 1), scores) - 1).clip(0, bins - 1)
+        bin_numbers = (np.searchsorted(np.linspace(0.0, 1.0, bins + 1), scores) - 1).clip(0, bins - 1)
     elif binning == "mass":
         first = np.searchsorted(np.sort(scores), scores, side="left")
-        place = first * bins // len(scores)
+        bin_numbers = first * bins // len(scores)
     else:
         raise InputError(f"binning must be 'width' or 'mass', but is {binning!r}.")
-    count = np.bincount(place, minlength=bins)
-    some = count > 0
-    sums, hits = np.bincount(place, scores, bins), np.bincount(place, flags, bins)
-    return ReliabilityBins(sums[some] / count[some], hits[some] / count[some], count[some])
+    count = np.bincount(bin_numbers, minlength=bins)
+    filled = count > 0
+    sums, hits = np.bincount(bin_numbers, scores, bins), np.bincount(bin_numbers, flags, bins)
+    return ReliabilityBins(sums[filled] / count[filled], hits[filled] / count[filled], count[filled])
 
 
 def expected_calibration_error(
     probabilities: ArrayLike, labels: ArrayLike, bins: int = 15, binning: Binning = "width"
 ) -> float:
-    """sum_b n_b / N |share right - mean confidence| of the answers (Naeini et al. 2015, Guo et al. 2017).
+    """Compute sum_b n_b / N |accuracy - mean confidence| (Naeini et al. 2015, Guo et al. 2017).
 
     Args:
-        probabilities: [N, C], rows summing to 1; of a margin loss those of its margin-free logits.
+        probabilities: [N, C], rows summing to 1; for a margin loss, from its logits without the margin.
         labels: int [N].
     """
-    found, right = _answers(probabilities, labels)
-    return reliability(found, right, bins, binning).error
+    confidence, right = _confidence_and_correct(probabilities, labels)
+    return reliability(confidence, right, bins, binning).error
 
 
-def _answers(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Floats, Floats]:
+def _confidence_and_correct(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Floats, Floats]:
     names = as_labels(labels)
-    found = as_probabilities(probabilities, names)
-    as_classes(names, found.shape[1])
-    return np.minimum(found.max(axis=1), 1.0), found.argmax(axis=1) == names
+    values = as_probabilities(probabilities, names)
+    as_classes(names, values.shape[1])
+    return np.minimum(values.max(axis=1), 1.0), values.argmax(axis=1) == names
 
 
 def brier_score(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """Mean of sum_j (p_j - 1[j = y])^2, from 0 to 2 (Brier 1950)."""
+    """Return the mean of sum_j (p_j - 1[j = y])^2, from 0 to 2 (Brier 1950)."""
     names = as_labels(labels)
-    found = as_probabilities(probabilities, names)
-    own = found[np.arange(len(names)), as_classes(names, found.shape[1])]
-    return float(((found * found).sum(axis=1) - 2.0 * own + 1.0).mean())
+    values = as_probabilities(probabilities, names)
+    true_class = values[np.arange(len(names)), as_classes(names, values.shape[1])]
+    return float(((values * values).sum(axis=1) - 2.0 * true_class + 1.0).mean())
 
 
 def negative_log_likelihood(logits: ArrayLike, labels: ArrayLike) -> float:
-    """Mean of -log softmax(z)_y in nats, from finite logits [N, C]."""
+    """Return the mean of -log softmax(z)_y in nats, from finite logits [N, C]."""
     names = as_labels(labels)
     values = as_rows(logits, names, "logits")
     return float(-log_softmax(values)[np.arange(len(names)), as_classes(names, values.shape[1])].mean())
@@ -110,14 +111,15 @@ COLDEST, HOTTEST = 1e-3, 1e3
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike, doubt: float = 0.0) -> float:
-    """T > 0 for which softmax(z / T) is the most likely on these held-out logits [N, C] (Guo et al. 2017).
+    """Fit the temperature T > 0 that maximizes the likelihood of softmax(z / T) on held-out logits [N, C].
 
-    The ranking of classes stays as it is. T lies between `COLDEST` and `HOTTEST`: logits that are never wrong would
-    have it at 0, and such that say nothing at infinity.
+    Temperature scaling (Guo et al. 2017) keeps the ranking of classes. T is limited to `COLDEST`..`HOTTEST`: without
+    the limits it would be 0 for logits that are never wrong, and infinite for uninformative ones.
 
     Args:
-        doubt: share of the truth that is given to the other classes, evenly. 1 / (N + 2) is what never having been
-            wrong in N images leaves open (Laplace; Platt 1999 for two classes), and keeps T from 0.
+        doubt: label smoothing: the share of the true label that is spread evenly over the other classes. 1 / (N + 2)
+            is the error rate to assume after no errors in N images (Laplace; Platt 1999 for two classes); it keeps T
+            above 0.
     """
     names = as_labels(labels)
     values = as_rows(logits, names, "logits").astype(np.float64)
@@ -125,15 +127,15 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike, doubt: float = 0.0) ->
     values -= values.max(axis=1, keepdims=True)
     if not 0.0 <= doubt < 1.0:
         raise InputError(f"doubt must be at least 0 and below 1, but is {doubt}.")
-    truth = values[np.arange(len(names)), names]
-    others = (values.sum(axis=1) - truth) / max(values.shape[1] - 1, 1)
-    own = ((1.0 - doubt) * truth + doubt * others).mean()
+    true_logits = values[np.arange(len(names)), names]
+    others = (values.sum(axis=1) - true_logits) / max(values.shape[1] - 1, 1)
+    target = ((1.0 - doubt) * true_logits + doubt * others).mean()
 
     def slope(log_t: float) -> float:
-        """Of the likelihood by 1 / T, which falls only once: it is the expected logit less that of the truth."""
+        """Return the mean expected logit minus the mean target; it falls as T grows and is 0 at the best T."""
         shares = np.exp(values * math.exp(-log_t))
         expected = np.einsum("ij,ij->i", shares, values) / shares.sum(axis=1)
-        return float(expected.mean() - own)
+        return float(expected.mean() - target)
 
     low, high = math.log(COLDEST), math.log(HOTTEST)
     if slope(low) <= 0.0:
@@ -145,32 +147,37 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike, doubt: float = 0.0) ->
 
 @dataclass(frozen=True)
 class IsotonicScore:
-    """A rising step-wise line from scores to probabilities: knots [K], probabilities [K]."""
+    """A rising piecewise-linear function from scores to probabilities: knots [K] and probabilities [K]."""
 
     knots: Floats
     probabilities: Floats
 
     def __call__(self, scores: ArrayLike) -> Floats:
-        """Probabilities [N] of scores [N]; beyond the knots those at the ends."""
-        found: Floats = np.interp(as_scores(scores), self.knots, self.probabilities)
-        return found
+        """Return the probabilities [N] of scores [N]; scores beyond the knots get the value of the nearest end."""
+        probabilities: Floats = np.interp(as_scores(scores), self.knots, self.probabilities)
+        return probabilities
 
 
 def fit_isotonic(scores: ArrayLike, right: ArrayLike, weights: ArrayLike | None = None) -> IsotonicScore:
-    """Probability of being right as a rising function of a score (Zadrozny and Elkan 2002), by scikit-learn.
+    """Fit the probability of being right as a rising function of a score by isotonic regression.
+
+    The method is that of Zadrozny and Elkan (2002), by scikit-learn.
 
     Args:
-        scores: [N] of held-out data, such as cosines of pairs; ``right`` bool [N], such as one person or not.
-        weights: [N], positive, how much each counts; None: all the same. Weights that give right and wrong ones the
-            same sum make the probability one at even odds.
+        scores: [N] of held-out data, such as cosines of pairs.
+        right: bool [N], such as whether a pair shows one person.
+        weights: [N], positive sample weights; None means equal weights. If right and wrong samples have the same total
+            weight, the probability is for even prior odds.
     """
-    found = as_scores(scores).astype(np.float64)
-    flags = as_flags(right, len(found), "right")
-    if len(found) < 2 or not np.isfinite(found).all():
-        raise InputError(f"{len(found)} scores came, of which two at least are needed, all finite, to fit a curve to.")
-    heavy = None if weights is None else as_scores(weights, "weights").astype(np.float64)
-    if heavy is not None and (len(heavy) != len(found) or heavy.min() <= 0.0 or not np.isfinite(heavy).all()):
-        raise InputError(f"weights must be {len(found)} positive numbers, one for each score.")
+    values = as_scores(scores).astype(np.float64)
+    flags = as_flags(right, len(values), "right")
+    if len(values) < 2 or not np.isfinite(values).all():
+        raise InputError(f"{len(values)} scores came, but two at least are needed to fit a curve, and all finite.")
+    sample_weights = None if weights is None else as_scores(weights, "weights").astype(np.float64)
+    if sample_weights is not None and (
+        len(sample_weights) != len(values) or sample_weights.min() <= 0.0 or not np.isfinite(sample_weights).all()
+    ):
+        raise InputError(f"weights must be {len(values)} finite positive numbers, one for each score.")
     regression = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
-    fitted = regression.fit(found, flags.astype(np.float64), sample_weight=heavy)
+    fitted = regression.fit(values, flags.astype(np.float64), sample_weight=sample_weights)
     return IsotonicScore(fitted.X_thresholds_, fitted.y_thresholds_)

@@ -1,4 +1,4 @@
-"""A classifier on classes that it knows: every number of a table of scores, one class against the rest included."""
+"""Measure closed-set classification from a table of scores, including one-versus-rest areas of each class."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLASSES_AT_ONCE = 64
 
 
 class Areas(NamedTuple):
-    """Area under the ROC curve, and average precision; NaN without positives or negatives."""
+    """Area under the ROC curve, and average precision; NaN if undefined for lack of positives or negatives."""
 
     auc: float
     average_precision: float
@@ -25,13 +25,13 @@ class Areas(NamedTuple):
 
 @dataclass(frozen=True)
 class ClosedSet:
-    """What a table of scores says.
+    """Closed-set metrics of a table of scores.
 
     Attributes:
-        confusion: of the answers; a class that scores highest is the answer, of equal ones the first.
-        ranks: [N] of the true class, from 0; ties count against it.
+        confusion: counts of predictions; the prediction is the class with the highest score, the first of equal ones.
+        ranks: [N], rank of the true class, from 0; ties count against it.
         auc, average_precision: [C], each class against the rest by its column; NaN for a class without images.
-        micro: of all N x C scores together.
+        micro: areas of all N x C scores together.
     """
 
     confusion: Confusion
@@ -41,20 +41,20 @@ class ClosedSet:
     micro: Areas
 
     def top_k(self, k: int) -> float:
-        """Share of images whose true class is among the k highest."""
+        """Return the share of images whose true class is among the k highest."""
         return float(np.mean(self.ranks < k))
 
     @property
     def macro(self) -> Areas:
-        """Means over classes that have images."""
+        """Mean areas over the classes that have images."""
         return Areas(*(_mean_of_known(values) for values in (self.auc, self.average_precision)))
 
 
 def closed_set(scores: ArrayLike, labels: ArrayLike) -> ClosedSet:
-    """Measure scores [N, C] (logits, cosines, probabilities: larger is surer) with labels int [N] in 0..C-1.
+    """Measure scores [N, C] (logits, cosines or probabilities: larger is more confident) with labels int [N] in 0..C-1.
 
     Raises:
-        InputError: shapes that do not fit, values that are not finite, labels outside 0..C-1.
+        InputError: shapes do not match, values are not finite, or labels are outside 0..C-1.
     """
     names = as_labels(labels)
     values = as_rows(scores, names, "scores")
@@ -75,14 +75,14 @@ def _mean_of_known(values: Floats) -> float:
     return float(known.mean()) if len(known) else math.nan
 
 
-def _areas(everything: Floats, positives: Floats) -> Areas:
-    """From rising scores of all, and of the positives among them: equal to `curves.roc_auc` and `average_precision`."""
-    count, others = len(positives), len(everything) - len(positives)
+def _areas(all_scores: Floats, positives: Floats) -> Areas:
+    """Compute `curves.roc_auc` and `average_precision` from sorted scores of all images and of the positives."""
+    count, others = len(positives), len(all_scores) - len(positives)
     if count == 0:
         return Areas(math.nan, math.nan)
-    below, up_to = (np.searchsorted(everything, positives, side=side) for side in ("left", "right"))
-    own_below, own_up_to = (np.searchsorted(positives, positives, side=side) for side in ("left", "right"))
-    precision = (count - own_below) / (len(everything) - below)
-    won = (below - own_below) + 0.5 * ((up_to - below) - (own_up_to - own_below))
+    below, up_to = (np.searchsorted(all_scores, positives, side=side) for side in ("left", "right"))
+    positives_below, positives_up_to = (np.searchsorted(positives, positives, side=side) for side in ("left", "right"))
+    precision = (count - positives_below) / (len(all_scores) - below)
+    won = (below - positives_below) + 0.5 * ((up_to - below) - (positives_up_to - positives_below))
     auc = float(won.sum() / (count * others)) if others else math.nan
     return Areas(auc, float(precision.mean()))

@@ -1,4 +1,4 @@
-"""How well groups found without labels agree with the classes."""
+"""Measure how well clusters, found without labels, agree with the classes."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ Mapping = Literal["majority", "one-to-one"]
 
 
 def spherical_clusters(embeddings: ArrayLike, count: int, seed: int = 0) -> Ints:
-    """Cluster indices [N] of k-means (10 starts) on the unit vectors of ``embeddings`` [N, D]."""
+    """Return the k-means cluster index [N] (10 starts) of the unit vectors of ``embeddings`` [N, D]."""
     embeddings = np.asarray(embeddings)
     vectors = unit(as_rows(embeddings, np.zeros(len(embeddings), dtype=int), "embeddings"))
     if not 1 <= count <= len(vectors):
-        raise InputError(f"{count} clusters need between 1 and {len(vectors)} rows to be found in.")
+        raise InputError(f"{count} clusters were requested, but {len(vectors)} rows allow 1 to {len(vectors)}.")
     with warnings.catch_warnings():
-        # Fewer distinct points than clusters is an answer here, not a mistake of the caller.
+        # Having fewer distinct points than clusters is a valid result here, so do not warn.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        found: Ints = KMeans(count, n_init=10, random_state=seed).fit_predict(vectors.astype(np.float64))
-    return found
+        clusters: Ints = KMeans(count, n_init=10, random_state=seed).fit_predict(vectors.astype(np.float64))
+    return clusters
 
 
 def cluster_accuracy(clusters: ArrayLike, labels: ArrayLike, mapping: Mapping = "majority") -> float:
-    """Share of items whose cluster stands for their label.
+    """Return the share of items whose cluster is mapped to their label.
 
     Args:
         clusters: int [N].
         labels: int [N].
-        mapping: "majority" gives each cluster its most frequent label (system B's rule, also called
-            purity; two clusters may stand for one label). "one-to-one" is the best matching of
-            clusters and labels (Hungarian), never higher.
+        mapping: "majority" maps each cluster to its most frequent label (system B's rule, also called
+            purity; two clusters may map to one label). "one-to-one" is the best matching of
+            clusters and labels (Hungarian algorithm), never higher.
     """
-    # Sparse: there may be as many clusters and labels as items.
+    # The table is sparse, since there may be as many clusters and labels as items.
     sparse = contingency_matrix(*_paired(clusters, labels), sparse=True)
     if mapping == "majority":
         return float(sparse.max(axis=0).sum() / sparse.sum())
@@ -54,42 +54,42 @@ def cluster_accuracy(clusters: ArrayLike, labels: ArrayLike, mapping: Mapping = 
 
 
 def normalized_mutual_information(clusters: ArrayLike, labels: ArrayLike) -> float:
-    """NMI of two groupings int [N], arithmetic mean; more clusters raise it by chance alone: prefer AMI."""
+    """Compute the NMI (arithmetic mean) of two groupings int [N]; more clusters raise it by chance, so prefer AMI."""
     return float(normalized_mutual_info_score(*_paired(clusters, labels)))
 
 
 def adjusted_mutual_information(clusters: ArrayLike, labels: ArrayLike) -> float:
-    """AMI of two groupings int [N]: 0 for a random one, 1 for the same (Vinh et al. 2010)."""
+    """Compute the AMI of two groupings int [N]: about 0 for a random one, 1 for equal ones (Vinh et al. 2010)."""
     return float(adjusted_mutual_info_score(*_paired(clusters, labels)))
 
 
 def _paired(clusters: ArrayLike, labels: ArrayLike) -> tuple[Ints, Ints]:
-    found, names = as_labels(clusters, "clusters"), as_labels(labels)
-    if len(found) != len(names) or len(names) == 0:
-        raise InputError(f"{len(found)} clusters and {len(names)} labels: equal lengths above 0 are needed.")
-    return names, found
+    cluster_ids, names = as_labels(clusters, "clusters"), as_labels(labels)
+    if len(cluster_ids) != len(names) or len(names) == 0:
+        raise InputError(f"{len(cluster_ids)} clusters came with {len(names)} labels; give equal lengths above 0.")
+    return names, cluster_ids
 
 
 def spherical_silhouette(embeddings: ArrayLike, labels: ArrayLike) -> float:
-    """Mean silhouette with distance 1 - cosine (Rousseeuw 1987), from embeddings [N, D] and labels [N].
+    """Compute the mean silhouette with distance 1 - cosine (Rousseeuw 1987) of embeddings [N, D] with labels [N].
 
-    Mean distances to a class are distances to the sum of its unit vectors, so memory is N x C. A class
-    of one item has silhouette 0. Raises `InputError` with fewer than two classes.
+    The mean distance to a class follows from the sum of its unit vectors, so memory is N x C. A class of
+    one item has silhouette 0. Raise `InputError` for fewer than two classes.
     """
     labels = as_labels(labels)
     vectors = unit(as_rows(embeddings, labels, "embeddings")).astype(np.float64)
     known, codes = np.unique(labels, return_inverse=True)
     if len(known) < 2:
-        raise InputError("a silhouette needs at least two classes.")
+        raise InputError(f"a silhouette needs at least two classes, but {len(known)} came.")
     sizes = np.bincount(codes)
     sums = np.zeros((len(known), vectors.shape[1]))
     np.add.at(sums, codes, vectors)
     total: Floats = sizes[None, :] - vectors @ sums.T
-    own = np.arange(len(labels)), codes
+    own_class = np.arange(len(labels)), codes
     self_distance = 1.0 - (vectors * vectors).sum(axis=1)
-    inside = (total[own] - self_distance) / np.maximum(sizes[codes] - 1, 1)
+    inside = (total[own_class] - self_distance) / np.maximum(sizes[codes] - 1, 1)
     outside = total / sizes
-    outside[own] = np.inf
+    outside[own_class] = np.inf
     nearest = outside.min(axis=1)
     spread = np.maximum(inside, nearest)
     score = np.where(spread > 0, (nearest - inside) / np.where(spread > 0, spread, 1), 0.0)

@@ -1,9 +1,9 @@
-"""Prediction sets: the shortest ranked list of classes that holds the truth as often as promised, and a true unknown.
+"""Compute conformal prediction sets, which contain the true class with a promised coverage, and p-values of unknowns.
 
-Split conformal prediction (Vovk et al. 2005; Angelopoulos and Bates 2023): on n held-out images the nonconformity of
-the truth is sorted, and its ceil((n + 1) coverage)-th smallest value is the bound. New images of the same kind have
-their truth in the set with at least that chance, whatever the model is. Calibration images must not have been trained
-on, nor used to stop training or to choose anything.
+Split conformal prediction (Vovk et al. 2005; Angelopoulos and Bates 2023) sorts the nonconformity of the true class
+on n held-out images; its ceil((n + 1) coverage)-th smallest value is the bound. For new images of the same
+distribution the set contains the true class with at least that probability, whatever the model. Calibration images
+must not be used for training, early stopping or any other choice.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from steradian.metrics.intervals import Interval, wilson_interval
 
 @dataclass(frozen=True)
 class ConformalSets:
-    """Sets of classes as they come for new probabilities.
+    """Fitted bounds that turn probabilities of new images into sets of classes.
 
     Attributes:
-        coverage: the promise.
-        bounds: [C] largest nonconformity that stays in the set, of each class; infinite where the images are too few to
-            promise anything, so that such a class is in every set.
-        images: how many calibration images each bound comes from, [C].
+        coverage: the promised share of sets that contain the true class.
+        bounds: [C], the largest nonconformity in the set for each class; infinite if there are too few images for the
+            promise, so that such a class is in every set.
+        images: [C], number of calibration images of each bound.
     """
 
     coverage: float
@@ -36,19 +36,19 @@ class ConformalSets:
     images: Ints
 
     def members(self, probabilities: ArrayLike) -> NDArray[np.bool_]:
-        """bool [N, C], which classes are in the set of each image; with one bound the first so many of the ranking."""
-        given = np.asarray(probabilities)
-        found = as_probabilities(given, np.arange(len(given)))
-        if found.shape[1] != len(self.bounds):
-            raise InputError(f"probabilities of {found.shape[1]} classes came for bounds of {len(self.bounds)}.")
-        inside: NDArray[np.bool_] = _nonconformity(found) <= self.bounds
+        """Return bool [N, C], which classes are in the set of each image; with a single bound they top the ranking."""
+        values = np.asarray(probabilities)
+        rows = as_probabilities(values, np.arange(len(values)))
+        if rows.shape[1] != len(self.bounds):
+            raise InputError(f"probabilities of {rows.shape[1]} classes came for bounds of {len(self.bounds)}.")
+        inside: NDArray[np.bool_] = _nonconformity(rows) <= self.bounds
         return inside
 
 
 def _nonconformity(probabilities: Floats) -> Floats:
-    """1 - p of each class, [N, C] (the score of the least sets on average, Sadinle et al. 2019)."""
-    rest: Floats = 1.0 - probabilities
-    return rest
+    """Return 1 - p of each class, [N, C]: the score with the smallest average sets (Sadinle et al. 2019)."""
+    scores: Floats = 1.0 - probabilities
+    return scores
 
 
 def conformal_sets(
@@ -59,33 +59,33 @@ def conformal_sets(
     Args:
         probabilities: [N, C], rows summing to 1.
         labels: int [N].
-        coverage: the share of new images whose set shall hold the truth.
-        per_class: keep the promise within each class, with a bound of its own from its own images; classes with few
-            images then are in many sets.
+        coverage: the share of new images whose set must contain the true class.
+        per_class: guarantee the coverage within each class, with one bound per class from its own images; classes
+            with few images are then in many sets.
     """
-    found = as_probabilities(probabilities, as_labels(labels))
-    names = as_classes(labels, found.shape[1])
-    of_truth = _nonconformity(found)[np.arange(len(names)), names]
-    classes = found.shape[1]
+    rows = as_probabilities(probabilities, as_labels(labels))
+    names = as_classes(labels, rows.shape[1])
+    true_scores = _nonconformity(rows)[np.arange(len(names)), names]
+    classes = rows.shape[1]
     if not per_class:
-        bounds, images = np.full(classes, conformal_bound(of_truth, coverage)), np.full(classes, len(names))
+        bounds, images = np.full(classes, conformal_bound(true_scores, coverage)), np.full(classes, len(names))
     else:
-        parts = [of_truth[names == number] for number in range(classes)]
+        parts = [true_scores[names == number] for number in range(classes)]
         bounds = np.array([conformal_bound(part, coverage) for part in parts])
         images = np.array([len(part) for part in parts])
     return ConformalSets(as_share(coverage, "coverage"), bounds, images)
 
 
 def conformal_bound(nonconformity: ArrayLike, coverage: float) -> float:
-    """The ceil((n + 1) coverage)-th smallest of n held-out values [n]; infinite where there are too few."""
+    """Return the ceil((n + 1) coverage)-th smallest of n held-out values [n]; infinite if there are too few."""
     values = as_scores(nonconformity, "nonconformity")
-    place = math.ceil((len(values) + 1) * as_share(coverage, "coverage") * (1 - 1e-12))
-    return math.inf if place > len(values) else float(np.partition(values, place - 1)[place - 1])
+    rank = math.ceil((len(values) + 1) * as_share(coverage, "coverage") * (1 - 1e-12))
+    return math.inf if rank > len(values) else float(np.partition(values, rank - 1)[rank - 1])
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """What was kept of the promise: share of sets that hold the truth with its interval, and mean size of the sets."""
+    """Metrics coverage with its interval, the mean size of the sets, and the share of empty sets."""
 
     covered: Interval
     size: float
@@ -93,7 +93,7 @@ class Coverage:
 
 
 def measured_coverage(sets: ConformalSets, probabilities: ArrayLike, labels: ArrayLike) -> Coverage:
-    """Coverage of ``sets`` on images [N] that they were not fitted on."""
+    """Measure the coverage of ``sets`` on images [N] that they were not fitted on."""
     names = as_classes(labels, len(sets.bounds))
     inside = sets.members(as_probabilities(probabilities, names))
     covered = int(inside[np.arange(len(names)), names].sum())
@@ -102,14 +102,14 @@ def measured_coverage(sets: ConformalSets, probabilities: ArrayLike, labels: Arr
 
 
 def unknown_p_values(known_scores: ArrayLike, scores: ArrayLike) -> Floats:
-    """How unusual new images are among known ones, [M]: (1 + #(held-out known images as low or lower)) / (n + 1).
+    """Compute conformal p-values [M] of new images: (1 + #(held-out known images scoring as low or lower)) / (n + 1).
 
-    Calling "unknown" what is at most a turns away at most a share a of known images, whatever the model is (Bates et
-    al. 2023).
+    Calling images with a p-value of at most a "unknown" rejects at most a share a of known images, whatever the model
+    (Bates et al. 2023).
 
     Args:
-        known_scores: [n] confidence in held-out images of known classes, larger is surer.
-        scores: [M] confidence in new images.
+        known_scores: [n], confidence for held-out images of known classes; larger is more confident.
+        scores: [M], confidence for new images.
     """
     held_out, new = np.sort(as_scores(known_scores, "known_scores")), as_scores(scores)
     values: Floats = (1.0 + np.searchsorted(held_out, new, side="right")) / (len(held_out) + 1.0)

@@ -1,7 +1,7 @@
-"""Which class was taken for which, kept sparse: ten thousand classes are no more than their images.
+"""Count predictions by true class in a sparse confusion matrix, so that memory does not grow with the classes.
 
-Rows are true classes and columns predictions, as in scikit-learn; system C's lecture has it the other way round
-(`Confusion.transposed`). A prediction of -1 is an answer withheld: it misses its class and is nobody's false alarm.
+Rows are true classes and columns are predictions, as in scikit-learn; system C's lecture transposes them
+(`Confusion.transposed`). A prediction of -1 is an abstention: a false negative of its class, and no false positive.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Counts = NDArray[np.int64]
 Average = Literal["macro", "micro", "weighted"]
 
 DENSE_UP_TO = 2000
-"""Classes up to which the whole matrix is given (32 MB)."""
+"""Largest number of classes for which a dense matrix is built (32 MB)."""
 
 
 class Confused(NamedTuple):
-    """``images`` of class ``true`` that were taken for ``predicted``."""
+    """A number of ``images`` of class ``true`` that were predicted as ``predicted``."""
 
     true: int
     predicted: int
@@ -31,7 +31,7 @@ class Confused(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """One number of each kind; see `ClassCounts` for what 0 / 0 is."""
+    """Precision, recall, specificity and F1; `ClassCounts` defines the value of 0 / 0."""
 
     precision: float
     recall: float
@@ -41,10 +41,10 @@ class Scores(NamedTuple):
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """True and false positives and negatives of each class, int64 [C]; ``a + b`` counts both parts.
+    """True and false positives and negatives of each class, int64 [C]; ``a + b`` merges two parts.
 
-    A ratio 0 / 0 is 0 for precision (nothing was named so), recall (nothing is so) and F1, as in scikit-learn, and 1
-    for specificity (nothing could have been named so wrongly).
+    A ratio 0 / 0 is 0 for precision (the class was never predicted), recall (it has no images) and F1, as in
+    scikit-learn, and 1 for specificity (no false positive was possible).
     """
 
     tp: Counts
@@ -54,14 +54,14 @@ class ClassCounts:
 
     @classmethod
     def of_flags(cls, truth: ArrayLike, predicted: ArrayLike) -> ClassCounts:
-        """Of multi-label answers: bool [N, C] each."""
-        true, said = np.asarray(truth), np.asarray(predicted)
-        if true.ndim != 2 or true.shape != said.shape or true.dtype != np.bool_ or said.dtype != np.bool_:
+        """Count multi-label predictions: both arguments are bool [N, C]."""
+        true, named = np.asarray(truth), np.asarray(predicted)
+        if true.ndim != 2 or true.shape != named.shape or true.dtype != np.bool_ or named.dtype != np.bool_:
             raise InputError(
-                f"multi-label answers are two bool arrays [N, C], but came as {true.dtype} {list(true.shape)} and "
-                f"{said.dtype} {list(said.shape)}."
+                f"multi-label input must be two bool arrays [N, C], but came as {true.dtype} {list(true.shape)} and "
+                f"{named.dtype} {list(named.shape)}."
             )
-        return cls(*(found.sum(axis=0) for found in (true & said, ~true & said, true & ~said, ~true & ~said)))
+        return cls(*(flags.sum(axis=0) for flags in (true & named, ~true & named, true & ~named, ~true & ~named)))
 
     def __add__(self, other: ClassCounts) -> ClassCounts:
         if len(self.tp) != len(other.tp):
@@ -70,7 +70,7 @@ class ClassCounts:
 
     @property
     def support(self) -> Counts:
-        """Images of each class."""
+        """Number of images of each class."""
         return self.tp + self.fn
 
     @property
@@ -94,39 +94,39 @@ class ClassCounts:
         return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn, 0.0)
 
     def average(self, how: Average) -> Scores:
-        """Over classes.
+        """Average the scores over classes.
 
-        "macro" is the plain mean over classes that were true or named, "weighted" the mean by support, "micro" comes
-        from the summed counts.
+        "macro" is the plain mean over classes with an image or a prediction, "weighted" is the mean by support, and
+        "micro" uses the summed counts.
         """
         if how not in ("macro", "micro", "weighted"):
             raise InputError(f"average must be 'macro', 'micro' or 'weighted', but is {how!r}.")
-        met = (self.support + self.fp) > 0
-        if not met.any():
-            raise InputError("there is nothing to average: no class was true or named.")
+        present = (self.support + self.fp) > 0
+        if not present.any():
+            raise InputError("there is nothing to average: no class has an image or a prediction.")
         if how == "micro":
             total = ClassCounts(*(counts.sum(keepdims=True) for counts in (self.tp, self.fp, self.fn, self.tn)))
-            return Scores(*(float(found[0]) for found in total._ratios))
-        weights = met.astype(np.float64) if how == "macro" else self.support.astype(np.float64)
-        return Scores(*(float(np.average(found, weights=weights)) for found in self._ratios))
+            return Scores(*(float(ratio[0]) for ratio in total._ratios))
+        weights = present.astype(np.float64) if how == "macro" else self.support.astype(np.float64)
+        return Scores(*(float(np.average(ratio, weights=weights)) for ratio in self._ratios))
 
     @property
     def _ratios(self) -> tuple[Floats, Floats, Floats, Floats]:
         return self.precision, self.recall, self.specificity, self.f1
 
 
-def _ratio(part: Counts, whole: Counts, empty: float) -> Floats:
-    found: Floats = np.where(whole > 0, part / np.maximum(whole, 1), empty)
-    return found
+def _ratio(part: Counts, total: Counts, empty: float) -> Floats:
+    ratios: Floats = np.where(total > 0, part / np.maximum(total, 1), empty)
+    return ratios
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """Counts of (true class, prediction); ``a + b`` counts both parts.
+    """Counts of (true class, prediction) pairs; ``a + b`` merges two parts.
 
     Attributes:
         num_classes: C.
-        true, predicted: int64 [P], the pairs that occur, sorted; predicted is -1 for an answer withheld.
+        true, predicted: int64 [P], the pairs that occur, sorted; predicted is -1 for an abstention.
         counts: int64 [P].
     """
 
@@ -137,12 +137,12 @@ class Confusion:
 
     @classmethod
     def of(cls, labels: ArrayLike, predictions: ArrayLike, num_classes: int) -> Confusion:
-        """From labels [N] in 0..C-1 and predictions [N] in -1..C-1."""
-        true, said = as_classes(labels, num_classes), as_classes(predictions, num_classes, "prediction", least=-1)
-        if len(true) != len(said):
-            raise InputError(f"{len(true)} labels came with {len(said)} predictions; one each is needed.")
+        """Count labels [N] in 0..C-1 with predictions [N] in -1..C-1."""
+        true, answers = as_classes(labels, num_classes), as_classes(predictions, num_classes, "prediction", least=-1)
+        if len(true) != len(answers):
+            raise InputError(f"{len(true)} labels came with {len(answers)} predictions; give one prediction per label.")
         ones = np.ones(len(true), dtype=np.int64)
-        return cls(num_classes, *_grouped(true.astype(np.int64), said.astype(np.int64), ones, num_classes))
+        return cls(num_classes, *_grouped(true.astype(np.int64), answers.astype(np.int64), ones, num_classes))
 
     def __add__(self, other: Confusion) -> Confusion:
         if self.num_classes != other.num_classes:
@@ -156,67 +156,67 @@ class Confusion:
 
     @property
     def total(self) -> int:
-        """Images."""
+        """Number of images."""
         return int(self.counts.sum())
 
     @property
     def accuracy(self) -> float:
-        """Share of images whose prediction is their class."""
-        return float(self._some().counts[self.true == self.predicted].sum() / self.total)
+        """Share of images that are predicted correctly."""
+        return float(self._require_predictions().counts[self.true == self.predicted].sum() / self.total)
 
     @property
     def balanced_accuracy(self) -> float:
         """Mean recall of the classes that have images."""
-        counts = self._some().per_class()
+        counts = self._require_predictions().per_class()
         return float(counts.recall[counts.support > 0].mean())
 
-    def _some(self) -> Confusion:
+    def _require_predictions(self) -> Confusion:
         if self.total == 0:
-            raise InputError("there are no predictions: nothing to measure.")
+            raise InputError("there are no predictions, so there is nothing to measure: give at least one.")
         return self
 
     def per_class(self) -> ClassCounts:
-        """Each class against the rest."""
-        size, right = self.num_classes, self.true == self.predicted
-        named = self.predicted >= 0
-        tp = _summed(self.true[right], self.counts[right], size)
+        """Count each class against all others."""
+        size, correct = self.num_classes, self.true == self.predicted
+        answered = self.predicted >= 0
+        tp = _summed(self.true[correct], self.counts[correct], size)
         fn = _summed(self.true, self.counts, size) - tp
-        fp = _summed(self.predicted[named], self.counts[named], size) - tp
+        fp = _summed(self.predicted[answered], self.counts[answered], size) - tp
         return ClassCounts(tp, fp, fn, self.total - tp - fn - fp)
 
     def matrix(self) -> Counts:
-        """int64 [C, C], rows true; answers withheld are left out.
+        """Return the dense matrix int64 [C, C], rows true; abstentions are left out.
 
         Raises:
-            InputError: more than `DENSE_UP_TO` classes.
+            InputError: there are more than `DENSE_UP_TO` classes.
         """
         if self.num_classes > DENSE_UP_TO:
             raise InputError(
-                f"a matrix of {self.num_classes:,} classes is not built whole (at most {DENSE_UP_TO:,}): use `true`, "
+                f"a dense matrix of {self.num_classes:,} classes is too large (at most {DENSE_UP_TO:,}): use `true`, "
                 "`predicted` and `counts`, or `most_confused`."
             )
-        found = np.zeros((self.num_classes, self.num_classes), dtype=np.int64)
-        named = self.predicted >= 0
-        found[self.true[named], self.predicted[named]] = self.counts[named]
-        return found
+        dense = np.zeros((self.num_classes, self.num_classes), dtype=np.int64)
+        answered = self.predicted >= 0
+        dense[self.true[answered], self.predicted[answered]] = self.counts[answered]
+        return dense
 
     def transposed(self) -> Counts:
-        """The matrix as system C draws it: rows are predictions, columns true classes."""
+        """Return the matrix as system C draws it: rows are predictions, columns are true classes."""
         return self.matrix().T
 
     def most_confused(self, count: int = 20) -> list[Confused]:
-        """The most frequent mistakes, the largest first; equal ones by class."""
+        """Return the most frequent mistakes, the largest first; ties are ordered by class."""
         wrong = np.flatnonzero((self.true != self.predicted) & (self.predicted >= 0))
         first = wrong[np.argsort(-self.counts[wrong], kind="stable")][:count]
         return [Confused(*map(int, row)) for row in zip(*(column[first] for column in self._columns), strict=True)]
 
 
 def _grouped(true: Counts, predicted: Counts, counts: Counts, size: int) -> tuple[Counts, Counts, Counts]:
-    keys, place = np.unique(true * (size + 1) + predicted + 1, return_inverse=True)
-    return keys // (size + 1), keys % (size + 1) - 1, _summed(place, counts, len(keys))
+    keys, group = np.unique(true * (size + 1) + predicted + 1, return_inverse=True)
+    return keys // (size + 1), keys % (size + 1) - 1, _summed(group, counts, len(keys))
 
 
 def _summed(index: NDArray[np.integer], counts: Counts, size: int) -> Counts:
-    found = np.zeros(size, dtype=np.int64)
-    np.add.at(found, index, counts)
-    return found
+    sums = np.zeros(size, dtype=np.int64)
+    np.add.at(sums, index, counts)
+    return sums

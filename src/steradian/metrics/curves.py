@@ -1,7 +1,7 @@
-"""What a threshold on a score costs: ROC, precision-recall and DET curves, their areas, and thresholds to choose.
+"""Compute ROC, precision-recall and DET curves, their areas, and thresholds for a required recall or precision.
 
-A threshold t accepts scores >= t. All curves come from one count of positives and negatives by distinct score, so ties
-are one step, and parts of the data can be counted apart and added.
+A threshold t accepts scores >= t. All curves use one count of positives and negatives per distinct score, so ties are
+one step, and parts of the data can be counted separately and added.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ Counts = NDArray[np.int64]
 
 
 class Roc(NamedTuple):
-    """Rates [T + 1] from the strictest threshold (infinity: nothing accepted) to the laxest.
+    """Rates [T + 1] from the strictest threshold (infinity, which accepts nothing) to the most lenient.
 
-    ``false_positive_rate`` is 1 - specificity (FAR in verification), ``true_positive_rate`` recall (TAR).
+    ``false_positive_rate`` is 1 - specificity (FAR in verification); ``true_positive_rate`` is recall (TAR).
     """
 
     false_positive_rate: Floats
@@ -31,13 +31,13 @@ class Roc(NamedTuple):
 
     @property
     def false_negative_rate(self) -> Floats:
-        """1 - recall; against the false-positive rate it is the DET curve (Martin et al. 1997)."""
+        """1 - recall; plotted against the false-positive rate it is the DET curve (Martin et al. 1997)."""
         missed: Floats = 1.0 - self.true_positive_rate
         return missed
 
 
 class PrecisionRecall(NamedTuple):
-    """Precision and recall [T] by falling threshold; without the point (1, 0), which no threshold reaches."""
+    """Precision and recall [T] by falling threshold, without the point (1, 0), which no threshold reaches."""
 
     precision: Floats
     recall: Floats
@@ -52,7 +52,7 @@ class EqualError(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """A threshold and what it does to the data that it was chosen on."""
+    """A threshold and its rates on the data that it was chosen on."""
 
     threshold: float
     true_positive_rate: float
@@ -62,10 +62,10 @@ class Chosen(NamedTuple):
 
 @dataclass(frozen=True)
 class ScoreCounts:
-    """How many positives and negatives have each score.
+    """Number of positives and negatives with each score.
 
     Attributes:
-        scores: [T] distinct, falling.
+        scores: [T], distinct, in falling order.
         positives, negatives: int64 [T].
     """
 
@@ -75,20 +75,20 @@ class ScoreCounts:
 
     @classmethod
     def of(cls, scores: ArrayLike, positive: ArrayLike) -> ScoreCounts:
-        """From scores [N] and whether each is of a positive [N]."""
-        found = as_scores(scores)
-        flags = as_flags(positive, len(found), "positive")
-        return _counted(found, flags.astype(np.int64), (~flags).astype(np.int64))
+        """Count scores [N] with flags ``positive`` [N]."""
+        values = as_scores(scores)
+        flags = as_flags(positive, len(values), "positive")
+        return _counted(values, flags.astype(np.int64), (~flags).astype(np.int64))
 
     @classmethod
     def of_parts(cls, positives: ArrayLike, negatives: ArrayLike) -> ScoreCounts:
-        """From the scores of positives [P] and of negatives [Q]."""
+        """Count the scores of positives [P] and of negatives [Q]."""
         p, q = as_scores(positives, "positives"), as_scores(negatives, "negatives")
         flags = np.arange(len(p) + len(q)) < len(p)
         return _counted(np.concatenate([p, q]), flags.astype(np.int64), (~flags).astype(np.int64))
 
     def __add__(self, other: ScoreCounts) -> ScoreCounts:
-        """The counts of both parts."""
+        """Return the counts of both parts together."""
         return _counted(
             np.concatenate([self.scores, other.scores]),
             np.concatenate([self.positives, other.positives]),
@@ -96,14 +96,14 @@ class ScoreCounts:
         )
 
     def both(self) -> tuple[int, int]:
-        """Positives and negatives in all.
+        """Return the total number of positives and of negatives.
 
         Raises:
-            InputError: there are none of one of the two.
+            InputError: there are no positives or no negatives.
         """
         total = int(self.positives.sum()), int(self.negatives.sum())
         if 0 in total:
-            raise InputError(f"{total[0]} positives and {total[1]} negatives came: a curve needs both.")
+            raise InputError(f"{total[0]} positives and {total[1]} negatives came, but a curve needs both.")
         return total
 
     def roc(self) -> Roc:
@@ -119,7 +119,7 @@ class ScoreCounts:
         """See `precision_recall`."""
         hits = np.cumsum(self.positives)
         if len(hits) == 0 or hits[-1] == 0:
-            raise InputError("there is no positive: recall needs one.")
+            raise InputError("there is no positive, but recall needs at least one: check the labels.")
         return PrecisionRecall(hits / (hits + np.cumsum(self.negatives)), hits / hits[-1], self.scores)
 
     def auc(self) -> float:
@@ -129,7 +129,7 @@ class ScoreCounts:
         return float((self.negatives * (above + 0.5 * self.positives)).sum() / (positives * negatives))
 
     def equal_error(self) -> EqualError:
-        """Where false accepts equal false rejects; both are steps, so the mean of the two where they are closest."""
+        """Return the equal error rate: the mean of the false-accept and false-reject rates where they are closest."""
         curve = self.roc()
         missed = curve.false_negative_rate
         best = int(np.argmin(np.abs(missed - curve.false_positive_rate)))
@@ -141,17 +141,17 @@ class ScoreCounts:
         curve = self.precision_recall()
         return float((np.diff(curve.recall, prepend=0.0) * curve.precision).sum())
 
-    def chosen(self, place: int) -> Chosen:
-        """The threshold at ``place`` in `scores`, with its rates."""
-        hits, wrong = int(self.positives[: place + 1].sum()), int(self.negatives[: place + 1].sum())
+    def chosen(self, index: int) -> Chosen:
+        """Return the threshold at ``index`` of `scores`, with its rates."""
+        hits, wrong = int(self.positives[: index + 1].sum()), int(self.negatives[: index + 1].sum())
         positives, negatives = int(self.positives.sum()), int(self.negatives.sum())
         return Chosen(
-            float(self.scores[place]), _ratio(hits, positives), _ratio(wrong, negatives), _ratio(hits, hits + wrong)
+            float(self.scores[index]), _ratio(hits, positives), _ratio(wrong, negatives), _ratio(hits, hits + wrong)
         )
 
 
-def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else math.nan
+def _ratio(part: int, total: int) -> float:
+    return part / total if total else math.nan
 
 
 def _counted(scores: Floats, positives: Counts, negatives: Counts) -> ScoreCounts:
@@ -160,59 +160,59 @@ def _counted(scores: Floats, positives: Counts, negatives: Counts) -> ScoreCount
     last = np.flatnonzero(np.append(falling[1:] != falling[:-1], np.ones(min(1, len(falling)), dtype=bool)))
 
     def grouped(counts: Counts) -> Counts:
-        found: NDArray[np.int64] = np.diff(np.cumsum(counts[order])[last], prepend=0)
-        return found
+        sums: NDArray[np.int64] = np.diff(np.cumsum(counts[order])[last], prepend=0)
+        return sums
 
     return ScoreCounts(falling[last], grouped(positives), grouped(negatives))
 
 
 def roc(scores: ArrayLike, positive: ArrayLike) -> Roc:
-    """The receiver operating characteristic: every threshold of ``scores`` [N], with ``positive`` bool [N].
+    """Compute the receiver operating characteristic at every threshold of ``scores`` [N]; ``positive`` is bool [N].
 
     Raises:
-        InputError: NaN scores, unequal lengths, no positive or no negative.
+        InputError: a score is NaN, the lengths differ, or there is no positive or no negative.
     """
     return ScoreCounts.of(scores, positive).roc()
 
 
 def precision_recall(scores: ArrayLike, positive: ArrayLike) -> PrecisionRecall:
-    """Precision and recall at every threshold of ``scores`` [N], with ``positive`` bool [N]."""
+    """Compute precision and recall at every threshold of ``scores`` [N]; ``positive`` is bool [N]."""
     return ScoreCounts.of(scores, positive).precision_recall()
 
 
 def roc_auc(scores: ArrayLike, positive: ArrayLike) -> float:
-    """Chance that a positive scores above a negative, ties counting half (Mann and Whitney 1947)."""
+    """Return the probability that a positive scores above a negative; ties count half (Mann and Whitney 1947)."""
     return ScoreCounts.of(scores, positive).auc()
 
 
 def average_precision(scores: ArrayLike, positive: ArrayLike) -> float:
-    """sum_t (R_t - R_(t-1)) P_t over falling thresholds: the area under precision and recall, not interpolated."""
+    """Return sum_t (R_t - R_(t-1)) P_t over falling thresholds: the area under the uninterpolated PR curve."""
     return ScoreCounts.of(scores, positive).average_precision()
 
 
-def _wanted(share: float, name: str) -> float:
+def _required_share(share: float, name: str) -> float:
     if not 0.0 < share <= 1.0:
         raise InputError(f"{name} must be above 0 and at most 1, but is {share}.")
-    # A share such as 2/3 must not fail for its last bit.
+    # Rounding must not make a share such as 2/3 fail.
     return share * (1 - 1e-12)
 
 
 def youden_threshold(scores: ArrayLike, positive: ArrayLike) -> Chosen:
-    """The threshold with the largest TPR - FPR (Youden 1950); of several the strictest."""
+    """Return the threshold with the largest TPR - FPR (Youden 1950); among ties the strictest."""
     counts = ScoreCounts.of(scores, positive)
     curve = counts.roc()
     return counts.chosen(int(np.argmax((curve.true_positive_rate - curve.false_positive_rate)[1:])))
 
 
 def threshold_for_recall(scores: ArrayLike, positive: ArrayLike, recall: float) -> Chosen:
-    """The strictest threshold with at least ``recall``."""
+    """Return the strictest threshold with at least ``recall``."""
     counts = ScoreCounts.of(scores, positive)
-    enough = counts.precision_recall().recall >= _wanted(recall, "recall")
+    enough = counts.precision_recall().recall >= _required_share(recall, "recall")
     return counts.chosen(int(np.argmax(enough)))
 
 
 def threshold_for_precision(scores: ArrayLike, positive: ArrayLike, precision: float) -> Chosen | None:
-    """The laxest threshold with at least ``precision``: the most recall that it allows. None where there is none."""
+    """Return the lowest threshold with at least ``precision``, for the most recall, or None if there is none."""
     counts = ScoreCounts.of(scores, positive)
-    enough = counts.precision_recall().precision >= _wanted(precision, "precision")
+    enough = counts.precision_recall().precision >= _required_share(precision, "precision")
     return counts.chosen(int(np.flatnonzero(enough)[-1])) if enough.any() else None

@@ -1,4 +1,4 @@
-"""Faces in a crowd: recognition against more and more strangers (MegaFace), and rates over trillions of pairs."""
+"""Measure recognition against growing sets of distractors (MegaFace), and rates over trillions of pairs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
 
 
 class CrowdRank(NamedTuple):
-    """Share of trials won against the first ``distractors`` strangers."""
+    """Rank-1 identification rate against the first ``distractors`` distractors."""
 
     distractors: int
     rank_1: float
@@ -32,15 +32,16 @@ class CrowdRank(NamedTuple):
 def rank_1_in_crowds(
     embeddings: ArrayLike, labels: ArrayLike, distractors: ArrayLike, sizes: Sequence[int] = SIZES
 ) -> list[CrowdRank]:
-    """MegaFace's first challenge (Kemelmacher-Shlizerman et al. 2016): each image of a person in turn is the one that
-    is enrolled, and each other image of that person looks for it among strangers.
+    """Compute rank-1 rates as in MegaFace's first challenge (Kemelmacher-Shlizerman et al. 2016).
 
-    A trial is won when no stranger is nearer to the probe than its mate; a stranger just as near does not win.
+    Each image of a person is enrolled in turn, and each other image of that person is a probe against it and the
+    distractors. A trial succeeds when no distractor is nearer to the probe than its mate; ties succeed.
 
     Args:
-        embeddings: float [N, D] with int labels [N]; people with one image take no part.
-        distractors: float [M, D] in the order in which the crowd grows; memory-mapped will do.
-        sizes: of the crowd; those above M become one of all M.
+        embeddings: float [N, D]; people with a single image are not used.
+        labels: int [N].
+        distractors: float [M, D], added in this order; a memory-mapped array works.
+        sizes: numbers of distractors; values above M mean all M.
 
     Raises:
         InputError: nobody has two images, or there are no distractors.
@@ -50,7 +51,7 @@ def rank_1_in_crowds(
     crowd = _crowd(vectors, distractors)
     stops = sorted({min(size, len(crowd)) for size in sizes})
     if not stops or stops[0] < 1:
-        raise InputError(f"sizes of the crowd must be 1 or more, but are {list(sizes)}.")
+        raise InputError(f"sizes must be numbers of distractors, 1 or more, but are {list(sizes)}.")
     best = torch.full((len(stops), len(vectors)), -math.inf)
     for rows, cosine, first in _against(vectors, crowd[: stops[-1]], stops):
         stage = int(np.searchsorted(stops, first, side="right"))
@@ -61,7 +62,7 @@ def rank_1_in_crowds(
         won += (mate_cosine >= best[:, probe] - TIE).sum(dim=1).numpy()
         trials += len(probe)
     if trials == 0:
-        raise InputError("nobody has two images: there is no mate to look for.")
+        raise InputError("nobody has two images, so there is no probe: give two images or more of one person.")
     return [CrowdRank(stop, count / trials) for stop, count in zip(stops, won.tolist(), strict=True)]
 
 
@@ -73,7 +74,7 @@ def _crowd(vectors: Tensor, distractors: ArrayLike) -> NDArray[np.floating]:
 
 
 def _against(vectors: Tensor, crowd: NDArray[np.floating], stops: Sequence[int]) -> Iterator[tuple[slice, Tensor, int]]:
-    """Cosines of each block of ``vectors`` with each part of the crowd; no part reaches across one of ``stops``."""
+    """Yield cosines of each block of ``vectors`` with each part of the distractors; parts do not cross ``stops``."""
     edges = sorted({*range(0, len(crowd), COLUMNS), *stops, len(crowd)})
     memory = vectors.new_empty(ROWS * COLUMNS)
     for first, last in itertools.pairwise(edges):
@@ -86,27 +87,27 @@ def _against(vectors: Tensor, crowd: NDArray[np.floating], stops: Sequence[int])
 
 
 def _mates(vectors: Tensor, names: Ints) -> Iterator[tuple[Tensor, Tensor]]:
-    """Probes int64 [P] and their cosine to an image of the same person [P]; each ordered pair of two images once."""
+    """Yield probes int64 [P] and the cosine [P] to another image of the same person; each ordered pair occurs once."""
     order = np.argsort(names, kind="stable")
     _, counts = np.unique(names, return_counts=True)
     ends = np.repeat(np.cumsum(counts), counts)
     starts = ends - np.repeat(counts, counts)
-    place = torch.from_numpy(order)
-    own, reach = np.arange(len(names)), int(counts.max())
-    for step in range(1, reach):
-        # The image that is ``step`` further, around the person's images in a circle.
-        mate = own + step
+    original_index = torch.from_numpy(order)
+    positions, largest = np.arange(len(names)), int(counts.max())
+    for step in range(1, largest):
+        # The mate is ``step`` images further, cyclically within the images of the person.
+        mate = positions + step
         size = ends - starts
         mate = np.where(mate >= ends, mate - size, mate)
         rows = np.flatnonzero(size > step)
-        probe, other = place[torch.from_numpy(rows)], place[torch.from_numpy(mate[rows])]
-        for part, with_ in zip(torch.split(probe, 65536), torch.split(other, 65536), strict=True):
-            yield part, (vectors[part] * vectors[with_]).sum(dim=1)
+        probe, other = original_index[torch.from_numpy(rows)], original_index[torch.from_numpy(mate[rows])]
+        for part, mates in zip(torch.split(probe, 65536), torch.split(other, 65536), strict=True):
+            yield part, (vectors[part] * vectors[mates]).sum(dim=1)
 
 
 @dataclass(frozen=True)
 class CrowdRates:
-    """True-positive rates against a crowd; NaN where the crowd is too small for the rate."""
+    """True-positive rates against distractors; NaN if there are too few distractors for the rate."""
 
     verification: float
     identification: float
@@ -121,12 +122,12 @@ def rates_in_crowd(
     verification_fpr: float = 1e-9,
     identification_fpr: float = 1e-3,
 ) -> CrowdRates:
-    """As in the Trillion Pairs challenge: probes [N, D] of known people against a gallery of strangers [M, D].
+    """Compute rates as in the Trillion Pairs challenge: probes [N, D] of known people against distractors [M, D].
 
-    Verification: genuine pairs are those of one person's images, impostors all N M pairs with a stranger. The threshold
-    is the score above which floor(fpr N M) impostors lie. Identification: an alarm is a probe whose nearest stranger
-    scores above the threshold, floor(fpr N) may; a genuine pair counts when it scores above the threshold and above
-    every stranger. Both as read from descriptions of the challenge, whose code is not public.
+    Verification: genuine pairs are two images of one person, impostor pairs are all N M pairs with a distractor. The
+    threshold is the score that floor(fpr N M) impostor pairs exceed. Identification: a probe raises a false alarm if
+    its nearest distractor scores above the threshold; floor(fpr N) may. A genuine pair counts if it scores above the
+    threshold and above every distractor. The challenge's code is not public: both follow its descriptions.
     """
     names = as_labels(labels)
     vectors = unit_vectors(embeddings, names, "embeddings")
@@ -135,23 +136,23 @@ def rates_in_crowd(
     allowed = math.floor(as_share(verification_fpr, "verification_fpr") * impostors * (1 + 1e-12))
     alarms = math.floor(as_share(identification_fpr, "identification_fpr") * len(vectors) * (1 + 1e-12))
     if allowed >= MOST_KEPT:
-        raise InputError(f"a rate of {verification_fpr:g} over {impostors:,} pairs keeps too many scores: take less.")
+        raise InputError(f"rate {verification_fpr:g} over {impostors:,} pairs needs too many scores: use a lower rate.")
     highest, nearest = HighestScores(allowed + 1), torch.full((len(vectors),), -math.inf)
     for rows, cosine, _ in _against(vectors, crowd, [len(crowd)]):
         highest.add(cosine)
         nearest[rows] = torch.maximum(nearest[rows], cosine.amax(dim=1))
-    bar = float(highest.falling()[allowed]) if 0 < allowed < impostors else math.nan
-    alarm = float(nearest.sort(descending=True).values[alarms]) if 0 < alarms < len(nearest) else math.nan
+    threshold = float(highest.falling()[allowed]) if 0 < allowed < impostors else math.nan
+    alarm_threshold = float(nearest.sort(descending=True).values[alarms]) if 0 < alarms < len(nearest) else math.nan
     verified = identified = pairs = 0
     for probe, cosine in _mates(vectors, names):
         pairs += len(probe)
-        verified += int((cosine > bar + TIE).sum())
-        identified += int(((cosine > alarm + TIE) & (cosine > nearest[probe] + TIE)).sum())
+        verified += int((cosine > threshold + TIE).sum())
+        identified += int(((cosine > alarm_threshold + TIE) & (cosine > nearest[probe] + TIE)).sum())
     if pairs == 0:
-        raise InputError("nobody has two images: there is no genuine pair.")
+        raise InputError("nobody has two images, so there is no genuine pair: give two images or more of one person.")
     return CrowdRates(
-        math.nan if math.isnan(bar) else verified / pairs,
-        math.nan if math.isnan(alarm) else identified / pairs,
+        math.nan if math.isnan(threshold) else verified / pairs,
+        math.nan if math.isnan(alarm_threshold) else identified / pairs,
         pairs // 2,
         impostors,
     )

@@ -1,4 +1,4 @@
-"""How the classes lie in the embedding: angles on the sphere, and the volume that they fill."""
+"""Measure the geometry of classes in the embedding: angles on the sphere, and the volumes of classes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from steradian.metrics.checks import Floats, Ints, as_labels, as_rows, unit
 
 
 def _angles(cosine: Floats) -> Floats:
-    found: Floats = np.arccos(np.clip(cosine, -1.0, 1.0))
-    return found
+    radians: Floats = np.arccos(np.clip(cosine, -1.0, 1.0))
+    return radians
 
 
 def class_means(embeddings: ArrayLike, labels: ArrayLike) -> tuple[Ints, Floats]:
-    """The labels [K] that occur, sorted, and the unit mean direction [K, D] of each."""
+    """Return the sorted labels [K] that occur, and the unit mean direction [K, D] of each."""
     labels = as_labels(labels)
     vectors = unit(as_rows(embeddings, labels, "embeddings")).astype(np.float64)
     known, codes = np.unique(labels, return_inverse=True)
@@ -45,23 +45,23 @@ class ClassAngles:
 
 
 def class_angles(embeddings: ArrayLike, labels: ArrayLike) -> ClassAngles:
-    """Intra- and inter-class angles from embeddings [N, D] and int labels [N] of at least two classes."""
+    """Compute intra- and inter-class angles from embeddings [N, D] and int labels [N] of at least two classes."""
     labels = as_labels(labels)
     known, means = class_means(embeddings, labels)
     if len(known) < 2:
-        raise InputError("angles between classes need at least two classes.")
+        raise InputError(f"angles between classes need at least two classes, but {len(known)} came.")
     cosine = unit(np.asarray(embeddings, dtype=np.float64)) @ means.T
     codes = np.searchsorted(known, labels)
     rows = np.arange(len(labels))
-    own = cosine[rows, codes].copy()
+    own_cosine = cosine[rows, codes].copy()
     cosine[rows, codes] = -np.inf
     first, second = np.triu_indices(len(known), k=1)
     pairs = (means[first] * means[second]).sum(axis=1)
-    return ClassAngles(_angles(own), _angles(cosine.max(axis=1)), _angles(pairs))
+    return ClassAngles(_angles(own_cosine), _angles(cosine.max(axis=1)), _angles(pairs))
 
 
 def _hull_volume(points: Floats) -> float:
-    """Volume of the convex hull of ``points`` [N, D]; 0 when they span no volume."""
+    """Return the volume of the convex hull of ``points`` [N, D]; 0 if they span no volume."""
     if len(points) <= points.shape[1]:
         return 0.0
     try:
@@ -71,7 +71,7 @@ def _hull_volume(points: Floats) -> float:
 
 
 def _ellipsoid_volume(points: Floats, share: float = 0.95) -> float:
-    """Volume of the ellipsoid that holds ``share`` of a normal distribution with the points' covariance.
+    """Return the volume of the ellipsoid that contains ``share`` of a normal distribution with the points' covariance.
 
     Its semi-axes are sqrt(chi2_D(share) * eigenvalue): chi2 is 5.991 in 2-D, 7.815 in 3-D.
     """
@@ -86,11 +86,11 @@ def _ellipsoid_volume(points: Floats, share: float = 0.95) -> float:
 
 @dataclass(frozen=True)
 class VolumeRatios:
-    """Sums over classes of the volume of each, over the volume of the hull of all points.
+    """Summed volumes of the classes divided by the volume of the convex hull of all points.
 
     Attributes:
-        hull: of the convex hulls.
-        ellipsoid: of the 95 % ellipsoids.
+        hull: ratio with the convex hulls of the classes.
+        ellipsoid: ratio with the 95 % ellipsoids of the classes.
     """
 
     hull: float
@@ -98,20 +98,20 @@ class VolumeRatios:
 
 
 def volume_ratios(embeddings: ArrayLike, labels: ArrayLike) -> VolumeRatios:
-    """How much of the embedding the classes fill: system B's summed volume ratios, lower is tighter.
+    """Compute system B's summed volume ratios: how much of the embedding the classes fill; lower is tighter.
 
-    They are of raw embeddings [N, D] with D of 2 or 3, where hulls are meaningful and cheap. Both are NaN
-    where all points together span no volume.
+    The embeddings [N, D] are raw, and D is 2 or 3, where hulls are meaningful and cheap. Both ratios are NaN if all
+    points together span no volume.
     """
     labels = as_labels(labels)
     points = as_rows(embeddings, labels, "embeddings").astype(np.float64)
     if points.shape[1] not in (2, 3):
-        raise InputError(f"volume ratios are for embeddings of 2 or 3 dimensions, but these have {points.shape[1]}.")
-    whole = _hull_volume(points)
-    if whole == 0.0:
+        raise InputError(f"volume ratios need embeddings of 2 or 3 dimensions, but these have {points.shape[1]}.")
+    total = _hull_volume(points)
+    if total == 0.0:
         return VolumeRatios(math.nan, math.nan)
     groups = [points[labels == label] for label in np.unique(labels)]
     return VolumeRatios(
-        hull=sum(_hull_volume(group) for group in groups) / whole,
-        ellipsoid=sum(_ellipsoid_volume(group) for group in groups) / whole,
+        hull=sum(_hull_volume(group) for group in groups) / total,
+        ellipsoid=sum(_ellipsoid_volume(group) for group in groups) / total,
     )

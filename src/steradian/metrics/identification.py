@@ -1,6 +1,6 @@
-"""Who is it? Ranks in a gallery (CMC), and probes whom nobody has enrolled (NIST's TPIR at FPIR).
+"""Measure identification: ranks in a gallery (CMC), and open-set rates with unenrolled probes (NIST's TPIR at FPIR).
 
-Cosines closer than `tiles.TIE` are equal: single precision cannot tell them apart.
+Cosines closer than `tiles.TIE` count as equal: single precision cannot distinguish them.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Ties = Literal["against", "for", "mean"]
 
 @dataclass(frozen=True)
 class Candidates:
-    """What a gallery says to each probe; parts of the probes can be joined with ``+``.
+    """Gallery comparison results of each probe; ``+`` joins the results of two parts of the probes.
 
     Attributes:
-        mate: [N] best cosine to the probe's own identity; -inf where that is not enrolled.
-        stranger: [N] best cosine to another identity; -inf where there is none.
-        higher, equal: int64 [N] other identities whose best cosine is above the mate's, and equal to it.
+        mate: [N], best cosine to the probe's own identity; -inf if that is not enrolled.
+        stranger: [N], best cosine to another identity; -inf if there is none.
+        higher, equal: int64 [N], number of other identities whose best cosine is above the mate's, and equal to it.
     """
 
     mate: Floats
@@ -48,9 +48,9 @@ class Candidates:
 
     @property
     def mated(self) -> NDArray[np.bool_]:
-        """[N], whether the probe's identity is enrolled."""
-        found: NDArray[np.bool_] = self.mate > -np.inf
-        return found
+        """[N], whether the identity of the probe is enrolled."""
+        enrolled: NDArray[np.bool_] = self.mate > -np.inf
+        return enrolled
 
     @property
     def best(self) -> Floats:
@@ -58,10 +58,10 @@ class Candidates:
         return np.maximum(self.mate, self.stranger)
 
     def ranks(self, ties: Ties = "against") -> Floats:
-        """Rank [N] of the own identity, from 1; infinite where it is not enrolled.
+        """Return the rank [N], from 1, of the probe's own identity; infinite if it is not enrolled.
 
         Args:
-            ties: identities with the very same cosine count "against" the own one, "for" it, or by half ("mean").
+            ties: other identities with an equal cosine count "against" the probe's own, "for" it, or by half ("mean").
         """
         shares = {"against": 1.0, "for": 0.0, "mean": 0.5}
         if ties not in shares:
@@ -71,35 +71,35 @@ class Candidates:
 
 
 def candidates(probes: ArrayLike, probe_labels: ArrayLike, gallery: ArrayLike, gallery_labels: ArrayLike) -> Candidates:
-    """Compare probes [N, D] with a gallery [M, D] of identities with one entry or more, in tiles.
+    """Compare probes [N, D] with a gallery [M, D] of identities with one or more entries each, in tiles.
 
-    An identity's score is that of its best entry. Probes of identities that are not enrolled are allowed.
+    The score of an identity is that of its best entry. Identities of probes need not be enrolled.
 
     Args:
         probe_labels, gallery_labels: int [N] and [M], identities.
     """
-    names, known = as_labels(probe_labels, "probe_labels"), as_labels(gallery_labels, "gallery_labels")
-    queries = unit_vectors(probes, names, "probes")
-    order = np.argsort(known, kind="stable")
-    references = unit_vectors(gallery, known, "gallery")[torch.from_numpy(order)]
+    probe_ids, gallery_ids = as_labels(probe_labels, "probe_labels"), as_labels(gallery_labels, "gallery_labels")
+    queries = unit_vectors(probes, probe_ids, "probes")
+    order = np.argsort(gallery_ids, kind="stable")
+    references = unit_vectors(gallery, gallery_ids, "gallery")[torch.from_numpy(order)]
     same_width(queries, references)
-    identities, first = np.unique(known[order], return_index=True)
-    starts = np.append(first, len(known))
-    place = np.searchsorted(identities, names).clip(max=len(identities) - 1)
-    own = torch.from_numpy(np.where(identities[place] == names, place, -1))
-    mate = _own_best(queries, references, own, starts)
+    identities, first = np.unique(gallery_ids[order], return_index=True)
+    starts = np.append(first, len(gallery_ids))
+    index = np.searchsorted(identities, probe_ids).clip(max=len(identities) - 1)
+    mate_index = torch.from_numpy(np.where(identities[index] == probe_ids, index, -1))
+    mate = _own_best(queries, references, mate_index, starts)
     stranger = torch.full((len(queries),), -math.inf)
     higher, equal = (torch.zeros(len(queries), dtype=torch.int64) for _ in range(2))
     carried = None
     for tile in tiles(queries, references):
         rows = tile.rows
         best, number, carried = _by_identity(tile, starts, carried)
-        columns = own[rows] - number
-        here = ((columns >= 0) & (columns < best.shape[1])).nonzero().squeeze(1)
-        best[here, columns[here]] = -math.inf
+        columns = mate_index[rows] - number
+        mated_rows = ((columns >= 0) & (columns < best.shape[1])).nonzero().squeeze(1)
+        best[mated_rows, columns[mated_rows]] = -math.inf
         if best.shape[1]:
             stranger[rows] = torch.maximum(stranger[rows], best.amax(dim=1))
-        # Without a mate there is no rank, whatever is counted.
+        # Counts of probes without a mate are not used: their rank is infinite.
         mates = mate[rows, None]
         above = (best > mates + TIE).sum(dim=1)
         higher[rows] += above
@@ -108,7 +108,7 @@ def candidates(probes: ArrayLike, probe_labels: ArrayLike, gallery: ArrayLike, g
 
 
 def _own_best(queries: Tensor, references: Tensor, own: Tensor, starts: Ints) -> Tensor:
-    """Best cosine of each query to the entries of its own identity, [N]; -inf without one."""
+    """Return the best cosine [N] of each query to the entries of its own identity; -inf if it is not enrolled."""
     best = torch.full((len(queries),), -math.inf)
     first, sizes = torch.from_numpy(starts[:-1]), torch.from_numpy(np.diff(starts))
     rows = (own >= 0).nonzero().squeeze(1)
@@ -123,9 +123,9 @@ def _own_best(queries: Tensor, references: Tensor, own: Tensor, starts: Ints) ->
 
 
 def _by_identity(tile: Tile, starts: Ints, carried: Tensor | None) -> tuple[Tensor, int, Tensor | None]:
-    """Best cosines [R, I] of the identities that end in ``tile``, the number of the first, and what is carried over.
+    """Return the best cosines [R, I] of identities that end in ``tile``, the number of the first, and the carry.
 
-    An identity whose entries go on in the next tile is carried there.
+    The carry is the best cosine so far of an identity whose entries continue in the next tile, or None.
     """
     left, right = tile.columns.start, tile.columns.stop
     number = int(np.searchsorted(starts, left, side="right")) - 1
@@ -141,39 +141,39 @@ def _by_identity(tile: Tile, starts: Ints, carried: Tensor | None) -> tuple[Tens
     return best[:, :-1], number, best[:, -1].clone()
 
 
-def cmc(found: Candidates, ranks: Sequence[int] = (1, 5, 10), ties: Ties = "against") -> dict[int, float]:
-    """Cumulative match characteristic: share of enrolled probes whose identity is among the first k identities.
+def cmc(results: Candidates, ranks: Sequence[int] = (1, 5, 10), ties: Ties = "against") -> dict[int, float]:
+    """Compute the cumulative match characteristic: share of enrolled probes with their identity at rank k or better.
 
-    Identities are counted, not entries: three entries of one stranger take one place.
+    Ranks count identities, not entries: three entries of one other identity take one rank.
 
     Raises:
         InputError: no probe's identity is enrolled.
     """
-    if not found.mated.any():
-        raise InputError("no probe's identity is in the gallery: there are no ranks to count.")
-    placed = found.ranks(ties)[found.mated]
-    return {rank: float(np.mean(placed <= rank)) for rank in ranks}
+    if not results.mated.any():
+        raise InputError("no probe's identity is in the gallery, so no probe has a rank: enroll some of them.")
+    mate_ranks = results.ranks(ties)[results.mated]
+    return {rank: float(np.mean(mate_ranks <= rank)) for rank in ranks}
 
 
-def dir_at_far(found: Candidates, far: float, rank: int = 1) -> OperatingPoint:
-    """Detection and identification rate at a false-alarm rate, by the NIST definition TPIR(t, r) at FPIR(t).
+def dir_at_far(results: Candidates, far: float, rank: int = 1) -> OperatingPoint:
+    """Compute the detection and identification rate at a false-alarm rate: NIST's TPIR(t, r) at FPIR(t).
 
-    FPIR is the share of probes that are *not* enrolled whose best candidate scores above the threshold, TPIR that of
-    enrolled probes whose own identity does, at rank r or better: a wrong identity that is accepted is a miss. With I
-    probes that are not enrolled floor(far I) may raise an alarm; the threshold is the next highest of their best
-    scores. NaN where not one may.
+    FPIR is the share of *unenrolled* probes whose best candidate scores above the threshold. TPIR is the share of
+    enrolled probes whose own identity scores above it, at rank r or better: an accepted wrong identity is a miss. Of I
+    unenrolled probes floor(far I) may raise an alarm; the threshold is the next highest of their best scores. The
+    result is NaN if none may.
 
     Raises:
         InputError: no probe is enrolled, or all are.
     """
     as_share(far, "far")
-    mated = found.mated
+    mated = results.mated
     if not mated.any() or mated.all():
-        raise InputError(f"{mated.sum()} of {len(mated)} probes are enrolled: this rate needs some that are not, too.")
-    alarms = np.sort(found.best[~mated])[::-1]
+        raise InputError(f"{mated.sum()} of {len(mated)} probes are enrolled: give some of both kinds.")
+    alarms = np.sort(results.best[~mated])[::-1]
     allowed = math.floor(far * len(alarms) * (1 + 1e-12))
     if allowed < 1:
         return OperatingPoint(far, math.nan, math.nan)
     threshold = float(alarms[allowed]) if allowed < len(alarms) else -math.inf
-    detected = (found.ranks()[mated] <= rank) & (found.mate[mated] > threshold + TIE)
+    detected = (results.ranks()[mated] <= rank) & (results.mate[mated] > threshold + TIE)
     return OperatingPoint(far, float(np.mean(detected)), threshold)

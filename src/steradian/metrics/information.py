@@ -1,4 +1,4 @@
-"""Probabilities and information: softmax, entropy, cross-entropy, divergence; in nats, or in bits with ``base=2``."""
+"""Compute softmax, entropy, cross-entropy and divergence, in nats, or in bits with ``base=2``."""
 
 from __future__ import annotations
 
@@ -14,51 +14,51 @@ from steradian.errors import InputError
 from steradian.metrics.checks import Floats
 
 SLACK = 1e-4
-"""By which single-precision probabilities of many classes may miss their sum of 1."""
+"""Largest deviation from a sum of 1, as in single-precision probabilities of many classes."""
 
 
 def softmax(logits: ArrayLike) -> Floats:
-    """e^z_j / sum_k e^z_k along the last axis; any shape, finite."""
+    """Return e^z_j / sum_k e^z_k along the last axis of finite logits of any shape."""
     shares: Floats = _softmax(_logits(logits), axis=-1)
     return shares
 
 
 def log_softmax(logits: ArrayLike) -> Floats:
-    """z_j - log sum_k e^z_k along the last axis; any shape, finite."""
+    """Return z_j - log sum_k e^z_k along the last axis of finite logits of any shape."""
     logs: Floats = _log_softmax(_logits(logits), axis=-1)
     return logs
 
 
 def _logits(values: ArrayLike) -> Floats:
-    found = np.asarray(values, dtype=np.float64)
-    if found.ndim == 0 or found.shape[-1] == 0 or not np.isfinite(found).all():
-        raise InputError("logits must be finite numbers [..., C], C > 0.")
-    return found
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim == 0 or array.shape[-1] == 0 or not np.isfinite(array).all():
+        raise InputError(f"logits must be finite numbers of shape [..., C], C > 0, but came as {list(array.shape)}.")
+    return array
 
 
 def self_information(probability: ArrayLike, base: float = math.e) -> Floats:
-    """-log p of each probability; infinite at 0."""
-    found = _probabilities(probability)
+    """Return -log p of each probability; infinite at 0."""
+    p = _probabilities(probability)
     with np.errstate(divide="ignore"):
-        surprise: Floats = -np.log(found) / _log(base)
+        surprise: Floats = -np.log(p) / _log(base)
     return surprise + 0.0
 
 
 def entropy(probabilities: ArrayLike, base: float = math.e) -> Floats:
-    """-sum_j p_j log p_j along the last axis, with 0 log 0 = 0 (Shannon 1948)."""
-    found = as_distributions(probabilities)
-    spread: Floats = -xlogy(found, found).sum(axis=-1) / _log(base)
+    """Return -sum_j p_j log p_j along the last axis, with 0 log 0 = 0 (Shannon 1948)."""
+    p = as_distributions(probabilities)
+    spread: Floats = -xlogy(p, p).sum(axis=-1) / _log(base)
     return spread + 0.0
 
 
 def bernoulli_entropy(probability: ArrayLike, base: float = math.e) -> Floats:
-    """Entropy of a yes with ``probability`` and a no; at most log 2, at 1/2."""
-    found = _probabilities(probability)
-    return entropy(np.stack([found, 1.0 - found], axis=-1), base)
+    """Return the entropy of a Bernoulli variable with ``probability`` of success; at most log 2, at 1/2."""
+    p = _probabilities(probability)
+    return entropy(np.stack([p, 1.0 - p], axis=-1), base)
 
 
 def cross_entropy(truth: ArrayLike, predicted: ArrayLike, base: float = math.e) -> Floats:
-    """-sum_j p_j log q_j along the last axis: infinite where q is 0 and p is not."""
+    """Return -sum_j p_j log q_j along the last axis; infinite where q is 0 and p is not."""
     p, q = as_distributions(truth), as_distributions(predicted)
     if p.shape[-1] != q.shape[-1]:
         raise InputError(f"distributions over {p.shape[-1]} and over {q.shape[-1]} outcomes cannot be compared.")
@@ -68,15 +68,15 @@ def cross_entropy(truth: ArrayLike, predicted: ArrayLike, base: float = math.e) 
 
 
 def divergence(truth: ArrayLike, predicted: ArrayLike, base: float = math.e) -> Floats:
-    """sum_j p_j log(p_j / q_j) along the last axis, at least 0 (Kullback and Leibler 1951)."""
+    """Return sum_j p_j log(p_j / q_j) along the last axis, at least 0 (Kullback and Leibler 1951)."""
     return np.maximum(cross_entropy(truth, predicted, base) - entropy(truth, base), 0.0)
 
 
 def _probabilities(values: ArrayLike) -> Floats:
-    found = np.asarray(values, dtype=np.float64)
-    if not ((found >= 0.0) & (found <= 1.0)).all():
-        raise InputError("a probability must be a number from 0 to 1.")
-    return found
+    p = np.asarray(values, dtype=np.float64)
+    if not ((p >= 0.0) & (p <= 1.0)).all():
+        raise InputError("a probability is outside 0..1 or NaN: every probability must be from 0 to 1.")
+    return p
 
 
 def _log(base: float) -> float:
@@ -86,8 +86,8 @@ def _log(base: float) -> float:
 
 
 def as_distributions(values: ArrayLike) -> Floats:
-    """float64 [..., C] from 0 to 1 that sum to 1 along the last axis, within `SLACK`, or `InputError`."""
-    found = _probabilities(values)
-    if found.ndim == 0 or ((sums := found.sum(axis=-1)).size and np.abs(sums - 1.0).max() > SLACK):
+    """Return float64 [..., C]; raise `InputError` unless all are from 0 to 1 and sum to 1 within `SLACK`."""
+    p = _probabilities(values)
+    if p.ndim == 0 or ((sums := p.sum(axis=-1)).size and np.abs(sums - 1.0).max() > SLACK):
         raise InputError("probabilities along the last axis must sum to 1; divide by their sum, or take softmax first.")
-    return found
+    return p

@@ -1,4 +1,4 @@
-"""Landmark recognition and retrieval, as Google Landmarks v2 scores them (Weyand et al. 2020)."""
+"""Score landmark recognition and retrieval as Google Landmarks v2 does (Weyand et al. 2020)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from steradian.errors import InputError
 
 
 class Named(NamedTuple):
-    """The one landmark that an image was said to show, and how sure that was."""
+    """The one landmark predicted for an image, and its confidence."""
 
     landmark: Any
     confidence: float
@@ -23,79 +23,79 @@ def gap(
     *,
     ignore_without_landmark: bool = False,
 ) -> float:
-    """Global average precision, or micro average precision: (1/M) sum_i P(i) rel(i) over all predictions together.
+    """Compute global (micro) average precision: (1/M) sum_i P(i) rel(i) over all predictions together.
 
-    Predictions are ordered by falling confidence, equal ones by image and then by landmark. P(i) is the precision of
-    the first i, those on images without a landmark among them, and M is the number of images with one.
+    Predictions are ordered by falling confidence, ties by image and then by landmark. P(i) is the precision of the
+    first i predictions, including those for images without a landmark; M is the number of images with a landmark.
 
     Args:
-        predictions: image -> at most one answer. An image that is missing, or None, was left unanswered.
-        truth: image -> its landmarks, none for an image of something else.
+        predictions: image -> at most one prediction; a missing image, or None, means no prediction.
+        truth: image -> its landmarks, empty for an image without one.
         ignore_without_landmark: leave images without a landmark out of the ranking.
 
     Raises:
-        InputError: NaN confidence, a prediction for an unknown image, or no image with a landmark.
+        InputError: a confidence is NaN, a prediction is for an unknown image, or no image has a landmark.
     """
-    with_landmark = sum(1 for image in truth if len(_right(truth, image)))
+    with_landmark = sum(1 for image in truth if len(_correct_answers(truth, image)))
     if with_landmark == 0:
-        raise InputError("no image has a landmark: GAP divides by their number.")
+        raise InputError("no image has a landmark, but GAP needs at least one: add landmarks to the truth.")
     ranked: list[tuple[float, Any, Any]] = []
     for image, named in predictions.items():
         if image not in truth:
-            raise InputError(f"a prediction names image {image!r}, which is not among the {len(truth):,} of the truth.")
+            raise InputError(f"a prediction is for image {image!r}, which is not among the {len(truth):,} in truth.")
         if named is None or (ignore_without_landmark and not len(truth[image])):
             continue
         landmark, confidence = named
         if not isinstance(confidence, Real) or math.isnan(confidence):
-            raise InputError(f"the confidence of image {image!r} is {confidence}; every score must be a number.")
+            raise InputError(f"the confidence of image {image!r} is {confidence}; every confidence must be a number.")
         ranked.append((-confidence, image, landmark))
     try:
         ranked.sort()
     except TypeError as error:
-        raise InputError(f"equal scores are ordered by image, so those must be of one kind: {error}.") from error
+        raise InputError(f"ties are ordered by image, so image names must be of one type: {error}.") from error
     hits, total = 0, 0.0
-    for place, (_, image, landmark) in enumerate(ranked, start=1):
+    for rank, (_, image, landmark) in enumerate(ranked, start=1):
         if landmark in truth[image]:
             hits += 1
-            total += hits / place
+            total += hits / rank
     return total / with_landmark
 
 
-def _right(truth: Mapping[Any, Collection[Any]], key: Any) -> Collection[Any]:
-    """What is right for ``key``; a word is not a collection of letters."""
-    found = truth[key]
-    if isinstance(found, str) or not isinstance(found, Collection):
-        raise InputError(f"the truth of {key!r} must be a set, list or array, but is {found!r}. Put it into a set.")
-    return found
+def _correct_answers(truth: Mapping[Any, Collection[Any]], key: Any) -> Collection[Any]:
+    """Return the correct answers for ``key``; a string is rejected rather than read as a collection of letters."""
+    answers = truth[key]
+    if isinstance(answers, str) or not isinstance(answers, Collection):
+        raise InputError(f"the truth of {key!r} must be a set, list or array, but is {answers!r}: put it into a set.")
+    return answers
 
 
 def mean_average_precision(
     rankings: Mapping[Any, Sequence[Any]], truth: Mapping[Any, Collection[Any]], depth: int = 100
 ) -> float:
-    """mAP@depth: the mean over queries of (1 / min(|GT|, depth)) sum_(k <= depth) P(k) rel(k).
+    """Compute mAP@depth: the mean over queries of (1 / min(|GT|, depth)) sum_(k <= depth) P(k) rel(k).
 
-    A repeated image counts once but keeps its place. A query without a ranking counts 0; one without a right image is
-    left out, as it could only be divided by 0.
+    A repeated image counts once, but its repeats keep their ranks. A query without a ranking counts as 0; a query
+    without a relevant image is left out, as its score is undefined.
 
     Raises:
-        InputError: a ranking of an unknown query, or no query with a right image.
+        InputError: a ranking is for an unknown query, or no query has a relevant image.
     """
     if depth < 1:
         raise InputError(f"depth must be at least 1, but is {depth}.")
     for query in rankings:
         if query not in truth:
-            raise InputError(f"a ranking names query {query!r}, which is not among the {len(truth):,} of the truth.")
-    known = {query: set(right) for query in truth if len(right := _right(truth, query))}
-    if not known:
-        raise InputError("no query has a right image: there is nothing to measure.")
+            raise InputError(f"a ranking is for query {query!r}, which is not among the {len(truth):,} in truth.")
+    answerable = {query: set(relevant) for query in truth if len(relevant := _correct_answers(truth, query))}
+    if not answerable:
+        raise InputError("no query has a relevant image, but mAP needs at least one: add relevant images to the truth.")
     total = 0.0
-    for query, right in known.items():
+    for query, relevant in answerable.items():
         seen: set[Any] = set()
-        hits, found = 0, 0.0
-        for place, image in enumerate(rankings.get(query, ())[:depth], start=1):
-            if image not in seen and image in right:
+        hits, precisions = 0, 0.0
+        for rank, image in enumerate(rankings.get(query, ())[:depth], start=1):
+            if image not in seen and image in relevant:
                 hits += 1
-                found += hits / place
+                precisions += hits / rank
             seen.add(image)
-        total += found / min(len(right), depth)
-    return total / len(known)
+        total += precisions / min(len(relevant), depth)
+    return total / len(answerable)

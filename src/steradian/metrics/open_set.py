@@ -1,4 +1,4 @@
-"""Known or unknown: how well a confidence tells images of trained classes from images of others."""
+"""Measure open-set recognition: how well a confidence separates images of known classes from unknown ones."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ Confidence = Literal["cosine", "logit", "probability"]
 
 
 def confidences(logits: ArrayLike, kind: Confidence) -> Floats:
-    """How sure a classifier is, [N].
+    """Return the confidence [N] of a classifier in its answers.
 
     Args:
-        logits: float [N, C]; for "cosine" those are cosines to class centers.
-        kind: "cosine" and "logit" take the largest (Vaze et al. 2022), "probability" that of the softmax (Hendrycks and
-            Gimpel 2017).
+        logits: float [N, C]; for "cosine" these are cosines to the class centers.
+        kind: "cosine" and "logit" take the largest value (Vaze et al. 2022), "probability" the largest softmax
+            probability (Hendrycks and Gimpel 2017).
     """
     values = np.asarray(logits)
     if values.ndim != 2 or values.shape[1] == 0 or not np.isfinite(values).all():
-        raise InputError(f"logits must be finite numbers [N, C], C > 0, but came as {list(values.shape)}.")
+        raise InputError(f"logits must be finite numbers of shape [N, C], C > 0, but came as {list(values.shape)}.")
     if kind not in ("cosine", "logit", "probability"):
         raise InputError(f"kind must be 'cosine', 'logit' or 'probability', but is {kind!r}.")
-    found: Floats = (softmax(values) if kind == "probability" else values).max(axis=1)
-    return found
+    largest: Floats = (softmax(values) if kind == "probability" else values).max(axis=1)
+    return largest
 
 
 class Oscr(NamedTuple):
-    """Correct classification rate against false positive rate, by falling threshold from (0, 0); and the area."""
+    """Correct classification rate against false-positive rate, by falling threshold from (0, 0), and the area."""
 
     false_positive_rate: Floats
     correct_classification_rate: Floats
@@ -41,9 +41,9 @@ class Oscr(NamedTuple):
 
 
 class OpenSet(NamedTuple):
-    """Numbers of one confidence; ``aupr_known`` and ``aupr_unknown`` take that kind for the positive one.
+    """Open-set metrics of one confidence; the positives are known in ``aupr_known``, unknown in ``aupr_unknown``.
 
-    ``fpr_at_95`` is the share of unknowns accepted at the strictest threshold that accepts 95 % of the known.
+    ``fpr_at_95`` is the share of unknown images accepted at the strictest threshold that accepts 95 % of known ones.
     """
 
     auroc: float
@@ -54,20 +54,22 @@ class OpenSet(NamedTuple):
 
 
 def oscr(known: ArrayLike, right: ArrayLike, unknown: ArrayLike) -> Oscr:
-    """Open-set classification rate (Dhamija et al. 2018), on distinct thresholds, ties as one step.
+    """Compute the open-set classification rate (Dhamija et al. 2018) at distinct thresholds; ties are one step.
 
-    CCR(t) is the share of known images that are classified right and score >= t, FPR(t) that of unknown images that
-    score >= t. The area is at most the closed-set accuracy, which it reaches when known and unknown are apart.
+    CCR(t) is the share of known images that are classified correctly and score >= t; FPR(t) is the share of unknown
+    images that score >= t. The area equals the closed-set accuracy when known and unknown images are separated, and is
+    never larger.
 
     Args:
-        known: confidences [N] of images of known classes, with ``right`` bool [N].
-        unknown: confidences [M] of images of other classes.
+        known: confidences [N] of images of known classes.
+        right: bool [N], whether each of these images is classified correctly.
+        unknown: confidences [M] of images of unknown classes.
     """
     scores, others = as_scores(known, "known"), as_scores(unknown, "unknown")
     flags = as_flags(right, len(scores), "right")
     if len(scores) == 0 or len(others) == 0:
-        raise InputError(f"{len(scores)} known and {len(others)} unknown images came: both are needed.")
-    # Right ones against unknowns; wrong ones only add thresholds at which nothing happens.
+        raise InputError(f"{len(scores)} known and {len(others)} unknown images came: give at least one of each.")
+    # Misclassified known images change neither rate, so they are left out.
     counts = ScoreCounts.of_parts(scores[flags], others)
     ccr = np.concatenate([[0.0], np.cumsum(counts.positives) / len(scores)])
     fpr = np.concatenate([[0.0], np.cumsum(counts.negatives) / len(others)])
@@ -76,7 +78,7 @@ def oscr(known: ArrayLike, right: ArrayLike, unknown: ArrayLike) -> Oscr:
 
 
 def open_set_numbers(known: ArrayLike, right: ArrayLike, unknown: ArrayLike) -> OpenSet:
-    """AUROC, AUPR, FPR at 95 % TPR and OSCR of one confidence; arguments as in `oscr`."""
+    """Compute AUROC, AUPR, FPR at 95 % TPR and OSCR of one confidence; the arguments are those of `oscr`."""
     scores, others = as_scores(known, "known"), as_scores(unknown, "unknown")
     area = oscr(scores, right, others).area
     counts = ScoreCounts.of_parts(scores, others)

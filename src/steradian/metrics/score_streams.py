@@ -1,4 +1,4 @@
-"""Order statistics of a stream of scores that is too long to keep: the highest ones, or those at given places."""
+"""Compute order statistics of a stream of scores too long to store: the highest scores, or those at given ranks."""
 
 from __future__ import annotations
 
@@ -13,92 +13,95 @@ from torch import Tensor
 from steradian.metrics.tiles import above
 
 BINS = 2**14
-"""Of cosines from -1 to 1: a width of 1.2e-4."""
+"""Number of histogram bins for cosines from -1 to 1; each bin is 1.2e-4 wide."""
 
 REACH = 1.000001
-"""Cosines of single precision may pass 1 by their last bits."""
+"""Upper bound of a cosine in single precision, which can exceed 1 by rounding."""
 
 
 PIECE = 2**20
-"""Scores that are looked at together."""
+"""Number of scores processed at a time."""
 
 
 class HighestScores:
-    """The ``most`` highest of a stream of scores, exact; ``add`` takes tensors of any shape, without NaN.
+    """Keep the ``most`` highest scores of a stream, exactly; ``add`` takes tensors of any shape, without NaN.
 
-    Room for about twice as many is all the memory it takes.
+    The memory used is that of about twice as many scores.
     """
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._room = torch.empty(2 * most + PIECE)
-        self._held = 0
-        self._bar = -math.inf
+        self._buffer = torch.empty(2 * most + PIECE)
+        self._count = 0
+        self._threshold = -math.inf
         self._flags = torch.empty(PIECE, dtype=torch.bool)
 
     def add(self, scores: Tensor) -> None:
-        """More of the stream."""
+        """Add more scores of the stream."""
         for piece in torch.split(scores.reshape(-1), PIECE):
-            found = piece[above(piece, self._bar, self._flags)] if self._bar > -math.inf else piece
-            if self._held + len(found) > len(self._room):
-                self._keep()
-            self._room[self._held : self._held + len(found)] = found
-            self._held += len(found)
+            candidates = piece[above(piece, self._threshold, self._flags)] if self._threshold > -math.inf else piece
+            if self._count + len(candidates) > len(self._buffer):
+                self._discard_lowest()
+            self._buffer[self._count : self._count + len(candidates)] = candidates
+            self._count += len(candidates)
 
     def merge(self, other: HighestScores) -> None:
-        """What another has found, of other scores."""
+        """Add the highest scores of another part of the stream."""
         self.add(other.falling())
 
     def falling(self) -> Tensor:
-        """[at most ``most``], the highest first."""
-        self._keep()
-        held = self._room[: self._held]
-        held.numpy().sort()
-        return held.flip(0)
+        """Return the kept scores, [at most ``most``], the highest first."""
+        self._discard_lowest()
+        kept_scores = self._buffer[: self._count]
+        kept_scores.numpy().sort()
+        return kept_scores.flip(0)
 
-    def _keep(self) -> None:
-        rest = self._held - self.most
-        if rest > 0:
-            # Not topk, whose indices would take twice the memory of the scores.
-            held = self._room[: self._held].numpy()
-            held.partition(rest)
-            held[: self.most] = held[rest:]
-            self._held = self.most
-            self._bar = float(held[: self.most].min())
+    def _discard_lowest(self) -> None:
+        surplus = self._count - self.most
+        if surplus > 0:
+            # topk is not used: its indices would take twice the memory of the scores.
+            kept_scores = self._buffer[: self._count].numpy()
+            kept_scores.partition(surplus)
+            kept_scores[: self.most] = kept_scores[surplus:]
+            self._count = self.most
+            self._threshold = float(kept_scores[: self.most].min())
 
 
 def binned(scores: Tensor) -> NDArray[np.int64]:
-    """How many of ``scores``, cosines of any shape, lie in each of `BINS` bins, from the lowest."""
+    """Count the ``scores`` (cosines of any shape) in each of `BINS` bins, from the lowest bin up."""
     counts: NDArray[np.int64] = torch.histc(scores, BINS, -REACH, REACH).to(torch.int64).numpy()
     return counts
 
 
 def at_places(
-    stream: Callable[[], Iterator[Tensor]], histogram: NDArray[np.int64], places: Sequence[int]
+    stream: Callable[[], Iterator[Tensor]], histogram: NDArray[np.int64], ranks: Sequence[int]
 ) -> list[float]:
-    """The scores at ``places`` of the falling order, from 0, exact: the histogram says near where, a second pass where.
+    """Return the exact scores at ``ranks`` (from 0, in descending order).
+
+    The histogram gives the bin of each score; a second pass over the stream finds the score.
 
     Args:
-        stream: makes the stream once more; it is not asked without places.
-        histogram: its `binned` counts, summed.
+        stream: restarts the stream; not called if ``ranks`` is empty.
+        histogram: the summed `binned` counts of the stream.
+        ranks: 0 for the highest score.
     """
-    if not places:
+    if not ranks:
         return []
-    down_to = np.cumsum(histogram[::-1])
+    cumulative = np.cumsum(histogram[::-1])
     edges = np.linspace(REACH, -REACH, BINS + 1)
-    # A bin more on both sides: rounding may put a score into the next one.
-    bins = np.searchsorted(down_to, places, side="right")
-    windows = [(edges[max(place - 1, 0)], edges[min(place + 2, BINS)]) for place in bins]
+    # Add one bin on both sides: rounding may put a score into the neighboring bin.
+    bins = np.searchsorted(cumulative, ranks, side="right")
+    windows = [(edges[max(number - 1, 0)], edges[min(number + 2, BINS)]) for number in bins]
     windows = [(high if high < REACH else math.inf, low if low > -REACH else -math.inf) for high, low in windows]
-    passed, inside = [0] * len(places), [[torch.empty(0)] for _ in places]
+    higher, inside = [0] * len(ranks), [[torch.empty(0)] for _ in ranks]
     for scores in stream():
         for number, (high, low) in enumerate(windows):
             below = scores <= high
-            passed[number] += scores.numel() - int(below.sum())
+            higher[number] += scores.numel() - int(below.sum())
             inside[number].append(scores[below & (scores > low)])
-    found = []
-    for place, count, parts in zip(places, passed, inside, strict=True):
-        near = torch.cat(parts).numpy()
-        near.sort()
-        found.append(float(near[len(near) - 1 - (place - count)]))
-    return found
+    results = []
+    for rank, count, parts in zip(ranks, higher, inside, strict=True):
+        candidates = torch.cat(parts).numpy()
+        candidates.sort()
+        results.append(float(candidates[len(candidates) - 1 - (rank - count)]))
+    return results

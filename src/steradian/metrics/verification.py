@@ -1,4 +1,4 @@
-"""Same or different: error rates over pairs of embeddings, scored by cosine."""
+"""Compute verification error rates over pairs of embeddings, scored by cosine."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from steradian.metrics.checks import Floats, as_labels, as_rows, as_scores, as_s
 
 @dataclass(frozen=True)
 class PairScores:
-    """Cosines of pairs of different items: ``genuine`` [G] of one class, ``impostor`` [I] of two."""
+    """Cosines of pairs of items: ``genuine`` [G] of the same class, ``impostor`` [I] of different classes."""
 
     genuine: Floats
     impostor: Floats
 
 
 def pair_scores(embeddings: ArrayLike, labels: ArrayLike, max_items: int = 5000, seed: int = 0) -> PairScores:
-    """Cosines of all pairs of ``embeddings`` [N, D] with int ``labels`` [N].
+    """Compute the cosines of all pairs of ``embeddings`` [N, D] with int ``labels`` [N].
 
     Above ``max_items`` a seeded random sample of that many items is scored (12.5 million pairs at 5,000).
     """
     labels = as_labels(labels)
     vectors = unit(as_rows(embeddings, labels, "embeddings")).astype(np.float32)
     if len(labels) > max_items:
-        kept = np.sort(np.random.default_rng(seed).choice(len(labels), max_items, replace=False))
-        vectors, labels = vectors[kept], labels[kept]
+        sample = np.sort(np.random.default_rng(seed).choice(len(labels), max_items, replace=False))
+        vectors, labels = vectors[sample], labels[sample]
     genuine, impostor = [], []
     for row in range(len(labels) - 1):
         cosine = vectors[row + 1 :] @ vectors[row]
@@ -43,7 +43,7 @@ def pair_scores(embeddings: ArrayLike, labels: ArrayLike, max_items: int = 5000,
 def _checked(scores: PairScores) -> PairScores:
     for name, values in (("genuine", scores.genuine), ("impostor", scores.impostor)):
         if len(values) == 0:
-            raise InputError(f"there are no {name} pairs: verification needs pairs of one class and of two.")
+            raise InputError(f"there are no {name} pairs: verification needs pairs of one and of two classes.")
         if np.isnan(values).any():
             raise InputError(f"a {name} score is NaN; every score must be a number.")
     return scores
@@ -51,7 +51,7 @@ def _checked(scores: PairScores) -> PairScores:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold and what it costs. NaN where the impostors are too few to tell."""
+    """A threshold with its false- and true-accept rate; NaN if there are too few impostors for the rate."""
 
     far: float
     tar: float
@@ -59,28 +59,28 @@ class OperatingPoint:
 
 
 def impostor_threshold(impostor: ArrayLike, far: float) -> float:
-    """The score that at most a share ``far`` of impostors [I] exceeds: the (floor(far I) + 1)-th highest.
+    """Return the score that at most a share ``far`` of impostors [I] exceeds: the (floor(far I) + 1)-th highest.
 
-    NaN where not one impostor may be accepted (I < 1 / far); -inf where all may.
+    The result is NaN if no impostor may be accepted (I < 1 / far), and -inf if all may.
 
     Raises:
-        InputError: NaN scores, or a rate outside (0, 1).
+        InputError: a score is NaN, or the rate is outside (0, 1).
     """
     scores = as_scores(impostor, "impostor")
     count = len(scores)
-    # far * I lands just below a whole number for rates such as 1e-3 that binary cannot hold.
+    # For rates such as 1e-3, which binary cannot represent, far * I can fall just below a whole number.
     allowed = math.floor(as_share(far, "far") * count * (1 + 1e-12))
     if allowed < 1:
         return math.nan
-    place = count - allowed - 1
-    return float(np.partition(scores, place)[place]) if place >= 0 else -math.inf
+    position = count - allowed - 1
+    return float(np.partition(scores, position)[position]) if position >= 0 else -math.inf
 
 
 def tar_at_far(scores: PairScores, far: float) -> OperatingPoint:
-    """True-accept rate at a false-accept rate of at most ``far``: exact, never interpolated.
+    """Compute the exact true-accept rate at a false-accept rate of at most ``far``, without interpolation.
 
-    The threshold is `impostor_threshold`, and a pair is accepted when its score is strictly higher. When not one
-    impostor may be accepted the answer is NaN.
+    The threshold is `impostor_threshold`; a pair is accepted if its score is strictly higher. The result is NaN if no
+    impostor may be accepted.
     """
     _checked(scores)
     threshold = impostor_threshold(scores.impostor, far)
@@ -90,10 +90,10 @@ def tar_at_far(scores: PairScores, far: float) -> OperatingPoint:
 
 
 def equal_error_rate(scores: PairScores) -> OperatingPoint:
-    """The rate at which false accepts equal false rejects, and its threshold.
+    """Compute the rate at which false accepts equal false rejects, and its threshold.
 
-    Both rates are step functions that may never be equal: the threshold is the observed score where they
-    are closest, and the rate the mean of the two there. ``far`` is that rate and ``tar`` is 1 minus it.
+    Both rates are step functions that may never be equal: the threshold is the observed score at which they are
+    closest, and the rate is their mean there. ``far`` is that rate and ``tar`` is 1 minus it.
     """
     _checked(scores)
     genuine, impostor = np.sort(scores.genuine), np.sort(scores.impostor)

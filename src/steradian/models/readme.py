@@ -42,7 +42,7 @@ def readme_text(manifest: ModelManifest, numbers: Sequence[tuple[str, str]] = ()
 
 def _data(origin: dict[str, Any]) -> str:
     data = origin.get("data") or {}
-    parts = [f"TrainingResult on `{data['source']}`" if "source" in data else "The training data are unknown"]
+    parts = [f"Trained on `{data['source']}`" if "source" in data else "The training data are unknown"]
     if "images" in data:
         parts.append(f"{data['images']:,} images")
     if "digest" in data:

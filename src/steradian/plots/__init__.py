@@ -1,4 +1,4 @@
-"""Every picture, each a Display: ``X.from_…(…)`` computes, ``.plot(ax=None)`` draws and returns self."""
+"""Draw pictures with display classes: ``X.from_…(…)`` computes, ``.plot(ax=None)`` draws and returns self."""
 
 from steradian.plots.angles import AnglesDisplay
 from steradian.plots.boundaries import DecisionBoundaryDisplay

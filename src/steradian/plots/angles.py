@@ -1,4 +1,4 @@
-"""Angles to the own class and to the nearest other: as histograms, and one against the other."""
+"""Plot the angles of embeddings to their own class and to the nearest other class, as histograms and scatter."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class AnglesDisplay:
 
     @classmethod
     def from_embeddings(cls, embeddings: ArrayLike, labels: ArrayLike) -> AnglesDisplay:
-        """From embeddings [N, D] and int labels [N] of at least two classes."""
+        """Create from embeddings [N, D] and int labels [N] of at least two classes."""
         return cls(class_angles(embeddings, labels))
 
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> AnglesDisplay:
-        """Histograms: to the own class, and to the nearest other."""
+        """Draw histograms of the angle to the own class and of the angle to the nearest other class."""
         axes = own_axes(ax, theme)
         bins = np.linspace(0, 180, 91).tolist()
         for index, (values, name) in enumerate(
@@ -41,13 +41,13 @@ class AnglesDisplay:
         return self
 
     def plot_own_against_nearest(self, ax: Axes | None = None, theme: Theme = LIGHT) -> AnglesDisplay:
-        """One point per image; above the diagonal its own class is the nearest."""
+        """Draw one point per image; above the diagonal the own class is the nearest."""
         axes = own_axes(ax, theme)
         own, other = np.rad2deg(self.angles.own), np.rad2deg(self.angles.nearest_other)
-        right = own < other
+        correct = own < other
         right_end, top = max(30.0, float(own.max())) + 3.0, max(30.0, float(other.max())) * 1.3
         axes.plot([0, min(right_end, top)], [0, min(right_end, top)], color=theme.faint, lw=1)
-        for chosen, index, marker, name in ((right, 0, "o", "right"), (~right, 2, "X", "wrong")):
+        for chosen, index, marker, name in ((correct, 0, "o", "right"), (~correct, 2, "X", "wrong")):
             axes.scatter(
                 own[chosen],
                 other[chosen],

@@ -1,4 +1,4 @@
-"""Where a loss draws the line between two classes, and how sure it is on either side."""
+"""Plot the decision boundary of a loss between two classes, with the class probability on either side."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from steradian.plots.theme import LIGHT, Theme, own_axes
 
 @dataclass
 class DecisionBoundaryDisplay:
-    """Two classes: what training demands of an image of class 1 and of class 2, over its angles to both centers.
+    """Training decision boundaries for images of class 1 and of class 2, over the angles to both class centers.
 
     Attributes:
-        theta: [181] radians, of both axes.
-        lead: [181, 181] target logit minus wrong logit for an image of class 1, in units of a cosine (or of the score);
-            row: angle to center 2, column: angle to center 1. For class 2 it is the transpose.
-        scale: turns leads into logits.
+        theta: [181] radians, the values of both axes.
+        lead: [181, 181], target logit minus wrong logit for an image of class 1, in units of a cosine (or of the
+            score); row: angle to center 2, column: angle to center 1. For class 2 it is the transpose.
+        scale: factor from leads to logits.
     """
 
     theta: NDArray[np.float64]
@@ -33,15 +33,15 @@ class DecisionBoundaryDisplay:
 
     @classmethod
     def from_loss(cls, loss: nn.Module, scale: float = 8.0) -> DecisionBoundaryDisplay:
-        """From a loss of the softmax family, by its margin, emphasis and score (which sets the scale itself).
+        """Create from a loss of the softmax family, with its margin, emphasis and score; a score replaces ``scale``.
 
         Raises:
-            InputError: another kind of loss.
+            InputError: the loss is of another kind.
         """
         theta = torch.linspace(0.0, torch.pi, 181, dtype=torch.float64)
         dials = typical_dials(loss, theta)
         if dials is None:
-            raise InputError(f"a decision boundary needs a loss of the softmax family, not {type(loss).__name__}.")
+            raise InputError(f"a decision boundary needs a loss of the softmax family, but got {type(loss).__name__}.")
         with torch.no_grad():
             wrong = torch.cos(theta)[None, :].expand(181, 181)
             target = dials.target(torch.cos(theta))[:, None]
@@ -49,7 +49,7 @@ class DecisionBoundaryDisplay:
         return cls(theta.numpy(), lead.T.numpy(), scale if dials.score is None else 1.0)
 
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> DecisionBoundaryDisplay:
-        """Probability of class 1 for its images as shade; the line where it is 1/2, and the same line for class 2."""
+        """Shade the probability of class 1 for its images, and draw the line where it is 1/2 for either class."""
         axes = own_axes(ax, theme, 3.6, 3.4)
         degrees = np.rad2deg(self.theta)
         shade = LinearSegmentedColormap.from_list("shade", [to_rgb(theme.paper), theme.color(0)])

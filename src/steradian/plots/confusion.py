@@ -1,4 +1,4 @@
-"""Which class is taken for which."""
+"""Plot a confusion matrix."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from steradian.plots.theme import LIGHT, Theme, own_axes, short_name
 
 
 def _readable_on(color: tuple[float, ...], theme: Theme) -> str:
-    """Ink or paper, whichever stands out more from ``color``."""
+    """Return the theme's text or background color, whichever contrasts more with ``color``."""
 
     def brightness(rgb: tuple[float, ...]) -> float:
         return 0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2]
@@ -37,12 +37,12 @@ class ConfusionDisplay:
 
     @classmethod
     def from_predictions(cls, labels: ArrayLike, predictions: ArrayLike, classes: Sequence[str]) -> ConfusionDisplay:
-        """From int labels [N] and predictions [N] in 0..C-1."""
+        """Create from int labels [N] and predictions [N] in 0..C-1."""
         counts = confusion_matrix(labels, predictions, labels=np.arange(len(classes)))
         return cls(counts.astype(np.int64), tuple(classes))
 
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> ConfusionDisplay:
-        """Shares of each row as color; counts as numbers, zeros left blank, where there is room."""
+        """Draw the row shares as colors, with nonzero counts as numbers up to 15 classes."""
         axes = own_axes(ax, theme)
         count = len(self.classes)
         shares = self.counts / np.maximum(self.counts.sum(axis=1, keepdims=True), 1)

@@ -1,4 +1,4 @@
-"""Images beside the views that training makes of them."""
+"""Plot images beside their augmented views, as used in training."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from steradian.plots.theme import LIGHT, Theme, own_axes
 
 @dataclass
 class ViewsDisplay:
-    """A row for each image: as it is, then its views.
+    """One row per image: the image, then its views.
 
     Attributes:
-        pixels: uint8 [V + 1, N, channels, size, size], the images themselves first.
+        pixels: uint8 [V + 1, N, channels, size, size], the original images first.
     """
 
     pixels: NDArray[np.uint8]
 
     @classmethod
     def from_views(cls, images: ArrayLike, views: ArrayLike) -> ViewsDisplay:
-        """From samples in [0, 1]: images [N, channels, size, size] and views [V, N, channels, size, size]."""
+        """Create from images [N, channels, size, size] and views [V, N, channels, size, size] in [0, 1]."""
         everything = np.concatenate([np.asarray(images)[None], np.asarray(views)])
         return cls((255.0 * everything).round().clip(0, 255).astype(np.uint8))
 
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> ViewsDisplay:
-        """Columns are named; the later a view, the harder."""
+        """Draw one named column per view; later views are harder."""
         views, count = self.pixels.shape[:2]
         axes = own_axes(ax, theme, 1.3 * views, 1.3 * count + 0.3)
         for column in range(views):
@@ -37,8 +37,8 @@ class ViewsDisplay:
                 shown = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
                 x, y = 1.06 * column, 1.06 * row
                 axes.imshow(shown, cmap="gray", vmin=0, vmax=255, extent=(x, x + 1, y + 1, y), aspect="equal")
-            words = "image" if column == 0 else f"view {column - 1}"
-            axes.text(1.06 * column + 0.5, -0.06, words, color=theme.ink, fontsize=8, ha="center")
+            title = "image" if column == 0 else f"view {column - 1}"
+            axes.text(1.06 * column + 0.5, -0.06, title, color=theme.ink, fontsize=8, ha="center")
         axes.set_xlim(0, 1.06 * views - 0.06)
         axes.set_ylim(1.06 * count - 0.06, -0.3)
         axes.set_axis_off()

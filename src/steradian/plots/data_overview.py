@@ -1,4 +1,4 @@
-"""A data set at a glance: an image of each class, and how many there are."""
+"""Show an overview of a data set: one image of each class, and the class sizes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from steradian.plots.theme import LIGHT, Theme, own_axes, short_name
 
-COLUMNS, GAP, WORDS = 8, 0.08, 0.22
+COLUMNS, GAP, CAPTION = 8, 0.08, 0.22
 
 
 @dataclass
@@ -28,25 +28,25 @@ class ExamplesDisplay:
 
     @classmethod
     def from_images(cls, images: NDArray[np.uint8], names: Sequence[str]) -> ExamplesDisplay:
-        """From M images and their names."""
+        """Create from M images and their names."""
         return cls(np.asarray(images), tuple(names))
 
     @property
     def rows(self) -> int:
-        """Rows of the grid."""
+        """Number of rows of the grid."""
         return -(-len(self.names) // COLUMNS)
 
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> ExamplesDisplay:
-        """Row by row."""
+        """Draw the images row by row, each above its name."""
         axes = own_axes(ax, theme, 8.8, 1.35 * self.rows)
         for number, (image, name) in enumerate(zip(self.images, self.names, strict=True)):
-            x, y = (number % COLUMNS) * (1 + GAP), (number // COLUMNS) * (1 + WORDS)
+            x, y = (number % COLUMNS) * (1 + GAP), (number // COLUMNS) * (1 + CAPTION)
             shown = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
             axes.imshow(shown, cmap="gray", vmin=0, vmax=255, extent=(x, x + 1, y + 1, y), aspect="equal")
-            said = axes.text(x, y + 1.03, short_name(name, 15), color=theme.ink, fontsize=7, va="top")
-            said.set_in_layout(False)
+            caption = axes.text(x, y + 1.03, short_name(name, 15), color=theme.ink, fontsize=7, va="top")
+            caption.set_in_layout(False)
         axes.set_xlim(0, COLUMNS * (1 + GAP))
-        axes.set_ylim(self.rows * (1 + WORDS), 0)
+        axes.set_ylim(self.rows * (1 + CAPTION), 0)
         axes.set_axis_off()
         self.ax_, self.figure_ = axes, axes.figure
         return self
@@ -54,10 +54,10 @@ class ExamplesDisplay:
 
 @dataclass
 class ClassSizesDisplay:
-    """How many images each class has, the largest first.
+    """Number of images of each class, the largest class first.
 
     Attributes:
-        names: [C] in that order.
+        names: [C], in that order.
         counts: int [C].
     """
 
@@ -66,12 +66,12 @@ class ClassSizesDisplay:
 
     @classmethod
     def from_counts(cls, counts: Mapping[str, int]) -> ClassSizesDisplay:
-        """From class name -> number of images."""
+        """Create from a mapping of class name to number of images."""
         order = sorted(counts, key=lambda name: -counts[name])
         return cls(tuple(order), np.array([counts[name] for name in order], dtype=np.int64))
 
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> ClassSizesDisplay:
-        """Bars with names for up to 30 classes, else a curve; a long tail on a logarithmic axis."""
+        """Draw named bars for up to 30 classes, otherwise a curve; a long tail has a logarithmic axis."""
         axes = own_axes(ax, theme, 8.8, 2.6)
         few = len(self.names) <= 30
         if few:
@@ -80,7 +80,7 @@ class ClassSizesDisplay:
             axes.set_xticklabels([short_name(name, 14) for name in self.names], rotation=60, ha="right", fontsize=7)
         else:
             axes.fill_between(np.arange(1, len(self.names) + 1), self.counts, color=theme.color(0), step="mid", lw=0)
-            axes.set_xlabel("classes, the largest first")
+            axes.set_xlabel("classes, largest first")
         if self.counts.max() > 20 * max(1, int(self.counts.min())):
             axes.set_yscale("log")
         axes.set_ylabel("images")

@@ -1,4 +1,4 @@
-"""Embeddings of two dimensions, as they are and on the unit circle."""
+"""Plot 2-D embeddings, raw and on the unit circle."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 def check_points(
     embeddings: ArrayLike, labels: ArrayLike, classes: Sequence[str], dimensions: int
 ) -> tuple[Floats, NDArray[np.int64]]:
-    """Embeddings [N, ``dimensions``] and labels [N] in 0..C-1 as arrays, or `InputError`."""
+    """Return embeddings [N, ``dimensions``] and labels [N] in 0..C-1 as arrays, or raise `InputError`."""
     points, codes = np.asarray(embeddings, dtype=np.float64), np.asarray(labels, dtype=np.int64)
     if points.ndim != 2 or points.shape[1] != dimensions:
         raise InputError(
@@ -26,28 +26,28 @@ def check_points(
             f"Train with --dims {dimensions}."
         )
     if codes.shape != (len(points),) or len(codes) == 0 or codes.min() < 0 or codes.max() >= len(classes):
-        raise InputError(f"labels must be [{len(points)}] of 0..{len(classes) - 1}, but came as {list(codes.shape)}.")
+        raise InputError(f"labels must be [{len(points)}] of 0..{len(classes) - 1}, but have another shape or value.")
     return points, codes
 
 
 def class_directions(
     points: Floats, labels: NDArray[np.int64], classes: Sequence[str], centers: ArrayLike | None
 ) -> Floats:
-    """Unit vectors [C, D]: of ``centers``, or without them the mean direction of each class."""
+    """Return unit vectors [C, D]: those of ``centers`` if given, otherwise the mean direction of each class."""
     if centers is None:
         return mean_directions(points, labels, len(classes))
     return unit_or_zero(np.asarray(centers, dtype=np.float64))
 
 
 def unit_or_zero(vectors: Floats) -> Floats:
-    """Rows divided by their norm; zero rows stay zero."""
+    """Divide rows by their norm; zero rows stay zero."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    found: Floats = vectors / np.where(norms > 0, norms, 1.0)
-    return found
+    units: Floats = vectors / np.where(norms > 0, norms, 1.0)
+    return units
 
 
 def mean_directions(points: Floats, labels: NDArray[np.int64], count: int) -> Floats:
-    """Unit mean direction of each class, [C, D]; zero for a class that is absent."""
+    """Return the unit mean direction [C, D] of each class; zero for an absent class."""
     sums = np.zeros((count, points.shape[1]))
     np.add.at(sums, labels, unit_or_zero(points))
     return unit_or_zero(sums)
@@ -55,14 +55,14 @@ def mean_directions(points: Floats, labels: NDArray[np.int64], count: int) -> Fl
 
 @dataclass
 class EmbeddingDisplay:
-    """Raw 2-D embeddings: direction says which class, length how sure. Rays point at the class centers.
+    """Raw 2-D embeddings: direction shows the class, length the confidence. Rays point at the class centers.
 
     Attributes:
         points: [N, 2].
         labels: [N].
         classes: C names.
         centers: [C, 2] unit vectors; zero rows are not drawn.
-        correct: [N], whether the nearest center is that of the own class.
+        correct: [N], whether the nearest center is that of the true class.
     """
 
     points: Floats
@@ -74,18 +74,18 @@ class EmbeddingDisplay:
     def from_embeddings(
         cls, embeddings: ArrayLike, labels: ArrayLike, classes: Sequence[str], centers: ArrayLike | None = None
     ) -> EmbeddingDisplay:
-        """From raw embeddings [N, 2] and labels [N]; without ``centers`` [C, 2] the mean directions serve."""
+        """Create from raw embeddings [N, 2] and labels [N]; without ``centers`` [C, 2] use the mean directions."""
         points, codes = check_points(embeddings, labels, classes, 2)
         return cls(points, codes, tuple(classes), class_directions(points, codes, classes, centers))
 
     @property
     def correct(self) -> NDArray[np.bool_]:
         nearest = (unit_or_zero(self.points) @ self.centers.T).argmax(axis=1)
-        found: NDArray[np.bool_] = nearest == self.labels
-        return found
+        correct: NDArray[np.bool_] = nearest == self.labels
+        return correct
 
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> EmbeddingDisplay:
-        """Draw the raw embedding. Points nearer to another class's center have a rim in ink."""
+        """Draw the raw embeddings. Points nearer to another class's center have a rim in the text color."""
         axes = own_axes(ax, theme)
         count = len(self.classes)
         reach = float(np.quantile(np.linalg.norm(self.points, axis=1), 0.995)) or 1.0
@@ -94,8 +94,8 @@ class EmbeddingDisplay:
             axes.plot(radius * np.cos(turn), radius * np.sin(turn), color=theme.faint, lw=0.6, zorder=0)
         correct = self.correct
         for label in range(count):
-            own = self.labels == label
-            for chosen, rim in ((own & correct, edge(theme)), (own & ~correct, theme.ink)):
+            in_class = self.labels == label
+            for chosen, rim in ((in_class & correct, edge(theme)), (in_class & ~correct, theme.ink)):
                 axes.scatter(
                     self.points[chosen, 0],
                     self.points[chosen, 1],
@@ -112,7 +112,7 @@ class EmbeddingDisplay:
         return self
 
     def plot_circle(self, ax: Axes | None = None, theme: Theme = LIGHT) -> EmbeddingDisplay:
-        """Draw directions alone: a bar outside the unit circle for how many of a class point there."""
+        """Draw only the directions, as bars outside the unit circle that count the points of each class."""
         axes = own_axes(ax, theme)
         count, bins = len(self.classes), 180
         turn = np.linspace(0, 2 * np.pi, 361)
@@ -138,15 +138,15 @@ class EmbeddingDisplay:
 def _rays(
     axes: Axes, centers: Floats, classes: tuple[str, ...], theme: Theme, length: float, inner: bool = False
 ) -> None:
-    """A ray to each center with the class name at its end, where there are few enough to read."""
+    """Draw a ray to each center, with the class name at its end up to 30 classes."""
     for label, center in enumerate(centers):
         if not center.any():
             continue
         tip = center * length
         axes.plot([0, tip[0]], [0, tip[1]], color=theme.color(label, len(classes)), lw=1.1, alpha=0.9, zorder=1)
         if len(classes) <= 30:
-            place = center * (length + (0.11 if inner else length * 0.1))
+            spot = center * (length + (0.11 if inner else length * 0.1))
             name = short_name(classes[label])
             axes.text(
-                place[0], place[1], name, color=theme.ink, fontsize=8, ha="center", va="center", zorder=3, weight="bold"
+                spot[0], spot[1], name, color=theme.ink, fontsize=8, ha="center", va="center", zorder=3, weight="bold"
             )

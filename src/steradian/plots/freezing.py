@@ -1,4 +1,4 @@
-"""Accuracy by how many layers of a pretrained encoder are kept."""
+"""Plot accuracy by the number of pretrained encoder layers that are kept."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from matplotlib.axes import Axes
 from steradian.plots.theme import LIGHT, Theme, own_axes
 
 STYLES: dict[str, tuple[str, str, str]] = {
-    "kept": ("all layers taken, the first n frozen", "o", "#3f76c4"),
-    "moved": ("only the first n taken, frozen", "D", "#c23b30"),
-    "tuned": ("only the first n taken, all tuned", "X", "#e88a7d"),
+    "kept": ("all layers pretrained, first n frozen", "o", "#3f76c4"),
+    "moved": ("only first n pretrained, frozen", "D", "#c23b30"),
+    "tuned": ("only first n pretrained, all tuned", "X", "#e88a7d"),
 }
-"""Arm -> what it is, marker, color."""
+"""Arm -> legend label, marker, color."""
 
 
 @dataclass
 class FreezingDisplay:
-    """Accuracies of every network.
+    """Accuracies of all networks of the freezing study.
 
     Attributes:
         values: arm -> number of layers -> one accuracy for each seed.
@@ -39,20 +39,20 @@ class FreezingDisplay:
         scratch: Sequence[float] = (),
         advised: int | None = None,
     ) -> FreezingDisplay:
-        """From accuracies by arm and number of layers."""
-        kept = {arm: {n: list(found) for n, found in by_n.items() if len(found)} for arm, by_n in values.items()}
-        return cls({arm: by_n for arm, by_n in kept.items() if by_n}, list(scratch), advised)
+        """Create from accuracies by arm and number of layers."""
+        lists = {arm: {n: list(runs) for n, runs in by_n.items() if len(runs)} for arm, by_n in values.items()}
+        return cls({arm: by_n for arm, by_n in lists.items() if by_n}, list(scratch), advised)
 
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> FreezingDisplay:
-        """A line through the means of each arm and a marker for each network."""
+        """Draw a line through the means of each arm and a marker for each network."""
         axes = own_axes(ax, theme, 5.6, 4.2)
         if self.scratch:
-            axes.axhline(float(np.mean(self.scratch)), color=theme.ink, ls="--", lw=1, label="nothing taken")
+            axes.axhline(float(np.mean(self.scratch)), color=theme.ink, ls="--", lw=1, label="no pretrained layers")
         for arm, by_layers in self.values.items():
-            words, marker, color = STYLES[arm]
-            means = [float(np.mean(found)) for found in by_layers.values()]
-            axes.plot(list(by_layers), means, color=color, lw=1.4, label=words)
-            x = np.concatenate([np.full(len(found), n) for n, found in by_layers.items()])
+            label, marker, color = STYLES[arm]
+            means = [float(np.mean(accuracies)) for accuracies in by_layers.values()]
+            axes.plot(list(by_layers), means, color=color, lw=1.4, label=label)
+            x = np.concatenate([np.full(len(accuracies), n) for n, accuracies in by_layers.items()])
             axes.scatter(x, np.concatenate(list(by_layers.values())), s=24, marker=marker, color=color)
         if self.advised is not None:
             axes.axvline(self.advised, color=theme.ink, lw=1, ls=":")

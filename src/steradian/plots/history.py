@@ -1,4 +1,4 @@
-"""How training went."""
+"""Plot the training history."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from steradian.plots.theme import LIGHT, Theme, legend, own_axes
 
 @dataclass
 class HistoryDisplay:
-    """One value per epoch for each technique, a line for each of its seeds.
+    """One value per epoch for each technique, with one line per seed.
 
     Attributes:
-        value: the column of the history that is drawn.
-        curves: name -> one array [epochs] per seed; NaN where there was no value.
+        value: the history column to draw.
+        curves: name -> one array [epochs] per seed; NaN where a value is missing.
     """
 
     value: str
@@ -30,7 +30,7 @@ class HistoryDisplay:
     def from_histories(
         cls, histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], value: str = "train_loss"
     ) -> HistoryDisplay:
-        """From history rows: name -> one history per seed."""
+        """Create from history rows: name -> one history per seed."""
 
         def column(history: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
             return np.array([np.nan if row.get(value) in (None, "") else float(row[value]) for row in history])
@@ -38,7 +38,7 @@ class HistoryDisplay:
         return cls(value, {name: [column(history) for history in runs] for name, runs in histories.items()})
 
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> HistoryDisplay:
-        """Thin lines for seeds; the first carries the name."""
+        """Draw the first seed of each technique as a labeled line, and the other seeds as thin lines."""
         axes = own_axes(ax, theme, 5.6, 3.6)
         drawn = 0
         for index, (name, runs) in enumerate(self.curves.items()):
@@ -67,7 +67,7 @@ class HistoryDisplay:
         return self
 
     def _spans_a_decade(self) -> bool:
-        """Whether one technique's losses would flatten another's on a linear axis."""
+        """Return whether the losses differ so much between techniques that a log axis is needed."""
         if not self.value.endswith("loss"):
             return False
         shown = [curve for runs in self.curves.values() for curve in runs if not np.isnan(curve).all()]

@@ -1,4 +1,4 @@
-"""One number of several techniques, with every seed and the interval of the mean."""
+"""Plot one metric of several techniques, with every seed and the interval of the mean."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from steradian.plots.theme import LIGHT, MARKERS, Theme, own_axes
 
 @dataclass
 class IntervalsDisplay:
-    """Values by technique.
+    """Values of one metric by technique.
 
     Attributes:
         title: what the values are.
@@ -27,19 +27,19 @@ class IntervalsDisplay:
 
     @classmethod
     def from_values(cls, title: str, values: Mapping[str, Sequence[float]]) -> IntervalsDisplay:
-        """From one value per seed for each name."""
-        kept = {name: list(found) for name, found in values.items() if len(found)}
-        return cls(title, kept, {name: t_interval(found) for name, found in kept.items()})
+        """Create from one value per seed for each name."""
+        nonempty = {name: list(seeds) for name, seeds in values.items() if len(seeds)}
+        return cls(title, nonempty, {name: t_interval(seeds) for name, seeds in nonempty.items()})
 
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> IntervalsDisplay:
-        """A row per technique: open points are seeds, the filled one their mean, the line its interval."""
+        """Draw one row per technique: open points are seeds, the filled one is their mean, the line its interval."""
         axes = own_axes(ax, theme, 5.6, 0.9 + 0.36 * len(self.values))
-        for row, (name, found) in enumerate(self.values.items()):
+        for row, (name, seeds) in enumerate(self.values.items()):
             color, interval = theme.color(row, len(self.values)), self.intervals[name]
             if interval.low == interval.low:
                 axes.plot([interval.low, interval.high], [row, row], color=color, lw=2.2)
-            if len(found) > 1:
-                axes.scatter(found, [row] * len(found), s=20, facecolors="none", edgecolors=[color], linewidths=1)
+            if len(seeds) > 1:
+                axes.scatter(seeds, [row] * len(seeds), s=20, facecolors="none", edgecolors=[color], linewidths=1)
             axes.scatter([interval.mean], [row], s=46, color=color, marker=MARKERS[row % len(MARKERS)], zorder=3)
         axes.set_yticks(range(len(self.values)), list(self.values))
         axes.set_ylim(len(self.values) - 0.5, -0.5)

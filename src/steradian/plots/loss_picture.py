@@ -1,4 +1,4 @@
-"""One loss of the softmax family in three panels: target logit, gradient factor, decision boundary."""
+"""Draw one loss of the softmax family in three panels: target logit, gradient factor, decision boundary."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from steradian.plots.theme import Picture, small_multiples
 
 
 def loss_picture(name: str, loss: Head) -> Picture:
-    """The loss beside plain cosine; adaptive margins are drawn for a row in the middle of their range."""
+    """Draw the loss beside plain cosine; an adaptive margin is drawn for a typical sample (middle of its range)."""
     plain = MarginSoftmaxLoss(*loss.weight.shape)
     curves = TargetLogitDisplay.from_losses({"plain cosine": plain, name: loss})
     boundary = DecisionBoundaryDisplay.from_loss(loss)
@@ -22,8 +22,8 @@ def loss_picture(name: str, loss: Head) -> Picture:
         "gradient factor": curves.plot_factors,
         "two classes": boundary.plot,
     }
-    words = f"{name}: target logit and gradient factor over the angle, and the decision boundary between two classes"
-    return small_multiples(panels, words, height=3.0)
+    alt_text = f"{name}: target logit and gradient factor over the angle, and the decision boundary between two classes"
+    return small_multiples(panels, alt_text, height=3.0)
 
 
 def write_loss_picture(preset: Preset, path: Path) -> None:

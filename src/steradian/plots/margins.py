@@ -1,4 +1,4 @@
-"""What a margin does: the target logit over the angle to the own center, and how hard it pulls there."""
+"""Plot the effect of a margin: target logit and gradient factor over the angle to the own class center."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class TargetLogitDisplay:
     Attributes:
         theta: [201] radians.
         logits: name -> [201].
-        factors: name -> [201], the slope of the logit in cos(theta).
-        names: all losses that were given; their order is that of the colors.
+        factors: name -> [201], the slope of the logit with respect to cos(theta).
+        names: all given losses, in the order of the colors.
     """
 
     theta: NDArray[np.float64]
@@ -53,7 +53,7 @@ class TargetLogitDisplay:
 
     @classmethod
     def from_losses(cls, losses: Mapping[str, nn.Module]) -> TargetLogitDisplay:
-        """From losses of the softmax family by name; others have no such curve and are left out."""
+        """Create from losses by name; only losses of the softmax family have such a curve, others are left out."""
         theta = torch.linspace(0.0, torch.pi, 201, dtype=torch.float64)
         cosine = torch.cos(theta)
         known = {name: typical_dials(loss, cosine) for name, loss in losses.items()}
@@ -63,7 +63,7 @@ class TargetLogitDisplay:
         return cls(theta.numpy(), logits, factors, tuple(losses))
 
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> TargetLogitDisplay:
-        """One curve per technique, over degrees."""
+        """Draw one curve per technique, over degrees."""
         axes = own_axes(ax, theme, 5.6, 3.8)
         self._curves(axes, self.logits, theme)
         axes.axhline(0, color=theme.faint, lw=0.6, zorder=0)
@@ -71,7 +71,7 @@ class TargetLogitDisplay:
         return self
 
     def plot_factors(self, ax: Axes | None = None, theme: Theme = LIGHT) -> TargetLogitDisplay:
-        """How many times as hard as plain softmax each technique pulls towards the own center, on a log scale."""
+        """Draw the gradient towards the own center, relative to plain softmax, on a log scale."""
         axes = own_axes(ax, theme, 5.6, 3.8)
         positive = {name: np.where(factor > 1e-3, factor, np.nan) for name, factor in self.factors.items()}
         self._curves(axes, positive, theme)

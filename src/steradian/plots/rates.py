@@ -1,4 +1,4 @@
-"""What a threshold costs, and what a probability is worth: ROC, precision-recall and reliability pictures."""
+"""Plot ROC, DET, precision-recall and reliability curves."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from steradian.plots.theme import LIGHT, Theme, legend, own_axes, short_name
 
 Floats = NDArray[np.floating[Any]]
 POINTS = 2000
-"""Of a curve that are drawn."""
+"""Largest number of points drawn per curve."""
 
 
 def _thinned(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """At most `POINTS` corners; the steps of a large curve are finer than a pixel."""
+    """Return at most `POINTS` points; the steps of a larger curve are finer than a pixel."""
     keep = np.unique(np.linspace(0, len(x) - 1, min(len(x), POINTS)).astype(int))
     return x[keep], y[keep]
 
 
 @dataclass
 class RocDisplay:
-    """True-positive against false-positive rates, a line for each name.
+    """True-positive against false-positive rates, with one line per name.
 
     Attributes:
         curves: name -> (false-positive rates [T], true-positive rates [T]).
@@ -36,11 +36,11 @@ class RocDisplay:
 
     @classmethod
     def from_rates(cls, curves: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> RocDisplay:
-        """From rates that rise from (0, 0) to (1, 1)."""
+        """Create from rates that rise from (0, 0) to (1, 1)."""
         return cls({name: (np.asarray(far), np.asarray(tar)) for name, (far, tar) in curves.items()})
 
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> RocDisplay:
-        """Both axes linear; the dotted diagonal is chance."""
+        """Draw the ROC curves on linear axes; the dotted diagonal is chance level."""
         axes = own_axes(ax, theme)
         axes.plot([0, 1], [0, 1], color=theme.faint, ls=":", lw=1)
         self._lines(axes, theme)
@@ -51,24 +51,24 @@ class RocDisplay:
         return self
 
     def plot_det(self, ax: Axes | None = None, theme: Theme = LIGHT) -> RocDisplay:
-        """Misses against false accepts, both logarithmic: the detection error tradeoff."""
+        """Draw the detection error tradeoff: false-reject against false-accept rate, both logarithmic."""
         axes, drawn = own_axes(ax, theme), False
         for index, (name, (far, tar)) in enumerate(self.curves.items()):
             x, y = far, 1.0 - tar
-            some = (x > 0) & (y > 0)
+            nonzero = (x > 0) & (y > 0)
             axes.plot(
-                *_thinned(x[some], y[some]),
+                *_thinned(x[nonzero], y[nonzero]),
                 color=theme.color(index),
                 ls=LINES[index % len(LINES)],
                 label=short_name(name, 20),
             )
-            drawn = drawn or bool(some.any())
+            drawn = drawn or bool(nonzero.any())
         if drawn:
             axes.set_xscale("log")
             axes.set_yscale("log")
         else:
             middle = axes.transAxes
-            axes.text(0.5, 0.5, "no threshold makes both errors", color=theme.ink, ha="center", transform=middle)
+            axes.text(0.5, 0.5, "no threshold has both errors", color=theme.ink, ha="center", transform=middle)
         axes.set_xlabel("false-accept rate")
         axes.set_ylabel("false-reject rate")
         legend(axes, theme)
@@ -83,7 +83,7 @@ class RocDisplay:
 
 @dataclass
 class PrecisionRecallDisplay:
-    """Precision against recall, a line for each name.
+    """Precision against recall, with one line per name.
 
     Attributes:
         curves: name -> (recall [T], precision [T]).
@@ -93,11 +93,11 @@ class PrecisionRecallDisplay:
 
     @classmethod
     def from_rates(cls, curves: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> PrecisionRecallDisplay:
-        """From recalls that rise, and their precisions."""
+        """Create from rising recalls and their precisions."""
         return cls({name: (np.asarray(recall), np.asarray(precision)) for name, (recall, precision) in curves.items()})
 
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> PrecisionRecallDisplay:
-        """Steps: precision is not interpolated."""
+        """Draw step curves: precision is not interpolated."""
         axes = own_axes(ax, theme)
         for index, (name, (recall, precision)) in enumerate(self.curves.items()):
             x, y = _thinned(recall, precision)
@@ -121,11 +121,11 @@ class PrecisionRecallDisplay:
 
 @dataclass
 class ReliabilityDisplay:
-    """Share that is right against confidence, in bins.
+    """Accuracy against confidence, in bins.
 
     Attributes:
-        confidence, accuracy: [B] of the bins that hold something.
-        images: [B], how many each holds.
+        confidence, accuracy: [B], means of the non-empty bins.
+        images: [B], number of images in each bin.
     """
 
     confidence: Floats
@@ -134,11 +134,11 @@ class ReliabilityDisplay:
 
     @classmethod
     def from_bins(cls, confidence: ArrayLike, accuracy: ArrayLike, images: ArrayLike) -> ReliabilityDisplay:
-        """From bins as `steradian.metrics.reliability` makes them."""
+        """Create from the bins that `steradian.metrics.reliability` returns."""
         return cls(np.asarray(confidence), np.asarray(accuracy), np.asarray(images))
 
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> ReliabilityDisplay:
-        """Dots as large as their share of images; on the dotted line a confidence means what it says."""
+        """Draw one dot per bin, sized by its images; on the dotted line confidence equals accuracy."""
         axes = own_axes(ax, theme)
         axes.plot([0, 1], [0, 1], color=theme.faint, ls=":", lw=1)
         size = 12.0 + 240.0 * self.images / max(1, int(self.images.max()))
@@ -147,6 +147,6 @@ class ReliabilityDisplay:
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.02, 1.02)
         axes.set_xlabel("confidence")
-        axes.set_ylabel("share that is right")
+        axes.set_ylabel("accuracy")
         self.ax_, self.figure_ = axes, axes.figure
         return self

@@ -1,4 +1,4 @@
-"""Which classes a model finds alike: similarities of their centers, as a table of shades and as a map."""
+"""Plot the similarity of class centers, as a heat map and as a 2-D map."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from steradian.plots.theme import LIGHT, Theme, own_axes, short_name
 
 @dataclass
 class ClassRelationsDisplay:
-    """Similarity of every two class centers.
+    """Similarities of all pairs of class centers.
 
     Attributes:
-        similarity: [C, C], cosines or the scores that they have.
-        places: [C, 2], the two principal directions of the unit centers.
+        similarity: [C, C], cosines, or their scores if the loss has one.
+        places: [C, 2], coordinates of the unit centers along their two principal directions.
         classes: C names.
-        order: [C], classes such that alike ones stand together.
+        order: [C], class indices sorted so that similar classes are adjacent.
     """
 
     similarity: NDArray[np.float64]
@@ -39,22 +39,22 @@ class ClassRelationsDisplay:
     def from_centers(
         cls, centers: ArrayLike, classes: Sequence[str], score: nn.Module | None = None
     ) -> ClassRelationsDisplay:
-        """From centers [C, D], C names, and the monotone score of the loss (``loss.score``) if it has one.
+        """Create from centers [C, D], C names, and the monotone score of the loss (``loss.score``) if it has one.
 
         Raises:
-            InputError: fewer than two classes, or another number of names.
+            InputError: there are fewer than two classes, or the number of names differs.
         """
-        found = np.asarray(centers, np.float64)
-        if found.ndim != 2 or len(found) != len(classes) or len(found) < 2:
+        rows = np.asarray(centers, np.float64)
+        if rows.ndim != 2 or len(rows) != len(classes) or len(rows) < 2:
             raise InputError(
-                f"centers must be [C, D] with C names and C at least 2, but came as {list(found.shape)} "
+                f"centers must be [C, D] with C names and C at least 2, but came as {list(rows.shape)} "
                 f"with {len(classes)} names."
             )
-        unit = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+        unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
         cosine = np.clip(unit @ unit.T, -1.0, 1.0)
-        apart = 1.0 - cosine
-        np.fill_diagonal(apart, 0.0)
-        order = leaves_list(linkage(squareform(apart, checks=False), "average", optimal_ordering=len(found) <= 500))
+        distance = 1.0 - cosine
+        np.fill_diagonal(distance, 0.0)
+        order = leaves_list(linkage(squareform(distance, checks=False), "average", optimal_ordering=len(rows) <= 500))
         similarity = cosine
         if score is not None:
             with torch.no_grad():
@@ -67,7 +67,7 @@ class ClassRelationsDisplay:
         return cls(similarity, places, tuple(classes), order.astype(np.intp))
 
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> ClassRelationsDisplay:
-        """Shades of similarity, alike classes together; the diagonal is left out of the range of shades."""
+        """Draw a heat map with similar classes adjacent; the color range ignores the diagonal."""
         axes = own_axes(ax, theme)
         shown = self.similarity[np.ix_(self.order, self.order)]
         others = shown[~np.eye(len(shown), dtype=bool)]
@@ -84,7 +84,7 @@ class ClassRelationsDisplay:
         return self
 
     def plot_map(self, ax: Axes | None = None, theme: Theme = LIGHT) -> ClassRelationsDisplay:
-        """Classes as named points; near points are alike, as far as two dimensions can tell."""
+        """Draw classes as named points; near points are similar, as far as two dimensions can show."""
         axes = own_axes(ax, theme)
         axes.scatter(self.places[:, 0], self.places[:, 1], s=14, color=theme.color(0), linewidths=0)
         if len(self.classes) <= 120:

@@ -1,4 +1,4 @@
-"""One self-contained HTML page from text, tables and pictures. It makes no network request."""
+"""Build one self-contained HTML page from text, tables and pictures; it makes no network request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Mark = Literal["", "best", "worse"]
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table, and how it stands out."""
+    """A table cell and its highlight."""
 
     text: str
     mark: Mark = ""
@@ -25,7 +25,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under column names, with notes below; numbers stand right, words left."""
+    """Rows of cells under column names, with notes below; ``align`` is right for numbers and left for text."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
@@ -57,7 +57,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Spheres:
-    """Spheres to turn by hand, one shown at a time."""
+    """Interactive spheres, one shown at a time."""
 
     identifier: str
     displays: Mapping[str, SphereDisplay]
@@ -70,7 +70,7 @@ class Spheres:
 
     @property
     def data(self) -> str:
-        """JSON that cannot end the script element it stands in."""
+        """JSON of the traces, escaped so that it cannot end its script element."""
         content = {
             theme.name: {name: display.traces(theme) for name, display in self.displays.items()}
             for theme in (LIGHT, DARK)
@@ -83,7 +83,7 @@ Block = Table | Figure | Spheres
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, paragraphs, and what is shown under them."""
+    """A heading, paragraphs, and the blocks below them."""
 
     title: str
     text: Sequence[str] = ()
@@ -92,20 +92,20 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """A page."""
+    """A report page with a title, a subtitle and sections."""
 
     title: str
     subtitle: str
     sections: Sequence[Section]
 
     def html(self) -> str:
-        """The page; plotly's script is in it once, and only if a sphere is."""
+        """Return the page; it contains plotly's script once, and only if it contains a sphere."""
         from jinja2 import Environment
 
         template = resources.files("steradian.plots").joinpath("report.html").read_text(encoding="utf-8")
-        turning = any(isinstance(block, Spheres) for section in self.sections for block in section.blocks)
+        interactive = any(isinstance(block, Spheres) for section in self.sections for block in section.blocks)
         environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-        return environment.from_string(template).render(report=self, plotly=_plotly() if turning else "")
+        return environment.from_string(template).render(report=self, plotly=_plotly() if interactive else "")
 
 
 def _plotly() -> str:
@@ -115,5 +115,5 @@ def _plotly() -> str:
 
 
 def facts(pairs: Mapping[str, object]) -> Table:
-    """A two-column table of names and values."""
+    """Return a two-column table of names and values."""
     return Table(("", ""), [(Cell(name), Cell(str(value))) for name, value in pairs.items()], align="left")

@@ -1,4 +1,4 @@
-"""Embeddings of three dimensions on the unit sphere: as a still picture and to turn by hand."""
+"""Plot 3-D embeddings on the unit sphere, as a static and as an interactive picture."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ class SphereDisplay:
     def from_embeddings(
         cls, embeddings: ArrayLike, labels: ArrayLike, classes: Sequence[str], centers: ArrayLike | None = None
     ) -> SphereDisplay:
-        """From embeddings [N, 3] and labels [N]; without ``centers`` [C, 3] the mean directions serve."""
+        """Create from embeddings [N, 3] and labels [N]; without ``centers`` [C, 3] use the mean directions."""
         points, codes = check_points(embeddings, labels, classes, 3)
         directions = class_directions(points, codes, classes, centers)
         return cls(unit_or_zero(points), codes, tuple(classes), directions)
 
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> SphereDisplay:
-        """Draw the two halves of the sphere side by side, each seen straight on from outside."""
+        """Draw the two halves of the sphere side by side, each seen from outside."""
         axes = own_axes(ax, theme, 6.4, 3.4)
         for side, offset in ((1.0, -1.08), (-1.0, 1.08)):
             _graticule(axes, offset, theme)
-            x, y, facing = _seen(self.directions, side)
+            x, y, facing = _project(self.directions, side)
             for label in range(len(self.classes)):
                 chosen = (self.labels == label) & (facing >= 0)
                 axes.scatter(
@@ -66,7 +66,7 @@ class SphereDisplay:
     def _names(self, axes: Axes, side: float, offset: float, theme: Theme) -> None:
         if len(self.classes) > 40:
             return
-        x, y, facing = _seen(self.centers, side)
+        x, y, facing = _project(self.centers, side)
         for label, name in enumerate(self.classes):
             if self.centers[label].any() and facing[label] >= 0:
                 axes.text(
@@ -81,11 +81,11 @@ class SphereDisplay:
                 )
 
     def traces(self, theme: Theme = LIGHT) -> list[dict[str, Any]]:
-        """Plotly traces of the same picture, to be turned by hand: one per class and one of the names."""
-        found: list[dict[str, Any]] = []
+        """Return Plotly traces of the interactive picture: one per class, and one with the class names."""
+        traces: list[dict[str, Any]] = []
         for label, name in enumerate(self.classes):
             points = self.directions[self.labels == label]
-            found.append(
+            traces.append(
                 {
                     "type": "scatter3d",
                     "mode": "markers",
@@ -98,7 +98,7 @@ class SphereDisplay:
                 }
             )
         drawn = [label for label in range(len(self.classes)) if self.centers[label].any()]
-        found.append(
+        traces.append(
             {
                 "type": "scatter3d",
                 "mode": "text",
@@ -111,14 +111,14 @@ class SphereDisplay:
                 "showlegend": False,
             }
         )
-        return found
+        return traces
 
 
-def _seen(points: Floats, side: float) -> tuple[Floats, Floats, Floats]:
-    """Horizontal and vertical position, and how much each point faces the viewer, from one of two sides."""
-    turn = np.pi / 5
-    depth = side * (np.cos(turn) * points[:, 0] + np.sin(turn) * points[:, 1])
-    across = side * (-np.sin(turn) * points[:, 0] + np.cos(turn) * points[:, 1])
+def _project(points: Floats, side: float) -> tuple[Floats, Floats, Floats]:
+    """Return the horizontal and vertical position and the depth towards the viewer, seen from one of two sides."""
+    angle = np.pi / 5
+    depth = side * (np.cos(angle) * points[:, 0] + np.sin(angle) * points[:, 1])
+    across = side * (-np.sin(angle) * points[:, 0] + np.cos(angle) * points[:, 1])
     return across, points[:, 2], depth
 
 

@@ -1,4 +1,4 @@
-"""Colors that color-blind readers can tell apart, on light and dark paper, and figures without global state."""
+"""Define colors that color-blind readers can distinguish, light and dark themes, and figures without global state."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ PETROFF = (
 """Ten colors ordered for people with color-vision deficiencies (Petroff 2021, arXiv 2107.02270)."""
 
 MARKERS = "os^Dv<>pPX"
-"""A second sign beside color."""
+"""Markers that distinguish classes in addition to color."""
 
 
 @dataclass(frozen=True)
 class Theme:
-    """Paper, ink and lines of a picture."""
+    """Background (``paper``), text (``ink``) and line (``faint``) colors of a picture."""
 
     name: str
     paper: str
@@ -47,11 +47,11 @@ class Theme:
     lighten: float
 
     def color(self, index: int, count: int = 10) -> tuple[float, float, float]:
-        """The color of class or technique ``index`` out of ``count``."""
+        """Return the color of class or technique ``index`` out of ``count``."""
         if count <= len(PETROFF):
             base = to_rgb(PETROFF[index % len(PETROFF)])
         else:
-            # Neighbors in number get hues far apart: steps of the golden angle around the color wheel.
+            # Steps of the golden angle around the color wheel give consecutive indices distant hues.
             base = matplotlib.colormaps["turbo"](0.05 + 0.9 * ((index * 0.618034) % 1.0))[:3]
         red, green, blue = (channel + (1.0 - channel) * self.lighten for channel in base)
         return red, green, blue
@@ -63,14 +63,14 @@ THEMES = (LIGHT, DARK)
 
 
 def new_figure(width: float, height: float, theme: Theme) -> Figure:
-    """An empty figure on the theme's paper, tied to no window and no global list."""
+    """Return an empty figure in the theme's background color, without a window or global state."""
     figure = Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor=theme.paper)
     FigureCanvasAgg(figure)
     return figure
 
 
 def own_axes(ax: Axes | None, theme: Theme, width: float = 4.6, height: float = 4.2) -> Axes:
-    """``ax``, or axes of a new figure; in the theme's colors."""
+    """Return ``ax``, or the axes of a new figure, in the theme's colors."""
     axes = ax if ax is not None else new_figure(width, height, theme).add_subplot()
     axes.set_facecolor(theme.paper)
     axes.tick_params(colors=theme.ink, labelsize=8)
@@ -84,7 +84,7 @@ def own_axes(ax: Axes | None, theme: Theme, width: float = 4.6, height: float = 
 
 
 def bare(axes: Axes, limit: float) -> None:
-    """Square axes from -limit to limit without ticks or frame."""
+    """Make the axes square, from -limit to limit, without ticks or frame."""
     axes.set_xlim(-limit, limit)
     axes.set_ylim(-limit, limit)
     axes.set_aspect("equal")
@@ -92,26 +92,26 @@ def bare(axes: Axes, limit: float) -> None:
 
 
 def legend(axes: Axes, theme: Theme, location: Literal["best", "upper right"] = "best") -> None:
-    """A legend without a frame, in the theme's ink."""
+    """Add a legend without a frame, in the theme's text color."""
     axes.legend(frameon=False, fontsize=8, labelcolor=theme.ink, loc=location)
 
 
 def short_name(name: str, limit: int = 12) -> str:
-    """``name`` cut to ``limit`` characters, on one line, with dollar signs that start no formula."""
+    """Return ``name`` cut to ``limit`` characters, on one line, with dollar signs escaped."""
     name = "".join(character if character.isprintable() else "�" for character in name)
     return (name if len(name) <= limit else name[: limit - 1] + "…").replace("$", r"\$")
 
 
 def edge(theme: Theme) -> ColorType:
-    """A thin rim that keeps overlapping points apart."""
+    """Return the color of a thin rim that separates overlapping points."""
     return (*to_rgb(theme.paper), 0.6)
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as PNG of 256 colors: a third of the size of full color, and no eye tells them apart here."""
+    """Return the figure as PNG with 256 colors: a third of the size of full color, without a visible difference."""
     full = io.BytesIO()
     with warnings.catch_warnings():
-        # A class name in a script that the font lacks is drawn as boxes; the table has it in letters.
+        # The font may lack the script of a class name and draw boxes; the tables show the name as text.
         warnings.filterwarnings("ignore", message="Glyph")
         figure.savefig(full, format="png", facecolor=figure.get_facecolor())
     drawn = Image.open(full).convert("RGB")
@@ -122,31 +122,31 @@ def png(figure: Figure) -> bytes:
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture as PNG for light and for dark pages, with words for those who do not see it."""
+    """One picture as PNG for light and for dark pages, with alternative text (``words``)."""
 
     light: bytes
     dark: bytes
     words: str
 
 
-def picture(draw: Callable[[Theme], Figure], words: str) -> Picture:
-    """Draw once per theme."""
-    return Picture(png(draw(LIGHT)), png(draw(DARK)), words)
+def picture(draw: Callable[[Theme], Figure], alt_text: str) -> Picture:
+    """Draw the picture once per theme; ``alt_text`` describes it for screen readers."""
+    return Picture(png(draw(LIGHT)), png(draw(DARK)), alt_text)
 
 
 Panel = Callable[[Axes, Theme], object]
-"""What draws itself on axes in a theme, such as the ``plot`` of a display."""
+"""A function that draws on axes in a theme, such as the ``plot`` method of a display."""
 
 
 def small_multiples(
     panels: Mapping[str, Panel],
-    words: str,
+    alt_text: str,
     *,
     columns: int = 3,
     width: float = 3.3,
     height: float | None = None,
 ) -> Picture:
-    """A grid of panels of ``width`` by ``height`` inches, each drawn by ``panel(ax, theme)`` under its title."""
+    """Draw a grid of titled panels of ``width`` by ``height`` inches, each by calling ``panel(ax, theme)``."""
 
     def draw(theme: Theme) -> Figure:
         across = min(columns, max(1, len(panels)))
@@ -158,4 +158,4 @@ def small_multiples(
             axes.set_title(title, color=theme.ink, fontsize=10)
         return figure
 
-    return picture(draw, words)
+    return picture(draw, alt_text)

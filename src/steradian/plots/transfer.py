@@ -1,4 +1,4 @@
-"""Accuracy by how many layers were moved, in the layout of the published study (Yosinski et al. 2014, figures 2, 3)."""
+"""Plot accuracy by the number of transferred layers, as in figures 2 and 3 of Yosinski et al. (2014)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STYLES: dict[str, tuple[str, str, bool]] = {
     "AnB+": ("X", "#e88a7d", False),
     "random": ("v", "#8a8f98", False),
 }
-"""Arm -> marker, color (none: ink), whether it is drawn hollow."""
+"""Arm -> marker, color (none: the theme's text color), whether the marker is hollow."""
 
 NAMES = {
     "base": "base: from scratch",
@@ -34,7 +34,7 @@ NAMES = {
 
 @dataclass
 class TransferDisplay:
-    """Accuracies of every network.
+    """Accuracies of all networks of the transfer study.
 
     Attributes:
         values: arm -> number of layers (0 for bases) -> one accuracy for each target half and seed.
@@ -44,17 +44,17 @@ class TransferDisplay:
 
     @classmethod
     def from_accuracies(cls, values: Mapping[str, Mapping[int, Sequence[float]]]) -> TransferDisplay:
-        """From accuracies by arm and number of layers."""
-        kept = {arm: {n: list(found) for n, found in by_n.items() if len(found)} for arm, by_n in values.items()}
-        return cls({arm: by_n for arm, by_n in kept.items() if by_n})
+        """Create from accuracies by arm and number of layers."""
+        lists = {arm: {n: list(runs) for n, runs in by_n.items() if len(runs)} for arm, by_n in values.items()}
+        return cls({arm: by_n for arm, by_n in lists.items() if by_n})
 
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> TransferDisplay:
-        """A marker for each network, as published: the scatter says how far runs differ."""
+        """Draw a marker for each network, as published: the scatter shows how much runs differ."""
         axes = self._axes(ax, theme)
         for number, (arm, by_layers) in enumerate(self.values.items()):
             marker, color, hollow = self._style(arm, theme)
             shift = 0.09 * (number - (len(self.values) - 1) / 2) if arm not in ("base", "base x2") else 0.0
-            x = np.concatenate([np.full(len(found), n + shift) for n, found in by_layers.items()])
+            x = np.concatenate([np.full(len(accuracies), n + shift) for n, accuracies in by_layers.items()])
             y = np.concatenate(list(by_layers.values()))
             face = "none" if hollow or arm == "base x2" else color
             axes.scatter(x, y, s=26, marker=marker, facecolors=face, edgecolors=color, label=NAMES[arm], linewidths=1)
@@ -63,7 +63,7 @@ class TransferDisplay:
         return self
 
     def plot_means(self, ax: Axes | None = None, theme: Theme = LIGHT) -> TransferDisplay:
-        """Lines through the means, each starting at the base, with the four gaps that the study explains."""
+        """Draw lines through the means, each starting at the base, with the four gaps that the study explains."""
         axes = self._axes(ax, theme)
         base = float(np.mean(self.values["base"][0]))
         axes.axhline(base, color=theme.faint, lw=1, ls=":")
@@ -72,7 +72,7 @@ class TransferDisplay:
             if arm in ("base", "base x2"):
                 continue
             marker, color, _ = self._style(arm, theme)
-            lines[arm] = {0: base, **{n: float(np.mean(found)) for n, found in sorted(by_layers.items())}}
+            lines[arm] = {0: base, **{n: float(np.mean(accuracies)) for n, accuracies in sorted(by_layers.items())}}
             axes.plot(list(lines[arm]), list(lines[arm].values()), color=color, marker=marker, ms=5, label=NAMES[arm])
         if "base x2" in self.values:
             twice = float(np.mean(self.values["base x2"][0]))
@@ -80,17 +80,17 @@ class TransferDisplay:
         self._gaps(axes, theme, lines, base)
         levels = [base, *(y for arm, line in lines.items() if arm != "random" for y in line.values())]
         span = max(max(levels) - min(levels), 0.02)
-        # Random layers fall far below all others, whose differences are what the picture is for.
+        # Random layers are far below all others: leave them out of the range, to show the other differences.
         axes.set_ylim(min(levels) - 0.9 * span, max(levels) + 0.3 * span)
         axes.legend(frameon=False, fontsize=7, labelcolor=theme.ink, loc="lower left")
         self.ax_, self.figure_ = axes, axes.figure
         return self
 
     def _gaps(self, axes: Axes, theme: Theme, lines: Mapping[str, Mapping[int, float]], base: float) -> None:
-        """Shade what the published figure names: 2 co-adaptation, 3 recovery, 4 specificity, 5 gain."""
+        """Mark the gaps numbered in the published figure: 2 co-adaptation, 3 recovery, 4 specificity, 5 gain."""
         level = dict.fromkeys(range(8), base)
-        own, tuned, other = (lines.get(arm) for arm in ("BnB", "BnB+", "AnB"))
-        gaps = {"2": (level, own), "3": (own, tuned), "4": (own, other), "5": (level, lines.get("AnB+"))}
+        frozen, tuned, other = (lines.get(arm) for arm in ("BnB", "BnB+", "AnB"))
+        gaps = {"2": (level, frozen), "3": (frozen, tuned), "4": (frozen, other), "5": (level, lines.get("AnB+"))}
         for number, (upper, lower) in gaps.items():
             if upper is None or lower is None:
                 continue
@@ -106,7 +106,7 @@ class TransferDisplay:
         axes = own_axes(ax, theme, 5.6, 4.6)
         layers = sorted({n for by_layers in self.values.values() for n in by_layers})
         axes.set_xticks(layers)
-        axes.set_xlabel("layers moved, n")
+        axes.set_xlabel("layers transferred, n")
         axes.set_ylabel("accuracy on the target half's test images")
         return axes
 

@@ -58,7 +58,9 @@ def question_routes(
         if decoded.failures:
             raise HTTPException(422, f"{decoded.failures[0].image}: {decoded.failures[0].reason}.")
         first, second = unit(raw)
-        return Verify.model_validate(model.verify_similarity(float(first @ second), far or usual_far), from_attributes=True)
+        return Verify.model_validate(
+            model.verify_similarity(float(first @ second), far or usual_far), from_attributes=True
+        )
 
     if gallery is None:
         return router

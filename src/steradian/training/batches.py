@@ -1,4 +1,4 @@
-"""Batches of decoded images, on the device, as the encoder wants them."""
+"""Batches of decoded images on the device, ready for the encoder."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ Indices = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Blend:
-    """Each image with a share of another one of its batch (mixup, Zhang et al. 2018).
+    """Blend each image with another one of its batch (mixup, Zhang et al. 2018).
 
     Attributes:
-        share: of the own image, in [0, 1].
-        partner: int64 [N], which other.
+        share: weight of the image itself, in [0, 1].
+        partner: index of the other image, int64 [N].
     """
 
     share: float
@@ -38,21 +38,21 @@ class Blend:
 
     @classmethod
     def drawn(cls, alpha: float, count: int, seed: int) -> Blend:
-        """A share from Beta(alpha, alpha) and a random partner for each of ``count`` images."""
+        """Draw a share from Beta(alpha, alpha) and a random partner for each of ``count`` images."""
         generator = np.random.default_rng([seed, 3])
         return cls(float(generator.beta(alpha, alpha)), torch.from_numpy(generator.permutation(count)))
 
     def __call__(self, samples: Tensor) -> Tensor:
-        """Blends of ``samples`` [N, ...]."""
+        """Return the blends of ``samples`` [N, ...]."""
         return self.share * samples + (1.0 - self.share) * samples[self.partner.to(samples.device)]
 
 
 @dataclass(frozen=True)
 class Patch(Blend):
-    """Each image with a box of another one of its batch (CutMix, Yun et al. 2019); ``share`` is what is left of it.
+    """Paste a box of another image of the batch (CutMix, Yun et al. 2019); ``share`` is the area outside the box.
 
     Attributes:
-        rows, columns: from where to where the box is.
+        rows, columns: first and end index of the box.
     """
 
     rows: tuple[int, int]
@@ -60,7 +60,7 @@ class Patch(Blend):
 
     @classmethod
     def cut(cls, alpha: float, count: int, side: int, seed: int) -> Patch:
-        """A box in images of ``side`` pixels with a share of the area from Beta(alpha, alpha), anywhere in them."""
+        """Draw a box in images of ``side`` pixels: the area share from Beta(alpha, alpha), the center uniformly."""
         generator = np.random.default_rng([seed, 4])
         edge = side * math.sqrt(1.0 - generator.beta(alpha, alpha))
         middle = generator.uniform(0.0, side, size=2)
@@ -71,12 +71,12 @@ class Patch(Blend):
         return cls(share, partner, (low[0], high[0]), (low[1], high[1]))
 
     def __call__(self, samples: Tensor) -> Tensor:
-        """``samples`` [N, channels, side, side] with their boxes."""
-        found = samples.clone()
+        """Return ``samples`` [N, channels, side, side] with the boxes pasted in."""
+        pasted = samples.clone()
         others = samples[self.partner.to(samples.device)]
         box = (slice(None), slice(None), slice(*self.rows), slice(*self.columns))
-        found[box] = others[box]
-        return found
+        pasted[box] = others[box]
+        return pasted
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,9 @@ class Batches:
     Attributes:
         view: random views of training batches, or None.
         views_until: share of all steps that use them.
-        memory_format: of the images handed out.
-        images_per_class: K for batches of P classes by K images; None for shuffled ones.
-        class_power: of shuffled ones, see `weighted_batches`.
+        memory_format: memory format of the returned images.
+        images_per_class: K for batches of P classes by K images; None for shuffled batches.
+        class_power: class weighting of shuffled batches, see `weighted_batches`.
     """
 
     pixels: PixelSet
@@ -104,11 +104,11 @@ class Batches:
     class_power: float = 1.0
 
     def __len__(self) -> int:
-        """Batches per epoch."""
+        """Return the number of batches per epoch."""
         return epoch_length(self.pixels.labels[self.indices], self.batch_size, self.images_per_class)
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[Indices]:
-        """Indices of the batches of a shuffled or class-balanced epoch, from batch ``skip`` on."""
+        """Yield the indices of each batch of a shuffled or class-balanced epoch, from batch ``skip`` on."""
         labels = self.pixels.labels[self.indices]
         if self.images_per_class is None and self.class_power == 1.0:
             batches = epoch_batches(len(self.indices), self.batch_size, self.seed, epoch)
@@ -120,12 +120,12 @@ class Batches:
             yield self.indices[batch]
 
     def in_order(self) -> Iterator[Indices]:
-        """Indices of all batches in the order of the images."""
+        """Yield the indices of all batches in the order of the images."""
         for start in range(0, len(self.indices), self.batch_size):
             yield self.indices[start : start + self.batch_size]
 
     def images(self, batch: Indices, step: int | None = None) -> Tensor:
-        """Encoder input for ``batch``; with ``step``, random views that depend on nothing else, [V * N, ...]."""
+        """Return encoder input for ``batch``; with ``step``, random views fixed by seed and step, [V * N, ...]."""
         samples = torch.from_numpy(self.pixels.pixels[batch]).to(self.device).float().div_(255.0)
         if step is not None and self.view is not None:
             # Each process draws views of its own part.
@@ -136,15 +136,15 @@ class Batches:
     def features(
         self, model: Recognizer, batch: Indices, step: int | None = None, blend: Blend | None = None
     ) -> Tensor:
-        """What the encoder of ``model`` makes of `images`, or of their blends."""
+        """Return the features of `images`, or of their blends, by the encoder of ``model``."""
         images = self.images(batch, step)
-        found: Tensor = model.encoder(images if blend is None else blend(images))
-        return found
+        features: Tensor = model.encoder(images if blend is None else blend(images))
+        return features
 
     def views_at(self, step: int | None) -> int:
-        """How many views of each image `images` gives."""
+        """Return the number of views of each image in `images`."""
         return self.view.views if step is not None and isinstance(self.view, ProgressiveViews) else 1
 
     def labels(self, batch: Indices, step: int | None = None) -> Tensor:
-        """int64 labels of ``batch``, of all views of `images`."""
+        """Return int64 labels of ``batch``, repeated for all views of `images`."""
         return torch.from_numpy(self.pixels.labels[batch]).to(self.device).repeat(self.views_at(step))

@@ -1,8 +1,8 @@
-"""Training state on disk: tensors as safetensors, the rest as JSON, whole or absent.
+"""Save the training state atomically: tensors as safetensors, everything else as JSON.
 
 Schema version 2, one logical checkpoint whatever the number of processes that write or read it:
 
-* ``checkpoints/step-<step>-<epoch>/*.safetensors``, one file a process: ``model.<name>`` (encoder, neck and head;
+* ``checkpoints/step-<step>-<epoch>/*.safetensors``, one file per process: ``model.<name>`` (encoder, neck and head;
   class weights are one [C, D] tensor, [C, K * D] with sub-centers), ``auxiliary.<name>``,
   ``optimizer.<parameter name>.<state name>``, ``best.<name>``, ``rng.<device>``;
 * ``checkpoints/step-<step>-<epoch>/state.json``, written last: name, shape and dtype of every tensor, position (epoch,
@@ -65,7 +65,7 @@ class CheckpointRecord(BaseModel):
 
 
 def save_checkpoint(run: RunFolder, state: TrainingState, *, recipe: str, data: str) -> Path:
-    """Write the state under ``run``, then drop older checkpoints.
+    """Write the state under ``run``, then delete older checkpoints.
 
     Args:
         recipe, data: digests that a resumed run must match.
@@ -102,7 +102,7 @@ def save_checkpoint(run: RunFolder, state: TrainingState, *, recipe: str, data: 
 
 @contextlib.contextmanager
 def _shared_folder(folder: Path) -> Iterator[Path]:
-    """`atomic_folder` for all processes: the chief makes it and puts it in place when all have written."""
+    """Share an `atomic_folder`: rank 0 creates it and moves it into place when all processes have written."""
     if distributed.is_rank_zero():
         with atomic_folder(folder) as temporary:
             yield Path(distributed.broadcast_text(str(temporary)))
@@ -113,22 +113,22 @@ def _shared_folder(folder: Path) -> Iterator[Path]:
 
 
 def _tensors(state: TrainingState) -> dict[str, Tensor]:
-    """What this process writes: its rows of what is divided; the chief also all that is the same everywhere."""
-    found: dict[str, Tensor] = {"rng.torch": torch.get_rng_state()}
+    """Return what this process writes: its rows of sharded tensors; rank 0 also writes all replicated tensors."""
+    tensors: dict[str, Tensor] = {"rng.torch": torch.get_rng_state()}
     if torch.cuda.is_available():
-        found["rng.cuda"] = torch.cuda.get_rng_state()
+        tensors["rng.cuda"] = torch.cuda.get_rng_state()
     for prefix, module in state.modules().items():
-        found |= {f"{prefix}.{name}": tensor for name, tensor in module.state_dict().items()}
+        tensors |= {f"{prefix}.{name}": tensor for name, tensor in module.state_dict().items()}
     for name, parameter in state.named_parameters():
         for key, value in state.moments(parameter).items():
-            found[f"optimizer.{name}.{key}"] = value if isinstance(value, Tensor) else torch.tensor(value)
+            tensors[f"optimizer.{name}.{key}"] = value if isinstance(value, Tensor) else torch.tensor(value)
     for name, tensor in (state.best or {}).items():
-        found[f"best.{name}"] = tensor
-    logical = {name: _logical(state, name, tensor.detach()) for name, tensor in found.items()}
+        tensors[f"best.{name}"] = tensor
+    logical = {name: _logical(state, name, tensor.detach()) for name, tensor in tensors.items()}
     return {
         name: tensor
         for name, tensor in logical.items()
-        if distributed.is_rank_zero() or _is_divided(state, name, found[name])
+        if distributed.is_rank_zero() or _is_divided(state, name, tensors[name])
     }
 
 
@@ -137,15 +137,15 @@ def _is_divided(state: TrainingState, name: str, tensor: Tensor) -> bool:
 
 
 def _parameter_of(name: str) -> str:
-    """The parameter or buffer, ``model.<name>`` or ``auxiliary.<name>``, that a tensor of the checkpoint is about."""
-    kind, _, rest = name.partition(".")
+    """Return the parameter or buffer, ``model.<name>`` or ``auxiliary.<name>``, that a stored tensor belongs to."""
+    kind, _, suffix = name.partition(".")
     if kind == "optimizer":
-        return rest.rpartition(".")[0]
-    return f"model.{rest}" if kind == "best" else name
+        return suffix.rpartition(".")[0]
+    return f"model.{suffix}" if kind == "best" else name
 
 
 def _logical(state: TrainingState, name: str, tensor: Tensor) -> Tensor:
-    """``tensor`` as the checkpoint knows it, sharing its memory: the rows of a class together, divided or whole."""
+    """Return a view of ``tensor`` in the checkpoint's layout: one row per class, and sharded if the classes are."""
     subcenters = state.model.head.subcenters
     if subcenters > 1 and _parameter_of(name) == "model.head.weight" and tensor.ndim == 2:
         tensor = tensor.view(-1, subcenters * tensor.shape[1])
@@ -155,13 +155,13 @@ def _logical(state: TrainingState, name: str, tensor: Tensor) -> Tensor:
 
 
 def latest_checkpoint(run: RunFolder) -> Path | None:
-    """The newest whole checkpoint of a run folder, or None."""
+    """Return the newest complete checkpoint of a run folder, or None."""
     checkpoints = sorted(run.checkpoints.glob("step-*")) if run.checkpoints.is_dir() else []
     return checkpoints[-1] if checkpoints else None
 
 
 def read_record(folder: Path) -> CheckpointRecord:
-    """The record of a checkpoint. Raises `StorageError` when it is damaged or of another version."""
+    """Read the record of a checkpoint. Raises `StorageError` when it is damaged or of another version."""
     try:
         return CheckpointRecord.model_validate(read_json(folder / STATE))
     except ValidationError as error:
@@ -173,36 +173,36 @@ def read_record(folder: Path) -> CheckpointRecord:
 
 
 def restore(state: TrainingState, folder: Path) -> None:
-    """Put a freshly made ``state`` where the checkpoint in ``folder`` stood.
+    """Restore a newly made ``state`` from the checkpoint in ``folder``.
 
     Raises:
         StorageError: damaged files, or tensors of another architecture.
     """
     record = read_record(folder)
-    places: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for prefix, module in state.modules().items():
-        places |= {f"{prefix}.{name}": tensor for name, tensor in module.state_dict().items()}
-    # An optimizer has no state before its first step, and best weights exist only once there was an epoch.
+        tensors |= {f"{prefix}.{name}": tensor for name, tensor in module.state_dict().items()}
+    # An optimizer has no state before its first step, and best weights exist only after an epoch.
     parameters = dict(state.named_parameters())
-    for name, wanted in record.tensors.items():
+    for name, saved in record.tensors.items():
         if name.startswith("optimizer."):
             parameter, _, key = name.removeprefix("optimizer.").rpartition(".")
             if parameter in parameters:
-                moment = _moment(parameters[parameter], wanted)
-                places[name] = state.moments(parameters[parameter])[key] = moment
+                moment = _moment(parameters[parameter], saved)
+                tensors[name] = state.moments(parameters[parameter])[key] = moment
         if name.startswith("best."):
             state.best = state.best or {}
-            places[name] = state.best[name.removeprefix("best.")] = torch.empty_like(
-                places[name.replace("best.", "model.", 1)]
+            tensors[name] = state.best[name.removeprefix("best.")] = torch.empty_like(
+                tensors[name.replace("best.", "model.", 1)]
             )
-    places["rng.torch"] = torch.get_rng_state()
+    tensors["rng.torch"] = torch.get_rng_state()
     if torch.cuda.is_available() and "rng.cuda" in record.tensors:
-        places["rng.cuda"] = torch.cuda.get_rng_state()
-    targets = {name: _logical(state, name, place.detach()) for name, place in places.items()}
+        tensors["rng.cuda"] = torch.cuda.get_rng_state()
+    targets = {name: _logical(state, name, tensor.detach()) for name, tensor in tensors.items()}
     read_tensors(folder, targets, record.tensors, together=True)
-    torch.set_rng_state(places["rng.torch"])
-    if "rng.cuda" in places:
-        torch.cuda.set_rng_state(places["rng.cuda"])
+    torch.set_rng_state(tensors["rng.torch"])
+    if "rng.cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["rng.cuda"])
     best = record.watch.best if record.watch.best is not None else float("inf")
     state.plateau = PlateauTracker(best, record.watch.waited, record.watch.since_cut, record.watch.cuts)
     state.epoch, state.step, state.step_in_epoch = record.epoch, record.step, record.step_in_epoch
@@ -210,19 +210,19 @@ def restore(state: TrainingState, folder: Path) -> None:
     state.seconds = record.seconds
 
 
-def _moment(parameter: Tensor, wanted: TensorEntry) -> Tensor:
-    """Room for a moment of ``parameter``; counts of steps stay on the CPU."""
-    return torch.zeros_like(parameter) if wanted.shape else torch.zeros((), dtype=getattr(torch, wanted.dtype))
+def _moment(parameter: Tensor, saved: TensorEntry) -> Tensor:
+    """Allocate a moment of ``parameter``; step counts stay on the CPU."""
+    return torch.zeros_like(parameter) if saved.shape else torch.zeros((), dtype=getattr(torch, saved.dtype))
 
 
 def read_model(folder: Path, model: Recognizer) -> None:
-    """Fill ``model``, built in one process, from a checkpoint that any number of processes wrote.
+    """Load a checkpoint that any number of processes wrote into ``model``, built in one process.
 
-    Where early stopping kept the best weights, it is those.
+    If early stopping kept the best weights, those are loaded.
     """
     state = TrainingState(model, None, torch.optim.SGD(model.parameters(), lr=1.0))
     manifest = read_record(folder).tensors
-    kept = "best" if any(name.startswith("best.") for name in manifest) else "model"
-    places = {f"{kept}.{name}": tensor for name, tensor in model.state_dict().items()}
-    targets = {name: _logical(state, name, place.detach()) for name, place in places.items()}
+    prefix = "best" if any(name.startswith("best.") for name in manifest) else "model"
+    tensors = {f"{prefix}.{name}": tensor for name, tensor in model.state_dict().items()}
+    targets = {name: _logical(state, name, tensor.detach()) for name, tensor in tensors.items()}
     read_tensors(folder, targets, manifest, together=False)

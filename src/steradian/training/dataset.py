@@ -29,8 +29,8 @@ class TrainingData:
         digest: SHA-256 of all pixels and labels.
         preprocessing: the encoder's input; mean and deviation are those of the training part or of the pretrained
             weights.
-        unseen: images of classes that are kept from training, or None.
-        warnings: what is worth knowing before training.
+        unseen: images of classes that are held out of training, or None.
+        warnings: messages for the user before training.
     """
 
     pixels: PixelSet

@@ -1,9 +1,9 @@
-"""Several processes of one run: started by torchrun, gloo on the CPU and NCCL on GPUs, the same code.
+"""Train in several processes, started by torchrun, with gloo on the CPU or NCCL on GPUs.
 
-Every step is one global batch, of which each process embeds a part; the class centers are divided
-(`losses.head.sharded`), encoder and neck are copies whose gradients are summed. So the batch size of a recipe means the
-same on any number of processes. Two things differ: batch norm sees the part of a batch that its process has, and each
-process draws the random views of its own part.
+Each process embeds its part of one global batch per step. The class centers are sharded (`losses.head.sharded`);
+encoder and neck are replicated, and their gradients are summed. So the batch size of a recipe means the same on any
+number of processes. Two things differ: batch norm sees only the part of the batch in its process, and each process
+draws the random views of its own part.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ __all__ = [
 ]
 
 PATIENCE = datetime.timedelta(minutes=10)
-"""A process that says nothing for this long is given up."""
+"""The timeout for a process that does not respond."""
 
 BUCKET = 2**24
-"""Gradients are summed in pieces of about this many numbers."""
+"""Gradients are summed in buckets of about this many values."""
 
 LOST = (
     "Connection closed",
@@ -52,7 +52,7 @@ LOST = (
 
 @contextlib.contextmanager
 def process_group() -> Iterator[None]:
-    """Join the group that torchrun's variables describe, for the time of the block; alone, nothing happens.
+    """Join the process group that torchrun's variables describe; a single process does nothing.
 
     Raises:
         TrainingError: another process died or hung.
@@ -71,8 +71,8 @@ def process_group() -> Iterator[None]:
             raise
         raise TrainingError(
             "Another process of the group stopped (see its own message), was killed, or did not answer for "
-            f"{PATIENCE.total_seconds() / 60:g} minutes. The last checkpoint is whole; the same command goes on from "
-            "it, with any number of processes."
+            f"{PATIENCE.total_seconds() / 60:g} minutes. The last checkpoint is complete; the same command "
+            "resumes from it, with any number of processes."
         ) from error
     finally:
         distributed.destroy_process_group()
@@ -90,16 +90,16 @@ def barrier() -> None:
 
 
 def part_of(batch: Labels) -> slice:
-    """Which part of a global batch this process embeds: at least two images, or none."""
-    taking = max(1, min(world_size(), len(batch) // 2))
-    if rank() >= taking:
+    """Return the part of a global batch that this process embeds: at least two images, or none."""
+    active = max(1, min(world_size(), len(batch) // 2))
+    if rank() >= active:
         return slice(0, 0)
-    bounds = [len(batch) * number // taking for number in range(taking + 1)]
+    bounds = [len(batch) * number // active for number in range(active + 1)]
     return slice(bounds[rank()], bounds[rank() + 1])
 
 
 def total(values: list[float]) -> list[float]:
-    """Sums over all processes."""
+    """Sum each of ``values`` over all processes."""
     if not is_distributed():
         return values
     sums = torch.tensor(values, dtype=torch.float64, device=group_device())
@@ -120,21 +120,21 @@ def broadcast_text(text: str) -> str:
 
 
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Add up the gradients of all processes; one that has none counts as zero."""
+    """Sum the gradients over all processes; a missing gradient counts as zero."""
     if not is_distributed():
         return
-    held: list[Tensor] = []
+    bucket: list[Tensor] = []
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-        held.append(parameter.grad)
-        if sum(gradient.numel() for gradient in held) >= BUCKET:
-            _sum_together(held)
-            held = []
-    _sum_together(held)
+        bucket.append(parameter.grad)
+        if sum(gradient.numel() for gradient in bucket) >= BUCKET:
+            _all_reduce_flat(bucket)
+            bucket = []
+    _all_reduce_flat(bucket)
 
 
-def _sum_together(tensors: list[Tensor]) -> None:
+def _all_reduce_flat(tensors: list[Tensor]) -> None:
     if not tensors:
         return
     flat = torch.cat([tensor.flatten() for tensor in tensors])
@@ -145,10 +145,10 @@ def _sum_together(tensors: list[Tensor]) -> None:
 
 
 def average_buffers(*modules: nn.Module) -> None:
-    """Running statistics of all processes become their mean: each has seen its part of every batch."""
+    """Replace running statistics by their mean over all processes, as each has seen its part of every batch."""
     if not is_distributed():
         return
     buffers = [buffer for module in modules for buffer in module.buffers() if buffer.is_floating_point()]
-    _sum_together(buffers)
+    _all_reduce_flat(buffers)
     for buffer in buffers:
         buffer /= world_size()

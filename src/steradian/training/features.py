@@ -1,7 +1,7 @@
-"""Features of a frozen encoder, made once and kept on disk: an epoch of neck and head then takes about a second.
+"""Cache the features of a frozen encoder on disk: an epoch of neck and head then takes about a second.
 
-A file holds one view of the images, float16 [N, F], memory-mapped, under a name that is a hash of everything that it
-depends on: pixels, weights, preprocessing, view and runtime. Features of anything else have another name.
+A file holds one view of the images, float16 [N, F], memory-mapped. Its name is a hash of everything that it depends on:
+pixels, weights, preprocessing, view and runtime.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ Features = NDArray[np.float16]
 
 @dataclass(frozen=True)
 class CachedBatches(Batches):
-    """Batches whose features are looked up.
+    """Batches whose features come from the cache.
 
     Attributes:
-        views: float16 [N, F] each, one row per image of ``rows_of``; the first is of the images as they are.
+        views: float16 [N, F] each, one row per image of ``rows_of``; the first is of the original images.
         rows_of: int64, row of each image of ``pixels`` in the views, -1 for one that has none.
     """
 
@@ -45,26 +45,26 @@ class CachedBatches(Batches):
     rows_of: NDArray[np.int64] | None = None
 
     def views_at(self, step: int | None) -> int:
-        """One: of the views that are kept, each image has one in a step."""
+        """Return 1: a step uses one cached view of each image."""
         return 1
 
     def features(
         self, model: Recognizer, batch: Indices, step: int | None = None, blend: Blend | None = None
     ) -> Tensor:
-        """Those of the images as they are; with ``step``, each image in one of its views, drawn by seed and step.
+        """Return features of the original images; with ``step``, of a random view of each, drawn by seed and step.
 
-        A blend is of features: behind a frozen encoder there are no other images to make them from.
+        A blend mixes features instead of images, as the encoder does not run.
         """
         rows = batch if self.rows_of is None else self.rows_of[batch]
         drawn = np.zeros(len(batch), dtype=np.int64)
         if step is not None and len(self.views) > 1:
             seed = step_seed(self.seed, step)
             drawn = np.random.default_rng([seed, distributed.rank()]).integers(len(self.views), size=len(batch))
-        found = np.empty((len(batch), self.views[0].shape[1]), dtype=np.float32)
+        values = np.empty((len(batch), self.views[0].shape[1]), dtype=np.float32)
         for number in np.unique(drawn):
-            chosen = drawn == number
-            found[chosen] = self.views[number][rows[chosen]]
-        features = torch.from_numpy(found).to(self.device)
+            mask = drawn == number
+            values[mask] = self.views[number][rows[mask]]
+        features = torch.from_numpy(values).to(self.device)
         return features if blend is None else blend(features)
 
 
@@ -76,11 +76,11 @@ def cached(
     views: int = 1,
     progress: Progress = no_progress,
 ) -> CachedBatches:
-    """``batches`` with the features of the frozen encoder of ``model``, from the cache or made now.
+    """Return ``batches`` with the features of the frozen encoder of ``model``, from the cache or computed now.
 
     Args:
-        digest: of the pixels.
-        views: how many there are of each image; those after the first are made by the view of ``batches``.
+        digest: hash of the pixels.
+        views: number of views of each image; all but the first are random views of ``batches``.
 
     Raises:
         StorageError: the disk is full, or the cache cannot be written.
@@ -94,30 +94,30 @@ def cached(
         batches.indices.tobytes(),
         repr(asdict(batches.preprocessing)).encode(),
         runtime.encode(),
-        # Which way the features are taken is not in the weights.
+        # The weights do not say which features are used.
         repr((model.spec.encoder, model.spec.stages, model.spec.pooling)).encode(),
         *parts,
     )
     folder = cache_folder() / FOLDER
     random = batches.view.first if isinstance(batches.view, ProgressiveViews) else batches.view
-    found: list[Features] = []
+    arrays: list[Features] = []
     encode = None
     for number in range(views):
-        # Views are the same for all seeds and techniques of a comparison, which then share them.
-        drawn = random if number else None
-        name = sha256_of(basis.encode(), repr((number, drawn)).encode())[:40]
+        # Views are the same for all seeds and techniques of a comparison, so that these share the cache.
+        view = random if number else None
+        name = sha256_of(basis.encode(), repr((number, view)).encode())[:40]
         path = folder / f"{name}.npy"
         if distributed.is_rank_zero() and not path.is_file():
             encode = encode or fast_encoder(model.encoder, batches.preprocessing, runtime)
             what = "features" if views == 1 else f"features, view {number + 1} of {views}"
-            _write(path, batches, encode, drawn, number, progress, what)
+            _write(path, batches, encode, view, number, progress, what)
         distributed.barrier()
         with explained("read", path):
-            found.append(np.load(path, mmap_mode="r", allow_pickle=False))
+            arrays.append(np.load(path, mmap_mode="r", allow_pickle=False))
     rows_of = np.full(len(batches.pixels), -1, dtype=np.int64)
     rows_of[batches.indices] = np.arange(len(batches.indices))
-    own = {name: getattr(batches, name) for name in batches.__dataclass_fields__}
-    return CachedBatches(**own, views=tuple(found), rows_of=rows_of)
+    fields = {name: getattr(batches, name) for name in batches.__dataclass_fields__}
+    return CachedBatches(**fields, views=tuple(arrays), rows_of=rows_of)
 
 
 def _write(
@@ -129,7 +129,7 @@ def _write(
     progress: Progress,
     what: str,
 ) -> None:
-    """Make one view of all images of ``batches``; the file is whole or absent."""
+    """Compute one view of all images of ``batches`` and write it atomically."""
     count = len(batches.indices)
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         for start in progress(range(0, count, CHUNK), -(-count // CHUNK), what):

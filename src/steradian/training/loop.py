@@ -1,4 +1,4 @@
-"""The training loop: plain torch, one function a step, resumable at any step."""
+"""The training loop: plain torch, one function per step, resumable at any step."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OnStep = Callable[[TrainingState, float], None]
 OnEpoch = Callable[[TrainingState], None]
 
 
-def _nothing(*_: object) -> None:
+def _no_op(*_: object) -> None:
     return None
 
 
@@ -37,15 +37,15 @@ def fit(
     settings: TrainingSettings,
     stages: Sequence[Stage],
     *,
-    on_step: OnStep = _nothing,
-    on_epoch: OnEpoch = _nothing,
+    on_step: OnStep = _no_op,
+    on_epoch: OnEpoch = _no_op,
 ) -> None:
-    """Train ``state`` from where it stands to the end of the recipe.
+    """Train ``state`` from its current step to the end of the recipe.
 
     Args:
-        state: fresh, or restored from a checkpoint: the rest of the run is then the same.
-        settings: of the recipe.
-        stages: which layers learn, on what, until when; see `stages.single_stage`.
+        state: new, or restored from a checkpoint, which gives the same result as an uninterrupted run.
+        settings: training settings of the recipe.
+        stages: which layers are trained, on which batches, until which epoch; see `stages.single_stage`.
         on_step: called after each step with the loss.
         on_epoch: called after each epoch.
 
@@ -66,9 +66,9 @@ def fit(
 
 
 @contextlib.contextmanager
-def _determinism(wanted: bool) -> Iterator[None]:
+def _determinism(enabled: bool) -> Iterator[None]:
     before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(wanted, warn_only=True)
+    torch.use_deterministic_algorithms(enabled, warn_only=True)
     try:
         yield
     finally:
@@ -85,7 +85,7 @@ def _train_epoch(state: TrainingState, settings: TrainingSettings, stages: Seque
     state.model.train()
     freeze_layers(state.model.encoder, stage.frozen)
     total = len(train) * settings.epochs
-    whole, started = state.step_in_epoch == 0, time.perf_counter()
+    full_epoch, started = state.step_in_epoch == 0, time.perf_counter()
     for batch in train.epoch(state.epoch, skip=state.step_in_epoch):
         rate_progress = stage_progress(stages, state.epoch, state.step_in_epoch)
         loss = train_step(state, settings, train, batch, state.step / total, rate_progress)
@@ -93,7 +93,7 @@ def _train_epoch(state: TrainingState, settings: TrainingSettings, stages: Seque
         state.step_in_epoch += 1
         state.loss_sum += loss
         on_step(state, loss)
-    if whole:
+    if full_epoch:
         state.seconds.append(time.perf_counter() - started)
 
 
@@ -105,7 +105,7 @@ def train_step(
     progress: float,
     rate_progress: float,
 ) -> float:
-    """One optimizer step on the images ``batch``; the loss without the auxiliary term.
+    """Take one optimizer step on the images ``batch``; return the loss of the head alone.
 
     Args:
         progress: share of all steps that are done, for margin and scale; ``rate_progress``: of this stage's, for the rate.
@@ -117,31 +117,31 @@ def train_step(
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("factor", settings.center_rate)
 
-    whole, batch = len(batch), batch[distributed.part_of(batch)]
-    seen = state.step if progress < train.views_until else None
-    labels, views = train.labels(batch, seen), train.views_at(seen)
+    global_size, batch = len(batch), batch[distributed.part_of(batch)]
+    view_step = state.step if progress < train.views_until else None
+    labels, views = train.labels(batch, view_step), train.views_at(view_step)
     blend = _blend(settings, train, len(batch), state.step)
-    features, embeddings = _embedded(state, settings, train, batch, seen, blend)
+    features, embeddings = _embed(state, settings, train, batch, view_step, blend)
     try:
-        # Of a blend each class has its margin, in its share of the loss.
-        loss = _shared(lambda names: head(embeddings, names), labels, blend)
+        # In a blend, each class gets its own margin, in its share of the loss.
+        loss = _blended_loss(lambda targets: head(embeddings, targets), labels, blend)
     except InputError:
         if len(batch) == 0:
             raise
-        # The loss knows the row; which images those are is known here.
+        # The loss names only rows; this error names the images.
         _require_finite(float(embeddings.detach().sum()), "embedding", state, train, batch, embeddings)
         raise
     value = float(loss.detach())
     objective = loss
     if views > 1:
-        objective = objective + len(batch) / whole * _consistency_loss(state, embeddings, views)
+        objective = objective + len(batch) / global_size * _consistency_loss(state, embeddings, views)
     weight = auxiliary_weight(settings, progress) if state.auxiliary is not None else 0.0
     if state.auxiliary is not None and weight > 0 and len(batch):
-        # The mean over the batch of all processes is the sum of these.
-        share = len(batch) / whole
+        # The sum of these terms over all processes is the mean over the global batch.
+        share = len(batch) / global_size
         logits = state.auxiliary(pooled(features).float())
-        told = _shared(lambda names: functional.cross_entropy(logits, names), labels, blend)
-        objective = objective + weight * share * told
+        auxiliary_loss = _blended_loss(lambda targets: functional.cross_entropy(logits, targets), labels, blend)
+        objective = objective + weight * share * auxiliary_loss
     _require_finite(float(objective.detach()), "loss", state, train, batch, embeddings)
     for optimizer in state.optimizers:
         optimizer.zero_grad(set_to_none=True)
@@ -159,7 +159,7 @@ def train_step(
 
 
 def _blend(settings: TrainingSettings, train: Batches, count: int, step: int) -> Blend | None:
-    """What images are blended by at ``step``, or None."""
+    """Return how images are blended at ``step``, or None."""
     seed = step_seed(settings.seed, step)
     if settings.cutmix > 0:
         return Patch.cut(settings.cutmix, count, train.preprocessing.size, seed)
@@ -167,7 +167,7 @@ def _blend(settings: TrainingSettings, train: Batches, count: int, step: int) ->
 
 
 def _consistency_loss(state: TrainingState, embeddings: Tensor, views: int) -> Tensor:
-    """The term that asks of ``views`` views of each image to be told alike, by its weight."""
+    """Compute the weighted consistency loss of ``views`` views of each image."""
     settings = state.progressive
     if settings.consistency == "angle":
         return settings.weight * angle(embeddings, views)
@@ -175,14 +175,14 @@ def _consistency_loss(state: TrainingState, embeddings: Tensor, views: int) -> T
     return settings.weight * measure(state.model.head.logits(embeddings), views)
 
 
-def _shared(loss: Callable[[Tensor], Tensor], labels: Tensor, blend: Blend | None) -> Tensor:
-    """``loss`` of the labels, or of those of both images of each blend by their shares."""
+def _blended_loss(loss: Callable[[Tensor], Tensor], labels: Tensor, blend: Blend | None) -> Tensor:
+    """Compute ``loss`` for the labels; for blends, the mean for both labels, weighted by their shares."""
     if blend is None:
         return loss(labels)
     return blend.share * loss(labels) + (1.0 - blend.share) * loss(labels[blend.partner.to(labels.device)])
 
 
-def _embedded(
+def _embed(
     state: TrainingState,
     settings: TrainingSettings,
     train: Batches,
@@ -190,15 +190,15 @@ def _embedded(
     step: int | None,
     blend: Blend | None,
 ) -> tuple[Tensor, Tensor]:
-    """Features and raw embeddings of the images ``batch``; of none, a process's share of a short batch, [0, D]."""
+    """Compute features and raw embeddings of the images ``batch``; both are [0, D] if this process has none."""
     model = state.model
     if len(batch) == 0:
         nothing = model.head.weight.new_zeros(0, model.spec.embedding_size).requires_grad_()
         return nothing, nothing
     with _autocast(settings, train.device):
         features = train.features(model, batch, step, blend)
-        seen = functional.dropout(features, settings.dropout) if settings.dropout > 0 else features
-        return features, model.neck(seen)
+        neck_input = functional.dropout(features, settings.dropout) if settings.dropout > 0 else features
+        return features, model.neck(neck_input)
 
 
 def _learning_rate(state: TrainingState, settings: TrainingSettings, rate_progress: float) -> float:
@@ -217,14 +217,14 @@ def _require_finite(
     head = state.model.head
     is_logit = head.has_class_logits and state.center_optimizer is None
     with torch.no_grad():
-        sizes = state.model.head.logits(embeddings) if is_logit else embeddings
-    largest = float(sizes.abs().nan_to_num(nan=0.0, posinf=0.0).max()) if len(sizes) else float("nan")
+        values = state.model.head.logits(embeddings) if is_logit else embeddings
+    largest = float(values.abs().nan_to_num(nan=0.0, posinf=0.0).max()) if len(values) else float("nan")
     names = [train.pixels.names[int(index)] for index in batch]
     listed = "\n".join(f"  {name}" for name in names[:10])
     more = f"\n  and {len(names) - 10} more" if len(names) > 10 else ""
     raise TrainingError(
         f"The {what} is {value} at step {state.step} (epoch {state.epoch + 1}); training stopped before the weights "
-        f"were spoiled. Largest {'logit' if is_logit else 'embedding value'}: {largest:.4g}. "
+        f"were updated. Largest {'logit' if is_logit else 'embedding value'}: {largest:.4g}. "
         f"Lower the learning rate or the scale, or set training.clip. The batch:\n{listed}{more}"
     )
 
@@ -239,7 +239,7 @@ def _require_finite_embeddings(state: TrainingState, train: Batches) -> None:
 
 
 def _check_gradients(state: TrainingState) -> None:
-    """Strike off head parameters that got a gradient; one with none at all is an error at once."""
+    """Remove head parameters that got a gradient from ``state.silent``; raise if one has no gradient at all."""
     for name, parameter in state.model.head.named_parameters():
         if name in state.silent:
             if parameter.grad is None:
@@ -286,7 +286,7 @@ def _finish_epoch(state: TrainingState, settings: TrainingSettings, stages: Sequ
 
 @torch.no_grad()
 def embed_batches(state: TrainingState, settings: TrainingSettings, batches: Batches) -> tuple[Tensor, Tensor]:
-    """Raw embeddings [N, D] and labels [N] of all images, in order, in eval mode."""
+    """Return raw embeddings [N, D] and labels [N] of all images, in order, in eval mode."""
     state.model.eval()
     parts, labels = [], []
     for batch in batches.in_order():
@@ -302,20 +302,24 @@ def validate(state: TrainingState, settings: TrainingSettings, validation: Batch
     A head that does not classify while it trains has one loss a batch, and no accuracy.
     """
     state.model.eval()
-    losses, right, count = 0.0, 0.0, 0
+    loss_sum, num_correct, count = 0.0, 0.0, 0
     batch_losses: list[Tensor] = []
-    for whole in validation.in_order():
-        batch = whole[distributed.part_of(whole)]
+    for global_batch in validation.in_order():
+        batch = global_batch[distributed.part_of(global_batch)]
         raw = _raw(state, settings, validation, batch)
         row_losses, correct = state.model.head.evaluate(raw, validation.labels(batch))
         if correct is None:
             batch_losses.append(row_losses)
             continue
-        losses, right, count = losses + float(row_losses.sum()), right + float(correct.sum()), count + len(batch)
+        loss_sum, num_correct, count = (
+            loss_sum + float(row_losses.sum()),
+            num_correct + float(correct.sum()),
+            count + len(batch),
+        )
     if batch_losses:
         return float(torch.cat(batch_losses).mean()), None
-    losses, right, total = distributed.total([losses, right, float(count)])
-    return losses / total, right / total
+    loss_sum, num_correct, total = distributed.total([loss_sum, num_correct, float(count)])
+    return loss_sum / total, num_correct / total
 
 
 def embed_batch(state: TrainingState, batches: Batches, batch: Indices) -> Tensor:

@@ -66,7 +66,7 @@ class TrainingPlan:
 
     @property
     def steps(self) -> int:
-        """Optimizer steps of the whole run."""
+        """Return the number of optimizer steps of the whole run."""
         return training_steps(self.recipe, self.data)
 
     @property
@@ -135,8 +135,8 @@ def model_spec(recipe: Recipe, data: TrainingData) -> ModelSpec:
     chosen = {key: value for key, value in recipe.loss.options.items() if key not in HEAD_OPTIONS}
     options = fitted_options(recipe.loss.name, len(pixels.classes), recipe.embedding_size, **chosen)
     if "class_counts" in preset(recipe.loss.name).options() and options.get("class_counts") is None:
-        trained = pixels.labels[data.splits.train]
-        options["class_counts"] = np.bincount(trained, minlength=len(pixels.classes)).tolist()
+        train_labels = pixels.labels[data.splits.train]
+        options["class_counts"] = np.bincount(train_labels, minlength=len(pixels.classes)).tolist()
     return ModelSpec(
         encoder=encoder,
         embedding_size=recipe.embedding_size,

@@ -20,9 +20,7 @@ def preflight(plan: TrainingPlan) -> None:
     settings = plan.recipe.training
     needs = "early_stopping" if settings.early_stopping is not None else settings.schedule
     if needs in ("early_stopping", "plateau") and len(plan.data.splits.validation) == 0:
-        raise UsageError(
-            f"training: {needs} watches validation images, but there are none: set data.validation above 0."
-        )
+        raise UsageError(f"training: {needs} needs validation images, but there are none: set data.validation above 0.")
     if settings.images_per_class is not None and settings.class_power != 1.0:
         raise UsageError(
             "training.images_per_class already shows all classes equally often: leave training.class_power at 1, or "
@@ -43,7 +41,7 @@ def preflight(plan: TrainingPlan) -> None:
 
 
 def _check_blends(plan: TrainingPlan) -> None:
-    """Raise `UsageError` where blends of images have no meaning, or no way to be trained on."""
+    """Raise `UsageError` if mixup or cutmix cannot work with this recipe."""
     settings, head = plan.recipe.training, plan.model.head
     if settings.mixup == 0 and settings.cutmix == 0:
         return
@@ -62,18 +60,18 @@ def _check_blends(plan: TrainingPlan) -> None:
         )
     if distributed.world_size() > 1 or not head.builds_all_logits(settings.batch_size):
         raise UsageError(
-            f"training.{name} passes the classes twice a step, which only a dense head in one process does. "
+            f"training.{name} computes the loss twice per step, which needs a dense head in one process. "
             "Leave it at 0, or set head=dense."
         )
 
 
 def _check_progressive(plan: TrainingPlan) -> None:
-    """Raise `UsageError` where several views of an image in a batch have no meaning."""
+    """Raise `UsageError` if several views of an image in a batch cannot work with this recipe."""
     recipe, settings = plan.recipe, plan.recipe.progressive
     if settings.views == 1:
         return
     if recipe.views is None or recipe.training.mixup > 0 or recipe.training.cutmix > 0:
-        raise UsageError("progressive.views makes views of images: it needs views, and no mixup or cutmix.")
+        raise UsageError("progressive.views needs random views and no mixup or cutmix: set views, and set both to 0.")
     if settings.consistency != "angle" and not plan.model.head.builds_all_logits(recipe.training.batch_size):
         raise UsageError(
             f"progressive.consistency {settings.consistency!r} compares probabilities of all classes, which "

@@ -10,9 +10,9 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 QUIET_SECONDS = 2.0
-"""Nothing is shown for what takes less."""
+"""Nothing is shown for work that takes less time."""
 LINE_SECONDS = 15.0
-"""Between plain lines."""
+"""Time between plain lines."""
 
 
 class Progress:
@@ -31,7 +31,7 @@ class Progress:
             )
 
     def advance(self, count: int = 1, note: str | None = None) -> None:
-        """Count ``count`` more; ``note`` replaces the words beside the count."""
+        """Count ``count`` more; ``note`` replaces the text beside the count."""
         self._done += count
         self._note = note if note is not None else self._note
         if self._bar is not None:
@@ -42,9 +42,9 @@ class Progress:
             self._line()
 
     def at(self, done: int, total: int, note: str) -> None:
-        """Be at ``done`` of ``total``, as a run says after each step (the first may be far in, after a resume)."""
+        """Set the count to ``done`` of ``total``; after a resume, the first call may be far in."""
         if self._total == 0:
-            # What came before the first step is no measure of the steps.
+            # Time before the first step does not count for the time left.
             self._started = time.monotonic()
         self._total = total
         if self._bar is not None and self._bar.total != total:
@@ -52,7 +52,7 @@ class Progress:
         self.advance(done - self._done, note)
 
     def note(self, text: str) -> None:
-        """A line of its own, above the bar."""
+        """Write a line above the bar."""
         tqdm.write(text, file=self._stream)
 
     def _line(self) -> None:
@@ -64,7 +64,7 @@ class Progress:
         self._stream.flush()
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
 
@@ -88,7 +88,7 @@ def step_counter(on_step: Callable[[int], None]) -> Callable[[int, int, str], No
 
 
 def shown(items: Iterable[int], total: int, what: str) -> Iterator[int]:
-    """Iterate with a `Progress`; fits the ``progress`` argument of the data room."""
+    """Iterate with a `Progress`; fits the ``progress`` argument of `steradian.data`."""
     with Progress(total, what) as progress:
         for item in items:
             yield item

@@ -1,4 +1,4 @@
-"""What a run costs: peak memory, and the words that describe the machine."""
+"""Measure the peak memory of a run and describe the machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CLEAR = Path("/proc/self/clear_refs")
 
 
 def reset_peak_memory() -> None:
-    """Start measuring the peak anew, where the system allows it (Linux)."""
+    """Reset the peak memory, if the system allows it (Linux)."""
     try:
         _CLEAR.write_text("5")
     except OSError:
@@ -25,7 +25,7 @@ def reset_peak_memory() -> None:
 
 
 def peak_memory_bytes() -> int:
-    """Largest resident memory of this process since the last reset, or since its start."""
+    """Return the largest resident memory of this process since the last reset, or since its start."""
     try:
         for line in _STATUS.read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -37,12 +37,12 @@ def peak_memory_bytes() -> int:
 
 
 def pick_device() -> torch.device:
-    """The CUDA device if there is one, else the CPU."""
+    """Return the CUDA device if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def environment() -> dict[str, Any]:
-    """Versions and machine, for the files that hold numbers."""
+    """Return versions and machine, to store with results."""
     return {
         "steradian": __version__,
         "python": platform.python_version(),

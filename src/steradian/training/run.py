@@ -36,7 +36,7 @@ OnPlan = Callable[[str], None]
 """Receives one line about a decision of the plan before the first step."""
 
 OnBatch = Callable[[int, int, str], None]
-"""Receives (steps done, steps in all, a short note) after every step."""
+"""Receives Called after every step with (steps done, total steps, a short note)."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def train(
         ):
             if line:
                 on_plan(f"{what}: {line}")
-    saved = time.monotonic()
+    last_saved = time.monotonic()
     total = len(stages[0].train) * settings.epochs
 
     def after_step(state: TrainingState, loss: float) -> None:
@@ -129,12 +129,12 @@ def train(
         check_interrupt()
 
     def after_epoch(state: TrainingState) -> None:
-        nonlocal saved
+        nonlocal last_saved
         for tracker in trackers:
             tracker(state.history)
-        if run is not None and distributed.any_rank(time.monotonic() - saved > CHECKPOINT_SECONDS):
+        if run is not None and distributed.any_rank(time.monotonic() - last_saved > CHECKPOINT_SECONDS):
             save_checkpoint(run, state, **plan.digests)
-            saved = time.monotonic()
+            last_saved = time.monotonic()
         check_interrupt()
 
     with deferred_interrupts(distributed.any_rank) as check_interrupt:

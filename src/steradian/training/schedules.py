@@ -1,4 +1,4 @@
-"""What changes during training, as functions of the share of steps done. All but plateau have no memory."""
+"""Schedules of training, as functions of the share of steps done. Only plateau has memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from steradian.training.recipe import Ramp, TrainingSettings
 
 
 def ramp_value(ramp: Ramp | None, progress: float) -> float:
-    """The ramp's value at ``progress`` in [0, 1]; 1 where there is no ramp."""
+    """Return the ramp's value at ``progress`` in [0, 1]; 1 without a ramp."""
     if ramp is None or progress >= ramp.end:
         return 1.0
     if progress <= ramp.begin:
@@ -18,12 +18,12 @@ def ramp_value(ramp: Ramp | None, progress: float) -> float:
 
 
 def _half_cosine(share: float) -> float:
-    """From 1 at 0 to 0 at 1."""
+    """Fall along half a cosine from 1 at 0 to 0 at 1."""
     return 0.5 * (1.0 + math.cos(math.pi * min(1.0, max(0.0, share))))
 
 
 def rate_factor(settings: TrainingSettings, progress: float) -> float:
-    """Factor on the learning rate at ``progress`` in [0, 1], before plateau cuts.
+    """Return the factor on the learning rate at ``progress`` in [0, 1], before plateau cuts.
 
     "one-cycle" rises from 1/25 along half a cosine and falls to 0 along another; "cosine" rises linearly;
     "plateau" and "constant" are 1.
@@ -37,13 +37,13 @@ def rate_factor(settings: TrainingSettings, progress: float) -> float:
 
 
 def auxiliary_weight(settings: TrainingSettings, progress: float) -> float:
-    """Weight of the auxiliary head: linear from ``auxiliary`` to 0 at ``auxiliary_until``."""
+    """Return the weight of the auxiliary head: linear from ``auxiliary`` to 0 at ``auxiliary_until``."""
     return settings.auxiliary * max(0.0, 1.0 - progress / settings.auxiliary_until)
 
 
 @dataclass
 class PlateauTracker:
-    """The best validation loss so far, and how long ago it was: for plateau cuts and early stopping."""
+    """The best validation loss so far and the epochs since then, for plateau cuts and early stopping."""
 
     best: float = math.inf
     waited: int = 0
@@ -51,7 +51,7 @@ class PlateauTracker:
     cuts: int = 0
 
     def see(self, loss: float) -> bool:
-        """Take in an epoch's loss; True when it is the best yet."""
+        """Record an epoch's loss; return True if it is the best so far."""
         if loss < self.best:
             self.best, self.waited, self.since_cut = loss, 0, 0
             return True

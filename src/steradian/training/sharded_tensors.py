@@ -1,8 +1,8 @@
-"""Named tensors of all processes as one set of safetensors files, readable by any number of processes.
+"""Store the tensors of all processes as safetensors files that any number of processes can read.
 
-torch.distributed.checkpoint writes one file a process with the place of each part in the whole; its own reader neither
-notices a part that is missing nor knows how large the whole was, so every name, shape and dtype is compared with a
-manifest first. Nothing is pickled.
+torch.distributed.checkpoint writes one file per process, with the position of each part in the full tensor. Its reader
+neither notices a missing part nor knows the full shape, so every name, shape and dtype is first compared with a
+manifest. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from steradian.errors import StorageError
 from steradian.losses.process_group import is_distributed
 
 DAMAGE = (CheckpointException, SafetensorError, AssertionError, OSError, ValueError, KeyError, TypeError)
-"""What the storage raises for damaged files."""
+"""The exceptions of the storage for damaged files."""
 
 START_OVER = "Remove the folder to start over."
 
@@ -43,7 +43,7 @@ class TensorEntry(BaseModel):
 
 
 def entry(tensor: Tensor) -> TensorEntry:
-    """What the manifest says of ``tensor``, which may be a part of a divided one."""
+    """Return the manifest entry of ``tensor``, which may be a part of a sharded one."""
     return TensorEntry(shape=list(tensor.shape), dtype=str(tensor.dtype).removeprefix("torch."))
 
 
@@ -59,8 +59,8 @@ def write_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write ``tensors`` into ``folder``; every process of a group calls this, with its own parts."""
     with _explained(f"Could not write the checkpoint {folder}"):
         writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
-        whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        save(whole, storage_writer=writer, no_dist=not is_distributed())
+        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        save(contiguous, storage_writer=writer, no_dist=not is_distributed())
 
 
 def read_tensors(
@@ -76,39 +76,39 @@ def read_tensors(
         _check(folder, reader.read_metadata().state_dict_metadata, manifest)
         for name, target in targets.items():
             if name not in manifest:
-                raise StorageError(f"{folder} has no tensor {name!r}: it is of another architecture. {START_OVER}")
-            found, wanted = entry(target), manifest[name]
-            if found != wanted:
+                raise StorageError(f"{folder} has no tensor {name!r}: it belongs to another architecture. {START_OVER}")
+            target_entry, stored = entry(target), manifest[name]
+            if target_entry != stored:
                 raise StorageError(
-                    f"{folder} holds weights of another architecture: {name} is {wanted.dtype} {wanted.shape} there, "
-                    f"{found.dtype} {found.shape} here. {START_OVER}"
+                    f"{folder} holds weights of another architecture: {name} is {stored.dtype} {stored.shape} "
+                    f"stored, {target_entry.dtype} {target_entry.shape} in the model. {START_OVER}"
                 )
         load(dict(targets), storage_reader=reader, no_dist=not (together and is_distributed()))
 
 
 def _check(folder: Path, stored: Mapping[str, Any], manifest: Mapping[str, TensorEntry]) -> None:
-    """Raise unless the parts of every tensor of the manifest are there, once and without a gap."""
-    for name, wanted in manifest.items():
-        found = stored.get(name)
-        parts = [] if found is None else [(tuple(c.offsets), tuple(c.sizes)) for c in found.chunks]
+    """Raise unless the parts cover every tensor of the manifest once and without a gap."""
+    for name, expected in manifest.items():
+        metadata = stored.get(name)
+        parts = [] if metadata is None else [(tuple(c.offsets), tuple(c.sizes)) for c in metadata.chunks]
         filled = sorted((offsets, sizes) for offsets, sizes in parts if not sizes or sizes[0])
-        place = 0
+        next_row = 0
         for offsets, sizes in filled:
-            if sizes and (offsets[0] != place or any(offsets[1:]) or list(sizes[1:]) != wanted.shape[1:]):
+            if sizes and (offsets[0] != next_row or any(offsets[1:]) or list(sizes[1:]) != expected.shape[1:]):
                 break
-            place += sizes[0] if sizes else 1
-        if found is None or place != (wanted.shape[0] if wanted.shape else 1):
+            next_row += sizes[0] if sizes else 1
+        if metadata is None or next_row != (expected.shape[0] if expected.shape else 1):
             raise StorageError(
-                f"{folder} is not complete: of {name}, {wanted.shape}, {place} rows were found in order. A file is "
-                f"missing or damaged; copy all of them. {START_OVER}"
+                f"{folder} is not complete: {name} needs the shape {expected.shape}, but has {next_row} rows in order. "
+                f"A file is missing or damaged; copy all of them. {START_OVER}"
             )
-        if str(found.properties.dtype).removeprefix("torch.") != wanted.dtype:
-            raise StorageError(f"{folder}: {name} is {found.properties.dtype}, not {wanted.dtype}. {START_OVER}")
+        if str(metadata.properties.dtype).removeprefix("torch.") != expected.dtype:
+            raise StorageError(f"{folder}: {name} is {metadata.properties.dtype}, not {expected.dtype}. {START_OVER}")
 
 
 @contextmanager
 def _explained(what: str) -> Iterator[None]:
-    """Errors of the storage as `StorageError`; without a process group it warns of that, which is as meant."""
+    """Turn storage errors into `StorageError`; silence the warning about a missing process group."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled", category=UserWarning)
         try:

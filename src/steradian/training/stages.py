@@ -1,4 +1,4 @@
-"""Stages of a training: which layers learn, on what, until when."""
+"""Stages of a training: which layers are trained, on which batches, until which epoch."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from steradian.training.batches import Batches
 from steradian.training.recipe import TrainingSettings
 
 PARAMETERS_AN_IMAGE = 100
-"""More learning parameters than this for each training image are too many (`frozen_layers`)."""
+"""Most trained parameters for each training image (`frozen_layers`)."""
 
 
 @dataclass(frozen=True)
 class StagePlan:
-    """Epochs from the end of the stage before to ``until``, in which the first ``frozen`` layers do not learn.
+    """Epochs from the end of the previous stage to ``until``, in which the first ``frozen`` layers are frozen.
 
     Attributes:
-        from_cache: whether all layers are frozen, so that features are made once and kept.
+        from_cache: whether all layers are frozen, so that features are cached.
     """
 
     until: int
@@ -31,10 +31,10 @@ class StagePlan:
 
 @dataclass(frozen=True)
 class Stage:
-    """Epochs from the end of the stage before to ``until``, in which the first ``frozen`` layers do not learn.
+    """Epochs from the end of the previous stage to ``until``, in which the first ``frozen`` layers are frozen.
 
     Attributes:
-        train, validation: batches to learn from and to watch.
+        train, validation: batches to train on and to validate on.
     """
 
     until: int
@@ -44,17 +44,17 @@ class Stage:
 
 
 def single_stage(settings: TrainingSettings, train: Batches, validation: Batches | None = None) -> tuple[Stage, ...]:
-    """All epochs with every layer learning."""
+    """Return one stage: all epochs, with no layer frozen."""
     return (Stage(settings.epochs, 0, train, validation),)
 
 
 def stage_at(stages: Sequence[Stage], epoch: int) -> Stage:
-    """The one that ``epoch`` belongs to."""
+    """Return the stage that ``epoch`` belongs to."""
     return next((stage for stage in stages if epoch < stage.until), stages[-1])
 
 
 def stage_progress(stages: Sequence[Stage], epoch: int, step_in_epoch: int) -> float:
-    """Share of the steps of the stage of ``epoch`` that are done: each stage has a schedule of its own."""
+    """Return the share of steps done in the stage of ``epoch``: each stage has its own schedule."""
     stage = stage_at(stages, epoch)
     begun = max((earlier.until for earlier in stages if earlier.until <= epoch), default=0)
     steps = len(stage.train)
@@ -62,11 +62,11 @@ def stage_progress(stages: Sequence[Stage], epoch: int, step_in_epoch: int) -> f
 
 
 def frozen_layers(setting: int | Literal["all", "auto"], encoder: nn.Module, images: int) -> tuple[int, str]:
-    """How many layers stay as they are, and why.
+    """Return how many layers are frozen, and why.
 
     "auto" follows the lecture's rule (system C): few images and layers with many parameters overfit, so freeze those;
-    otherwise fine-tune. As many of the upper layers learn as have at most `PARAMETERS_AN_IMAGE` parameters for each
-    training image.
+    otherwise fine-tune. As many upper layers are trained as have together at most `PARAMETERS_AN_IMAGE` parameters
+    for each training image.
     """
     layers = layers_of(encoder)
     count = max(layers.values()) + 1
@@ -77,12 +77,12 @@ def frozen_layers(setting: int | Literal["all", "auto"], encoder: nn.Module, ima
     sizes = [0] * count
     for name, layer in layers.items():
         sizes[layer] += encoder.get_parameter(name).numel()
-    budget, learning, frozen = PARAMETERS_AN_IMAGE * images, 0, count
-    while frozen > 0 and learning + sizes[frozen - 1] <= budget:
+    budget, trained, frozen = PARAMETERS_AN_IMAGE * images, 0, count
+    while frozen > 0 and trained + sizes[frozen - 1] <= budget:
         frozen -= 1
-        learning += sizes[frozen]
-    room = f"{PARAMETERS_AN_IMAGE} for each of {images:,} training images"
+        trained += sizes[frozen]
+    limit = f"{PARAMETERS_AN_IMAGE} for each of {images:,} training images"
     if frozen == 0:
-        return 0, f"no layer is frozen: {learning:,} parameters are at most {room}"
-    more = learning + sizes[frozen - 1]
-    return frozen, f"{frozen} of {count} layers are frozen: with one more, {more:,} parameters would be over {room}"
+        return 0, f"no layer is frozen: {trained:,} parameters are at most {limit}"
+    more = trained + sizes[frozen - 1]
+    return frozen, f"{frozen} of {count} layers are frozen: with one fewer, {more:,} parameters would be over {limit}"

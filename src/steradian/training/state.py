@@ -1,4 +1,4 @@
-"""What changes while training: made from a recipe, advanced by the loop, saved by checkpoints."""
+"""The training state: made from a recipe, advanced by the loop, saved in checkpoints."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class TrainingState:
 
     Attributes:
         center_optimizer: of the class centers, where these are passed in tiles, sampled or divided; else None.
-        step: optimizer steps done in all.
+        step: total optimizer steps done.
         epoch: epochs finished.
-        step_in_epoch: batches of the running epoch that are done.
+        step_in_epoch: batches done in the current epoch.
         loss_sum: sum of the losses of those batches.
         history: one row per finished epoch.
-        best: the weights with the best validation loss, where early stopping keeps them.
-        silent: head parameters that have not had a gradient other than 0 yet.
-        progressive: how views of one image are held together.
-        seconds: spent on the training steps of each epoch that ran without interruption.
+        best: the weights with the best validation loss, if early stopping is on.
+        silent: head parameters that have not yet received a nonzero gradient.
+        progressive: settings of the consistency loss between views of one image.
+        seconds: training time of each epoch that ran without interruption.
     """
 
     model: Recognizer
@@ -53,12 +53,12 @@ class TrainingState:
 
     @property
     def optimizers(self) -> list[torch.optim.Optimizer]:
-        """Both, or the one."""
+        """All optimizers: one or two."""
         return [self.optimizer, *([self.center_optimizer] if self.center_optimizer is not None else [])]
 
     @functools.cached_property
     def bodies(self) -> list[nn.Parameter]:
-        """Parameters of encoder, neck and auxiliary head: copies on every process."""
+        """Parameters of encoder, neck and auxiliary head, which are replicated on every process."""
         modules = [self.model.encoder, self.model.neck, *([self.auxiliary] if self.auxiliary is not None else [])]
         return [parameter for module in modules for parameter in module.parameters()]
 
@@ -68,7 +68,7 @@ class TrainingState:
         return frozenset(f"model.head.{name}" for name in self.model.head.sharded_names)
 
     def moments(self, parameter: nn.Parameter) -> dict[str, Any]:
-        """What the optimizers remember of ``parameter``; to be filled by a checkpoint."""
+        """Return the optimizer state of ``parameter``, which a checkpoint may fill."""
         own = self.center_optimizer is not None and parameter is self.model.head.weight
         found: dict[str, Any] = (self.center_optimizer if own and self.center_optimizer else self.optimizer).state[
             parameter
@@ -76,14 +76,14 @@ class TrainingState:
         return found
 
     def modules(self) -> dict[str, nn.Module]:
-        """The trained modules by the names that checkpoints use."""
-        found: dict[str, nn.Module] = {"model": self.model}
+        """Return the trained modules by their names in checkpoints."""
+        modules: dict[str, nn.Module] = {"model": self.model}
         if self.auxiliary is not None:
-            found["auxiliary"] = self.auxiliary
-        return found
+            modules["auxiliary"] = self.auxiliary
+        return modules
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Every trained parameter, in a fixed order, with its name in checkpoints."""
+        """Yield every trained parameter, in a fixed order, with its name in checkpoints."""
         for prefix, module in self.modules().items():
             for name, parameter in module.named_parameters():
                 yield f"{prefix}.{name}", parameter
@@ -94,8 +94,8 @@ def make_state(model: Recognizer, settings: TrainingSettings) -> TrainingState:
     num_classes, head = len(model.spec.classes), model.head
     if settings.centers == "spread":
         head.place_centers(settings.seed)
-    helped = settings.auxiliary > 0 and num_classes <= AUXILIARY_UP_TO
-    auxiliary = nn.Linear(model.num_features, num_classes).to(head.weight.device) if helped else None
+    use_auxiliary = settings.auxiliary > 0 and num_classes <= AUXILIARY_UP_TO
+    auxiliary = nn.Linear(model.num_features, num_classes).to(head.weight.device) if use_auxiliary else None
     center_optimizer = head.center_optimizer(
         settings.batch_size,
         settings.optimizer,
@@ -106,7 +106,7 @@ def make_state(model: Recognizer, settings: TrainingSettings) -> TrainingState:
     optimizer = _optimizer(model, auxiliary, settings, center_optimizer)
     silent = {name for name, parameter in head.named_parameters() if parameter.requires_grad}
     if center_optimizer is not None:
-        # Its gradient may be applied before anything could look at it.
+        # A fused update may consume its gradient before it can be checked.
         silent.discard("weight")
     return TrainingState(model, auxiliary, optimizer, center_optimizer, silent=silent)
 
@@ -117,21 +117,21 @@ def _optimizer(
     settings: TrainingSettings,
     center_optimizer: torch.optim.Optimizer | None,
 ) -> torch.optim.Optimizer:
-    """Weight decay on matrices and convolutions of encoder and neck; the head and each layer at its own rate."""
+    """Build the optimizer: weight decay on matrices of encoder and neck, own rates for the head and each layer."""
     above = [*model.neck.parameters(), *(auxiliary.parameters() if auxiliary is not None else [])]
     layers = layers_of(model.encoder)
     top = max(layers.values()) + 1
     bodies = {1.0: above}
     for name, parameter in model.encoder.named_parameters():
         bodies.setdefault(settings.layer_decay ** (top - layers[name]), []).append(parameter)
-    fixed = {id(parameter) for parameter in (auxiliary.parameters() if auxiliary is not None else [])}
+    auxiliary_ids = {id(parameter) for parameter in (auxiliary.parameters() if auxiliary is not None else [])}
     head = [p for p in model.head.parameters() if center_optimizer is None or p is not model.head.weight]
     groups: list[dict[str, Any]] = []
     for factor, body in bodies.items():
-        decayed = [p for p in body if p.ndim >= 2 and id(p) not in fixed]
-        rest = [p for p in body if p.ndim < 2 or id(p) in fixed]
+        decayed = [p for p in body if p.ndim >= 2 and id(p) not in auxiliary_ids]
+        undecayed = [p for p in body if p.ndim < 2 or id(p) in auxiliary_ids]
         groups.append({"params": decayed, "weight_decay": settings.weight_decay, "factor": factor})
-        groups.append({"params": rest, "weight_decay": 0.0, "factor": factor})
+        groups.append({"params": undecayed, "weight_decay": 0.0, "factor": factor})
     groups.append({"params": head, "weight_decay": 0.0, "factor": settings.center_rate})
     groups = [group for group in groups if group["params"]]
     rate = settings.learning_rate

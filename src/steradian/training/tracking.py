@@ -1,4 +1,4 @@
-"""Where the numbers of a run go while it trains."""
+"""Write the history of a run while it trains."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from steradian.files import write_text
 
 
 class Tracker(Protocol):
-    """Takes in the history, one row per finished epoch, each time it has grown."""
+    """Receives the history, one row per finished epoch, each time it has grown."""
 
     def __call__(self, history: Sequence[dict[str, Any]]) -> None: ...
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """CSV text with a header; None and NaN are empty."""
+    """Return CSV text with a header; None and NaN are empty."""
     text = io.StringIO()
     writer = csv.DictWriter(
         text, fieldnames=list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n"
@@ -31,7 +31,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 class CsvTracker:
-    """Rewrites ``history.csv`` whole after every epoch, so that it is right after any interruption."""
+    """Rewrites all of ``history.csv`` after every epoch, so that it is correct after any interruption."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

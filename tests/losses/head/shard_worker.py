@@ -92,7 +92,7 @@ def main() -> None:
     try:
         drawn.logits(torch.randn(2, SIZE))
     except InputError as error:
-        found["logits"] = {"refused": float("its shard of the classes" not in str(error))}
+        found["logits"] = {"refused": float("only a part of the classes" not in str(error))}
     print(json.dumps(found))
     distributed.destroy_process_group()
     names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]

@@ -39,7 +39,7 @@ def advice(result: FreezingResult) -> list[str]:
         cheapest = min(timed, key=lambda n: seconds[n]) if timed else best
         faster = seconds[best] / seconds[cheapest] if timed else 1.0
         sentences.append(
-            f"{sentence}; of these n = {cheapest} trains {faster:.1f} times as fast." if faster > 1 else f"{sentence}."
+            f"{sentence}; n = {cheapest} trains {faster:.1f} times as fast." if faster > 1 else f"{sentence}."
         )
     scratch = list(result.values("scratch", 0).values())
     if scratch:

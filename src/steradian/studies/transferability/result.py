@@ -138,5 +138,5 @@ class TransferResult:
 
     def differences(self, arm: Arm, layers: int, to: Arm = "base") -> list[float]:
         """Return accuracy of ``arm`` minus that of the base (or the longer base) of the same seed and target half."""
-        base, result = self.accuracies(to), self.accuracies(arm, layers)
-        return [result[key] - base[key] for key in sorted(result.keys() & base.keys())]
+        base, by_arm = self.accuracies(to), self.accuracies(arm, layers)
+        return [by_arm[key] - base[key] for key in sorted(by_arm.keys() & base.keys())]
