@@ -57,8 +57,8 @@ def load(path: Path) -> tuple[TrainingData, NDArray[np.uint8]]:
 
 def parts_of_a_step(recipe: Recipe, prepared: TrainingData) -> dict[str, float]:
     """Return the milliseconds of the parts of a training step, medians of ten."""
-    state = start(recipe, prepared)
-    batches = make_batches(recipe, prepared, prepared.splits.train)
+    plan = make_plan(recipe, prepared)
+    state, batches = start(plan), plan.batches(prepared.splits.train)
     epoch = batches.epoch(0)
     state.model.train()
     head = state.model.head

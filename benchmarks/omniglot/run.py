@@ -60,7 +60,7 @@ def main() -> None:
     if args.model is None:
         recipe = read_recipe(RECIPE).changed(**{"data.source": str(args.data), "training.seed": args.seed})
         started = time.perf_counter()
-        train(make_plan(recipe, args.out))
+        train(recipe, args.out)
         used = resource.getrusage(resource.RUSAGE_SELF)
         record |= {"minutes": (time.perf_counter() - started) / 60, "cpu_minutes": (used.ru_utime + used.ru_stime) / 60}
     model = Recognizer.load(args.model or args.out)

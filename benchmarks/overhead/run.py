@@ -74,10 +74,11 @@ def measure(rounds: int, swapped: bool) -> dict[str, object]:
         }
     )
     prepared = load_data(recipe)
-    first = start(recipe, prepared)
+    plan = make_plan(recipe, prepared)
+    first = start(plan)
     second = copy.deepcopy(first)
     ours, bare = (second, first) if swapped else (first, second)
-    batches = make_batches(recipe, prepared, prepared.splits.train)
+    batches = plan.batches(prepared.splits.train)
 
     class EndOfEpoch(Exception):
         pass

@@ -1,4 +1,4 @@
-"""steradian: image recognizers on the hypersphere, trained once and put to work.
+"""steradian: train and use image recognizers whose embeddings lie on the hypersphere.
 
 import steradian as st
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from steradian.gallery.gallery import Gallery
     from steradian.models.recognizer import Recognizer
 
-_ROOMS = ("data", "gallery", "losses", "metrics", "models", "plots", "studies", "training")
+_SUBPACKAGES = ("data", "gallery", "losses", "metrics", "models", "plots", "studies", "training")
 
 __all__ = [
     "Gallery",
@@ -39,8 +39,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load a room when it is first asked for: ``import steradian`` stays quick, torch comes when needed."""
-    if name in _ROOMS:
+    """Import a subpackage on first access, so that ``import steradian`` is fast and torch loads only when needed."""
+    if name in _SUBPACKAGES:
         return importlib.import_module(f"steradian.{name}")
     if name == "Recognizer":
         from steradian.models.recognizer import Recognizer

@@ -1,4 +1,4 @@
-"""``python -m steradian``, which is how torchrun starts the command."""
+"""Run the command as ``python -m steradian``, as torchrun does."""
 
 from steradian.cli.main import main
 

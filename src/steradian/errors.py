@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 
 class SteradianError(Exception):
-    """Something failed that the user can mend: data, files, training. Exit code 1."""
+    """A failure that the user can fix: data, files, training. Exit code 1."""
 
     exit_code = 1
 
@@ -31,23 +31,23 @@ class StorageError(SteradianError):
 
 
 class TrainingError(SteradianError):
-    """Training cannot go on, and going on silently would be worse."""
+    """Training cannot continue, so it stops instead of failing silently."""
 
 
 class InputError(SteradianError, ValueError):
-    """A tensor, array or number handed to a function does not fit it."""
+    """A tensor, array or number is not a valid argument of a function."""
 
 
 class NotFoundError(InputError):
-    """What is asked for by name or number is not there."""
+    """The requested name or number does not exist."""
 
 
 class OptionWarning(UserWarning):
-    """An option is possible, but a bound says that it will not do what it is meant to."""
+    """An option is valid, but a known bound predicts that it will not have its intended effect."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A sentence that suggests the closest known name, or lists them all when none is close.
+    """Return a sentence that suggests the closest known name, or lists all of them when none is close.
 
     >>> did_you_mean("arcfase", ["arcface", "cosface"])
     "Did you mean 'arcface'?"

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic writes, bounded reads, content hashes."""
+"""Read and write files safely: atomic writes, size-limited reads, folder locks, content hashes."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from typing import Any
 from steradian.errors import StorageError, UsageError
 
 JSON_LIMIT = 64 * 2**20
-"""No JSON that steradian writes comes near 64 MiB; a larger one is refused unread."""
+"""Largest JSON file that is read: 64 MiB, far more than steradian ever writes."""
 
 LOCK = ".steradian.lock"
-"""Held by the process that writes to a folder."""
+"""Name of the lock file of the process that writes to a folder."""
 
 
 @contextlib.contextmanager
 def explained(action: str, path: Path) -> Iterator[None]:
-    """Turn an ``OSError`` inside the block into a `StorageError` that names ``path`` and the cure."""
+    """Convert an ``OSError`` inside the block to a `StorageError` that names ``path`` and says what to do."""
     try:
         yield
     except OSError as error:
         advice = {
             errno.ENOSPC: "The disk is full: free some space, then run the same command again.",
             errno.EDQUOT: "The disk quota is used up: free some space, then run the same command again.",
-            errno.EACCES: "There is no permission: choose another folder or change its rights.",
-            errno.EPERM: "There is no permission: choose another folder or change its rights.",
+            errno.EACCES: "You have no permission: choose another folder or change its permissions.",
+            errno.EPERM: "You have no permission: choose another folder or change its permissions.",
             errno.EROFS: "The disk is read-only: choose another folder.",
             errno.ENOENT: "It does not exist: check the spelling.",
             errno.ENOTDIR: "A part of this path is a file, not a folder: check the spelling.",
             errno.EISDIR: "It is a folder where a file was expected.",
-        }.get(error.errno or 0, f"The system said: {error.strerror or error}.")
+        }.get(error.errno or 0, f"The system reported: {error.strerror or error}.")
         raise StorageError(f"Could not {action} {path}. {advice}") from error
 
 
@@ -58,8 +58,8 @@ def _sync_folder(folder: Path) -> None:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success fsync it and rename it into place.
 
-    Whoever opens ``path`` sees the old content or the new, never a part. On any error the
-    temporary file is removed and ``path`` is untouched.
+    A reader of ``path`` sees either the old or the new content, never a partial file. On any error the
+    temporary file is removed and ``path`` is unchanged.
     """
     path = Path(path)
     with explained("write", path):
@@ -102,7 +102,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def _replace_folder(temporary: Path, path: Path) -> None:
-    """Rename ``temporary`` to ``path``; a folder that is there is put back if that fails."""
+    """Rename ``temporary`` to ``path``; if that fails, restore the folder that was at ``path``."""
     if not path.exists():
         temporary.rename(path)
         return
@@ -128,7 +128,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def finite(content: Any) -> Any:
-    """``content`` with every NaN or infinite number replaced by None, as JSON has neither."""
+    """Return ``content`` with every NaN or infinite number replaced by None, because JSON has neither."""
     if isinstance(content, dict):
         return {key: finite(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
@@ -143,7 +143,7 @@ def finite(content: Any) -> Any:
 def read_json(path: Path, limit: int = JSON_LIMIT) -> Any:
     """Read JSON from ``path``.
 
-    Raises `StorageError` when the file is missing, larger than ``limit`` bytes, or no JSON.
+    Raises `StorageError` when the file is missing, larger than ``limit`` bytes, or not valid JSON.
     """
     path = Path(path)
     with explained("read", path):
@@ -154,27 +154,27 @@ def read_json(path: Path, limit: int = JSON_LIMIT) -> Any:
     try:
         return json.loads(text)
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise StorageError(f"{path} is not valid JSON ({error}). It may be damaged: make it again.") from error
+        raise StorageError(f"{path} is not valid JSON ({error}). It may be damaged: create it again.") from error
 
 
 def printable(name: str | Path) -> str:
-    """A file name as text that can be printed and stored: bytes that are not UTF-8 become escapes."""
+    """Return a file name as text that can be printed and stored: bytes that are not UTF-8 become escapes."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` for this process, and sweep temporary files that killed ones left in it.
+    """Lock ``folder`` for this process, and delete temporary files that killed processes left in it.
 
     Raises:
-        UsageError: another process holds it.
+        UsageError: another process has locked it.
     """
     with explained("lock", folder), (folder / LOCK).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UsageError(
-                f"Another steradian is writing to {folder}. Wait for it, or choose another --out."
+                f"Another steradian process is writing to {folder}. Wait until it ends, or choose another --out."
             ) from error
         for entry in [*folder.glob(".*"), *folder.glob("*/.*"), *folder.glob("*/*/.*")]:
             if entry.suffix in (".tmp", ".old"):
@@ -183,7 +183,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def sha256_of(*parts: bytes | memoryview) -> str:
-    """Hex SHA-256 over ``parts``, each preceded by its length so that no two splits collide."""
+    """Return the hex SHA-256 of ``parts``, each preceded by its length, so that other divisions hash differently."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "little"))
@@ -204,22 +204,22 @@ def check_folder(path: Path, *, exist_ok: bool = False) -> None:
 
 
 def _is_left_over(entry: Path) -> bool:
-    """Whether ``entry`` is a lock or a temporary file of ours that a killed process left."""
+    """Return whether ``entry`` is a lock file or a temporary file that a killed steradian process left."""
     return entry.name == LOCK or (entry.name.startswith(".") and entry.suffix in (".tmp", ".old"))
 
 
 def new_folder(path: Path, *, exist_ok: bool = False) -> Path:
-    """Make ``path``, and prove that it can be written to before hours are spent.
+    """Create ``path`` and check that it is writable, before a long run starts.
 
     Raises:
         UsageError: see `check_folder`.
-        StorageError: it cannot be made or written.
+        StorageError: it cannot be created or written.
     """
     path = Path(path)
     check_folder(path, exist_ok=exist_ok)
     with explained("make the folder", path):
         path.mkdir(parents=True, exist_ok=True)
-        # Processes that start together must not take each other's probe away.
+        # The probe has a unique name, so that processes that start together do not delete each other's.
         probe = _temporary_beside(path / "probe")
         probe.write_bytes(b"")
         probe.unlink()

@@ -48,7 +48,7 @@ def test_round_trip(tmp_path: Path, loss: str) -> None:
     again = st.Recognizer.load(tmp_path / "m")
     assert np.array_equal(model.embed(IMAGES), again.embed(IMAGES))
     assert model.classify(IMAGES) == again.classify(IMAGES)
-    assert again.manifest == card and card.calibration is None and card.thresholds == []
+    assert again.manifest == card and card.calibration is None and card.thresholds == ()
     assert again.save(tmp_path / "n").id == card.id
 
 

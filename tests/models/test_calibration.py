@@ -106,7 +106,7 @@ def test_a_model_without_calibration_says_so() -> None:
     model = model_of_people()
     found = model.classify(torch.zeros(1, 1, 8, 8))[0]
     assert not found.calibrated and found.candidates is None and found.known is None
-    with pytest.raises(InputError, match="it has none: too few images were held out"):
+    with pytest.raises(InputError, match="it has none, because too few images were held out"):
         model.verify(np.zeros((8, 8), np.uint8), np.zeros((8, 8), np.uint8))
     assert fit_calibration(np.zeros((19, 2)), np.zeros(19), np.zeros((19, 2)), np.zeros(19, int), "few") is None
 

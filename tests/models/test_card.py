@@ -20,7 +20,7 @@ def test_training_writes_what_was_measured_with_its_interval(tmp_path: Path) -> 
     accuracy = done.evaluation.metrics.numbers["closed"]["accuracy"]
     low, high = done.evaluation.metrics.numbers["closed"]["accuracy_interval"]
     assert f"| accuracy | {accuracy:.4f} (95 % {low:.4f} to {high:.4f}) |" in text
-    assert model.model_id in text and "Trained on `digits`" in text and "from Python" in text
+    assert model.model_id in text and "Trained on `digits`" in text and "Command: `from Python`" in text
     assert text.startswith("---\nlibrary_name: steradian\n") and "## Intended use" in text and "## Limits" in text
     for one in model.thresholds:
         assert f"| {one.far:g} | {one.cosine:.3f} | {one.low:.3f} to {one.high:.3f} |" in text

@@ -1,10 +1,10 @@
-"""Images in: sources, decoding, splits, views, batches."""
+"""Load images: sources, decoding, splits, random views, batches."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-# Named as its file: were it loaded later, the file would be found in its place.
+# Imported eagerly: function and module share a name, so a lazy `data.decode` could return the module.
 from steradian.data.decode import decode
 from steradian.lazy import lazy
 

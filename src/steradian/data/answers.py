@@ -1,4 +1,4 @@
-"""Tables of somebody's answers: predictions of images, and scores of pairs, from CSV or parquet."""
+"""Read result tables from CSV or parquet: predictions for images, and scores for pairs."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from steradian.errors import DataError, UsageError
 from steradian.files import explained
 
 EXPECTED = (
-    "Expected columns: id,label,prediction,score (score may be left out), or id,label and then one column per "
-    "class with its probability."
+    "Expected columns: id,label,prediction,score (score is optional), or id,label followed by one probability "
+    "column per class."
 )
 PAIRS_EXPECTED = "Expected columns: a,b,same,score."
 SUM_SLACK = 1e-3
@@ -26,16 +26,16 @@ TRUE, FALSE = {"1", "true", "yes", "same"}, {"0", "false", "no", "different"}
 
 @dataclass(frozen=True)
 class Answers:
-    """What a classifier said of images.
+    """Predictions of a classifier for images.
 
     Attributes:
-        ids: [N], each once.
+        ids: [N], all different.
         classes: C names.
         labels: int64 [N] in 0..C-1.
-        predictions: int64 [N] in -1..C-1; -1: no answer.
-        confidence: float64 [N] of the answer; None where the table has none. NaN for no answer.
-        probabilities: float64 [N, C], rows summing to 1; None for a table of answers alone.
-        notes: what was assumed, in words.
+        predictions: int64 [N] in -1..C-1; -1: no prediction.
+        confidence: float64 [N], score of the prediction, NaN if there is none; None if the table has no scores.
+        probabilities: float64 [N, C], rows summing to 1; None if the table has no class columns.
+        notes: sentences about what was assumed.
     """
 
     ids: tuple[str, ...]
@@ -49,7 +49,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class ScoredPairs:
-    """Scores [N] of pairs, larger is nearer, and whether each is of one identity, bool [N]; each pair once."""
+    """Scores [N] of pairs (larger is more similar), and bool [N]: whether a pair has one identity. No pair repeats."""
 
     scores: NDArray[np.float64]
     same: NDArray[np.bool_]
@@ -57,22 +57,22 @@ class ScoredPairs:
 
 @dataclass(frozen=True)
 class _Sheet:
-    """Text cells: (place in words, values by column)."""
+    """A table of text cells; each row is (its location for messages, its cells)."""
 
     path: Path
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, Sequence[str]]]
 
     def column(self, name: str) -> list[str]:
-        place = self.columns.index(name)
-        return [row[place] for _, row in self.rows]
+        index = self.columns.index(name)
+        return [row[index] for _, row in self.rows]
 
     def numbers(self, name: str) -> NDArray[np.float64]:
-        """A column of finite numbers; an empty cell is NaN."""
-        place = self.columns.index(name)
-        return np.array([self._number(where, name, row[place]) for where, row in self.rows], dtype=np.float64)
+        """Return a column as finite numbers; an empty cell becomes NaN."""
+        index = self.columns.index(name)
+        return np.array([self._number(location, name, row[index]) for location, row in self.rows], dtype=np.float64)
 
-    def _number(self, where: str, name: str, text: str) -> float:
+    def _number(self, location: str, name: str, text: str) -> float:
         if text == "":
             return math.nan
         try:
@@ -80,60 +80,60 @@ class _Sheet:
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            raise DataError(f"{self.path}, {where}: {name} is {text!r}; every score must be a finite number.")
+            raise DataError(f"{self.path}, {location}: {name} is {text!r}; every score must be a finite number.")
         return value
 
 
 def read_answers(path: Path) -> Answers:
-    """Read a table of answers.
+    """Read a table of predictions.
 
     Raises:
-        DataError: missing columns, an empty table, an id twice, a label that is no class, a score that is no number.
+        DataError: missing columns, an empty table, a repeated id, a label without a class column, an invalid score.
     """
     sheet = _read(path, ("id", "label"), EXPECTED)
     ids, names = sheet.column("id"), sheet.column("label")
-    _each_once(sheet, ids, "id")
-    for (where, _), name in zip(sheet.rows, names, strict=True):
+    _require_unique(sheet, ids, "id")
+    for (location, _), name in zip(sheet.rows, names, strict=True):
         if name == "":
-            raise DataError(f"{path}, {where}: the label is empty; every image needs its true class.")
+            raise DataError(f"{path}, {location}: the label is empty; every image needs its true class.")
     if "prediction" in sheet.columns:
-        return _answers_alone(sheet, tuple(ids), names)
-    return _table(sheet, tuple(ids), names)
+        return _from_predictions(sheet, tuple(ids), names)
+    return _from_class_columns(sheet, tuple(ids), names)
 
 
-def _answers_alone(sheet: _Sheet, ids: tuple[str, ...], names: list[str]) -> Answers:
-    said = sheet.column("prediction")
+def _from_predictions(sheet: _Sheet, ids: tuple[str, ...], names: list[str]) -> Answers:
+    predicted = sheet.column("prediction")
     unknown = [name for name in sheet.columns if name not in ("id", "label", "prediction", "score")]
     if unknown:
-        raise DataError(f"{sheet.path} has columns that are not known beside a prediction: {unknown}. {EXPECTED}")
-    classes = tuple(sorted({*names, *said} - {""}, key=natural_order))
+        raise DataError(f"{sheet.path} has unknown columns beside prediction: {unknown}. {EXPECTED}")
+    classes = tuple(sorted({*names, *predicted} - {""}, key=natural_order))
     codes = {name: number for number, name in enumerate(classes)}
-    predictions = np.array([codes.get(name, -1) for name in said], dtype=np.int64)
+    predictions = np.array([codes.get(name, -1) for name in predicted], dtype=np.int64)
     confidence = sheet.numbers("score") if "score" in sheet.columns else None
-    notes = _withheld(predictions)
+    notes = _missing_notes(predictions)
     if confidence is not None:
-        lost = np.flatnonzero(np.isnan(confidence) & (predictions >= 0))
-        if len(lost):
-            raise DataError(f"{sheet.path}, {sheet.rows[lost[0]][0]}: the score is empty, but there is a prediction.")
+        unscored = np.flatnonzero(np.isnan(confidence) & (predictions >= 0))
+        if len(unscored):
+            raise DataError(f"{sheet.path}, {sheet.rows[unscored[0]][0]}: the score is empty, but there is a prediction.")
     labels = np.array([codes[name] for name in names], dtype=np.int64)
     return Answers(ids, classes, labels, predictions, confidence, None, notes)
 
 
-def _table(sheet: _Sheet, ids: tuple[str, ...], names: list[str]) -> Answers:
+def _from_class_columns(sheet: _Sheet, ids: tuple[str, ...], names: list[str]) -> Answers:
     classes = tuple(name for name in sheet.columns if name not in ("id", "label"))
     if not classes:
-        raise DataError(f"{sheet.path} has neither a prediction nor a column for any class. {EXPECTED}")
+        raise DataError(f"{sheet.path} has neither a prediction column nor class columns. {EXPECTED}")
     codes = {name: number for number, name in enumerate(classes)}
-    for (where, _), name in zip(sheet.rows, names, strict=True):
+    for (location, _), name in zip(sheet.rows, names, strict=True):
         if name not in codes:
             raise DataError(
-                f"{sheet.path}, {where}: label {name!r} has no column; there are {len(classes)}, such as "
-                f"{classes[0]!r}."
+                f"{sheet.path}, {location}: label {name!r} has no column; the table has {len(classes)} class "
+                f"columns, such as {classes[0]!r}."
             )
     values = np.stack([sheet.numbers(name) for name in classes], axis=1)
-    lost = np.argwhere(np.isnan(values))
-    if len(lost):
-        row, column = lost[0]
+    empty_cells = np.argwhere(np.isnan(values))
+    if len(empty_cells):
+        row, column = empty_cells[0]
         raise DataError(f"{sheet.path}, {sheet.rows[row][0]}: the score of class {classes[column]!r} is empty.")
     probabilities, notes = _as_probabilities(values)
     labels = np.array([codes[name] for name in names], dtype=np.int64)
@@ -143,29 +143,29 @@ def _table(sheet: _Sheet, ids: tuple[str, ...], names: list[str]) -> Answers:
 
 
 def _as_probabilities(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """Rows that sum to 1, and what was assumed to make them so."""
+    """Return rows that sum to 1, and notes about the assumptions behind them."""
     sums = values.sum(axis=1)
-    off = np.abs(sums - 1.0)
+    deviation = np.abs(sums - 1.0)
     if values.min() < 0.0 or values.max() > 1.0 + SUM_SLACK:
         shifted = np.exp(values - values.max(axis=1, keepdims=True))
-        reach = f"{values.min():.3g} to {values.max():.3g}"
+        value_range = f"{values.min():.3g} to {values.max():.3g}"
         return shifted / shifted.sum(axis=1, keepdims=True), (
-            f"The class columns reach from {reach}, so they were taken for logits and passed through softmax.",
+            f"The class columns range from {value_range}, so they were treated as logits and passed through softmax.",
         )
     notes = []
-    empty, wrong = sums == 0.0, (off > SUM_SLACK) & (sums > 0.0)
+    empty, wrong = sums == 0.0, (deviation > SUM_SLACK) & (sums > 0.0)
     if empty.any():
-        notes.append(f"{int(empty.sum())} rows are all zero and were taken for no preference.")
+        notes.append(f"{int(empty.sum())} rows are all zero and were treated as uniform probabilities.")
     if wrong.any():
         notes.append(
             f"{int(wrong.sum())} of {len(values)} rows do not sum to 1 (they sum to {sums[wrong].min():.3g} to "
             f"{sums[wrong].max():.3g}); each was divided by its sum."
         )
-    shares = np.where(empty[:, None], 1.0 / values.shape[1], values / np.where(empty, 1.0, sums)[:, None])
-    return shares, tuple(notes)
+    probabilities = np.where(empty[:, None], 1.0 / values.shape[1], values / np.where(empty, 1.0, sums)[:, None])
+    return probabilities, tuple(notes)
 
 
-def _withheld(predictions: NDArray[np.int64]) -> tuple[str, ...]:
+def _missing_notes(predictions: NDArray[np.int64]) -> tuple[str, ...]:
     count = int((predictions < 0).sum())
     return (f"{count} of {len(predictions)} images have no prediction; each counts as a miss.",) if count else ()
 
@@ -174,15 +174,15 @@ def read_scored_pairs(path: Path) -> ScoredPairs:
     """Read scores of pairs.
 
     Raises:
-        DataError: missing columns, an empty table, a pair twice, a score that is no number.
+        DataError: missing columns, an empty table, a repeated pair, an invalid score.
     """
     sheet = _read(path, ("a", "b", "same", "score"), PAIRS_EXPECTED)
     pairs = [" and ".join(sorted(pair)) for pair in zip(sheet.column("a"), sheet.column("b"), strict=True)]
-    _each_once(sheet, pairs, "the pair")
+    _require_unique(sheet, pairs, "the pair")
     flags = []
-    for (where, _), text in zip(sheet.rows, sheet.column("same"), strict=True):
+    for (location, _), text in zip(sheet.rows, sheet.column("same"), strict=True):
         if text.lower() not in TRUE | FALSE:
-            raise DataError(f"{path}, {where}: same is {text!r}; expected 1 or 0 (or true, false, yes, no).")
+            raise DataError(f"{path}, {location}: same is {text!r}; expected 1 or 0 (or true, false, yes, no).")
         flags.append(text.lower() in TRUE)
     scores = sheet.numbers("score")
     if np.isnan(scores).any():
@@ -190,12 +190,12 @@ def read_scored_pairs(path: Path) -> ScoredPairs:
     return ScoredPairs(scores, np.array(flags, dtype=bool))
 
 
-def _each_once(sheet: _Sheet, keys: Iterable[str], what: str) -> None:
+def _require_unique(sheet: _Sheet, keys: Iterable[str], what: str) -> None:
     seen: dict[str, str] = {}
-    for (where, _), key in zip(sheet.rows, keys, strict=True):
+    for (location, _), key in zip(sheet.rows, keys, strict=True):
         if key in seen:
-            raise DataError(f"{sheet.path}, {where}: {what} {key!r} was there already, in {seen[key]}.")
-        seen[key] = where
+            raise DataError(f"{sheet.path}, {location}: {what} {key!r} already occurs in {seen[key]}.")
+        seen[key] = location
 
 
 def read_columns(path: Path) -> tuple[str, ...]:
@@ -211,9 +211,9 @@ def _read(path: Path, needed: Sequence[str], expected: str) -> _Sheet:
     for name in needed:
         if name not in columns:
             raise DataError(f"{path} has no column {name!r}; it has: {', '.join(columns) or 'none'}. {expected}")
-    twice = sorted({name for name in columns if columns.count(name) > 1})
-    if twice:
-        raise DataError(f"{path} has the column {twice[0]!r} twice; every column needs a name of its own.")
+    repeated = sorted({name for name in columns if columns.count(name) > 1})
+    if repeated:
+        raise DataError(f"{path} has the column {repeated[0]!r} twice; column names must be unique.")
     if not rows:
         raise DataError(f"{path} has a header but no rows: there is nothing to measure.")
     return _Sheet(path, columns, rows)
@@ -227,11 +227,11 @@ def _csv(path: Path) -> tuple[tuple[str, ...], Sequence[tuple[str, Sequence[str]
             rows = [(f"line {reader.line_num}", [cell.strip() for cell in row]) for row in reader if row]
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not a readable CSV in UTF-8 ({error}).") from error
-    for where, row in rows:
+    for location, row in rows:
         if len(row) != len(columns):
             raise DataError(
-                f"{path}, {where}: {len(row)} cells, but the header has {len(columns)}. A name with a comma must "
-                "stand in quotes."
+                f"{path}, {location}: {len(row)} cells, but the header has {len(columns)}. Put a name "
+                "that contains a comma in quotes."
             )
     return columns, rows
 

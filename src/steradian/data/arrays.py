@@ -1,4 +1,4 @@
-"""Images that are already decoded, in an .npz."""
+"""Read decoded images from an .npz file."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from steradian.errors import DataError
 from steradian.files import explained
 
 MAX_ARRAY = 16 * 2**30
-"""An array of over 16 GiB inside an .npz is refused before it is read."""
+"""An array of more than 16 GiB inside an .npz is refused before it is read."""
 
 
 def _npz_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays x, y and names of an .npz, once their headers claim no more than `MAX_ARRAY` bytes."""
-    found: dict[str, NDArray[Any]] = {}
+    """Return the arrays x, y and names of an .npz; a header that claims more than `MAX_ARRAY` bytes is an error."""
+    arrays: dict[str, NDArray[Any]] = {}
     with zipfile.ZipFile(path) as archive:
         members = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
         for name in {"x", "y", "names"}.intersection(members):
@@ -34,18 +34,18 @@ def _npz_arrays(path: Path) -> dict[str, NDArray[Any]]:
             if claimed > MAX_ARRAY:
                 raise DataError(f"{path}: {name} claims {claimed:,} bytes; at most {MAX_ARRAY:,} are read.")
             with archive.open(f"{name}.npy") as file:
-                found[name] = np.lib.format.read_array(file, allow_pickle=False)
-    missing = [name for name in ("x", "y") if name not in found]
+                arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+    missing = [name for name in ("x", "y") if name not in arrays]
     if missing:
         raise DataError(
             f"{path} has no array {missing[0]!r}; it has: {', '.join(members) or 'none'}. "
             "Expected x uint8 [N, H, W] or [N, H, W, 3] and y int [N]."
         )
-    return found
+    return arrays
 
 
 def open_npz(path: Path) -> ImageSet:
-    """``x`` uint8 [N, H, W(, 3)], ``y`` int [N], and optionally ``names`` [C]."""
+    """Open an .npz with ``x`` uint8 [N, H, W(, 3)], ``y`` int [N], and optionally ``names`` [C]."""
     try:
         with explained("read", path):
             arrays = _npz_arrays(path)
@@ -59,14 +59,14 @@ def open_npz(path: Path) -> ImageSet:
     if x.dtype != np.uint8 or x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[3] != 3):
         raise DataError(f"{path}: x must be uint8 [N, H, W] or [N, H, W, 3], but is {x.dtype} {list(x.shape)}.")
     if 0 in x.shape:
-        raise DataError(f"{path}: x is {list(x.shape)}: images of no pixels, or no images.")
+        raise DataError(f"{path}: x has shape {list(x.shape)}: it has no images, or they have no pixels.")
     if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer) or len(y) != len(x):
-        raise DataError(f"{path}: y must be whole numbers [{len(x)}], one per image, but is {y.dtype} {list(y.shape)}.")
+        raise DataError(f"{path}: y must be integers [{len(x)}], one per image, but is {y.dtype} {list(y.shape)}.")
     highest = len(names) - 1 if names else None
-    wrong = np.flatnonzero((y < 0) | (y > highest if highest is not None else np.zeros(len(y), dtype=bool)))
-    if len(wrong):
+    invalid = np.flatnonzero((y < 0) | (y > highest if highest is not None else np.zeros(len(y), dtype=bool)))
+    if len(invalid):
         raise DataError(
-            f"{path}: y[{wrong[0]}] is {y[wrong[0]]}, but labels run from 0"
+            f"{path}: y[{invalid[0]}] is {y[invalid[0]]}, but labels run from 0"
             + (f" to {highest} (the number of names)." if highest is not None else ".")
         )
     labels = [names[int(value)] for value in y] if names else [str(value) for value in y]

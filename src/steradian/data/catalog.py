@@ -1,4 +1,4 @@
-"""The built-in data sets."""
+"""Load the built-in data sets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMES = tuple(DESCRIPTIONS)
 
 
 def data_root(root: Path | None = None) -> Path:
-    """Where built-in sets live: ``root``, else ``STERADIAN_DATA``, else a folder in the user's cache."""
+    """Return the folder of built-in sets: ``root``, else ``STERADIAN_DATA``, else a folder in the user's cache."""
     if root is not None:
         return root
     if configured := os.environ.get("STERADIAN_DATA"):
@@ -32,17 +32,17 @@ def data_root(root: Path | None = None) -> Path:
 
 
 def cache_folder() -> Path:
-    """Where what can be made again is kept: ``STERADIAN_CACHE``, else a folder in the user's cache."""
+    """Return the folder of files that can be recreated: ``STERADIAN_CACHE``, else one in the user's cache."""
     if configured := os.environ.get("STERADIAN_CACHE"):
         return Path(configured)
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "steradian"
 
 
 def load(name: str, root: Path | None = None) -> ImageSet | Path:
-    """The set ``name``, or the path of an .npz, .zip or image folder that holds it.
+    """Return the set ``name``, or the path of an .npz, .zip or image folder that holds it.
 
-    Under the root are tried, in this order: torchvision's own layout; a folder called ``name``, or a ``root`` that
-    was given for this set alone, with exactly one .npz or .zip, or with train/ or test/ folders; a download.
+    These are tried in order: torchvision's layout under the root; a folder called ``name`` under the root, or
+    ``root`` itself if given, with exactly one .npz or .zip, or with train/ or test/ folders; a download.
     """
     if name == "digits":
         return _digits()
@@ -50,16 +50,16 @@ def load(name: str, root: Path | None = None) -> ImageSet | Path:
     try:
         return _from_torchvision(name, folder, download=False)
     except (RuntimeError, OSError, ValueError, EOFError) as error:
-        damaged = _first_line(error)
-    for place in (folder / name, folder) if root is not None else (folder / name,):
-        if (copy := _own_copy(place)) is not None:
+        reason = _first_line(error)
+    for candidate in (folder / name, folder) if root is not None else (folder / name,):
+        if (copy := _local_copy(candidate)) is not None:
             return copy
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return _from_torchvision(name, folder, download=True)
     except (RuntimeError, OSError, ValueError, EOFError) as error:
         raise DataError(
-            f"The data set {name!r} is not in {folder} ({damaged}) and could not be downloaded "
+            f"The data set {name!r} is not in {folder} ({reason}) and could not be downloaded "
             f"({_first_line(error)}). Connect to the network, or give the folder that holds it with "
             "--root or the environment variable STERADIAN_DATA."
         ) from error
@@ -69,8 +69,8 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _own_copy(folder: Path) -> Path | None:
-    """A user's own copy of a set in ``folder``: one .npz, one .zip, or split or class folders."""
+def _local_copy(folder: Path) -> Path | None:
+    """Return a user's copy of a set in ``folder``: its only .npz or .zip, or the folder if it has train/ or test/."""
     if not folder.is_dir():
         return None
     for suffix in (".npz", ".zip"):
@@ -83,13 +83,13 @@ def _own_copy(folder: Path) -> Path | None:
 def _digits() -> ImageSet:
     from sklearn.datasets import load_digits
 
-    found = load_digits()
-    pixels = (found.images * (255.0 / 16.0)).round().astype(np.uint8)
-    return ImageSet("digits", ArrayItems("digits", pixels), found.target.astype(np.int64), tuple("0123456789"))
+    digits = load_digits()
+    pixels = (digits.images * (255.0 / 16.0)).round().astype(np.uint8)
+    return ImageSet("digits", ArrayItems("digits", pixels), digits.target.astype(np.int64), tuple("0123456789"))
 
 
 def _from_torchvision(name: str, folder: Path, download: bool) -> ImageSet:
-    """Both official parts through torchvision, which checks the md5 of CIFAR's pickles before opening them."""
+    """Load both official parts with torchvision, which checks the md5 of CIFAR's pickles before opening them."""
     from torchvision import datasets
 
     makers: dict[str, Callable[..., Any]] = {
@@ -98,7 +98,7 @@ def _from_torchvision(name: str, folder: Path, download: bool) -> ImageSet:
         "cifar10": datasets.CIFAR10,
     }
     with warnings.catch_warnings():
-        # torchvision reads pickles of old numpy dtypes, which numpy 2 announces as deprecated.
+        # torchvision reads pickles with old numpy dtypes; numpy 2 warns that they are deprecated.
         warnings.simplefilter("ignore")
         parts = [makers[name](str(folder), train=train, download=download) for train in (True, False)]
     pixels = np.concatenate([np.asarray(part.data, dtype=np.uint8) for part in parts])

@@ -1,4 +1,4 @@
-"""Images inside parquet files, as the Hugging Face hub keeps them: a column of bytes and one of labels."""
+"""Read images from parquet files as on the Hugging Face hub: a column of image bytes and one of labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from steradian.errors import DataError, UsageError
 from steradian.files import explained, printable
 
 OPEN_GROUPS = 4
-"""Row groups that are kept in memory: images are mostly read in order."""
+"""Number of row groups kept in memory; a few suffice, because images are mostly read in order."""
 
 MAX_GROUP = 2 * 2**30
 """A row group that claims more than 2 GiB is refused before it is read."""
@@ -26,12 +26,12 @@ MAX_GROUP = 2 * 2**30
 
 @dataclass
 class ParquetItems:
-    """Images in a column of parquet files, read a row group at a time.
+    """Images in a column of parquet files, read one row group at a time.
 
     Attributes:
-        files: the files.
+        files: the parquet files.
         column: name of the column of images, each bytes or {bytes, path}.
-        place: int64 [N, 3]: file, row group, row in it.
+        place: int64 [N, 3]: file, row group, and row in the group, of each image.
     """
 
     files: tuple[Path, ...]
@@ -41,7 +41,7 @@ class ParquetItems:
     _lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Another process reads for itself; a lock stays where it is.
+        # Another process opens the files itself; a lock cannot be pickled.
         return type(self), (self.files, self.column, self.place)
 
     def __len__(self) -> int:
@@ -65,27 +65,27 @@ class ParquetItems:
         with self._lock:
             if (file, group) not in self._groups:
                 try:
-                    opened = parquet.ParquetFile(self.files[file])
-                    if opened.metadata.row_group(group).total_byte_size > MAX_GROUP:
+                    parquet_file = parquet.ParquetFile(self.files[file])
+                    if parquet_file.metadata.row_group(group).total_byte_size > MAX_GROUP:
                         raise DataError(f"its row group {group} unpacks to more than {MAX_GROUP:,} bytes")
-                    read = opened.read_row_group(group, columns=[self.column])
+                    table = parquet_file.read_row_group(group, columns=[self.column])
                 except (ArrowException, OSError) as error:
                     raise DataError(f"row group {group} cannot be read ({error})") from error
-                self._groups[file, group] = read.column(self.column).to_pylist()
+                self._groups[file, group] = table.column(self.column).to_pylist()
                 if len(self._groups) > OPEN_GROUPS:
                     self._groups.popitem(last=False)
             return self._groups[file, group]
 
 
 def open_parquet(source: Path) -> ImageSet:
-    """A .parquet file, or a folder of them whose names begin with their split (``train-00000-of-00002.parquet``).
+    """Open a .parquet, or a folder of them whose names begin with their split (``train-00000-of-00002.parquet``).
 
-    Images are in a column ``image`` (bytes, or {bytes, path}), or at the paths of a column ``path``; classes in
-    ``label``, as text or as numbers that the hub's metadata names.
+    Images are in a column ``image`` (bytes, or {bytes, path}), or in the files that a column ``path`` names. Classes
+    are in ``label``, as text, or as numbers whose names are in the hub's metadata.
 
     Raises:
         UsageError: pyarrow is not installed.
-        DataError: a damaged file, or other columns.
+        DataError: a damaged file, or a missing column.
     """
     try:
         from pyarrow import ArrowException, parquet
@@ -93,35 +93,35 @@ def open_parquet(source: Path) -> ImageSet:
         raise UsageError("Parquet files need pyarrow: pip install 'steradian[data]'.") from error
     files = tuple(sorted(source.rglob("*.parquet"))) if source.is_dir() else (source,)
     rows: list[Row] = []
-    places: list[tuple[int, int, int]] = []
+    positions: list[tuple[int, int, int]] = []
     columns: list[str] = []
     for number, path in enumerate(files):
         with explained("read", path):
             try:
-                opened = parquet.ParquetFile(path)
-                columns = list(opened.schema_arrow.names)
-                wanted = [name for name in ("path", "label", "split", "group") if name in columns]
-                content = opened.read(columns=wanted).to_pylist()
-                sizes = [opened.metadata.row_group(group).num_rows for group in range(opened.metadata.num_row_groups)]
-                classes = _class_names(opened.schema_arrow.metadata or {})
+                parquet_file = parquet.ParquetFile(path)
+                columns = list(parquet_file.schema_arrow.names)
+                metadata_columns = [name for name in ("path", "label", "split", "group") if name in columns]
+                records = parquet_file.read(columns=metadata_columns).to_pylist()
+                sizes = [parquet_file.metadata.row_group(group).num_rows for group in range(parquet_file.metadata.num_row_groups)]
+                classes = _class_names(parquet_file.schema_arrow.metadata or {})
             except ArrowException as error:
                 raise DataError(f"{path} is not a readable .parquet ({error}).") from error
         prefix = path.stem.split("-")[0].lower()
         split = {"split": prefix} if len(files) > 1 and prefix in SPLIT_NAMES else {}
-        for row, values in enumerate(content):
+        for row, values in enumerate(records):
             values["label"] = _label(values.get("label"), classes, path, row)
             rows.append(Row(f"row {row}", {**split, **{key: _text(value) for key, value in values.items()}}))
-        places += [(number, group, row) for group, size in enumerate(sizes) for row in range(size)]
-    found = sorted({key for row in rows for key in row.values})
+        positions += [(number, group, row) for group, size in enumerate(sizes) for row in range(size)]
+    used_columns = sorted({key for row in rows for key in row.values})
     if "image" not in columns:
         return open_rows(source, columns, rows)
     if "label" not in columns:
         raise DataError(f"{source} has no column 'label'; it has: {', '.join(columns)}. {EXPECTED}")
-    unnamed = next((row for row in rows if not row.get("label")), None)
-    if unnamed is not None:
-        raise DataError(f"{source}, {unnamed.place}: the label is empty.")
-    items = ParquetItems(files, "image", np.array(places, dtype=np.int64).reshape(-1, 3))
-    return labeled(str(source), items, [row.get("label") for row in rows], *told(source, found, rows))
+    unlabeled = next((row for row in rows if not row.get("label")), None)
+    if unlabeled is not None:
+        raise DataError(f"{source}, {unlabeled.place}: the label is empty.")
+    items = ParquetItems(files, "image", np.array(positions, dtype=np.int64).reshape(-1, 3))
+    return labeled(str(source), items, [row.get("label") for row in rows], *told(source, used_columns, rows))
 
 
 def _text(value: Any) -> str | None:
@@ -129,7 +129,7 @@ def _text(value: Any) -> str | None:
 
 
 def _class_names(metadata: dict[bytes, bytes]) -> list[str]:
-    """Names of the classes from the metadata that the library `datasets` writes, or none."""
+    """Return the class names from the metadata that the library `datasets` writes, or an empty list."""
     try:
         features = json.loads(metadata[b"huggingface"])["info"]["features"]
         return [str(name) for name in features["label"]["names"]]

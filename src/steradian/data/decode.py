@@ -1,4 +1,4 @@
-"""Any image file -> 8-bit gray or RGB pixels, upright and opaque."""
+"""Decode image files to 8-bit gray or RGB pixels, upright and opaque."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from steradian.errors import DataError
 Pixels = NDArray[np.uint8]
 """[H, W] gray or [H, W, 3] RGB."""
 
-# Pillow warns about odd metadata and large sizes. `decode` raises where it matters, and a filter set around
-# each call would not be safe among threads.
+# Pillow warns about odd metadata and large sizes. `decode` raises an error where it matters. The filter is global,
+# because a filter around each call would not be thread-safe.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""What is opened, whatever a file calls itself. Others, such as EPS, would start programs."""
+"""Formats that are opened, whatever the file name says. Others, such as EPS, would start external programs."""
 
 MAX_PIXELS = 150_000_000
 """An image that claims more than this many pixels is refused before it is decoded."""
@@ -29,22 +29,22 @@ MAX_PIXELS = 150_000_000
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
 )
-"""File names with these endings are taken for images."""
+"""Files with these suffixes are treated as images."""
 
 
 def decode(source: Path | bytes, shortest: int | None = None, most_pixels: int | None = None) -> Pixels:
     """Decode an image file to uint8 [H, W] (gray) or [H, W, 3] (RGB).
 
-    The first frame of an animation is taken, EXIF orientation is applied, transparency is laid on white,
+    The first frame of an animation is used, EXIF orientation is applied, transparency is blended with white,
     16-bit and float samples are scaled to 8 bits, CMYK and palettes become RGB.
 
     Args:
         source: a path, or the file's content.
-        shortest: a JPEG may be decoded at a reduced size whose shorter side is still at least this.
-        most_pixels: an image that claims more is refused before it is decoded; None: `MAX_PIXELS`.
+        shortest: a JPEG may be decoded at a reduced size if its shorter side is still at least this long.
+        most_pixels: an image that claims more pixels is refused before it is decoded; None: `MAX_PIXELS`.
 
     Raises:
-        DataError: the content is no image, is damaged or truncated, or claims over ``most_pixels``.
+        DataError: the content is not an image, is damaged or truncated, or claims more than ``most_pixels``.
     """
     limit = MAX_PIXELS if most_pixels is None else most_pixels
     try:
@@ -61,13 +61,13 @@ def decode(source: Path | bytes, shortest: int | None = None, most_pixels: int |
         raise DataError("it does not exist") from e
     except UnidentifiedImageError as e:
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
-        raise DataError("it is empty" if size == 0 else "it is no image that can be read") from e
+        raise DataError("it is empty" if size == 0 else "it is not a readable image") from e
     except Exception as e:
         raise DataError(str(e).split(" <")[0] or type(e).__name__) from e
 
 
 def pixels_of(image: Image.Image) -> Pixels:
-    """The pixels of an opened image, upright, opaque and 8-bit (see `decode`)."""
+    """Return the pixels of an opened image, upright, opaque and 8-bit (see `decode`)."""
     return _pixels(_transposed(image))
 
 
@@ -75,7 +75,7 @@ def _transposed(image: Image.Image) -> Image.Image:
     image.load()
     try:
         upright = ImageOps.exif_transpose(image)
-    except Exception:  # noqa: BLE001 - damaged EXIF of an intact picture may raise anything at all
+    except Exception:  # noqa: BLE001 - damaged EXIF data in an intact image may raise any exception
         return image
     return upright if upright is not None else image
 
@@ -86,19 +86,19 @@ def _pixels(image: Image.Image) -> Pixels:
     if image.mode in ("1", "L"):
         return np.asarray(image.convert("L"))
     if "A" in image.getbands() or "transparency" in image.info:
-        picture = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     return np.asarray(image.convert("RGB"))
 
 
 def _to_8_bits(samples: NDArray[Any]) -> Pixels:
-    """16-bit integers over 257; floats in [0, 1] times 255, other floats taken as 0..255."""
+    """Convert samples to 8 bits: divide 16-bit integers by 257; multiply floats by 255 if all are at most 1."""
     if not np.issubdtype(samples.dtype, np.floating):
-        # In whole numbers, which take half of what float64 would: a large image is large enough.
-        whole = np.clip(samples, 0, 65535).astype(np.uint32)
-        if whole.max(initial=0) > 255:
-            whole = (whole + 128) // 257
-        return np.asarray(whole, dtype=np.uint8)
+        # uint32 takes half the memory of float64, which matters for large images.
+        integers = np.clip(samples, 0, 65535).astype(np.uint32)
+        if integers.max(initial=0) > 255:
+            integers = (integers + 128) // 257
+        return np.asarray(integers, dtype=np.uint8)
     values = np.nan_to_num(samples.astype(np.float32))
     if float(values.max(initial=0.0)) <= 1.0:
         values *= 255.0

@@ -1,4 +1,4 @@
-"""Image files by name, a few at a time: a damaged one costs its own answer, not the others'."""
+"""Find and decode image files in batches; a damaged file does not stop the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ AT_ONCE = 64
 
 @dataclass(frozen=True)
 class Readable:
-    """A few files: those that could be decoded with their pixels, and (file, reason) of the others."""
+    """A batch of files: those that could be decoded, with their pixels, and (file, reason) for the others."""
 
     files: tuple[Path, ...]
     pixels: tuple[Pixels, ...]
@@ -22,21 +22,21 @@ class Readable:
 
 
 def image_files(paths: Sequence[Path]) -> list[Path]:
-    """Files as they are, folders as the images in them.
+    """Return the given files, and the images in the given folders.
 
     Raises:
         UsageError: a path that does not exist.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     for path in paths:
         if not path.exists():
             raise UsageError(f"{path} does not exist: check the spelling.")
-        found += sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
-    return found
+        files += sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+    return files
 
 
 def read_images(files: Sequence[Path], shortest: int) -> Readable:
-    """Decode ``files``, setting aside those that cannot be (see `decode` for ``shortest``)."""
+    """Decode ``files`` and list those that cannot be decoded (see `decode` for ``shortest``)."""
     readable, pixels, failures = [], [], []
     for file in files:
         try:
@@ -48,6 +48,6 @@ def read_images(files: Sequence[Path], shortest: int) -> Readable:
 
 
 def in_parts(files: Sequence[Path], shortest: int) -> Iterator[Readable]:
-    """`read_images` of `AT_ONCE` files after another, so that no more are in memory."""
+    """Decode ``files`` in batches of `AT_ONCE`, so that only one batch is in memory."""
     for start in range(0, len(files), AT_ONCE):
         yield read_images(files[start : start + AT_ONCE], shortest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +21,7 @@ from steradian.files import finite
 from steradian.losses import Head
 from steradian.losses.cosines import cosines, unit_rows
 from steradian.models.artifact import Artifact, content_id, write
-from steradian.models.calibration import Calibration, Thresholds
+from steradian.models.calibration import Calibration, Threshold, Thresholds
 from steradian.models.encoders import OWN, build_encoder
 from steradian.models.heads import build_head
 from steradian.models.hub import push
@@ -103,7 +103,7 @@ class Recognizer(nn.Module):
         self.manifest: ModelManifest | None = None
         self.readme: str | None = None
         self.calibration: Calibration | None = None
-        self.thresholds = Thresholds()
+        self._thresholds = Thresholds()
         self._fast: FastEncoder | None = None
         self.encoder, num_features = build_encoder(
             spec.encoder,
@@ -182,6 +182,15 @@ class Recognizer(nn.Module):
         with tempfile.TemporaryDirectory(prefix="steradian-") as scratch:
             self.save(Path(scratch) / "model")
             return push(Path(scratch) / "model", name, private=private, message=message)
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Thresholds on the cosine of two images; empty until calibrated. Any sequence of `Threshold` may be assigned."""
+        return self._thresholds
+
+    @thresholds.setter
+    def thresholds(self, items: Sequence[Threshold]) -> None:
+        self._thresholds = Thresholds(tuple(items))
 
     @property
     def model_id(self) -> str:
