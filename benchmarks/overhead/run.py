@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from steradian.data.sampling import step_seed
 from steradian.files import write_json
-from steradian.training import Recipe, load_data
+from steradian.training import Recipe, load_data, make_plan
 from steradian.training.loop import fit
 from steradian.training.progress import Progress
 from steradian.training.resources import environment

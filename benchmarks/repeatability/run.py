@@ -1,4 +1,4 @@
-"""Same seed, same machine, same numbers: train four small runs and one comparison, and compare them with the recorded ones.
+"""Same seed, same machine, same numbers: train four small runs and one comparison, and compare with the recorded ones.
 
     python benchmarks/repeatability/run.py --record numbers.json     before a change
     python benchmarks/repeatability/run.py --check numbers.json      after it: every number must be equal

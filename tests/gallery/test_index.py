@@ -208,8 +208,9 @@ def test_killed_while_it_is_made_the_old_one_or_the_new_one_is_there(path: Path)
         gallery.index("sq8")
     for delay in (0.0, 0.02, 0.1):
         code = (
-            "from steradian.gallery import Gallery; from steradian.gallery.backends.sqlite import SqliteBackend; import sys;"
-            f"g = Gallery(SqliteBackend(__import__('pathlib').Path({str(path)!r}), {MODEL!r}, {D}), None); print(flush=True);"
+            "from pathlib import Path; from steradian.gallery import Gallery;"
+            "from steradian.gallery.backends.sqlite import SqliteBackend;"
+            f"g = Gallery(SqliteBackend(Path({str(path)!r}), {MODEL!r}, {D}), None); print(flush=True);"
             "[g.index('hnsw') for _ in range(1000)]"
         )
         running = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)

@@ -83,7 +83,7 @@ def test_answers_name_a_set_and_say_unknown(monkeypatch: pytest.MonkeyPatch, tmp
     center = torch.from_numpy(np.random.default_rng(0).standard_normal((5, 6))).float()
     between = torch.nn.functional.normalize(center[0], dim=0) + torch.nn.functional.normalize(center[1], dim=0)
     raw = torch.stack([center[2], between, -center.sum(dim=0)])
-    monkeypatch.setattr(model, "embed", lambda images, **options: raw)
+    monkeypatch.setattr(model, "raw_embeddings", lambda *arguments: raw)
     sure, torn, strange = model.classify([])
     assert sure.calibrated and sure.known and sure.candidates == ("c",) and sure.coverage == 0.95
     assert set(torn.candidates) >= {"a", "b"} and torn.candidates[: len(torn.ranking)] == tuple(
@@ -94,11 +94,13 @@ def test_answers_name_a_set_and_say_unknown(monkeypatch: pytest.MonkeyPatch, tmp
     with pytest.raises(InputError, match=r"not calibrated for a coverage of 0.5; it has 0.8, 0.9, 0.95, 0.99"):
         model.classify([], coverage=0.5)
 
-    monkeypatch.setattr(model, "embed", lambda images, **options: torch.nn.functional.normalize(raw[:2]))
+    monkeypatch.setattr(model, "embed", lambda images, **options: torch.nn.functional.normalize(raw[:2]).numpy())
     answer = model.verify("a.png", "b.png", far=0.1)
     assert answer.similarity == pytest.approx(float(torch.cosine_similarity(raw[0], raw[1], dim=0)), abs=1e-6)
     assert answer.same == (answer.similarity > answer.threshold) and 0.0 <= answer.probability <= 1.0
-    with pytest.raises(InputError, match="no threshold for a false-accept rate of 1e-09; it has them for 0.1, 0.01"):
+    with pytest.raises(
+        InputError, match="no threshold for a false-accept rate of 1e-09; it has thresholds for 0.1, 0.01"
+    ):
         model.verify("a.png", "b.png", far=1e-9)
 
 

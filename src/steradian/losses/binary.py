@@ -105,13 +105,13 @@ class _ShiftedOneVersusRest(OneVersusRest):
 class SphereFace2Loss(_ShiftedOneVersusRest):
     """C binary classifiers on the sphere (SphereFace2, type C; Wen et al. 2022).
 
-    With g(c) = 2 ((c + 1) / 2)^t - 1, target logit z_y = s (g(c_y) - margin) + b and other logits z_j = s (g(c_j) + margin) + b,
+    With g(c) = 2 ((c + 1) / 2)^t - 1, z_y = s (g(c_y) - margin) + b for the target and z_j = s (g(c_j) + margin) + b,
 
         L = loss_weight / s * mean_i [ alpha softplus(-z_iy) + (1 - alpha) sum_{j != y} softplus(z_ij) ].
 
     Args:
         num_classes, embedding_size: C, D.
-        margin: [0, 2], in units of g. scale: s (the paper's r). t: exponent, [1, 10]. alpha: weight of the target, (0, 1).
+        margin: [0, 2], in g. scale: s (the paper's r). t: exponent, [1, 10]. alpha: weight of the target, (0, 1).
         loss_weight: the paper's lambda, a factor on the whole loss.
         bias: initial b; None uses the paper's value, which minimizes the loss at cosine 0.
 

@@ -42,7 +42,7 @@ def warn_if_unwise(
     if isinstance(scale, FixedScale) and scale.value < half:
         _warn(
             f"scale={scale.value:g} cannot bring the probability of the true class above 1/2 with {num_classes} "
-            f"classes: 1/2 takes a scale of {half:.3g}, and 0.99 takes {scale_bound(num_classes):.3g}. Use a larger scale."
+            f"classes: 1/2 takes a scale of {half:.3g}, and 0.99 takes {scale_bound(num_classes):.3g}. Raise the scale."
         )
 
 

@@ -51,7 +51,7 @@ class MultiSimilarityLoss(PairLoss):
     c < max_N + epsilon, and only anchors left with both kinds, as in the paper; "none" keeps every pair.
 
     Args:
-        alpha, beta: slopes for positives and negatives, above 0. base: a cosine. epsilon: mining tolerance, in cosine units.
+        alpha, beta: slopes for positives and negatives, above 0. base: a cosine. epsilon: mining tolerance, a cosine.
     """
 
     def __init__(

@@ -168,7 +168,7 @@ class DialedCenters(ClassCenters):
     def _tiled(
         self, classes: Classes, plan: Plan, embeddings: Tensor, dials: Dials, target: Tensor | None
     ) -> tuple[Tensor, Streamed]:
-        """Return the own logit [N] and the sums of wrong logits; without ``target``, margin and emphasis are left out."""
+        """Return own logits [N] and the sums of wrong logits; without ``target``, margin and emphasis are left out."""
         lengthened = not self.normalize_weight and not self._is_raw
         curve, parameters = self._score_curve(embeddings)
         emphasis = None if target is None else dials.emphasis

@@ -105,7 +105,7 @@ def sums_and_counts(values: Tensor, chosen: Tensor) -> Tensor:
 
 
 def masked_logsumexp(values: Tensor, chosen: Tensor) -> Tensor:
-    """Return logsumexp [b] of the ``chosen`` entries of each row [b, B]; -inf, with gradient 0, for a row without any."""
+    """Return logsumexp [b] of the ``chosen`` entries of each row [b, B]; -inf, with gradient 0, for empty rows."""
     any_chosen = chosen.any(dim=1)
     masked = torch.where(chosen, values, -torch.inf)
     masked = torch.where(any_chosen[:, None], masked, 0.0)

@@ -24,7 +24,7 @@ class Penalty(Protocol):
 class NormReward:
     """lambda_g mean(g(a)), g(a) = a / u_a^2 + 1 / a, with the norm a clamped to [l_a, u_a] (MagFace, Meng et al. 2021).
 
-    g decreases up to u_a, where its slope is 0: larger norms cost less, and MagFace's margin counteracts on hard images.
+    g decreases up to u_a, where its slope is 0: larger norms cost less; MagFace's margin counteracts for hard images.
     """
 
     l_a: float = 10.0

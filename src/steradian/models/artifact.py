@@ -1,6 +1,6 @@
 """Store one trained model as two files: ``model.safetensors`` (tensors) and ``model.json`` (its manifest).
 
-This file reads and writes ``(manifest, tensors)``. Nothing is unpickled, and shapes are compared before memory is taken.
+This file reads and writes ``(manifest, tensors)``. Nothing is unpickled, and shapes are checked before memory is taken.
 """
 
 from __future__ import annotations

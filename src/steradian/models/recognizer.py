@@ -185,7 +185,7 @@ class Recognizer(nn.Module):
 
     @property
     def thresholds(self) -> Thresholds:
-        """Thresholds on the cosine of two images; empty until calibrated. Any sequence of `Threshold` may be assigned."""
+        """Thresholds on the cosine of two images; empty until calibrated. Assign any sequence of `Threshold`."""
         return self._thresholds
 
     @thresholds.setter
@@ -222,7 +222,7 @@ class Recognizer(nn.Module):
         return embeddings
 
     def train(self, mode: bool = True) -> Recognizer:
-        """Set the mode as for any module; training mode drops the accelerated encoder, as its weights would be outdated."""
+        """Set the mode as for any module; training mode drops the accelerated encoder, whose weights go stale."""
         if mode:
             self._fast = None
         return super().train(mode)

@@ -20,7 +20,7 @@ def check_study_folder(out: Path, name: str, identity: dict[str, Any], what: str
         check_folder(out, exist_ok=exist_ok)
     elif (recorded := read_json(out / name)) != identity:
         raise UsageError(
-            f"{out} holds another {what} ({_first_difference(recorded, identity)}). Choose another --out, or repeat the "
+            f"{out} holds another {what} ({_first_difference(recorded, identity)}). Choose another --out or repeat the "
             "command that started it."
         )
 

@@ -108,7 +108,7 @@ def train_step(
     """Take one optimizer step on the images ``batch``; return the loss of the head alone.
 
     Args:
-        progress: share of all steps that are done, for margin and scale; ``rate_progress``: of this stage's, for the rate.
+        progress: share of all steps done, for margin and scale; ``rate_progress``: of this stage's, for the rate.
     """
     head = state.model.head
     head.start_step(ramp_value(settings.margin_ramp, progress), ramp_value(settings.scale_ramp, progress))
@@ -323,7 +323,7 @@ def validate(state: TrainingState, settings: TrainingSettings, validation: Batch
 
 
 def embed_batch(state: TrainingState, batches: Batches, batch: Indices) -> Tensor:
-    """Return raw embeddings float32 [N, D] of the images ``batch`` in full precision, in the mode that the model is in."""
+    """Return raw embeddings float32 [N, D] of the images ``batch`` in full precision, in the model's mode."""
     if len(batch) == 0:
         return state.model.head.weight.new_zeros(0, state.model.spec.embedding_size)
     raw: Tensor = state.model.neck(batches.features(state.model, batch)).float()

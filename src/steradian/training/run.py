@@ -54,8 +54,8 @@ class TrainingResult:
     peak_memory: int
 
     def save(self, run: RunFolder, provenance: dict[str, Any]) -> Recognizer:
-        """Write the artifact, read it back, and return the model once both are known to be equal."""
-        self.model.save(run.model, provenance)
+        """Write the artifact, read it back, and return the model as loading would: equal, and in contiguous memory."""
+        self.model.to(memory_format=torch.contiguous_format).save(run.model, provenance)
         artifact = Artifact.open(run.model)
         artifact.check_id(artifact.tensors())
         return self.model
@@ -100,8 +100,8 @@ def train(
 
     A plan is followed once: its model is the one that learns. An interruption (Ctrl-C) writes a checkpoint at the step
     where it came, and the same plan made anew goes on from it: on one machine the final weights are those of an
-    uninterrupted run. In a group of processes all call this with equal plans; rank zero returns the whole model, and the
-    models of the others are of no further use.
+    uninterrupted run. In a group of processes all call this with equal plans; rank zero returns the complete model, and
+    the models of the others are of no further use.
     """
     settings = plan.recipe.training
     reset_peak_memory()
@@ -165,14 +165,14 @@ def _resume(state: TrainingState, plan: TrainingPlan, run: RunFolder | None) -> 
 
 @torch.no_grad()
 def _class_embeddings(state: TrainingState, stage: Stage) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield raw embeddings and labels of the first epoch; batch norm uses the batch, running statistics say nothing yet."""
+    """Yield raw embeddings and labels of the first epoch; batch norm uses the batch, as it has no statistics yet."""
     for batch in stage.train.epoch(0):
         part = batch[distributed.part_of(batch)]
         yield embed_batch(state, stage.train, part), stage.train.labels(part)
 
 
 def _finished(state: TrainingState, plan: TrainingPlan, run: RunFolder | None) -> Recognizer:
-    """Return the trained model as a saved one would be loaded: in eval mode, in the usual memory format, in one piece."""
+    """Return the trained model in eval mode, with all classes in one piece."""
     model = state.model
     if run is not None:
         checkpoint = save_checkpoint(run, state, **plan.digests)
@@ -180,8 +180,6 @@ def _finished(state: TrainingState, plan: TrainingPlan, run: RunFolder | None) -
             # The sharded classes of all processes, put together in a model of one process.
             model = Recognizer(plan.spec).to(pick_device())
             read_model(checkpoint, model)
-    if not state.sharded or model is not state.model:
-        model = model.to(memory_format=torch.contiguous_format)
     for parameter in model.parameters():
         parameter.requires_grad_(True)
         parameter.grad = None

@@ -102,7 +102,7 @@ class RunFolder:
         )
 
     def claim(self, recipe: Recipe) -> None:
-        """Make a locked folder that of ``recipe``: an unfinished run of it keeps its checkpoints, anything older goes."""
+        """Make a locked folder that of ``recipe``: keep the checkpoints of its unfinished run, remove older files."""
         held = self.read_recipe()
         if held is not None and (self.is_finished or held != recipe):
             for folder in (self.model, self.checkpoints):

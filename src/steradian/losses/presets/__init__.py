@@ -13,7 +13,7 @@ PRESETS: tuple[Preset, ...] = (*SOFTMAX_PRESETS, *MARGIN_PRESETS, *MINING_PRESET
 RECOMMENDED: dict[str, str] = {
     "arcface": "The default. It adds an angle to the target, has the same meaning at every angle, and trains reliably.",
     "softmax": "The baseline of every comparison. A margin that does not beat it on your images is not worth having.",
-    "cosface": "As good as arcface in most comparisons, with a constant gradient; it is the milder one at large angles.",
+    "cosface": "As good as arcface in most comparisons, with a constant gradient; it is milder at large angles.",
     "subcenter-arcface": "For labels with mistakes, or classes with several looks: each class has several centers.",
     "dynamic-arcface": "For long tails: rare classes get larger margins.",
     "multi-similarity": "For classes that come and go: it compares pairs of images and needs no list of classes.",

@@ -281,8 +281,9 @@ def _tuning(compared: ComparisonResult) -> Section:
         for (name, dims), trial in sorted(comparison.tuned.items())
     ]
     text = (
-        f"Every technique had {comparison.trials} trials to adjust margin and scale around the values fitted to the number "
-        "of classes and dimensions. MAP@R on validation images selected the best trial; test images were not used.",
+        f"Every technique had {comparison.trials} trials to adjust margin and scale around the values fitted to the "
+        "number of classes and dimensions. MAP@R on validation images selected the best trial; "
+        "test images were not used.",
     )
     headings = ("technique", "dims", "best factors", "MAP@R, validation")
     return Section("Tuning", text, [Table(headings, rows, align="left")])

@@ -17,8 +17,8 @@ MEANINGS: dict[str, tuple[str, ...]] = {
         "Accuracy is the share of images classified correctly; balanced accuracy gives every class the same "
         "weight, however many images it has. If the two are far apart, small classes fare worse than large ones.",
         "Precision is the share of images predicted as a class that belong to it, recall the share of its images that "
-        "are predicted as it. F1 is high only if both are. Macro averages classes, micro images; a class never predicted has "
-        "precision 0.",
+        "are predicted as it. F1 is high only if both are. Macro averages classes, micro images; a class never "
+        "predicted has precision 0.",
         "The area under the ROC curve is the chance that an image of a class scores higher for it than an image of "
         "another; 0.5 is guessing. Average precision is stricter for a rare class.",
         "Score AUC is the chance that a correct answer scores higher than a wrong one.",
@@ -54,9 +54,9 @@ MEANINGS: dict[str, tuple[str, ...]] = {
         "images of its class come before any other.",
     ),
     "open_set": (
-        "Known or unknown: AUROC is the chance that an image of a known class gets a higher confidence than one of an unknown class, "
-        "FPR at 95 the share of unknown ones that pass when 95 % of the known ones do, OSCR the area under correct "
-        "answers plotted against unknown ones that pass.",
+        "Known or unknown: AUROC is the chance that an image of a known class gets a higher confidence than one of an "
+        "unknown class, FPR at 95 the share of unknown ones that pass when 95 % of the known ones do, OSCR the area "
+        "under correct answers plotted against unknown ones that pass.",
     ),
     "landmarks": (
         "GAP ranks all answers together by confidence: a wrong answer, or one for an image that shows nothing known, "

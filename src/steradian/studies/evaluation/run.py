@@ -100,8 +100,8 @@ def evaluate_on(
         unknown_names = pixels.classes[count:]
         listed = ", ".join(repr(name) for name in unknown_names[:5]) + (", …" if len(unknown_names) > 5 else "")
         notes.append(
-            f"The model does not know {len(unknown_names)} of the classes ({listed}): their {len(unknown_images):,} images "
-            "count as unknown."
+            f"The model does not know {len(unknown_names)} of the classes ({listed}): their "
+            f"{len(unknown_images):,} images count as unknown."
         )
     known = unknown = None
     if len(known_images):

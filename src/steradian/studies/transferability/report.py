@@ -129,8 +129,8 @@ def build_report(result: TransferResult) -> Report:
     figure = Figure(
         small_multiples(panels, "Accuracy by number of layers moved", columns=2, width=5.4, height=4.4),
         "Left: each network. Right: means, from the base. 2: frozen layers have lost the layers they co-adapted with; "
-        "3: tuning recovers the loss; 4: layers are specific to the other half; 5: gains of transfer and tuning. Random "
-        "layers may fall below the range of the right plot.",
+        "3: tuning recovers the loss; 4: layers are specific to the other half; 5: gains of transfer and tuning. "
+        "Random layers may fall below the range of the right plot.",
     )
     text = unfinished(result)
     text += [f"{claim}. {verdict[0].upper()}{verdict[1:]}." for claim, verdict in findings(result)]
