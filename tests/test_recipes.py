@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 
 from steradian import Recognizer
 from steradian.studies.evaluation.listed_pairs import measure_listed_pairs
-from steradian.studies.evaluation.run import evaluate
+from steradian.studies.evaluation.run import measure_model
 from steradian.studies.single_run import train
 from steradian.training import read_recipe
 
@@ -89,7 +89,7 @@ def test_landmarks_in_the_files_of_google_landmarks(tmp_path: Path) -> None:
     assert model.spec.classes == ("7", "12") and model.spec.pooling == "gem"
     counts = model.spec.loss_options["class_counts"]
     assert counts[0] > counts[1] > 1
-    found = evaluate(tmp_path / "run", str(tmp_path / "solution.csv"), None, "test", protocols=["landmarks"])
+    found = measure_model(tmp_path / "run", str(tmp_path / "solution.csv"), protocols=["landmarks"])
     assert found.metrics.numbers["landmarks"]["queries"] == 4
     assert found.metrics.numbers["landmarks"]["without_landmark"] == 2
     assert 0.0 <= found.metrics.numbers["landmarks"]["gap"] <= 1.0
@@ -109,5 +109,6 @@ def test_faces_and_the_pairs_of_lfw(tmp_path: Path) -> None:
     short = recipe.changed(**{**SHORT, "data.source": str(tmp_path / "faces"), "training.batch_size": 8})
     model = train(short, tmp_path / "run", quiet=True).model
     assert model.spec.encoder == "mobile-face" and model.spec.preprocessing.size == 112
-    found = measure_listed_pairs(tmp_path / "run", str(tmp_path / "lfw"), tmp_path / "pairs.txt", "test", flip=True)
+    photos, listed = str(tmp_path / "lfw"), tmp_path / "pairs.txt"
+    found = measure_listed_pairs(tmp_path / "run", photos, listed, out=tmp_path / "pairs", flip=True)
     assert found.numbers["images"] == 6 and 0.0 <= found.numbers["verification"]["auc"] <= 1.0

@@ -38,7 +38,7 @@ RECIPE = {
     "stages": 3,
     "embedding_size": 256,
     "loss.name": "normface",
-    "mirrored": True,
+    "flip_tta": True,
     "training.freeze": "all",
     "training.cached_views": 3,
     "training.dropout": 0.3,

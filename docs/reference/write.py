@@ -23,7 +23,7 @@ def factors(loss: losses.MarginSoftmaxLoss) -> str:
     """Describe in one line the slope of the target logit in cos(theta); it is 1 without a margin."""
     angles = (0.1, 0.5, 1.0, 1.5, 2.5)
     cosine = torch.cos(torch.tensor(angles, dtype=torch.float64))
-    measured = zip(angles, gradient_factor(loss, cosine).tolist(), strict=True)
+    measured = zip(angles, gradient_factor(loss.typical_dials(cosine), cosine).tolist(), strict=True)
     return "Gradient factor at θ: " + ", ".join(f"{value:.3g} at {angle} rad" for angle, value in measured) + "."
 
 
@@ -45,7 +45,10 @@ def losses_page() -> str:
         "`docs/pictures/losses.py` draws them.",
         "",
     ]
-    for name in losses.names():
+    lines += ["## The six to choose from first", "", "| loss | why |", "|---|---|"]
+    lines += [f"| [`{name}`](#{name}) | {why} |" for name, why in losses.RECOMMENDED.items()]
+    lines += ["", "The other losses follow with them, as a reference.", ""]
+    for name in [*losses.RECOMMENDED, *(name for name in losses.names() if name not in losses.RECOMMENDED)]:
         row = losses.preset(name)
         loss_options = {key: value for key, value in row.options().items() if key not in losses.HEAD_OPTIONS}
         options = ", ".join(f"`{key}={value!r}`" for key, value in loss_options.items()) or "none"
@@ -131,7 +134,7 @@ def python_page() -> str:
             documented = name in vars(cls) and not name.startswith("_") and inspect.getdoc(member)
             if documented and (inspect.isroutine(member) or isinstance(member, property)):
                 lines += api_entry(cls.__name__, name, member)
-    for package in ("data", "gallery", "metrics", "models", "plots", "training"):
+    for package in ("data", "gallery", "metrics", "models", "plots", "studies", "training"):
         module = importlib.import_module(f"steradian.{package}")
         lines += [f"## st.{package}", "", plain(inspect.getdoc(module) or ""), ""]
         for name in sorted(set(module.__all__) - {"Recognizer", "Gallery"}):

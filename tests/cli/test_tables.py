@@ -85,8 +85,8 @@ def test_answers_alone_and_pairs_are_measured_in_words(evaluate, tmp_path: Path)
     ("words", "complaint"),
     [
         ((), "exactly one of RUN, --predictions FILE and --scores FILE"),
-        (("--predictions", "a.csv", "--scores", "a.csv"), "name one of"),
-        (("run", "--predictions", "a.csv"), "name one of"),
+        (("--predictions", "a.csv", "--scores", "a.csv"), "exactly one of"),
+        (("run", "--predictions", "a.csv"), "exactly one of"),
         (("--predictions", "a.csv", "--root", "."), "--root works only with a RUN"),
         (("--predictions", "none.csv"), "does not exist"),
         (("--scores", "a.csv"), "no column 'a'"),

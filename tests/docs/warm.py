@@ -17,7 +17,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-ROOMS = (
+MODULES = (
     "torch",
     "timm",
     "matplotlib.backends.backend_agg",
@@ -26,7 +26,7 @@ ROOMS = (
     "steradian.cli.main",
     "steradian.gallery.gallery",
     "steradian.service.app",
-    "steradian.studies.compare",
+    "steradian.studies.comparison.compare",
     "steradian.studies.comparison.report",
     "steradian.studies.evaluation.report",
     "steradian.studies.transferability.freezing_report",
@@ -37,16 +37,16 @@ ROOMS = (
 CLIENT = """\
 #!{python} -SE
 import json, os, signal, socket, sys
-place = socket.socket(socket.AF_UNIX)
-place.connect({path!r})
+connection = socket.socket(socket.AF_UNIX)
+connection.connect({path!r})
 words = json.dumps({{"kind": {kind!r}, "words": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)}})
-socket.send_fds(place, [words.encode()], [0, 1, 2])
-place.shutdown(socket.SHUT_WR)
-told = place.makefile()
-child = int(told.readline())
+socket.send_fds(connection, [words.encode()], [0, 1, 2])
+connection.shutdown(socket.SHUT_WR)
+answers = connection.makefile()
+child = int(answers.readline())
 for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, lambda number, _: os.kill(child, number))
-sys.exit(int(told.readline() or "1"))
+sys.exit(int(answers.readline() or "1"))
 """
 
 
@@ -58,16 +58,16 @@ def client(path: Path, server: Path, kind: str) -> None:
 
 def serve(path: str) -> None:
     """Answer until killed."""
-    for room in ROOMS:
-        importlib.import_module(room)
-    place = socket.socket(socket.AF_UNIX)
-    place.bind(path)
-    place.listen()
+    for name in MODULES:
+        importlib.import_module(name)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.bind(path)
+    connection.listen()
     print("ready", flush=True)
     while True:
-        asked, _ = place.accept()
+        asked, _ = connection.accept()
         if os.fork() == 0:
-            place.close()
+            connection.close()
             _answer(asked)
         asked.close()
         # Children that have ended are let go of here.

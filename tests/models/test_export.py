@@ -70,7 +70,7 @@ def test_a_mirrored_model_is_exported_so(tmp_path: Path) -> None:
         loss_options={},
         classes=("a", "b"),
         preprocessing=Preprocessing(24, 3, (0.5,) * 3, (0.2,) * 3),
-        mirrored=True,
+        flip_tta=True,
     )
     model = Recognizer(spec).eval()
     path = export(model, tmp_path / "out", "pt2")

@@ -144,7 +144,7 @@ def test_photos_are_named_enrolled_and_recognized(telegram: ThreadingHTTPServer,
         assert send(telegram, FRIEND, "/done") == "No enrollment was started: send /enroll NAME first."
         assert re.match(r"This is The Ring \(cosine 0\.9\d\)\.", send(telegram, FRIEND, photo=drawing("ring", 2)))
         assert send(telegram, FRIEND, photo=drawing("square")).startswith("Nobody enrolled is on this photo.")
-        assert "That did not work: it is no image" in send(telegram, FRIEND, photo=b"no image")
+        assert "That did not work: it is not a readable image" in send(telegram, FRIEND, photo=b"no image")
         large = io.BytesIO()
         Image.new("1", (9000, 9000)).save(large, "PNG")
         assert "over the limit of 50,000,000" in send(telegram, FRIEND, photo=large.getvalue())

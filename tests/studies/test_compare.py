@@ -132,7 +132,7 @@ def test_as_many_clusters_as_images_are_no_result(image_folder, tmp_path: Path) 
     found = run(comparison(("arcface",), (3,), **{"data.source": str(image_folder(5, 3))}), tmp_path / "out")
     assert np.isnan(found.cells[0].numbers["clustering"]["majority"])
     assert "highest accuracy" in build_report(found).html()
-    assert any("Only 1 steps" in warning for warning in found.warnings)
+    assert any("Only 1 training step:" in warning for warning in found.warnings)
 
 
 def test_report_tells_what_it_knows(finished) -> None:

@@ -188,14 +188,14 @@ def test_the_neck_does_not_see_features_that_are_dropped(digits, frozen) -> None
 
 
 def test_a_mirrored_model_cannot_tell_left_from_right(digits, tmp_path: Path) -> None:
-    trained = train(make_plan(recipe(mirrored=True, **{"training.epochs": 1}), digits)).model
+    trained = train(make_plan(recipe(flip_tta=True, **{"training.epochs": 1}), digits)).model
     images = torch.from_numpy(digits.pixels.pixels[:5])
     found = trained.embed(images, normalize=False)
     np.testing.assert_allclose(trained.embed(images.flip(3), normalize=False), found, rtol=1e-5, atol=1e-6)
-    trained.spec = trained.spec.model_copy(update={"mirrored": False})
+    trained.spec = trained.spec.model_copy(update={"flip_tta": False})
     one, other = (trained.embed(some, normalize=False) for some in (images, images.flip(3)))
     np.testing.assert_allclose((one + other) / 2, found, rtol=1e-5, atol=1e-6)
-    trained.spec = trained.spec.model_copy(update={"mirrored": True})
+    trained.spec = trained.spec.model_copy(update={"flip_tta": True})
     trained.save(tmp_path / "model")
     np.testing.assert_allclose(
         Recognizer.load(tmp_path / "model").embed(images, normalize=False), found, rtol=1e-5, atol=1e-6

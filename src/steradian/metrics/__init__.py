@@ -180,3 +180,7 @@ __all__ = [
     "wilson_interval",
     "youden_threshold",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

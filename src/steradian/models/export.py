@@ -41,14 +41,14 @@ class Exported(nn.Module):
     def __init__(self, model: Recognizer) -> None:
         super().__init__()
         self.encoder, self.neck, self.head = model.encoder, model.neck, model.head
-        self.mirrored = model.spec.mirrored
+        self.flip_tta = model.spec.flip_tta
         shape = model.spec.preprocessing
         self.register_buffer("mean", torch.tensor(shape.mean)[:, None, None])
         self.register_buffer("std", torch.tensor(shape.std)[:, None, None])
 
     def forward(self, samples: Tensor) -> tuple[Tensor, Tensor]:
         raw = self._raw(samples)
-        if self.mirrored:
+        if self.flip_tta:
             raw = (raw + self._raw(samples.flip(3))) / 2.0
         return unit_rows(raw), self.head.logits(raw)
 

@@ -15,6 +15,11 @@ BUILT_IN = ("glyphs",)
 """Names of the models in the package."""
 
 
+def is_name(location: str | Path) -> bool:
+    """Return whether ``location`` names a built-in model or a repository on the hub, rather than a folder."""
+    return (str(location) in BUILT_IN or str(location).startswith(PREFIX)) and not Path(location).exists()
+
+
 def model_folder(location: str | Path, revision: str | None = None) -> Path:
     """Return the folder that holds the model at ``location``.
 

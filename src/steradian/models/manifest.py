@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from steradian.data.preprocessing import Preprocessing
 from steradian.models.calibration import Calibration, Threshold
@@ -26,7 +26,7 @@ class ModelSpec(BaseModel):
         neck: how features become embeddings, a name of `necks.NECKS`; "auto" is the one that fits the encoder.
         stages: number of last stages of the encoder whose averages join its features.
         pooling: how the last feature map of a timm encoder becomes a vector.
-        mirrored: whether to average the embeddings of an image and its mirror image.
+        flip_tta: whether to average the embeddings of an image and its mirror image.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,11 +40,11 @@ class ModelSpec(BaseModel):
     neck: NeckName = "auto"
     stages: int = Field(0, ge=0, le=64)
     pooling: PoolingName = "average"
-    mirrored: bool = False
+    flip_tta: bool = Field(False, validation_alias=AliasChoices("flip_tta", "mirrored"), serialization_alias="mirrored")
 
     def described(self) -> dict[str, Any]:
-        """Return the fields of the spec as plain values."""
-        return self.model_dump(mode="json", include=set(ModelSpec.model_fields))
+        """Return the fields of the spec as plain values, by the names that entered the ids of models from the start."""
+        return self.model_dump(mode="json", include=set(ModelSpec.model_fields), by_alias=True)
 
 
 class ModelManifest(ModelSpec):

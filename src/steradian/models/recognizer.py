@@ -287,7 +287,7 @@ class Recognizer(nn.Module):
 
     def _raw(self, pixels: Tensor) -> Tensor:
         raw = self._raw_single(pixels)
-        return (raw + self._raw_single(pixels.flip(3))) / 2.0 if self.spec.mirrored else raw
+        return (raw + self._raw_single(pixels.flip(3))) / 2.0 if self.spec.flip_tta else raw
 
     def _raw_single(self, pixels: Tensor) -> Tensor:
         if self._fast is None:

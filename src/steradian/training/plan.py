@@ -147,7 +147,7 @@ def model_spec(recipe: Recipe, data: TrainingData) -> ModelSpec:
         neck=recipe.neck,
         stages=recipe.stages,
         pooling=recipe.pooling,
-        mirrored=recipe.mirrored,
+        flip_tta=recipe.flip_tta,
     )
 
 
@@ -191,7 +191,7 @@ def few_steps_warning(steps: int) -> list[str]:
     if steps >= FEW_STEPS:
         return []
     return [
-        f"Only {steps} training steps: too few to draw conclusions from. Use more --epochs or a smaller --batch-size."
+        f"Only {steps} training step{'s' * (steps != 1)}: too few to draw conclusions from. Use more --epochs or a smaller --batch-size."
     ]
 
 

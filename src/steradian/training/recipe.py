@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from steradian.errors import UsageError, did_you_mean
 from steradian.files import explained, sha256_of, write_text
@@ -179,8 +179,11 @@ class Recipe(_Settings):
     stages: int = Field(0, ge=0, le=64, description="Last stages of a timm encoder whose averages join its features.")
     pooling: PoolingName = Field("average", description="Pooling of a timm encoder: average, max or gem.")
     neck: NeckName = Field("auto", description="linear, bn, mlp (system A) or, for 'small', conv; auto: by encoder.")
-    mirrored: bool = Field(
-        False, description="After training, average the embeddings of an image and its mirror image."
+    flip_tta: bool = Field(
+        False,
+        validation_alias=AliasChoices("flip_tta", "mirrored"),
+        serialization_alias="mirrored",
+        description="After training, average the embeddings of an image and its mirror image.",
     )
     embedding_size: int = Field(64, ge=1, le=65536, description="Dimensions of the embedding.")
     loss: LossSettings = LossSettings()
@@ -189,8 +192,8 @@ class Recipe(_Settings):
     training: TrainingSettings = TrainingSettings()
 
     def digest(self) -> str:
-        """Return a hash of all settings."""
-        return sha256_of(self.model_dump_json().encode())
+        """Return a hash of all settings, by the names that they had when the first checkpoints recorded it."""
+        return sha256_of(self.model_dump_json(by_alias=True).encode())
 
     def changed(self, **changes: Any) -> Recipe:
         """Return a validated copy with new values for dotted keys, such as ``{"training.epochs": 3}``."""

@@ -13,6 +13,7 @@ from steradian.data.pixels import Progress as DataProgress
 from steradian.data.pixels import no_progress
 from steradian.errors import UsageError
 from steradian.files import check_folder, new_folder, write_text
+from steradian.models.locations import is_name
 from steradian.models.recognizer import Recognizer
 from steradian.plots import AnglesDisplay, EmbeddingDisplay, HistoryDisplay, MistakesDisplay, SphereDisplay
 from steradian.plots.report import Block, Cell, Figure, Report, Section, Spheres, Table, facts
@@ -90,7 +91,7 @@ def evaluate(
         UsageError: ``out`` holds other files, or is needed; see also `measure_model`.
         DataError: the run's data has changed since training.
     """
-    if out is None and (isinstance(model, Recognizer) or not Path(model).is_dir()):
+    if out is None and (isinstance(model, Recognizer) or is_name(model)):
         raise UsageError("The results need a folder: name one with out (--out DIR).")
     folder = Path(out) if out is not None else Path(str(model)) / "evaluation"
     check_folder(folder, exist_ok=exist_ok or out is None)

@@ -146,7 +146,7 @@ def study_freezing(
     depth = max(layers_of(plan.model.encoder).values()) + 1
     chosen = tuple(layers) if layers is not None else tuple(range(depth + 1))
     if outside := sorted(set(chosen) - set(range(depth + 1))):
-        raise UsageError(f"{recipe.encoder} has {depth} layers: 0 to {depth} of them can be kept, not {outside[0]}.")
+        raise UsageError(f"{recipe.encoder} has {depth} layers, so 0 to {depth} can be kept, not {outside[0]}.")
     folder = Path(out) if out is not None else default_folder(recipe.data.source, "freezing-")
     study = FreezingStudy(recipe, depth, chosen, seeds)
     return run_study(study, data, folder, Workforce(jobs, quiet), exist_ok=exist_ok)
