@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from steradian import losses
-from steradian.losses.head.sinks import InPlace
+from steradian.losses.head.weight_gradient import InPlace
 
 Step = Callable[[], object]
 MARGIN, SCALE = 0.5, 64.0
@@ -67,7 +67,7 @@ def ours(
     assert isinstance(loss, losses.MarginSoftmaxLoss)
     loss.weight = nn.Parameter(case.weight)
     if in_place and loss.engine.sampling is None:
-        loss.engine.sink = InPlace(loss.weight)
+        loss.engine.weight_gradient = InPlace(loss.weight)
     plan = loss.plan(case.count)
     if plan.path == "tiled":
         tile = plan.tile if tile is None else tile

@@ -14,7 +14,7 @@ import torch
 
 from steradian import losses
 from steradian.losses.head.row_optimizer import RowOptimizer
-from steradian.losses.head.sinks import Applied
+from steradian.losses.head.weight_gradient import FusedUpdate
 from steradian.training.progress import Progress
 from steradian.training.resources import environment, peak_memory_bytes
 
@@ -52,7 +52,7 @@ def main() -> None:
     assert isinstance(loss, losses.MarginSoftmaxLoss)
     optimizer = RowOptimizer(loss.weight, "sgd", lr=0.1, momentum=0.9)
     loss.engine.reserved = loss.weight.nbytes
-    loss.engine.sink = Applied(optimizer)
+    loss.engine.weight_gradient = FusedUpdate(optimizer)
     setup_seconds = time.perf_counter() - start
     print(loss.plan(count))
     seconds, values = [], []

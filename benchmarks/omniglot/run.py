@@ -84,7 +84,7 @@ def main() -> None:
         "auc": pairs.histogram.auc() if pairs.histogram is not None else None,
         "characters": len(np.unique(names)),
         "drawings": len(names),
-        "model": model.card.id if model.card is not None else None,
+        "model": model.manifest.id if model.manifest is not None else None,
     }
     print(json.dumps(record, indent=2))
     if args.record is not None:

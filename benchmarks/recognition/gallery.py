@@ -27,6 +27,7 @@ from PIL import Image
 from steradian import Recognizer
 from steradian.gallery import Gallery
 from steradian.gallery.backends.sqlite import SqliteBackend
+from steradian.gallery.register import Register
 from steradian.gallery.search.faiss_index import index_file
 from steradian.models.export import export
 from steradian.training.resources import environment
@@ -53,17 +54,18 @@ def timed(work: Callable[[], Any]) -> float:
 
 def bulk(path: Path, vectors: np.ndarray) -> dict[str, float]:
     """Enroll all vectors, a thousand identities per transaction."""
-    store = SqliteBackend(path, MODEL, vectors.shape[1])
+    backend = SqliteBackend(path, MODEL, vectors.shape[1])
+    register = Register(backend)
     step = 1000 * IMAGES
 
     def work() -> None:
         for start in range(0, len(vectors), step):
             batch = vectors[start : start + step]
             items = [(f"p{(start + row) // IMAGES}", batch[row : row + IMAGES]) for row in range(0, len(batch), IMAGES)]
-            store.add_many([(name, rows, [""] * len(rows), None) for name, rows in items])
+            register.add_many([(name, rows, [""] * len(rows), None) for name, rows in items])
 
     seconds = timed(work)
-    store.close()
+    backend.close()
     return {"seconds": seconds, "per_second": len(vectors) / seconds}
 
 
@@ -107,7 +109,7 @@ def approximate(path: Path, count: int = 500) -> dict[str, Any]:
 
         exact = answers()
         record: dict[str, Any] = {"exact_ms": {name: round(1000 * median, 2) for name, (_, median) in exact.items()}}
-        for kind in ("hnsw", "ivf", "sq8"):
+        for kind in ("hnsw", "sq8"):
             seconds = timed(lambda: gallery.index(kind))  # type: ignore[arg-type] # noqa: B023 - called immediately
             record[kind] = {
                 "build_seconds": round(seconds, 1),
@@ -155,10 +157,10 @@ def cold(folder: Path) -> dict[str, float]:
     model = Recognizer.load("glyphs")
     model.save(folder / "run" / "model")
     vectors = clustered(10_000 * IMAGES, model.embedding_size)
-    store = SqliteBackend(folder / "run" / "gallery.db", model.model_id, model.embedding_size)
+    backend = SqliteBackend(folder / "run" / "gallery.db", model.model_id, model.embedding_size)
     identities = [(f"p{at}", vectors[at * IMAGES : (at + 1) * IMAGES]) for at in range(10_000)]
-    store.add_many([(name, rows, [""] * IMAGES, None) for name, rows in identities])
-    store.close()
+    Register(backend).add_many([(name, rows, [""] * IMAGES, None) for name, rows in identities])
+    backend.close()
     Image.new("L", (60, 60), 255).save(folder / "asked.png")
     command = [sys.executable, "-m", "steradian", "identify", str(folder / "run"), str(folder / "asked.png")]
     loaded = subprocess.run(

@@ -39,7 +39,7 @@ def unseen(drawings: str) -> None:
     names = np.array([name.partition("/")[0] for name in content["names"]])
     selected = np.isin(names[content["y"]], np.unique(names)[-6:])
     pixels, labels = content["x"][selected], content["y"][selected]
-    vectors = Recognizer.load("glyphs").embed(torch.from_numpy(pixels)[:, None]).numpy()
+    vectors = Recognizer.load("glyphs").embed(torch.from_numpy(pixels)[:, None])
     scores = metrics.pair_scores(vectors, labels)
     pairs = np.concatenate([scores.genuine, scores.impostor])
     curve = metrics.ScoreCounts.of(pairs, np.arange(len(pairs)) < len(scores.genuine)).roc()
@@ -66,21 +66,22 @@ def asked(drawings: str) -> None:
     for label in half:
         enrolled[np.flatnonzero(labels == label)[:10]] = True
     curves = {}
-    with tempfile.TemporaryDirectory() as folder:
-        store = SqliteBackend(Path(folder) / "g.db", "glyphs", vectors.shape[1])
-        with Gallery(store, None) as gallery:
-            vectors_by_label = [vectors[enrolled & (labels == label)] for label in half]
-            store.add_many(
-                [(str(label), rows, [""] * len(rows), None) for label, rows in zip(half, vectors_by_label, strict=True)]
-            )
-            for strategy in ("nearest", "vote", "mean"):
-                answers = gallery.identify_vectors(vectors[~enrolled], threshold=-1.0, strategy=strategy)
-                similarity = np.array([answer.matches[0].similarity for answer in answers])
-                correct = np.array([answer.matches[0].label for answer in answers]) == labels[~enrolled].astype(str)
-                hits = np.cumsum(correct[np.argsort(-similarity)])
-                total = np.isin(labels[~enrolled], half).sum()
-                gap = float((correct[np.argsort(-similarity)] * hits / np.arange(1, len(correct) + 1)).sum() / total)
-                curves[f"{strategy}, GAP {gap:.3f}"] = hits / total, hits / np.arange(1, len(correct) + 1)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Gallery(SqliteBackend(Path(folder) / "g.db", "glyphs", vectors.shape[1])) as gallery,
+    ):
+        vectors_by_label = [vectors[enrolled & (labels == label)] for label in half]
+        gallery.register.add_many(
+            [(str(label), rows, [""] * len(rows), None) for label, rows in zip(half, vectors_by_label, strict=True)]
+        )
+        for strategy in ("nearest", "vote", "mean"):
+            answers = gallery.identify_vectors(vectors[~enrolled], threshold=-1.0, strategy=strategy)
+            similarity = np.array([answer.matches[0].similarity for answer in answers])
+            correct = np.array([answer.matches[0].label for answer in answers]) == labels[~enrolled].astype(str)
+            hits = np.cumsum(correct[np.argsort(-similarity)])
+            total = np.isin(labels[~enrolled], half).sum()
+            gap = float((correct[np.argsort(-similarity)] * hits / np.arange(1, len(correct) + 1)).sum() / total)
+            curves[f"{strategy}, GAP {gap:.3f}"] = hits / total, hits / np.arange(1, len(correct) + 1)
     panel = {"Matches in order of decreasing similarity": PrecisionRecallDisplay.from_rates(curves).plot}
     picture = small_multiples(panel, "", columns=1, width=6.0, height=4.2)
     (HERE / "asked.png").write_bytes(getattr(picture, LIGHT.name))

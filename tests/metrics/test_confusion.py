@@ -23,7 +23,7 @@ def split(pairs: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
 @given(ANSWERS)
 def test_counts_and_averages_equal_scikit_learn(pairs: list[tuple[int, int]]) -> None:
     true, said = split(pairs)
-    found = metrics.Confusion.of(true, said, CLASSES)
+    found = metrics.Confusion.of(said, true, CLASSES)
     np.testing.assert_array_equal(found.matrix(), reference.confusion_matrix(true, said, labels=range(CLASSES)))
     np.testing.assert_array_equal(found.transposed(), found.matrix().T)
     counts = found.per_class()
@@ -46,22 +46,22 @@ def test_counts_and_averages_equal_scikit_learn(pairs: list[tuple[int, int]]) ->
 @given(ANSWERS, st.integers(0, 40))
 def test_parts_add_up(pairs: list[tuple[int, int]], cut: int) -> None:
     true, said = split(pairs)
-    whole = metrics.Confusion.of(true, said, CLASSES)
-    sums = metrics.Confusion.of(true[:cut], said[:cut], CLASSES) + metrics.Confusion.of(true[cut:], said[cut:], CLASSES)
+    whole = metrics.Confusion.of(said, true, CLASSES)
+    sums = metrics.Confusion.of(said[:cut], true[:cut], CLASSES) + metrics.Confusion.of(said[cut:], true[cut:], CLASSES)
     np.testing.assert_array_equal(sums.matrix(), whole.matrix())
-    parts = metrics.Confusion.of(true[:cut], said[:cut], CLASSES).per_class()
-    rest = metrics.Confusion.of(true[cut:], said[cut:], CLASSES).per_class()
+    parts = metrics.Confusion.of(said[:cut], true[:cut], CLASSES).per_class()
+    rest = metrics.Confusion.of(said[cut:], true[cut:], CLASSES).per_class()
     np.testing.assert_array_equal((parts + rest).tn, whole.per_class().tn)
 
 
 def test_an_answer_withheld_misses_its_class_and_is_nobodys_false_alarm() -> None:
-    found = metrics.Confusion.of([0, 0, 1], [0, -1, -1], 2)
+    found = metrics.Confusion.of([0, -1, -1], [0, 0, 1], 2)
     counts = found.per_class()
     assert counts.fn.tolist() == [1, 1]
     assert counts.fp.tolist() == [0, 0]
     assert (found.accuracy, found.total, found.matrix().sum()) == (pytest.approx(1 / 3), 3, 1)
     assert counts.precision.tolist() == [1.0, 0.0]
-    assert metrics.Confusion.of([0], [-1], 1).per_class().specificity.tolist() == [1.0]
+    assert metrics.Confusion.of([-1], [0], 1).per_class().specificity.tolist() == [1.0]
 
 
 def test_ten_thousand_classes_stay_sparse_and_list_what_is_confused() -> None:
@@ -69,7 +69,7 @@ def test_ten_thousand_classes_stay_sparse_and_list_what_is_confused() -> None:
     true = generator.integers(0, 10_000, 50_000)
     said = np.where(generator.random(50_000) < 0.9, true, (true + 1) % 10_000)
     true, said = np.append(true, [7] * 40), np.append(said, [9] * 40)
-    found = metrics.Confusion.of(true, said, 10_000)
+    found = metrics.Confusion.of(said, true, 10_000)
     assert len(found.counts) < 30_000
     assert found.most_confused(1) == [(7, 9, 40)]
     assert found.most_confused(3)[1].images >= found.most_confused(3)[2].images
@@ -81,12 +81,12 @@ def test_ten_thousand_classes_stay_sparse_and_list_what_is_confused() -> None:
 def test_multi_label_answers_are_counted_by_class() -> None:
     generator = np.random.default_rng(0)
     truth, said = generator.random((30, 4)) < 0.4, generator.random((30, 4)) < 0.4
-    counts = metrics.ClassCounts.of_flags(truth, said)
+    counts = metrics.ClassCounts.of_flags(said, truth)
     expected = reference.multilabel_confusion_matrix(truth, said)
     np.testing.assert_array_equal(counts.fp, expected[:, 0, 1])
     assert counts.average("micro").f1 == pytest.approx(reference.f1_score(truth, said, average="micro"))
     with pytest.raises(InputError, match="two bool arrays"):
-        metrics.ClassCounts.of_flags(truth.astype(int), said)
+        metrics.ClassCounts.of_flags(said, truth.astype(int))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_multi_label_answers_are_counted_by_class() -> None:
 )
 def test_wrong_answers_are_named(true: object, said: object, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        metrics.Confusion.of(true, said, 3)
+        metrics.Confusion.of(said, true, 3)
 
 
 def test_nothing_to_count_is_said() -> None:

@@ -111,7 +111,7 @@ def test_ranks_in_growing_crowds_equal_every_trial_played() -> None:
     x = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
     strangers = crowd / np.linalg.norm(crowd, axis=1, keepdims=True)
     trials = [(i, j) for i, j in itertools.permutations(range(10), 2) if labels[i] == labels[j]]
-    found = metrics.rank_1_in_crowds(embeddings, labels, crowd, (1, 4, 6, 20, 500))
+    found = metrics.rank_1_with_distractors(embeddings, labels, crowd, (1, 4, 6, 20, 500))
     assert [answer.distractors for answer in found] == [1, 4, 6, 20, 37]
     for size, share in found:
         won = [x[enrolled] @ x[probe] >= (strangers[:size] @ x[probe]).max() for enrolled, probe in trials]
@@ -120,7 +120,7 @@ def test_ranks_in_growing_crowds_equal_every_trial_played() -> None:
 
 
 def test_a_stranger_just_as_near_does_not_win() -> None:
-    assert metrics.rank_1_in_crowds(np.eye(2)[[0, 0]], [0, 0], np.eye(2)[[0]])[0].rank_1 == 1.0
+    assert metrics.rank_1_with_distractors(np.eye(2)[[0, 0]], [0, 0], np.eye(2)[[0]])[0].rank_1 == 1.0
 
 
 def test_copies_of_a_mate_in_the_crowd_tie_with_it_and_do_not_win_by_rounding() -> None:
@@ -128,8 +128,8 @@ def test_copies_of_a_mate_in_the_crowd_tie_with_it_and_do_not_win_by_rounding() 
     first = generator.normal(size=(40, 48))
     second = first + 0.1 * generator.normal(size=(40, 48))
     embeddings, labels = np.concatenate([first, second]), np.tile(np.arange(40), 2)
-    assert metrics.rank_1_in_crowds(embeddings, labels, second, (40,))[0].rank_1 == 0.5
-    rates = metrics.rates_in_crowd(embeddings, labels, np.concatenate([second, first]), 1e-3, 0.9)
+    assert metrics.rank_1_with_distractors(embeddings, labels, second, (40,))[0].rank_1 == 0.5
+    rates = metrics.rates_with_distractors(embeddings, labels, np.concatenate([second, first]), 1e-3, 0.9)
     assert rates.identification == 0.0
 
 
@@ -138,25 +138,25 @@ def test_rates_in_a_crowd_equal_lists_of_all_scores() -> None:
     x = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
     scores = x @ (crowd / np.linalg.norm(crowd, axis=1, keepdims=True)).T
     pairs = [(i, j) for i, j in itertools.permutations(range(10), 2) if labels[i] == labels[j]]
-    found = metrics.rates_in_crowd(embeddings, labels, crowd, 1e-2, 0.2)
+    found = metrics.rates_with_distractors(embeddings, labels, crowd, 1e-2, 0.2)
     bar, alarm = np.sort(scores.ravel())[::-1][3], np.sort(scores.max(axis=1))[::-1][2]
     genuine = np.array([x[i] @ x[j] for i, j in pairs])
     assert found.verification == pytest.approx(np.mean(genuine > bar))
     won = [x[i] @ x[j] > max(alarm, scores[i].max()) for i, j in pairs]
     assert found.identification == pytest.approx(np.mean(won))
     assert (found.genuine_pairs, found.impostor_pairs) == (len(pairs) // 2, 370)
-    few = metrics.rates_in_crowd(embeddings, labels, crowd)
+    few = metrics.rates_with_distractors(embeddings, labels, crowd)
     assert math.isnan(few.verification) and math.isnan(few.identification)
 
 
 def test_a_crowd_needs_people_and_pairs() -> None:
     embeddings, labels, crowd = crowd_scene()
     with pytest.raises(InputError, match=r"distractors must be \[M, 5\]"):
-        metrics.rank_1_in_crowds(embeddings, labels, crowd[:, :4])
+        metrics.rank_1_with_distractors(embeddings, labels, crowd[:, :4])
     with pytest.raises(InputError, match="sizes must be"):
-        metrics.rank_1_in_crowds(embeddings, labels, crowd, (0, 5))
+        metrics.rank_1_with_distractors(embeddings, labels, crowd, (0, 5))
     with pytest.raises(InputError, match=r"distractors must be \[M, 5\], M > 0"):
-        metrics.rates_in_crowd(embeddings, labels, crowd[:0])
-    for call in (metrics.rank_1_in_crowds, metrics.rates_in_crowd):
+        metrics.rates_with_distractors(embeddings, labels, crowd[:0])
+    for call in (metrics.rank_1_with_distractors, metrics.rates_with_distractors):
         with pytest.raises(InputError, match="nobody has two images"):
             call(embeddings, np.arange(10), crowd)

@@ -42,7 +42,7 @@ def test_the_lectures_three_classes() -> None:
     """c_pq in the lecture is predicted p, true q; its FP of class 1 is c12 + c13 and its FN c21 + c31."""
     lecture = np.array([[5, 2, 1], [3, 7, 0], [4, 6, 8]])
     said, true = (index.repeat(lecture.ravel()) for index in np.indices((3, 3)).reshape(2, -1))
-    found = metrics.Confusion.of(true, said, 3)
+    found = metrics.Confusion.of(said, true, 3)
     np.testing.assert_array_equal(found.transposed(), lecture)
     counts = found.per_class()
     assert counts.tp.tolist() == [5, 7, 8]

@@ -116,7 +116,7 @@ def test_mistakes_are_found_before_any_work(tmp_path: Path) -> None:
 
 def test_two_at_once_are_refused(finished) -> None:
     out, _ = finished
-    with locked(out), pytest.raises(UsageError, match="Another steradian is writing"):
+    with locked(out), pytest.raises(UsageError, match="Another steradian process is writing"):
         run(comparison(), out)
 
 

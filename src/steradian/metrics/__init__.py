@@ -43,7 +43,12 @@ from steradian.metrics.curves import (
     threshold_for_recall,
     youden_threshold,
 )
-from steradian.metrics.distractors import CrowdRank, CrowdRates, rank_1_in_crowds, rates_in_crowd
+from steradian.metrics.distractors import (
+    DistractorRank,
+    DistractorRates,
+    rank_1_with_distractors,
+    rates_with_distractors,
+)
 from steradian.metrics.folds import FoldAccuracy, contiguous_folds, fold_accuracy
 from steradian.metrics.geometry import ClassAngles, VolumeRatios, class_angles, class_means, volume_ratios
 from steradian.metrics.identification import Candidates, candidates, cmc, dir_at_far
@@ -91,8 +96,8 @@ __all__ = [
     "Confused",
     "Confusion",
     "Coverage",
-    "CrowdRank",
-    "CrowdRates",
+    "DistractorRank",
+    "DistractorRates",
     "FoldAccuracy",
     "Interval",
     "IsotonicScore",
@@ -155,8 +160,8 @@ __all__ = [
     "pair_scores",
     "precision_recall",
     "r_precision",
-    "rank_1_in_crowds",
-    "rates_in_crowd",
+    "rank_1_with_distractors",
+    "rates_with_distractors",
     "recall_at_k",
     "reliability",
     "retrieval_sums",

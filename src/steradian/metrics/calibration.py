@@ -44,17 +44,19 @@ def as_probabilities(probabilities: ArrayLike, labels: Ints) -> Floats:
     return rows
 
 
-def reliability(confidence: ArrayLike, right: ArrayLike, bins: int = 15, binning: Binning = "width") -> ReliabilityBins:
+def reliability(
+    confidence: ArrayLike, correct: ArrayLike, bins: int = 15, binning: Binning = "width"
+) -> ReliabilityBins:
     """Compare confidence with accuracy, in bins.
 
     Args:
         confidence: [N] from 0 to 1, such as the probability of the predicted class.
-        right: bool [N], whether each prediction is correct.
+        correct: bool [N], whether each prediction is correct.
         binning: "width" makes bins (lo, hi] of equal width, the first including 0; "mass" makes bins of equal counts
             and keeps equal confidences together.
     """
     scores = as_scores(confidence, "confidence").astype(np.float64)
-    flags = as_flags(right, len(scores), "right")
+    flags = as_flags(correct, len(scores), "correct")
     if len(scores) == 0 or bins < 1:
         raise InputError(f"{len(scores)} confidences came for {bins} bins: give at least one of each.")
     if scores.min() < 0.0 or scores.max() > 1.0 + SLACK:
@@ -81,8 +83,8 @@ def expected_calibration_error(
         probabilities: [N, C], rows summing to 1; for a margin loss, from its logits without the margin.
         labels: int [N].
     """
-    confidence, right = _confidence_and_correct(probabilities, labels)
-    return reliability(confidence, right, bins, binning).error
+    confidence, correct = _confidence_and_correct(probabilities, labels)
+    return reliability(confidence, correct, bins, binning).error
 
 
 def _confidence_and_correct(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Floats, Floats]:
@@ -158,19 +160,19 @@ class IsotonicScore:
         return probabilities
 
 
-def fit_isotonic(scores: ArrayLike, right: ArrayLike, weights: ArrayLike | None = None) -> IsotonicScore:
-    """Fit the probability of being right as a rising function of a score by isotonic regression.
+def fit_isotonic(scores: ArrayLike, correct: ArrayLike, weights: ArrayLike | None = None) -> IsotonicScore:
+    """Fit the probability of being correct as a rising function of a score by isotonic regression.
 
     The method is that of Zadrozny and Elkan (2002), by scikit-learn.
 
     Args:
         scores: [N] of held-out data, such as cosines of pairs.
-        right: bool [N], such as whether a pair shows one person.
+        correct: bool [N], such as whether a pair shows one person.
         weights: [N], positive sample weights; None means equal weights. If right and wrong samples have the same total
             weight, the probability is for even prior odds.
     """
     values = as_scores(scores).astype(np.float64)
-    flags = as_flags(right, len(values), "right")
+    flags = as_flags(correct, len(values), "correct")
     if len(values) < 2 or not np.isfinite(values).all():
         raise InputError(f"{len(values)} scores came, but two at least are needed to fit a curve, and all finite.")
     sample_weights = None if weights is None else as_scores(weights, "weights").astype(np.float64)

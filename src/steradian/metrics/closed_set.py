@@ -66,7 +66,7 @@ def closed_set(scores: ArrayLike, labels: ArrayLike) -> ClosedSet:
         for number, column in enumerate(columns, start=first):
             areas[number] = _areas(column, np.sort(values[names == number, number]))
     micro = _areas(np.sort(values, axis=None), np.sort(values[np.arange(len(names)), names]))
-    confusion = Confusion.of(names, values.argmax(axis=1), classes)
+    confusion = Confusion.of(values.argmax(axis=1), names, classes)
     return ClosedSet(confusion, ranks, areas[:, 0], areas[:, 1], micro)
 
 

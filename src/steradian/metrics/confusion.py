@@ -53,9 +53,9 @@ class ClassCounts:
     tn: Counts
 
     @classmethod
-    def of_flags(cls, truth: ArrayLike, predicted: ArrayLike) -> ClassCounts:
+    def of_flags(cls, predictions: ArrayLike, labels: ArrayLike) -> ClassCounts:
         """Count multi-label predictions: both arguments are bool [N, C]."""
-        true, named = np.asarray(truth), np.asarray(predicted)
+        true, named = np.asarray(labels), np.asarray(predictions)
         if true.ndim != 2 or true.shape != named.shape or true.dtype != np.bool_ or named.dtype != np.bool_:
             raise InputError(
                 f"multi-label input must be two bool arrays [N, C], but came as {true.dtype} {list(true.shape)} and "
@@ -136,8 +136,8 @@ class Confusion:
     counts: Counts
 
     @classmethod
-    def of(cls, labels: ArrayLike, predictions: ArrayLike, num_classes: int) -> Confusion:
-        """Count labels [N] in 0..C-1 with predictions [N] in -1..C-1."""
+    def of(cls, predictions: ArrayLike, labels: ArrayLike, num_classes: int) -> Confusion:
+        """Count predictions [N] in -1..C-1 with labels [N] in 0..C-1; -1 is an abstention."""
         true, answers = as_classes(labels, num_classes), as_classes(predictions, num_classes, "prediction", least=-1)
         if len(true) != len(answers):
             raise InputError(f"{len(true)} labels came with {len(answers)} predictions; give one prediction per label.")

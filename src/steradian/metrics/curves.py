@@ -74,10 +74,10 @@ class ScoreCounts:
     negatives: Counts
 
     @classmethod
-    def of(cls, scores: ArrayLike, positive: ArrayLike) -> ScoreCounts:
-        """Count scores [N] with flags ``positive`` [N]."""
+    def of(cls, scores: ArrayLike, labels: ArrayLike) -> ScoreCounts:
+        """Count scores [N] with flags ``labels`` [N]."""
         values = as_scores(scores)
-        flags = as_flags(positive, len(values), "positive")
+        flags = as_flags(labels, len(values), "labels")
         return _counted(values, flags.astype(np.int64), (~flags).astype(np.int64))
 
     @classmethod
@@ -166,28 +166,28 @@ def _counted(scores: Floats, positives: Counts, negatives: Counts) -> ScoreCount
     return ScoreCounts(falling[last], grouped(positives), grouped(negatives))
 
 
-def roc(scores: ArrayLike, positive: ArrayLike) -> Roc:
-    """Compute the receiver operating characteristic at every threshold of ``scores`` [N]; ``positive`` is bool [N].
+def roc(scores: ArrayLike, labels: ArrayLike) -> Roc:
+    """Compute the receiver operating characteristic at every threshold of ``scores`` [N]; ``labels`` is bool [N].
 
     Raises:
         InputError: a score is NaN, the lengths differ, or there is no positive or no negative.
     """
-    return ScoreCounts.of(scores, positive).roc()
+    return ScoreCounts.of(scores, labels).roc()
 
 
-def precision_recall(scores: ArrayLike, positive: ArrayLike) -> PrecisionRecall:
-    """Compute precision and recall at every threshold of ``scores`` [N]; ``positive`` is bool [N]."""
-    return ScoreCounts.of(scores, positive).precision_recall()
+def precision_recall(scores: ArrayLike, labels: ArrayLike) -> PrecisionRecall:
+    """Compute precision and recall at every threshold of ``scores`` [N]; ``labels`` is bool [N]."""
+    return ScoreCounts.of(scores, labels).precision_recall()
 
 
-def roc_auc(scores: ArrayLike, positive: ArrayLike) -> float:
+def roc_auc(scores: ArrayLike, labels: ArrayLike) -> float:
     """Return the probability that a positive scores above a negative; ties count half (Mann and Whitney 1947)."""
-    return ScoreCounts.of(scores, positive).auc()
+    return ScoreCounts.of(scores, labels).auc()
 
 
-def average_precision(scores: ArrayLike, positive: ArrayLike) -> float:
+def average_precision(scores: ArrayLike, labels: ArrayLike) -> float:
     """Return sum_t (R_t - R_(t-1)) P_t over falling thresholds: the area under the uninterpolated PR curve."""
-    return ScoreCounts.of(scores, positive).average_precision()
+    return ScoreCounts.of(scores, labels).average_precision()
 
 
 def _required_share(share: float, name: str) -> float:
@@ -197,22 +197,22 @@ def _required_share(share: float, name: str) -> float:
     return share * (1 - 1e-12)
 
 
-def youden_threshold(scores: ArrayLike, positive: ArrayLike) -> Chosen:
+def youden_threshold(scores: ArrayLike, labels: ArrayLike) -> Chosen:
     """Return the threshold with the largest TPR - FPR (Youden 1950); among ties the strictest."""
-    counts = ScoreCounts.of(scores, positive)
+    counts = ScoreCounts.of(scores, labels)
     curve = counts.roc()
     return counts.chosen(int(np.argmax((curve.true_positive_rate - curve.false_positive_rate)[1:])))
 
 
-def threshold_for_recall(scores: ArrayLike, positive: ArrayLike, recall: float) -> Chosen:
+def threshold_for_recall(scores: ArrayLike, labels: ArrayLike, recall: float) -> Chosen:
     """Return the strictest threshold with at least ``recall``."""
-    counts = ScoreCounts.of(scores, positive)
+    counts = ScoreCounts.of(scores, labels)
     enough = counts.precision_recall().recall >= _required_share(recall, "recall")
     return counts.chosen(int(np.argmax(enough)))
 
 
-def threshold_for_precision(scores: ArrayLike, positive: ArrayLike, precision: float) -> Chosen | None:
+def threshold_for_precision(scores: ArrayLike, labels: ArrayLike, precision: float) -> Chosen | None:
     """Return the lowest threshold with at least ``precision``, for the most recall, or None if there is none."""
-    counts = ScoreCounts.of(scores, positive)
+    counts = ScoreCounts.of(scores, labels)
     enough = counts.precision_recall().precision >= _required_share(precision, "precision")
     return counts.chosen(int(np.flatnonzero(enough)[-1])) if enough.any() else None

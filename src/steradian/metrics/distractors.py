@@ -22,16 +22,16 @@ from steradian.metrics.tiles import COLUMNS, ROWS, TIE, unit_vectors
 SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
 
 
-class CrowdRank(NamedTuple):
+class DistractorRank(NamedTuple):
     """Rank-1 identification rate against the first ``distractors`` distractors."""
 
     distractors: int
     rank_1: float
 
 
-def rank_1_in_crowds(
+def rank_1_with_distractors(
     embeddings: ArrayLike, labels: ArrayLike, distractors: ArrayLike, sizes: Sequence[int] = SIZES
-) -> list[CrowdRank]:
+) -> list[DistractorRank]:
     """Compute rank-1 rates as in MegaFace's first challenge (Kemelmacher-Shlizerman et al. 2016).
 
     Each image of a person is enrolled in turn, and each other image of that person is a probe against it and the
@@ -63,7 +63,7 @@ def rank_1_in_crowds(
         trials += len(probe)
     if trials == 0:
         raise InputError("nobody has two images, so there is no probe: give two images or more of one person.")
-    return [CrowdRank(stop, count / trials) for stop, count in zip(stops, won.tolist(), strict=True)]
+    return [DistractorRank(stop, count / trials) for stop, count in zip(stops, won.tolist(), strict=True)]
 
 
 def _crowd(vectors: Tensor, distractors: ArrayLike) -> NDArray[np.floating]:
@@ -106,7 +106,7 @@ def _mates(vectors: Tensor, names: Ints) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 @dataclass(frozen=True)
-class CrowdRates:
+class DistractorRates:
     """True-positive rates against distractors; NaN if there are too few distractors for the rate."""
 
     verification: float
@@ -115,13 +115,13 @@ class CrowdRates:
     impostor_pairs: int
 
 
-def rates_in_crowd(
+def rates_with_distractors(
     embeddings: ArrayLike,
     labels: ArrayLike,
     distractors: ArrayLike,
     verification_fpr: float = 1e-9,
     identification_fpr: float = 1e-3,
-) -> CrowdRates:
+) -> DistractorRates:
     """Compute rates as in the Trillion Pairs challenge: probes [N, D] of known people against distractors [M, D].
 
     Verification: genuine pairs are two images of one person, impostor pairs are all N M pairs with a distractor. The
@@ -150,7 +150,7 @@ def rates_in_crowd(
         identified += int(((cosine > alarm_threshold + TIE) & (cosine > nearest[probe] + TIE)).sum())
     if pairs == 0:
         raise InputError("nobody has two images, so there is no genuine pair: give two images or more of one person.")
-    return CrowdRates(
+    return DistractorRates(
         math.nan if math.isnan(threshold) else verified / pairs,
         math.nan if math.isnan(alarm_threshold) else identified / pairs,
         pairs // 2,

@@ -57,19 +57,21 @@ def bernoulli_entropy(probability: ArrayLike, base: float = math.e) -> Floats:
     return entropy(np.stack([p, 1.0 - p], axis=-1), base)
 
 
-def cross_entropy(truth: ArrayLike, predicted: ArrayLike, base: float = math.e) -> Floats:
+def cross_entropy(p: ArrayLike, q: ArrayLike, base: float = math.e) -> Floats:
     """Return -sum_j p_j log q_j along the last axis; infinite where q is 0 and p is not."""
-    p, q = as_distributions(truth), as_distributions(predicted)
-    if p.shape[-1] != q.shape[-1]:
-        raise InputError(f"distributions over {p.shape[-1]} and over {q.shape[-1]} outcomes cannot be compared.")
+    first, second = as_distributions(p), as_distributions(q)
+    if first.shape[-1] != second.shape[-1]:
+        raise InputError(
+            f"distributions over {first.shape[-1]} and over {second.shape[-1]} outcomes cannot be compared."
+        )
     with np.errstate(divide="ignore"):
-        cost: Floats = -xlogy(p, q).sum(axis=-1) / _log(base)
+        cost: Floats = -xlogy(first, second).sum(axis=-1) / _log(base)
     return cost + 0.0
 
 
-def divergence(truth: ArrayLike, predicted: ArrayLike, base: float = math.e) -> Floats:
+def divergence(p: ArrayLike, q: ArrayLike, base: float = math.e) -> Floats:
     """Return sum_j p_j log(p_j / q_j) along the last axis, at least 0 (Kullback and Leibler 1951)."""
-    return np.maximum(cross_entropy(truth, predicted, base) - entropy(truth, base), 0.0)
+    return np.maximum(cross_entropy(p, q, base) - entropy(p, base), 0.0)
 
 
 def _probabilities(values: ArrayLike) -> Floats:

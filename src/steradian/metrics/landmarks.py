@@ -19,7 +19,7 @@ class Named(NamedTuple):
 
 def gap(
     predictions: Mapping[Any, Named | None],
-    truth: Mapping[Any, Collection[Any]],
+    labels: Mapping[Any, Collection[Any]],
     *,
     ignore_without_landmark: bool = False,
 ) -> float:
@@ -30,20 +30,20 @@ def gap(
 
     Args:
         predictions: image -> at most one prediction; a missing image, or None, means no prediction.
-        truth: image -> its landmarks, empty for an image without one.
+        labels: image -> its landmarks, empty for an image without one.
         ignore_without_landmark: leave images without a landmark out of the ranking.
 
     Raises:
         InputError: a confidence is NaN, a prediction is for an unknown image, or no image has a landmark.
     """
-    with_landmark = sum(1 for image in truth if len(_correct_answers(truth, image)))
+    with_landmark = sum(1 for image in labels if len(_correct_answers(labels, image)))
     if with_landmark == 0:
-        raise InputError("no image has a landmark, but GAP needs at least one: add landmarks to the truth.")
+        raise InputError("no image has a landmark, but GAP needs at least one: add landmarks to the labels.")
     ranked: list[tuple[float, Any, Any]] = []
     for image, named in predictions.items():
-        if image not in truth:
-            raise InputError(f"a prediction is for image {image!r}, which is not among the {len(truth):,} in truth.")
-        if named is None or (ignore_without_landmark and not len(truth[image])):
+        if image not in labels:
+            raise InputError(f"a prediction is for image {image!r}, which is not among the {len(labels):,} in labels.")
+        if named is None or (ignore_without_landmark and not len(labels[image])):
             continue
         landmark, confidence = named
         if not isinstance(confidence, Real) or math.isnan(confidence):
@@ -55,22 +55,22 @@ def gap(
         raise InputError(f"ties are ordered by image, so image names must be of one type: {error}.") from error
     hits, total = 0, 0.0
     for rank, (_, image, landmark) in enumerate(ranked, start=1):
-        if landmark in truth[image]:
+        if landmark in labels[image]:
             hits += 1
             total += hits / rank
     return total / with_landmark
 
 
-def _correct_answers(truth: Mapping[Any, Collection[Any]], key: Any) -> Collection[Any]:
+def _correct_answers(labels: Mapping[Any, Collection[Any]], key: Any) -> Collection[Any]:
     """Return the correct answers for ``key``; a string is rejected rather than read as a collection of letters."""
-    answers = truth[key]
+    answers = labels[key]
     if isinstance(answers, str) or not isinstance(answers, Collection):
-        raise InputError(f"the truth of {key!r} must be a set, list or array, but is {answers!r}: put it into a set.")
+        raise InputError(f"labels of {key!r} must be a set, list or array, but is {answers!r}: put it into a set.")
     return answers
 
 
 def mean_average_precision(
-    rankings: Mapping[Any, Sequence[Any]], truth: Mapping[Any, Collection[Any]], depth: int = 100
+    rankings: Mapping[Any, Sequence[Any]], labels: Mapping[Any, Collection[Any]], depth: int = 100
 ) -> float:
     """Compute mAP@depth: the mean over queries of (1 / min(|GT|, depth)) sum_(k <= depth) P(k) rel(k).
 
@@ -83,11 +83,11 @@ def mean_average_precision(
     if depth < 1:
         raise InputError(f"depth must be at least 1, but is {depth}.")
     for query in rankings:
-        if query not in truth:
-            raise InputError(f"a ranking is for query {query!r}, which is not among the {len(truth):,} in truth.")
-    answerable = {query: set(relevant) for query in truth if len(relevant := _correct_answers(truth, query))}
+        if query not in labels:
+            raise InputError(f"a ranking is for query {query!r}, which is not among the {len(labels):,} in labels.")
+    answerable = {query: set(relevant) for query in labels if len(relevant := _correct_answers(labels, query))}
     if not answerable:
-        raise InputError("no query has a relevant image, but mAP needs at least one: add relevant images to the truth.")
+        raise InputError("no query has a relevant image, but mAP needs at least one: add some to the labels.")
     total = 0.0
     for query, relevant in answerable.items():
         seen: set[Any] = set()

@@ -53,7 +53,7 @@ class OpenSet(NamedTuple):
     oscr: float
 
 
-def oscr(known: ArrayLike, right: ArrayLike, unknown: ArrayLike) -> Oscr:
+def oscr(known: ArrayLike, correct: ArrayLike, unknown: ArrayLike) -> Oscr:
     """Compute the open-set classification rate (Dhamija et al. 2018) at distinct thresholds; ties are one step.
 
     CCR(t) is the share of known images that are classified correctly and score >= t; FPR(t) is the share of unknown
@@ -62,11 +62,11 @@ def oscr(known: ArrayLike, right: ArrayLike, unknown: ArrayLike) -> Oscr:
 
     Args:
         known: confidences [N] of images of known classes.
-        right: bool [N], whether each of these images is classified correctly.
+        correct: bool [N], whether each of these images is classified correctly.
         unknown: confidences [M] of images of unknown classes.
     """
     scores, others = as_scores(known, "known"), as_scores(unknown, "unknown")
-    flags = as_flags(right, len(scores), "right")
+    flags = as_flags(correct, len(scores), "correct")
     if len(scores) == 0 or len(others) == 0:
         raise InputError(f"{len(scores)} known and {len(others)} unknown images came: give at least one of each.")
     # Misclassified known images change neither rate, so they are left out.
@@ -77,10 +77,10 @@ def oscr(known: ArrayLike, right: ArrayLike, unknown: ArrayLike) -> Oscr:
     return Oscr(fpr, ccr, area)
 
 
-def open_set_numbers(known: ArrayLike, right: ArrayLike, unknown: ArrayLike) -> OpenSet:
+def open_set_numbers(known: ArrayLike, correct: ArrayLike, unknown: ArrayLike) -> OpenSet:
     """Compute AUROC, AUPR, FPR at 95 % TPR and OSCR of one confidence; the arguments are those of `oscr`."""
     scores, others = as_scores(known, "known"), as_scores(unknown, "unknown")
-    area = oscr(scores, right, others).area
+    area = oscr(scores, correct, others).area
     counts = ScoreCounts.of_parts(scores, others)
     reversed_counts = ScoreCounts.of_parts(-others, -scores)
     curve = counts.roc()

@@ -191,7 +191,8 @@ def few_steps_warning(steps: int) -> list[str]:
     if steps >= FEW_STEPS:
         return []
     return [
-        f"Only {steps} training step{'s' * (steps != 1)}: too few to draw conclusions from. Use more --epochs or a smaller --batch-size."
+        f"Only {steps} training step{'s' * (steps != 1)}: too few to draw conclusions from. "
+        "Use more --epochs or a smaller --batch-size."
     ]
 
 

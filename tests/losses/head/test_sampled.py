@@ -9,7 +9,7 @@ from steradian import losses
 from steradian.errors import InputError
 from steradian.losses.head.row_optimizer import RowOptimizer
 from steradian.losses.head.sampled import Sampling
-from steradian.losses.head.sinks import Applied
+from steradian.losses.head.weight_gradient import FusedUpdate
 
 
 def chosen_rows(loss: losses.MarginSoftmaxLoss) -> torch.Tensor:
@@ -113,7 +113,7 @@ def test_the_gradient_need_not_exist(kind: str) -> None:
         loss = losses.create("arcface", 30, 4, head="tiled")
         optimizer = RowOptimizer(loss.weight, kind, lr=0.1)
         if applied:
-            loss.engine.sink = Applied(optimizer)
+            loss.engine.weight_gradient = FusedUpdate(optimizer)
         for _ in range(3):
             optimizer.zero_grad()
             loss(torch.randn(8, 4), torch.randint(0, 30, (8,))).backward()

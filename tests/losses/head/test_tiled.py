@@ -18,7 +18,7 @@ import oracle
 
 from steradian import losses
 from steradian.errors import InputError, OptionWarning
-from steradian.losses.head.sinks import InPlace
+from steradian.losses.head.weight_gradient import InPlace
 
 FAMILY = [label for label, (name, _, _) in oracle.CASES.items() if "head" in losses.preset(name).options()]
 
@@ -189,7 +189,7 @@ def test_gradient_in_place_is_reused_and_added_to() -> None:
     x, y = batch(7, 5, 11)
     wanted = gradients(make("arcface", "dense"), x, y)["weight"]
     loss = tiled(make("arcface", "tiled"), 7, 4, 9)
-    loss.engine.sink = InPlace(loss.weight)
+    loss.engine.weight_gradient = InPlace(loss.weight)
     loss(x, y).backward()
     torch.testing.assert_close(loss.weight.grad, wanted)
     where = loss.weight.grad.data_ptr()
@@ -368,7 +368,7 @@ def test_products_that_lie_where_the_gradient_will_be_are_read_before_it_is_writ
     for tile, kept in [(4, 9), (3, 2), (1, 11), (11, 1)]:
         loss = tiled(make("arcface", "tiled"), count, tile, kept)
         if in_place:
-            loss.engine.sink = InPlace(loss.weight)
+            loss.engine.weight_gradient = InPlace(loss.weight)
         loss(x, y).backward()
         torch.testing.assert_close(loss.weight.grad, wanted)
 
@@ -378,7 +378,7 @@ def test_two_graphs_and_a_graph_used_twice_do_not_share_products() -> None:
     wanted = gradients(make("arcface", "dense"), x, y)["weight"]
     loss = tiled(make("arcface", "tiled"), 4, 4, 9)
     for order in ((0, 1), (1, 0)):
-        loss.engine.sink = InPlace(loss.weight)
+        loss.engine.weight_gradient = InPlace(loss.weight)
         loss.weight.grad = None
         values = [loss(x, y), loss(x, y)]
         for which in order:
@@ -397,7 +397,7 @@ def test_a_backward_pass_that_fails_leaves_no_half_gradient(monkeypatch: pytest.
     x, y = batch(4, 5, 11)
     wanted = gradients(make("arcface", "dense"), x, y)["weight"]
     loss = tiled(make("arcface", "tiled"), 4, 4, 9)
-    loss.engine.sink = InPlace(loss.weight)
+    loss.engine.weight_gradient = InPlace(loss.weight)
     real, calls = Kernels.differentiate, []
 
     def fails(self: Kernels, *given: object) -> object:

@@ -14,8 +14,8 @@ from steradian.losses.head.kernels import Kernels
 from steradian.losses.head.plan import HEADS, Matrices, Plan, Sizes, free_memory, make_plan, smaller
 from steradian.losses.head.sampled import Sampling
 from steradian.losses.head.sharded import Shard, shard_of
-from steradian.losses.head.sinks import Returned, Sink
 from steradian.losses.head.streaming import Stream, Streamed
+from steradian.losses.head.weight_gradient import Dense, WeightGradient
 from steradian.losses.head.workspace import Workspace
 from steradian.losses.head.wrong_logits import RowInputs, WrongLogits
 from steradian.losses.ranges import one_of
@@ -32,7 +32,7 @@ class HeadEngine:
         sample_rate, hard_share: see `Sampling`; for "sampled", or for "sharded" to sample within the shards.
 
     Attributes:
-        sink: receives the gradient of the weight; `sinks.Returned` unless a trainer sets another.
+        weight_gradient: receives the gradient of the weight; `weight_gradient.Dense` unless a trainer sets another.
         shard: the classes of this process, or None for all.
         reserved: bytes to leave for other uses, such as an optimizer's moments; set before the first plan.
         product_dtype: dtype of the matrix products, such as bfloat16 on a GPU; targets, sums and gradients keep the
@@ -64,7 +64,7 @@ class HeadEngine:
         self.num_classes = num_classes
         self.embedding_size = embedding_size
         self.subcenters = subcenters
-        self._sink: Sink = Returned()
+        self._weight_gradient: WeightGradient = Dense()
         self.reserved = 0
         self.product_dtype: torch.dtype | None = None
         self._workspace = Workspace()
@@ -76,13 +76,13 @@ class HeadEngine:
         return {**self.__dict__, "_kernels": {}}
 
     @property
-    def sink(self) -> Sink:
+    def weight_gradient(self) -> WeightGradient:
         """The receiver of the weight gradient."""
-        return self._sink
+        return self._weight_gradient
 
-    @sink.setter
-    def sink(self, sink: Sink) -> None:
-        self._sink = sink
+    @weight_gradient.setter
+    def weight_gradient(self, weight_gradient: WeightGradient) -> None:
+        self._weight_gradient = weight_gradient
         self._plans.clear()
 
     @property
@@ -111,7 +111,7 @@ class HeadEngine:
                 self.embedding_size,
                 like.element_size(),
                 matrices,
-                self.sink.holds_gradient and like.requires_grad,
+                self.weight_gradient.holds_gradient and like.requires_grad,
                 0 if self.sampling is None or not training else self.sampling.candidates(classes),
             )
             ranks = 1 if self.shard is None else self.shard.ranks
@@ -156,7 +156,7 @@ class HeadEngine:
             self._kernels[key],
             plan.tile,
             plan.kept if torch.is_grad_enabled() else 0,
-            Returned() if sampled else self.sink,
+            Dense() if sampled else self.weight_gradient,
             self._workspace,
             with_total,
             self.product_dtype,

@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from steradian.losses.cosines import safe_norm
 from steradian.losses.head.kernels import Kernels, Wanted, no_classes
-from steradian.losses.head.sinks import Gradient, Sink
+from steradian.losses.head.weight_gradient import Gradient, WeightGradient
 from steradian.losses.head.workspace import Workspace
 from steradian.losses.head.wrong_logits import RowInputs
 
@@ -30,7 +30,7 @@ class Stream:
         kernels: the elementwise part.
         tile: classes per tile.
         kept: number of tiles, from the first, whose products are saved for the backward pass.
-        sink: receives the gradient of the weight.
+        weight_gradient: receives the gradient of the weight.
         with_total: also return the sum of the wrong logits.
         product_dtype: dtype of the matrix products; everything else has the dtype of the weight.
     """
@@ -38,7 +38,7 @@ class Stream:
     kernels: Kernels
     tile: int
     kept: int
-    sink: Sink
+    weight_gradient: WeightGradient
     workspace: Workspace = field(default_factory=Workspace)
     with_total: bool = False
     product_dtype: torch.dtype | None = None
@@ -157,7 +157,7 @@ class _Stream(torch.autograd.Function):
         saved, ctx.kept = ctx.kept, None
         gradient = None if saved is None else saved.gradient
         if gradient is None and wants_weight:
-            gradient = options.sink.start(weight)
+            gradient = options.weight_gradient.start(weight)
         # Go from the last tile to the first; see `_SavedProducts`.
         for number, (start, stop) in reversed(list(enumerate(options.spans(len(weight) // subcenters)))):
             first, last = start * subcenters, stop * subcenters
@@ -214,7 +214,7 @@ class _SavedProducts:
         self._rows = len(x)
         self._columns = options.tile * options.kernels.logits_of.subcenters
         fits = wants_weight and len(x) <= weight.shape[1]
-        self.gradient: Gradient | None = options.sink.start(weight) if fits else None
+        self.gradient: Gradient | None = options.weight_gradient.start(weight) if fits else None
         buffer = None if self.gradient is None else self.gradient.buffer
         self._lease = options.workspace.lend((count, len(x), self._columns), x) if buffer is None else None
         self._memory = (self._lease.tensor if self._lease is not None else cast("Tensor", buffer)).view(-1)

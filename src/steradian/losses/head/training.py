@@ -12,7 +12,7 @@ from steradian.losses.head.engine import HeadEngine
 from steradian.losses.head.plan import Plan
 from steradian.losses.head.row_optimizer import RowOptimizer
 from steradian.losses.head.sharded import Shard, gather_batch
-from steradian.losses.head.sinks import Applied, InPlace
+from steradian.losses.head.weight_gradient import FusedUpdate, InPlace
 from steradian.losses.process_group import any_rank, is_distributed
 from steradian.losses.trainable import OptimizerName
 
@@ -44,9 +44,9 @@ def make_center_optimizer(
     """Return an optimizer for tiled, sampled or sharded centers, and send their gradient where it costs least."""
     optimizer = RowOptimizer(weight, kind, lr=lr, momentum=momentum)
     if engine.sampling is None:
-        engine.sink = InPlace(weight)
+        engine.weight_gradient = InPlace(weight)
         chosen = plan()
         if any_rank(chosen.kept == 0 and chosen.tiles > 0):
             # Memory is short: the whole gradient need not exist, at the price that it is not clipped.
-            engine.sink = Applied(optimizer)
+            engine.weight_gradient = FusedUpdate(optimizer)
     return optimizer

@@ -49,7 +49,7 @@ def measure(inputs: EvaluationInputs, names: Sequence[str]) -> Metrics:
             numbers[name], right = result.numbers, right | result.right
     if "closed" in numbers and inputs.known is not None:
         known = inputs.known
-        confusion = metrics.Confusion.of(known.labels, known.predictions, inputs.num_classes)
+        confusion = metrics.Confusion.of(known.predictions, known.labels, inputs.num_classes)
         numbers["most_confused"] = confused_pairs(confusion, inputs.classes)
     if inputs.known is not None and inputs.unknown is not None:
         alone = replace(inputs, known=None)
@@ -75,7 +75,7 @@ def _closed(inputs: EvaluationInputs) -> Metrics | None:
     if inputs.known is None:
         return None
     known, classes = inputs.known, inputs.classes[: inputs.num_classes]
-    confusion = metrics.Confusion.of(known.labels, known.predictions, inputs.num_classes)
+    confusion = metrics.Confusion.of(known.predictions, known.labels, inputs.num_classes)
     numbers = closed_numbers(confusion, classes)
     if known.outputs.table is not None:
         add_table_numbers(numbers, known.outputs.table, known.labels)

@@ -206,7 +206,7 @@ def _curves(evaluated: EvaluationResult) -> list[Block]:
     blocks: list[Block] = []
     if "closed" in numbers and known is not None:
         test, classes = known, evaluated.model.spec.classes
-        confusion = metrics.Confusion.of(test.labels, test.predictions, len(classes))
+        confusion = metrics.Confusion.of(test.predictions, test.labels, len(classes))
         blocks += confusion_picture(confusion, classes)
         if test.outputs.table is not None:
             blocks.append(curves_picture(test.outputs.table, test.labels, test.predictions, classes))

@@ -52,7 +52,7 @@ def measure_predictions(file: str | Path, *, out: str | Path | None = None, exis
     """
     path, folder = Path(file), _folder(file, out, exist_ok)
     answers = read_answers(path)
-    confusion = metrics.Confusion.of(answers.labels, answers.predictions, len(answers.classes))
+    confusion = metrics.Confusion.of(answers.predictions, answers.labels, len(answers.classes))
     closed_set = closed_numbers(confusion, answers.classes)
     curves: list[Block] = []
     calibration: dict[str, Any] = {}

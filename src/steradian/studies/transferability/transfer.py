@@ -93,7 +93,7 @@ def open_domains(study: Transfer, progress: DataProgress = no_progress) -> tuple
     study, data = replace(study, recipe=dataset.recipe), dataset.decode(progress)
     if study.other is not None:
         if study.half:
-            raise UsageError("--half cannot be combined with --other: the classes of the other domain are the second half.")
+            raise UsageError("--half cannot be combined with --other: the other domain is the second half.")
         size = data.preprocessing.size
         second = study.recipe.changed(**{"data.source": study.other, "data.image_size": size})
         study = replace(study, half=data.pixels.classes)

@@ -33,7 +33,7 @@ class Gradient(Protocol):
         ...
 
 
-class Sink(Protocol):
+class WeightGradient(Protocol):
     """Create a `Gradient` for each graph; ``holds_gradient`` tells whether it needs memory for the full gradient."""
 
     holds_gradient: ClassVar[bool]
@@ -43,16 +43,16 @@ class Sink(Protocol):
         ...
 
 
-class Returned:
+class Dense:
     """Return a new gradient [R, D] to autograd, as any other operation does."""
 
     holds_gradient: ClassVar[bool] = True
 
     def start(self, weight: Tensor) -> Gradient:
-        return _Returned(weight)
+        return _DenseTiles(weight)
 
 
-class _Returned:
+class _DenseTiles:
     def __init__(self, weight: Tensor) -> None:
         gradient = large_empty(weight.shape, weight)
         self.buffer: Tensor | None = gradient
@@ -81,23 +81,23 @@ class InPlace:
     def __init__(self, parameter: nn.Parameter) -> None:
         self.parameter = parameter
         self._memory: Tensor | None = None
-        self._lent: weakref.ref[_InPlace] | None = None
+        self._lent: weakref.ref[_InPlaceTiles] | None = None
 
     def __getstate__(self) -> dict[str, object]:
         return {"parameter": self.parameter, "_memory": None, "_lent": None}
 
     def start(self, weight: Tensor) -> Gradient:
         if self.parameter.grad is not None or (self._lent is not None and self._lent() is not None):
-            return _InPlace(self.parameter, None)
+            return _InPlaceTiles(self.parameter, None)
         layouts = {(t.shape, t.dtype, t.device) for t in (self._memory, self.parameter) if t is not None}
         if self._memory is None or len(layouts) > 1:
             self._memory = large_empty(self.parameter.shape, self.parameter)
-        lent = _InPlace(self.parameter, self._memory)
+        lent = _InPlaceTiles(self.parameter, self._memory)
         self._lent = weakref.ref(lent)
         return lent
 
 
-class _InPlace:
+class _InPlaceTiles:
     def __init__(self, parameter: nn.Parameter, buffer: Tensor | None) -> None:
         self.buffer = buffer
         self._parameter = parameter
@@ -121,7 +121,7 @@ class _InPlace:
             self._parameter.grad = self._gradient
 
 
-class Applied:
+class FusedUpdate:
     """Apply each tile's gradient to the weight at once with the optimizer, so that the full gradient never exists.
 
     The weight is already updated when the backward pass ends: its gradient cannot be clipped or checked first, and any
@@ -134,10 +134,10 @@ class Applied:
         self.optimizer = optimizer
 
     def start(self, weight: Tensor) -> Gradient:
-        return _Applied(self.optimizer, weight)
+        return _FusedTiles(self.optimizer, weight)
 
 
-class _Applied:
+class _FusedTiles:
     buffer: Tensor | None = None
 
     def __init__(self, optimizer: RowOptimizer, weight: Tensor) -> None:
