@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pydantic import BaseModel
 
 import steradian as st
 from steradian import losses
+from steradian.losses import constructors
 from steradian.losses.fitted import DEPARTURES
 from steradian.plots.margins import gradient_factor
 from steradian.training.recipe import Recipe
@@ -215,9 +217,47 @@ def service_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+OPTION_TYPES = {
+    "alpha": "float", "bias": "bool", "class_counts": "Sequence[int] | None", "easy_margin": "bool",
+    "gradient": 'Literal["exact", "detached"]', "hard_share": "float | None",
+    "head": 'Literal["auto", "dense", "tiled", "sampled", "sharded"]', "normalize_weight": "bool",
+    "sample_rate": "float | None", "scale": "Scale", "subcenters": "int",
+}  # fmt: skip
+"""Types of options that cannot be read off their defaults."""
+
+
+def constructors_stub() -> str:
+    """Return the stub of the typed constructors: every one with its options, their types and defaults."""
+    lines = [
+        "# Written from the table of losses by docs/reference/write.py; do not edit.",
+        "from collections.abc import Callable, Sequence",
+        "from typing import Literal",
+        "",
+        "from steradian.losses.margin_softmax import MarginSoftmaxLoss",
+        "from steradian.losses.scales import Scale",
+        "",
+        "CONSTRUCTORS: dict[str, Callable[..., MarginSoftmaxLoss]]",
+        "",
+        "def constructor_name(name: str) -> str: ...",
+    ]
+    for name, function in sorted(constructors.CONSTRUCTORS.items()):
+        arguments = ["num_classes: int", "embedding_size: int", "*"]
+        for option in inspect.signature(function).parameters.values():
+            if option.kind is option.KEYWORD_ONLY:
+                default = f'"{option.default}"' if isinstance(option.default, str) else repr(option.default)
+                kind = OPTION_TYPES.get(option.name, type(option.default).__name__)
+                arguments.append(f"{option.name}: {kind} = {default}")
+        # textwrap breaks at plain spaces only, so each argument stays on one line.
+        unbroken = ", ".join(argument.replace(" ", "\xa0") for argument in arguments)
+        packed = textwrap.fill(unbroken, 116, break_long_words=False, break_on_hyphens=False).replace("\xa0", " ")
+        lines += [f"def {name}(", textwrap.indent(packed, "    "), ") -> MarginSoftmaxLoss: ..."]
+    return "\n".join(lines) + "\n"
+
+
 def pages() -> dict[str, str]:
-    """Return the text of each page by file name."""
+    """Return the text of each generated file by its name relative to this folder."""
     return {
+        "../../src/steradian/losses/constructors.pyi": constructors_stub(),
         "losses.md": losses_page(),
         "recipes.md": recipes_page(),
         "python.md": python_page(),

@@ -23,19 +23,9 @@ if TYPE_CHECKING:
 _SUBPACKAGES = ("data", "gallery", "losses", "metrics", "models", "plots", "studies", "training")
 
 __all__ = [
-    "Gallery",
-    "Recognizer",
-    "SteradianError",
-    "__version__",
-    "data",
-    "gallery",
-    "losses",
-    "metrics",
-    "models",
-    "plots",
-    "studies",
-    "training",
-]
+    "Gallery", "Recognizer", "SteradianError", "__version__", "data", "gallery", "losses", "metrics", "models",
+    "plots", "studies", "training",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -8,11 +8,12 @@ from typing import Any
 
 
 def lazy(package: str, files: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return ``__getattr__`` and ``__dir__`` of ``package``; ``files`` names the file of each public name."""
+    """Return ``__getattr__`` and ``__dir__`` of ``package``; ``files`` lists the public names of each of its files."""
+    file_of = {name: file for file, names in files.items() for name in names.split()}
 
     def get(name: str) -> Any:
-        if name in files:
-            return getattr(importlib.import_module(f"{package}.{files[name]}"), name)
+        if name in file_of:
+            return getattr(importlib.import_module(f"{package}.{file_of[name]}"), name)
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
-    return get, lambda: sorted(files)
+    return get, lambda: sorted(file_of)

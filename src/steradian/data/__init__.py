@@ -19,35 +19,21 @@ if TYPE_CHECKING:
     from steradian.data.views import RandomView
 
 __all__ = [
-    "DESCRIPTIONS",
-    "ImageSet",
-    "Inspection",
-    "PixelSet",
-    "Preprocessing",
-    "RandomView",
-    "Skipped",
-    "Splits",
-    "decode",
-    "inspect",
-    "load_pixels",
-    "make_splits",
-    "open",
-]
+    "DESCRIPTIONS", "ImageSet", "Inspection", "PixelSet", "Preprocessing", "RandomView", "Skipped", "Splits",
+    "decode", "inspect", "load_pixels", "make_splits", "open",
+]  # fmt: skip
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        "DESCRIPTIONS": "catalog",
-        "ImageSet": "images",
-        "Inspection": "inspection",
-        "PixelSet": "pixels",
-        "Preprocessing": "preprocessing",
-        "RandomView": "views",
-        "Skipped": "pixels",
-        "Splits": "splits",
-        "inspect": "inspection",
-        "load_pixels": "pixels",
-        "make_splits": "splits",
-        "open": "sources",
+        "catalog": "DESCRIPTIONS",
+        "decode": "decode",
+        "images": "ImageSet",
+        "inspection": "Inspection inspect",
+        "pixels": "PixelSet Skipped load_pixels",
+        "preprocessing": "Preprocessing",
+        "sources": "open",
+        "splits": "Splits make_splits",
+        "views": "RandomView",
     },
 )

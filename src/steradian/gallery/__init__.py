@@ -15,30 +15,18 @@ if TYPE_CHECKING:
     from steradian.gallery.records import Identity
 
 __all__ = [
-    "Backend",
-    "Decision",
-    "Enrolled",
-    "Gallery",
-    "Identity",
-    "Match",
-    "calibrate",
-    "decide",
-    "import_file",
+    "Backend", "Decision", "Enrolled", "Gallery", "Identity", "Match", "calibrate", "decide", "import_file",
     "rebuild",
-]
+]  # fmt: skip
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        "Backend": "backend",
-        "Decision": "decision",
-        "Enrolled": "gallery",
-        "Gallery": "gallery",
-        "Identity": "records",
-        "Match": "decision",
-        "calibrate": "calibrating",
-        "decide": "decision",
-        "import_file": "exchange",
-        "rebuild": "exchange",
+        "backend": "Backend",
+        "calibrating": "calibrate",
+        "decision": "Decision Match decide",
+        "exchange": "import_file rebuild",
+        "gallery": "Enrolled Gallery",
+        "records": "Identity",
     },
 )

@@ -1,13 +1,12 @@
 """A typed constructor for every row of the softmax family, made from the table: ``ArcFaceLoss(10, 64, margin=0.5)``.
 
-The stub file beside this one lists the signatures for editors and type checkers; ``write_stub`` writes it.
+The stub beside this file lists the signatures for editors and type checkers; ``docs/reference/write.py`` writes it.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from steradian.losses.margin_softmax import MarginSoftmaxLoss
@@ -54,53 +53,3 @@ CONSTRUCTORS: dict[str, Callable[..., MarginSoftmaxLoss]] = {
     constructor_name(row.name): _constructor(row) for row in PRESETS if isinstance(row, MarginSoftmaxPreset)
 }
 globals().update(CONSTRUCTORS)
-
-TYPES = {
-    "alpha": "float", "bias": "bool", "class_counts": "Sequence[int] | None", "easy_margin": "bool",
-    "gradient": 'Literal["exact", "detached"]', "hard_share": "float | None",
-    "head": 'Literal["auto", "dense", "tiled", "sampled", "sharded"]', "normalize_weight": "bool",
-    "sample_rate": "float | None", "scale": "Scale", "subcenters": "int",
-}  # fmt: skip
-"""Types of options whose default does not tell."""
-
-
-def stub_text() -> str:
-    """Return the text of the stub file: every constructor with its options, types and defaults."""
-    lines = [
-        "# Written from the table of losses by steradian.losses.constructors.write_stub; do not edit.",
-        "from collections.abc import Callable, Sequence",
-        "from typing import Literal",
-        "",
-        "from steradian.losses.margin_softmax import MarginSoftmaxLoss",
-        "from steradian.losses.scales import Scale",
-        "",
-        "CONSTRUCTORS: dict[str, Callable[..., MarginSoftmaxLoss]]",
-        "",
-        "def constructor_name(name: str) -> str: ...",
-        "def stub_text() -> str: ...",
-        "def write_stub() -> None: ...",
-    ]
-    for name, function in sorted(CONSTRUCTORS.items()):
-        options = [
-            f"    {option.name}: {TYPES.get(option.name, type(option.default).__name__)} = {_quoted(option.default)},"
-            for option in inspect.signature(function).parameters.values()
-            if option.kind is option.KEYWORD_ONLY
-        ]
-        lines += [
-            f"def {name}(",
-            "    num_classes: int,",
-            "    embedding_size: int,",
-            "    *,",
-            *options,
-            ") -> MarginSoftmaxLoss: ...",
-        ]
-    return "\n".join(lines) + "\n"
-
-
-def _quoted(value: object) -> str:
-    return f'"{value}"' if isinstance(value, str) else repr(value)
-
-
-def write_stub() -> None:
-    """Write the stub file beside this one."""
-    Path(__file__).with_suffix(".pyi").write_text(stub_text(), encoding="utf-8")

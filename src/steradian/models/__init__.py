@@ -14,30 +14,17 @@ if TYPE_CHECKING:
     from steradian.models.recognizer import Classification, Recognizer, Verification
 
 __all__ = [
-    "Calibration",
-    "Classification",
-    "ExportedModel",
-    "ModelManifest",
-    "ModelSpec",
-    "Recognizer",
-    "Threshold",
-    "Thresholds",
-    "Verification",
-    "build_encoder",
-]
+    "Calibration", "Classification", "ExportedModel", "ModelManifest", "ModelSpec", "Recognizer", "Threshold",
+    "Thresholds", "Verification", "build_encoder",
+]  # fmt: skip
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        "Calibration": "calibration",
-        "Classification": "recognizer",
-        "ExportedModel": "exported",
-        "ModelManifest": "manifest",
-        "ModelSpec": "manifest",
-        "Recognizer": "recognizer",
-        "Threshold": "calibration",
-        "Thresholds": "calibration",
-        "Verification": "recognizer",
-        "build_encoder": "encoders",
+        "calibration": "Calibration Threshold Thresholds",
+        "encoders": "build_encoder",
+        "exported": "ExportedModel",
+        "manifest": "ModelManifest ModelSpec",
+        "recognizer": "Classification Recognizer Verification",
     },
 )

@@ -18,28 +18,11 @@ from steradian.plots.theme import DARK, LIGHT, Theme
 from steradian.plots.transfer import TransferDisplay
 
 __all__ = [
-    "DARK",
-    "LIGHT",
-    "AnglesDisplay",
-    "ClassRelationsDisplay",
-    "ClassSizesDisplay",
-    "ConfusionDisplay",
-    "DecisionBoundaryDisplay",
-    "EmbeddingDisplay",
-    "ExamplesDisplay",
-    "FreezingDisplay",
-    "HistoryDisplay",
-    "IntervalsDisplay",
-    "MistakesDisplay",
-    "PrecisionRecallDisplay",
-    "ReliabilityDisplay",
-    "RocDisplay",
-    "SphereDisplay",
-    "TargetLogitDisplay",
-    "Theme",
-    "TransferDisplay",
-    "ViewsDisplay",
-]
+    "DARK", "LIGHT", "AnglesDisplay", "ClassRelationsDisplay", "ClassSizesDisplay", "ConfusionDisplay",
+    "DecisionBoundaryDisplay", "EmbeddingDisplay", "ExamplesDisplay", "FreezingDisplay", "HistoryDisplay",
+    "IntervalsDisplay", "MistakesDisplay", "PrecisionRecallDisplay", "ReliabilityDisplay", "RocDisplay",
+    "SphereDisplay", "TargetLogitDisplay", "Theme", "TransferDisplay", "ViewsDisplay",
+]  # fmt: skip
 
 
 def __dir__() -> list[str]:

@@ -24,38 +24,25 @@ if TYPE_CHECKING:
     from steradian.studies.transferability.transfer import transfer
 
 __all__ = [
-    "ComparisonResult",
-    "EvaluationResult",
-    "FreezingResult",
-    "Run",
-    "TransferResult",
-    "compare",
-    "evaluate",
-    "measure_listed_pairs",
-    "measure_predictions",
-    "measure_scores",
-    "near_copies",
-    "study_freezing",
-    "train",
+    "ComparisonResult", "EvaluationResult", "FreezingResult", "Run", "TransferResult", "compare", "evaluate",
+    "measure_listed_pairs", "measure_predictions", "measure_scores", "near_copies", "study_freezing", "train",
     "transfer",
-]
+]  # fmt: skip
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        "ComparisonResult": "comparison.result",
-        "EvaluationResult": "evaluation.run",
-        "FreezingResult": "transferability.freezing_result",
-        "Run": "single_run",
-        "TransferResult": "transferability.result",
-        "compare": "comparison.compare",
-        "evaluate": "evaluation.report",
-        "measure_listed_pairs": "evaluation.listed_pairs",
-        "measure_predictions": "evaluation.tables",
-        "measure_scores": "evaluation.tables",
-        "near_copies": "discovery.near_copies",
-        "study_freezing": "transferability.freezing",
-        "train": "single_run",
-        "transfer": "transferability.transfer",
+        "comparison.compare": "compare",
+        "comparison.result": "ComparisonResult",
+        "discovery.near_copies": "near_copies",
+        "evaluation.listed_pairs": "measure_listed_pairs",
+        "evaluation.report": "evaluate",
+        "evaluation.run": "EvaluationResult",
+        "evaluation.tables": "measure_predictions measure_scores",
+        "single_run": "Run train",
+        "transferability.freezing": "study_freezing",
+        "transferability.freezing_result": "FreezingResult",
+        "transferability.result": "TransferResult",
+        "transferability.transfer": "transfer",
     },
 )

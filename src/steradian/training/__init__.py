@@ -15,32 +15,18 @@ if TYPE_CHECKING:
     from steradian.training.run_folder import RunFolder
 
 __all__ = [
-    "Dataset",
-    "Recipe",
-    "RunFolder",
-    "TrainingData",
-    "TrainingPlan",
-    "TrainingResult",
-    "load_data",
-    "make_plan",
-    "preflight",
-    "read_recipe",
-    "train",
-    "write_recipe",
-]
+    "Dataset", "Recipe", "RunFolder", "TrainingData", "TrainingPlan", "TrainingResult", "load_data", "make_plan",
+    "preflight", "read_recipe", "train", "write_recipe",
+]  # fmt: skip
 
-_FILES = {
-    "Dataset": "dataset",
-    "Recipe": "recipe",
-    "RunFolder": "run_folder",
-    "TrainingData": "dataset",
-    "TrainingPlan": "plan",
-    "TrainingResult": "run",
-    "load_data": "dataset",
-    "make_plan": "plan",
-    "preflight": "preflight",
-    "read_recipe": "recipe",
-    "train": "run",
-    "write_recipe": "recipe",
-}
-__getattr__, __dir__ = lazy(__name__, _FILES)
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "dataset": "Dataset TrainingData load_data",
+        "plan": "TrainingPlan make_plan",
+        "preflight": "preflight",
+        "recipe": "Recipe read_recipe write_recipe",
+        "run": "TrainingResult train",
+        "run_folder": "RunFolder",
+    },
+)
