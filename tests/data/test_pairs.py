@@ -53,7 +53,7 @@ def test_missing_images_are_listed_and_may_be_skipped(tmp_path: Path) -> None:
         place_pairs(found, places, path)
     placed = place_pairs(found, places, path, skip_missing=True)
     assert placed.same.tolist() == [True, False] and placed.folds.tolist() == [1, 1]
-    assert placed.missing == ("2 of 4 pairs name images that are not there and were left out.",)
+    assert placed.missing == ("2 of 4 pairs name images that do not exist and were left out.",)
     with pytest.raises(DataError, match="4 of 4 pairs"):
         place_pairs(found, {("Anna", 1): 0}, path, skip_missing=True)
 
@@ -61,13 +61,13 @@ def test_missing_images_are_listed_and_may_be_skipped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("", "line 1: '' is no header"),
-        ("Ana 1 2\n", "line 1: 'Ana 1 2' is no header"),
+        ("", "line 1: '' is not a header"),
+        ("Ana 1 2\n", "line 1: 'Ana 1 2' is not a header"),
         ("1 0\n", "no header"),
         ("1 1\nAna 1 2\n", "2 in all, but holds 1"),
-        ("1 1\nAna 1 2\nAna one Ben 2\n", "line 3: 'Ana one Ben 2' is no pair"),
+        ("1 1\nAna 1 2\nAna one Ben 2\n", "line 3: 'Ana one Ben 2' is not a pair"),
         ("1 1\nAna 1 1\nAna 1 Ben 2\n", "line 2: Ana 1 is paired with itself"),
-        ("1 1\nAna 1\nAna 1 Ben 2\n", "line 2: 'Ana 1' is no pair"),
+        ("1 1\nAna 1\nAna 1 Ben 2\n", "line 2: 'Ana 1' is not a pair"),
     ],
 )
 def test_what_is_no_list_of_pairs(tmp_path: Path, text: str, complaint: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from steradian import data
-from steradian.data.pixel_buffer import room_for
+from steradian.data.pixel_buffer import pixel_buffer
 from steradian.data.pixels import load_pixels, sample_sizes
 from steradian.errors import DataError, UsageError
 
@@ -169,7 +169,7 @@ def test_an_emptied_class_is_an_error(image_folder) -> None:
 def test_memory_is_checked_before_it_is_taken(image_folder) -> None:
     huge = (10**9, 3, 1000, 1000)
     with pytest.raises(DataError, match=r"need 2793967\.7 GiB.* are free on the disk.*smaller --image-size"):
-        room_for(huge)
+        pixel_buffer(huge)
 
 
 def test_beyond_memory_the_pixels_are_a_file_without_a_name(image_folder, tmp_path: Path, monkeypatch) -> None:
@@ -280,5 +280,5 @@ def test_copies_across_parts_and_classes_are_reported(tmp_path: Path) -> None:
     found = data.inspect(data.open(base))
     assert len(found.copies) == 2 and found.leaks == 1 and found.confused == 1
     text = " ".join(found.warnings)
-    assert "2 pictures are there more than once" in text
-    assert "1 of them stand in two parts" in text and "1 of them stand in two classes" in text
+    assert "2 images occur more than once" in text
+    assert "1 of them are in two parts" in text and "1 of them are in two classes" in text

@@ -41,10 +41,10 @@ DAMAGED_ZIP = (
     ValueError,
     KeyError,
 )
-"""What reading a damaged or encrypted zip may raise."""
+"""Exceptions that reading a damaged or encrypted zip may raise."""
 
 MAX_MEMBER = 256 * 2**20
-"""A file inside a zip that unpacks to more than 256 MiB is no picture of ours."""
+"""A file inside a zip that unpacks to more than 256 MiB is refused."""
 
 
 class Items(Protocol):
@@ -53,17 +53,17 @@ class Items(Protocol):
     def __len__(self) -> int: ...
 
     def name(self, index: int) -> str:
-        """What to call the image in a message."""
+        """Return the name of the image for messages."""
         ...
 
     def pixels(self, index: int, shortest: int | None = None) -> Pixels:
-        """Decode it (see `decode.decode`). Raises `DataError` when it is damaged."""
+        """Decode the image (see `decode.decode`). Raises `DataError` if it is damaged."""
         ...
 
 
 @dataclass(frozen=True)
 class FileItems:
-    """Images in files of their own."""
+    """Images in separate files."""
 
     paths: tuple[Path, ...]
 
@@ -123,7 +123,7 @@ class ArrayItems:
 
 @dataclass(frozen=True)
 class ChosenItems:
-    """Some of the images of ``items``."""
+    """A subset of ``items``."""
 
     items: Items
     chosen: NDArray[np.intp]
@@ -162,15 +162,13 @@ class ImageSet:
         if len(self.items) == 0:
             raise DataError(f"{self.source} holds no images. {EXPECTED}")
         if len(self.classes) < 2:
-            raise DataError(
-                f"{self.source} holds a single class ({self.classes[0]!r}); telling classes apart needs at least two."
-            )
+            raise DataError(f"{self.source} holds a single class ({self.classes[0]!r}); training needs at least two.")
 
     def __len__(self) -> int:
         return len(self.items)
 
     def with_min_images(self, count: int) -> ImageSet:
-        """Without the classes of fewer than ``count`` images.
+        """Return the set without the classes of fewer than ``count`` images.
 
         Raises:
             DataError: fewer than two classes are left.
@@ -203,7 +201,7 @@ EXPECTED = (
 
 
 def natural_order(name: str) -> tuple[int, int, str]:
-    """Numbers in order of their value, before all other names."""
+    """Sort key: numbers by value, before all other names."""
     return (0, int(name), name) if name.isdecimal() and name.isascii() else (1, 0, name)
 
 
@@ -214,7 +212,7 @@ def labeled(
     splits: Sequence[str] | None = None,
     groups: Sequence[str] | None = None,
 ) -> ImageSet:
-    """An `ImageSet` from the class name of each image; classes are in `natural_order`."""
+    """Build an `ImageSet` from the class name of each image; classes are in `natural_order`."""
     if len(items) == 0:
         raise DataError(f"{source} holds no images. {EXPECTED}")
     names = [printable(name) for name in names]

@@ -1,4 +1,4 @@
-"""What is in a data set, before the first epoch."""
+"""Inspect a data set before training."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Inspection:
         smallest, median, largest: [height, width] by the shorter side.
         gray: whether all images are gray.
         skipped: images that cannot be decoded.
-        copies: names of images with the very same pixels, a tuple for each picture that is there more than once.
-        leaks: how many of those pictures stand in two parts (train, validation, test) at once.
-        confused: how many of them stand in two classes at once.
+        copies: names of images with the very same pixels, a tuple for each duplicated image.
+        leaks: number of those images that are in two parts (train, validation, test).
+        confused: number of them that are in two classes.
         warnings: what is worth knowing before training.
     """
 
@@ -46,12 +46,12 @@ class Inspection:
     warnings: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
 
 def inspect(images: ImageSet, progress: Progress = no_progress) -> Inspection:
-    """Decode every image of ``images`` and report. Damaged images are listed, not raised."""
+    """Decode every image and report. Damaged images are listed, not raised."""
     sizes, gray, skipped = [], True, []
     places: dict[bytes, list[int]] = {}
     for index in progress(range(len(images)), len(images), "inspecting"):
@@ -92,35 +92,35 @@ def inspect(images: ImageSet, progress: Progress = no_progress) -> Inspection:
 
 
 def _warnings(images: ImageSet, counts: np.ndarray[Any, np.dtype[np.int64]], damaged: int) -> list[str]:
-    found = lonely_classes(images.classes, images.labels)
+    warnings = lonely_classes(images.classes, images.labels)
     if counts.max() > 10 * max(1, int(counts.min())):
-        found.append(
+        warnings.append(
             f"The classes are unbalanced: {images.classes[int(counts.argmax())]!r} has {counts.max()} images, "
             f"{images.classes[int(counts.argmin())]!r} {counts.min()}."
         )
     if damaged:
         what = "training skips them" if damaged <= MAX_DAMAGED * len(images) else f"above {MAX_DAMAGED:.0%} is refused"
-        found.append(f"{damaged} of {len(images)} images cannot be decoded; {what}.")
+        warnings.append(f"{damaged} of {len(images)} images cannot be decoded; {what}.")
     if images.splits is not None and not (images.splits == "train").any():
-        found.append("No image is in the training part: this can be evaluated on, not trained on.")
-    return found
+        warnings.append("No image is in the training part: this data can be evaluated on, but not trained on.")
+    return warnings
 
 
 def _of_copies(alike: list[list[int]], leaks: int, confused: int, images: ImageSet) -> list[str]:
-    """Warnings about pictures that are there more than once."""
-    found = []
+    """Return warnings about duplicate images."""
+    warnings = []
     if alike:
         first = " and ".join(repr(images.items.name(index)) for index in alike[0][:2])
-        found.append(f"{len(alike)} pictures are there more than once, such as {first}.")
+        warnings.append(f"{len(alike)} images occur more than once, such as {first}.")
     if leaks:
-        found.append(f"{leaks} of them stand in two parts at once: what was trained on would be measured on.")
+        warnings.append(f"{leaks} of them are in two parts, so test images would also be trained on.")
     if confused:
-        found.append(f"{confused} of them stand in two classes at once: one of the labels is wrong.")
-    return found
+        warnings.append(f"{confused} of them are in two classes: one of the labels is wrong.")
+    return warnings
 
 
 def lonely_classes(classes: tuple[str, ...], labels: np.ndarray[Any, np.dtype[np.int64]]) -> list[str]:
-    """A warning when classes have a single image: they train, but cannot be tested."""
+    """Return a warning if classes have a single image: they can be trained on, but not tested."""
     lonely = [classes[label] for label in np.flatnonzero(np.bincount(labels, minlength=len(classes)) == 1)]
     if not lonely:
         return []

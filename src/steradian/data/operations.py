@@ -1,4 +1,4 @@
-"""Random operations of torchvision on each image of a batch, all of them drawn from one generator."""
+"""Apply random torchvision operations to each image of a batch, all drawn from one generator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def rand_augment(batch: Tensor, operations: int, magnitude: int, generator: torch.Generator) -> Tensor:
-    """RandAugment (Cubuk et al. 2020): so many operations for each image of ``batch`` [N, channels, H, W] in [0, 1].
+    """Apply RandAugment (Cubuk et al. 2020) to each image of ``batch`` [N, channels, H, W] in [0, 1].
 
     Args:
         operations: how many happen to an image, one after another, drawn from torchvision's fourteen.
@@ -23,14 +23,14 @@ def rand_augment(batch: Tensor, operations: int, magnitude: int, generator: torc
 
 
 def random_erasing(batch: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Random erasing (Zhong et al. 2020): noise in a rectangle of 2 to 33 % of an image, with ``probability``."""
+    """Apply random erasing (Zhong et al. 2020): noise in 2 to 33 % of an image, with ``probability``."""
     from torchvision.transforms import v2
 
     return _each(batch, v2.RandomErasing(probability, value="random"), generator).clamp(0.0, 1.0)
 
 
 def _each(batch: Tensor, operation: Callable[[Tensor], Tensor], generator: torch.Generator) -> Tensor:
-    """``operation`` on each image. It draws from torch's own generator, which is set by ours and put back after it."""
+    """Apply ``operation`` to each image. It uses torch's global generator, seeded from ours and then restored."""
     seed = int(torch.randint(2**62, (1,), generator=generator))
     with torch.random.fork_rng(devices=[]):
         torch.random.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Pairs of named images to verify, in the format of LFW's ``pairs.txt``."""
+"""Read pairs of named images to verify, in the format of LFW's ``pairs.txt``."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class NamedPairs:
 
 
 def read_pairs(path: Path) -> NamedPairs:
-    """Read a ``pairs.txt``, columns parted by tabs or, where names have no spaces, by spaces.
+    """Read a ``pairs.txt`` with columns separated by tabs or, if names have no spaces, by spaces.
 
     Raises:
         DataError: a line of another shape, or another number of pairs than the first line says.
@@ -72,7 +72,7 @@ def read_pairs(path: Path) -> NamedPairs:
 def _header(path: Path, line: str) -> tuple[int, int]:
     words = line.split()
     if not 1 <= len(words) <= 2 or not all(word.isascii() and word.isdecimal() and int(word) > 0 for word in words):
-        raise DataError(f"{path}, line 1: {line[:60]!r} is no header. {EXPECTED}")
+        raise DataError(f"{path}, line 1: {line[:60]!r} is not a header. {EXPECTED}")
     numbers = [int(word) for word in words]
     return (numbers[0], numbers[1]) if len(numbers) == 2 else (1, numbers[0])
 
@@ -82,14 +82,14 @@ def _pair(path: Path, number: int, line: str) -> tuple[tuple[str, int], tuple[st
     if len(words) == 3:
         words = [words[0], words[1], words[0], words[2]]
     if len(words) != 4 or not all(word.isascii() and word.isdecimal() for word in (words[1], words[3])):
-        raise DataError(f"{path}, line {number}: {line[:60]!r} is no pair. {EXPECTED}")
+        raise DataError(f"{path}, line {number}: {line[:60]!r} is not a pair. {EXPECTED}")
     if words[0] == words[2] and words[1] == words[3]:
         raise DataError(f"{path}, line {number}: {words[0]} {words[1]} is paired with itself.")
     return (words[0], int(words[1])), (words[2], int(words[3]))
 
 
 def image_numbers(names: Sequence[str], identities: Sequence[str]) -> dict[tuple[str, int], int]:
-    """(identity, number) -> place, of N images in files such as ``Ana/Ana_0003.jpg``.
+    """Map (identity, number) to the index of the image, for files such as ``Ana/Ana_0003.jpg``.
 
     The number is that at the end of the file's name; images whose names end in none are left out.
     """
@@ -103,7 +103,7 @@ def image_numbers(names: Sequence[str], identities: Sequence[str]) -> dict[tuple
 
 @dataclass(frozen=True)
 class PlacedPairs:
-    """Pairs of images by place: ``first`` and ``second`` int [N], ``same`` bool [N], ``folds`` int [N].
+    """Pairs of images by index: ``first`` and ``second`` int [N], ``same`` bool [N], ``folds`` int [N].
 
     ``missing``: sentences about pairs that were left out.
     """
@@ -137,11 +137,11 @@ def place_pairs(
         first = lost[0][1][0]
         close = did_you_mean(first, sorted({name for name, _ in places}))
         raise DataError(
-            f"{path}: {len(lines)} of {len(pairs)} pairs name images that are not there:\n{listed}{more}\n"
+            f"{path}: {len(lines)} of {len(pairs)} pairs name images that do not exist:\n{listed}{more}\n"
             f"{close if close.startswith('Did') else ''} Images are found as IDENTITY/…NUMBER.jpg. "
             "Pass --skip-missing to leave such pairs out."
         )
-    missing = (f"{len(lines)} of {len(pairs)} pairs name images that are not there and were left out.",) if lost else ()
+    missing = (f"{len(lines)} of {len(pairs)} pairs name images that do not exist and were left out.",) if lost else ()
     where = [(places[a], places[b]) for a, b in zip(pairs.first, pairs.second, strict=True) if {a, b} <= places.keys()]
     two = np.array(where, dtype=np.intp).reshape(-1, 2)
     return PlacedPairs(two[:, 0], two[:, 1], pairs.same[kept], pairs.folds[kept], missing)

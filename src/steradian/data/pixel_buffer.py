@@ -1,4 +1,4 @@
-"""Room for decoded images: memory, or where that is short a file on disk that only this process knows."""
+"""Buffers for decoded images: memory or, if that is too small, a nameless file on disk."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ FOLDER = "pixels"
 
 
 def half_of_memory() -> int:
-    """Bytes that decoded images may take without being asked."""
+    """Return the bytes of memory that decoded images may take by default."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
-def room_for(shape: Sequence[int], memory_limit: int | None = None) -> NDArray[np.uint8]:
-    """An array uint8 of ``shape`` to be filled; beyond ``memory_limit`` bytes it is a file without a name in the cache.
+def pixel_buffer(shape: Sequence[int], memory_limit: int | None = None) -> NDArray[np.uint8]:
+    """Return a uint8 array of ``shape`` to fill; above ``memory_limit`` bytes it is a nameless file in the cache.
 
-    Such a file is gone with the process, however that ends. Its blocks are taken at once, so that a full disk is said
-    now and not met in the middle.
+    The file disappears with the process, however that ends. Its blocks are allocated at once, so that a full disk is
+    reported now and not in the middle.
 
     Args:
         memory_limit: None: half of the machine's memory.
 
     Raises:
-        DataError: there is not enough room on the disk either.
+        DataError: the disk is too small as well.
     """
     needed = math.prod(shape)
     limit = memory_limit if memory_limit is not None else half_of_memory()
@@ -45,18 +45,18 @@ def room_for(shape: Sequence[int], memory_limit: int | None = None) -> NDArray[n
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
     if needed > free:
-        raise _no_room(shape, limit, free)
+        raise _no_space_error(shape, limit, free)
     with explained("write", folder), tempfile.TemporaryFile(dir=folder) as file:
         try:
             os.posix_fallocate(file.fileno(), 0, needed)
         except OSError as error:
             if error.errno == errno.ENOSPC:
-                raise _no_room(shape, limit, free) from error
+                raise _no_space_error(shape, limit, free) from error
             file.truncate(needed)
         return np.memmap(file, dtype=np.uint8, mode="r+", shape=tuple(shape))
 
 
-def _no_room(shape: Sequence[int], limit: int, free: int) -> DataError:
+def _no_space_error(shape: Sequence[int], limit: int, free: int) -> DataError:
     return DataError(
         f"{shape[0]:,} images at {shape[-1]} px need {math.prod(shape) / 2**30:.1f} GiB; {limit / 2**30:.1f} GiB of "
         f"memory may be used, and {free / 2**30:.1f} GiB are free on the disk of {cache_folder()}. Choose a smaller "
@@ -65,7 +65,7 @@ def _no_room(shape: Sequence[int], limit: int, free: int) -> DataError:
 
 
 def keep_rows(pixels: NDArray[np.uint8], kept: NDArray[np.intp]) -> NDArray[np.uint8]:
-    """The rows ``kept`` (rising) of ``pixels``, moved together where they are."""
+    """Return the rows ``kept`` (rising) of ``pixels``, moved together in place."""
     for place, row in enumerate(kept.tolist()):
         if place != row:
             pixels[place] = pixels[row]

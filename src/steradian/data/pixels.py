@@ -1,4 +1,4 @@
-"""All images of a set decoded into one array, with damaged ones skipped, counted and listed."""
+"""Decode all images of a set into one array; damaged ones are skipped, counted and listed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steradian.data.images import ArrayItems, ImageSet, Labels
-from steradian.data.pixel_buffer import keep_rows, room_for
+from steradian.data.pixel_buffer import keep_rows, pixel_buffer
 from steradian.data.preprocessing import Interpolation, Preprocessing, square
 from steradian.errors import DataError
 from steradian.files import sha256_of
 
 MAX_DAMAGED = 0.05
-"""Above this share of damaged files the set itself is suspect."""
+"""Largest accepted share of damaged files."""
 
 Progress = Callable[[Iterable[int], int, str], Iterable[int]]
 """Wraps an iterable to show progress: (items, total, what) -> items."""
@@ -60,16 +60,16 @@ class PixelSet:
 
     @property
     def size(self) -> int:
-        """Pixels per side."""
+        """Number of pixels per side."""
         return int(self.pixels.shape[2])
 
     @property
     def channels(self) -> int:
-        """1 or 3."""
+        """Number of channels, 1 or 3."""
         return int(self.pixels.shape[1])
 
     def at(self, chosen: NDArray[np.intp]) -> PixelSet:
-        """The images ``chosen``, with the classes of all."""
+        """Return the images ``chosen``; the list of classes stays complete."""
         return replace(
             self,
             pixels=self.pixels[chosen],
@@ -80,7 +80,7 @@ class PixelSet:
         )
 
     def digest(self) -> str:
-        """A hash of the pixels, labels, class names, splits and groups: what a result was measured on."""
+        """Return a hash of pixels, labels, class names, splits and groups, which identifies the data of a result."""
         splits = b"" if self.splits is None else "\n".join(self.splits).encode()
         groups = b"" if self.groups is None else "\n".join(self.groups).encode()
         names = "\n".join(self.classes).encode()
@@ -94,7 +94,7 @@ def no_progress(items: Iterable[int], total: int, what: str) -> Iterable[int]:
 
 
 def sample_sizes(images: ImageSet, count: int = 64) -> tuple[list[tuple[int, int]], bool]:
-    """Heights and widths of up to ``count`` evenly chosen images, and whether all of them are gray."""
+    """Return heights and widths of up to ``count`` evenly spaced images, and whether all are gray."""
     sizes, gray = [], True
     for index in np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)):
         try:
@@ -104,7 +104,7 @@ def sample_sizes(images: ImageSet, count: int = 64) -> tuple[list[tuple[int, int
         sizes.append((int(pixels.shape[0]), int(pixels.shape[1])))
         gray = gray and pixels.ndim == 2
     if not sizes:
-        raise DataError(f"{images.source}: not one of the images that were tried could be decoded.")
+        raise DataError(f"{images.source}: none of the images that were tried can be decoded.")
     return sizes, gray
 
 
@@ -123,12 +123,12 @@ def load_pixels(
     A damaged file is skipped and listed. Decoding runs on a thread per core; the result does not depend on it.
 
     Args:
-        memory_limit: bytes; None: half of the machine's memory. Beyond that the pixels are a file (`room.room_for`).
+        memory_limit: bytes; None: half of the machine's memory. Beyond that the pixels are a file (see `pixel_buffer`).
 
     Raises:
         DataError: more than 5 % are damaged, a class has no image left, or there is no room for the result.
     """
-    pixels = room_for((len(images), channels, size, size), memory_limit)
+    pixels = pixel_buffer((len(images), channels, size, size), memory_limit)
     failures: dict[int, Skipped] = {}
 
     def work(index: int) -> None:
@@ -150,7 +150,7 @@ def load_pixels(
 
 
 def load_for(images: ImageSet, shape: Preprocessing, progress: Progress = no_progress) -> PixelSet:
-    """`load_pixels` as a model with the preprocessing ``shape`` takes them."""
+    """Call `load_pixels` with the size and channels of the preprocessing ``shape``."""
     return load_pixels(
         images,
         size=shape.size,
@@ -166,7 +166,7 @@ def _without(images: ImageSet, pixels: NDArray[np.uint8], failures: dict[int, Sk
     if len(failures) > MAX_DAMAGED * len(images):
         raise DataError(
             f"{len(failures)} of {len(images)} images in {images.source} cannot be decoded, more than "
-            f"{MAX_DAMAGED:.0%}:\n{listing(skipped)}\nMend or remove them; if most fail, is it the right folder?"
+            f"{MAX_DAMAGED:.0%}:\n{listing(skipped)}\nRepair or remove them; if most fail, check the folder."
         )
     kept = np.array([index for index in range(len(images)) if index not in failures])
     labels = images.labels[kept]
@@ -188,7 +188,7 @@ def _without(images: ImageSet, pixels: NDArray[np.uint8], failures: dict[int, Sk
 
 
 def listing(skipped: tuple[Skipped, ...], at_most: int = 10) -> str:
-    """One line per skipped image, and a count of those left out."""
+    """Return one line per skipped image, and a count of those not listed."""
     lines = [f"  {item.name}: {item.reason}" for item in skipped[:at_most]]
     if len(skipped) > at_most:
         lines.append(f"  and {len(skipped) - at_most} more")
@@ -196,23 +196,23 @@ def listing(skipped: tuple[Skipped, ...], at_most: int = 10) -> str:
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def subset(found: PixelSet, chosen: NDArray[np.intp]) -> PixelSet:
-    """The images ``chosen``, with the classes that they have, in the order of before."""
+    """Return the images ``chosen`` with only the classes that they have, in the same order."""
     some = found.at(chosen)
     codes, labels = np.unique(some.labels, return_inverse=True)
     return replace(some, labels=labels.astype(np.int64), classes=tuple(found.classes[code] for code in codes))
 
 
 TURNS = ("", " ↶90°", " ↶180°", " ↶270°")
-"""What a class that was turned is called."""
+"""Suffixes of the names of rotated classes."""
 
 
 def with_quarter_turns(found: PixelSet) -> PixelSet:
-    """``found`` with each image turned by 0, 90, 180 and 270 degrees; a class that was turned is a class of its own.
+    """Return the images rotated by 0, 90, 180 and 270 degrees; each rotation of a class is a separate class.
 
     For symbols and drawings: four times the classes to learn from (Santoro et al. 2016).
     """
@@ -230,8 +230,8 @@ def with_quarter_turns(found: PixelSet) -> PixelSet:
 
 
 def with_known_first(found: PixelSet, known: tuple[str, ...]) -> PixelSet:
-    """``found`` with the class names ``known`` followed by its own other ones, and its labels renumbered to those."""
+    """Put the class names ``known`` first, followed by the other classes, and renumber the labels."""
     classes = known + tuple(name for name in found.classes if name not in set(known))
-    place = {name: number for number, name in enumerate(classes)}
-    codes = np.array([place[name] for name in found.classes], dtype=np.int64)
+    number_of = {name: number for number, name in enumerate(classes)}
+    codes = np.array([number_of[name] for name in found.classes], dtype=np.int64)
     return replace(found, labels=codes[found.labels], classes=classes)

@@ -1,4 +1,4 @@
-"""How pixels become the tensor an encoder sees: part of every saved model."""
+"""Turn pixels into the input tensor of an encoder; part of every saved model."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ class Preprocessing:
             raise InputError(f"interpolation must be bilinear or bicubic, but is {self.interpolation!r}.")
 
     def square(self, pixels: Pixels) -> NDArray[np.uint8]:
-        """Decoded pixels [H, W] or [H, W, 3] -> uint8 [channels, size, size]."""
+        """Turn decoded pixels [H, W] or [H, W, 3] into uint8 [channels, size, size]."""
         return square(pixels, self.size, self.channels, self.crop, self.interpolation)
 
     @property
     def shortest(self) -> int:
-        """Pixels that the shorter side of a decoded image should have at least."""
+        """Smallest useful length of the shorter side of a decoded image, in pixels."""
         return math.ceil(self.size / self.crop)
 
     def normalize(self, batch: Tensor) -> Tensor:
-        """Samples in [0, 1], float [N, channels, size, size] -> the encoder's input."""
+        """Turn samples in [0, 1], float [N, channels, size, size], into the encoder's input."""
         mean, std = batch.new_tensor(self.mean)[:, None, None], batch.new_tensor(self.std)[:, None, None]
         return (batch - mean) / std
 
@@ -73,7 +73,7 @@ RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling
 def square(
     pixels: Pixels, size: int, channels: int, crop: float = 1.0, interpolation: Interpolation = "bilinear"
 ) -> NDArray[np.uint8]:
-    """Decoded pixels [H, W] or [H, W, 3] -> uint8 [channels, size, size]: shorter side scaled, middle cut."""
+    """Scale the shorter side of pixels [H, W] or [H, W, 3] and crop the center: uint8 [channels, size, size]."""
     image = Image.fromarray(pixels).convert("L" if channels == 1 else "RGB")
     if image.size != (size, size) or crop < 1.0:
         side = crop * min(image.size)
@@ -84,7 +84,7 @@ def square(
 
 
 def statistics(pixels: NDArray[np.uint8], indices: NDArray[np.intp]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel, of samples in [0, 1], of the images ``indices`` of uint8 [N, C, H, W].
+    """Return mean and standard deviation per channel of samples in [0, 1], of images ``indices`` of uint8 [N, C, H, W].
 
     Taken from the histogram of each channel, so no copy of the pixels is made.
     """

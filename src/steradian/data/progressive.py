@@ -1,4 +1,4 @@
-"""Views that get harder one after another, each an augmentation of the one before it (system A).
+"""Progressively harder views, each an augmentation of the previous one (system A).
 
 Formula of the chain, with g the first view and h the harder one: v_0 = g(x), v_k = h(v_(k-1)). The published h is
 multiplicative noise, brightness and contrast, a loss of detail, sharpening and a turn, each with probability 1/2.
@@ -17,7 +17,7 @@ from steradian.data.views import RandomView
 
 @dataclass(frozen=True)
 class HarderView:
-    """One step of the chain; each part happens to each image with ``probability``.
+    """One step of the chain; each operation is applied to each image with ``probability``.
 
     Attributes:
         noise: largest change of the factor on all samples.
@@ -36,7 +36,7 @@ class HarderView:
     rotation: float = 25.0
 
     def __call__(self, batch: Tensor, generator: torch.Generator) -> Tensor:
-        """``batch`` [N, channels, H, W] of samples in [0, 1], changed and kept in [0, 1]."""
+        """Augment ``batch`` [N, channels, H, W] of samples in [0, 1]; the result stays in [0, 1]."""
         count = len(batch)
 
         def drawn() -> Tensor:
@@ -63,15 +63,15 @@ class HarderView:
 
 @dataclass(frozen=True)
 class ProgressiveViews:
-    """``views`` views of each image in a row, the first by ``first``, each other one from the one before it."""
+    """Chain of ``views`` views of each image: the first by ``first``, each later one from the previous one."""
 
     first: RandomView
     harder: HarderView
     views: int
 
     def __call__(self, batch: Tensor, generator: torch.Generator) -> Tensor:
-        """``batch`` [N, channels, H, W] -> [V * N, channels, H, W]: all first views, then all second ones, ..."""
-        found = [self.first(batch, generator)]
+        """Turn ``batch`` [N, channels, H, W] into [V * N, channels, H, W]: all first views, then all second, ..."""
+        chain = [self.first(batch, generator)]
         for _ in range(self.views - 1):
-            found.append(self.harder(found[-1], generator))
-        return torch.cat(found)
+            chain.append(self.harder(chain[-1], generator))
+        return torch.cat(chain)

@@ -1,4 +1,4 @@
-"""Which images form the batches of an epoch: a function of (seed, epoch), so that any step can be resumed."""
+"""Choose the batches of an epoch as a function of (seed, epoch), so that any step can be resumed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Indices = NDArray[np.intp]
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
-    """Number of batches that hold ``count`` images, none of them a single image where two are to be had."""
+    """Return the number of batches for ``count`` images, so that no batch has a single image if that can be avoided."""
     steps = math.ceil(count / batch_size)
     return max(1, count // 2) if steps > 1 and count // steps < 2 else steps
 
 
 def epoch_batches(count: int, batch_size: int, seed: int, epoch: int) -> list[Indices]:
-    """All positions 0..count-1 once, shuffled by (seed, epoch), in batches of nearly equal size.
+    """Return the indices 0..count-1, shuffled by (seed, epoch), in batches of nearly equal size.
 
     Sizes differ by at most one and are at least two, as batch normalization needs something to average; for that
     a batch may exceed ``batch_size`` by one.
@@ -32,7 +32,7 @@ def epoch_batches(count: int, batch_size: int, seed: int, epoch: int) -> list[In
 
 
 def weighted_batches(labels: NDArray[np.int64], batch_size: int, power: float, seed: int, epoch: int) -> list[Indices]:
-    """An epoch in which a class of n images has a share of images that goes with n**power; a function of (seed, epoch).
+    """Return an epoch in which the share of a class of n images is proportional to n**power, by (seed, epoch).
 
     0 holds as many of each class, 1 each image once. As many images as there are, in batches as of `epoch_batches`:
     the images of a class take turns, so that those of small classes come several times and large ones in part.
@@ -49,12 +49,12 @@ def weighted_batches(labels: NDArray[np.int64], batch_size: int, power: float, s
     for group, count in zip(members, counts, strict=True):
         turns = _turns(rng, group)
         drawn += [next(turns) for _ in range(count)]
-    found = rng.permutation(np.array(drawn, dtype=np.intp))
-    return np.array_split(found, steps_per_epoch(len(labels), batch_size))
+    order_of_epoch = rng.permutation(np.array(drawn, dtype=np.intp))
+    return np.array_split(order_of_epoch, steps_per_epoch(len(labels), batch_size))
 
 
 def epoch_length(labels: NDArray[np.int64], batch_size: int, images_per_class: int | None) -> int:
-    """Number of batches that an epoch of the images with ``labels`` has; None: shuffled, else class-balanced."""
+    """Return the number of batches of an epoch; ``images_per_class`` None: shuffled, else class-balanced."""
     if images_per_class is None:
         return steps_per_epoch(len(labels), batch_size)
     return balanced_steps(labels, batch_size, images_per_class)
@@ -63,7 +63,7 @@ def epoch_length(labels: NDArray[np.int64], batch_size: int, images_per_class: i
 def balanced_batches(
     labels: NDArray[np.int64], batch_size: int, images_per_class: int, seed: int, epoch: int
 ) -> list[Indices]:
-    """Batches of P classes by K images each, for losses of pairs; a function of (seed, epoch).
+    """Return batches of P classes by K images each, for pair losses, as a function of (seed, epoch).
 
     P = batch_size // K, at most the number of classes. Classes take turns, each once before any comes again, and so do
     the images of a class: a class with fewer than K images repeats them, and large classes are seen in part. There are
@@ -71,7 +71,7 @@ def balanced_batches(
 
     Args:
         labels: [N] of all images.
-        batch_size: room for images in a batch, at least 2 K.
+        batch_size: most images in a batch, at least 2 K.
         images_per_class: K, at least 1.
 
     Returns:
@@ -93,24 +93,24 @@ def balanced_batches(
 
 
 def balanced_steps(labels: NDArray[np.int64], batch_size: int, images_per_class: int) -> int:
-    """Number of `balanced_batches` of an epoch: N / (P K), rounded up."""
+    """Return the number of `balanced_batches` of an epoch: N / (P K), rounded up."""
     if len(labels) < 1 or images_per_class < 1 or batch_size < 2 * images_per_class:
         raise InputError(
             f"{len(labels)} images in batches of {batch_size} with {images_per_class} of a class: there must be "
-            f"images, and room for two classes in a batch. Use a batch size of at least {2 * images_per_class}."
+            f"images, and two classes must fit into a batch. Use a batch size of at least {2 * images_per_class}."
         )
     classes = min(len(np.unique(labels)), batch_size // images_per_class)
     return math.ceil(len(labels) / (classes * images_per_class))
 
 
 def _turns(rng: np.random.Generator, items: NDArray[np.intp]) -> Iterator[int]:
-    """Items one after another, in a new order each time round."""
+    """Yield the items endlessly, in a new order each time."""
     while True:
         yield from rng.permutation(items).tolist()
 
 
 def _distinct(turns: Iterator[int], count: int) -> list[int]:
-    """The next ``count`` different items; those that come twice are skipped."""
+    """Return the next ``count`` different items; repeated ones are skipped."""
     found: dict[int, None] = {}
     while len(found) < count:
         found[next(turns)] = None
@@ -118,5 +118,5 @@ def _distinct(turns: Iterator[int], count: int) -> list[int]:
 
 
 def step_seed(seed: int, step: int) -> int:
-    """A seed of its own for each training step, so that views do not depend on what ran before."""
+    """Return a separate seed for each training step, so that views do not depend on earlier steps."""
     return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -1,4 +1,4 @@
-"""Images in tar shards, found by an index of offsets: any image is one read away, in any order and any process."""
+"""Read images in tar shards by an index of offsets: any image is one read away, in any order and any process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from steradian.files import atomic_file, explained, printable, sha256_of
 
 INDEX = "shards"
 LABELS = (".cls", ".json", ".txt")
-"""Endings of the file beside an image that names its class, the first that is there; of .json its "label"."""
+"""Endings of the file beside an image that names its class; the first that exists counts; of .json its "label"."""
 
 MAX_LABEL = 2**20
 LONGEST_CLASS = 1000
@@ -62,7 +62,7 @@ class TarItems:
 
 
 def open_shards(source: Path) -> ImageSet:
-    """A .tar, or a folder of them whose names begin with their split (``train-000000.tar``).
+    """Open a .tar, or a folder of them whose names begin with their split (``train-000000.tar``).
 
     The class of ``0001.jpg`` is the text of ``0001.cls`` or ``0001.txt``, or "label" in ``0001.json`` (WebDataset);
     where there is no such file, the folder that the image is in. Indexes of offsets are kept in the cache, by path,
@@ -94,10 +94,10 @@ def open_shards(source: Path) -> ImageSet:
 
 
 def _index(shard: Path) -> dict[str, NDArray[Any]]:
-    """Names, classes, and (offset, size) of the images of a shard; from the cache where it has them."""
+    """Return names, classes, and (offset, size) of the images of a shard, from the cache if possible."""
     with explained("read", shard):
-        found = shard.stat()
-    key = sha256_of(repr((str(shard.resolve()), found.st_size, found.st_mtime_ns)).encode())[:40]
+        status = shard.stat()
+    key = sha256_of(repr((str(shard.resolve()), status.st_size, status.st_mtime_ns)).encode())[:40]
     path = cache_folder() / INDEX / f"{key}.npz"
     if path.is_file():
         with explained("read", path), np.load(path, allow_pickle=False) as kept:
@@ -131,7 +131,7 @@ def _scan(shard: Path) -> dict[str, NDArray[Any]]:
             ) from error
         with shard.open("rb") as file:
             file.seek(ended)
-            # A reader stops without a word at a header that it cannot read; an archive ends in zeros.
+            # tarfile stops silently at a header that it cannot read; a complete archive ends in zeros.
             if file.read(512).strip(b"\0"):
                 raise DataError(f"{shard} is damaged at byte {ended:,}: what follows cannot be read. Copy it again.")
     labels = [_class_of(shard, name, told) for name, _, _ in images]
@@ -143,7 +143,7 @@ def _scan(shard: Path) -> dict[str, NDArray[Any]]:
 
 
 def _parts(name: str) -> tuple[str, str]:
-    """Key and ending of a member: up to the first dot of its base name, as WebDataset has it."""
+    """Split the name of a member into key and ending at the first dot of its base name, as WebDataset does."""
     folder, slash, base = name.rpartition("/")
     stem, dot, rest = base.partition(".")
     return f"{folder}{slash}{stem}", f".{rest.rpartition('.')[2].lower()}" if dot else ""
@@ -167,7 +167,7 @@ def _class_of(shard: Path, name: str, told: dict[str, dict[str, str]]) -> str:
 
 def _json_label(text: str) -> str:
     try:
-        found = json.loads(text)
+        content = json.loads(text)
     except (ValueError, RecursionError):
         return ""
-    return str(found["label"]) if isinstance(found, dict) and found.get("label") is not None else ""
+    return str(content["label"]) if isinstance(content, dict) and content.get("label") is not None else ""

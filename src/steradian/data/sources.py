@@ -1,4 +1,4 @@
-"""One door for every kind of source: `open` tells a built-in name, a folder, a zip, shards and tables apart."""
+"""Open every kind of source: a built-in name, a folder, a zip, shards or a table."""
 
 from __future__ import annotations
 
@@ -33,13 +33,12 @@ def open(source: str | Path, root: str | Path | None = None) -> ImageSet:  # noq
     """
     path = Path(source)
     if printable(path) != str(path):
-        raise UsageError(f"The name {printable(path)} is not UTF-8, so no result could say it. Rename it.")
+        raise UsageError(f"The name {printable(path)} is not UTF-8, so results could not name it. Rename it.")
     if str(source) in catalog.NAMES and not path.is_dir():
         return _open_builtin(str(source), Path(root) if root is not None else None)
     if not path.exists():
         raise UsageError(
-            f"There is no data set and no path called {str(source)!r}. {did_you_mean(str(source), catalog.NAMES)} "
-            f"{EXPECTED}"
+            f"No data set and no path is called {str(source)!r}. {did_you_mean(str(source), catalog.NAMES)} {EXPECTED}"
         )
     return _open_path(path)
 
@@ -55,20 +54,20 @@ def _open_path(path: Path) -> ImageSet:
         ".tar": open_shards,
     }
     if path.suffix.lower() not in readers:
-        raise UsageError(f"{path} is of a kind that is not understood. {EXPECTED}")
+        raise UsageError(f"{path} is not a supported kind of source. {EXPECTED}")
     return readers[path.suffix.lower()](path)
 
 
 def _folder_reader(folder: Path) -> Callable[[Path], ImageSet]:
-    """Of shards or parquet files where there are any, else of images."""
+    """Return the reader for shards or parquet files if the folder has any, else for images."""
     if any(folder.glob("*.tar")):
         return open_shards
     return open_parquet if any(folder.glob("*.parquet")) or any(folder.glob("data/*.parquet")) else _open_folder
 
 
 def _open_builtin(name: str, root: Path | None) -> ImageSet:
-    found = catalog.load(name, root)
-    return _open_path(found) if isinstance(found, Path) else found
+    loaded = catalog.load(name, root)
+    return _open_path(loaded) if isinstance(loaded, Path) else loaded
 
 
 def _hidden(parts: Iterable[str]) -> bool:
@@ -77,11 +76,11 @@ def _hidden(parts: Iterable[str]) -> bool:
 
 def _open_folder(folder: Path) -> ImageSet:
     with explained("read the folder", folder):
-        found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    relative = [PurePosixPath(path.relative_to(folder).as_posix()) for path in found]
+        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    relative = [PurePosixPath(path.relative_to(folder).as_posix()) for path in paths]
     kept = [index for index, path in enumerate(relative) if not _hidden(path.parts)]
     labels, splits = _by_folder([relative[index] for index in kept], str(folder))
-    return labeled(str(folder), FileItems(tuple(found[index] for index in kept)), labels, splits)
+    return labeled(str(folder), FileItems(tuple(paths[index] for index in kept)), labels, splits)
 
 
 def _open_zip(path: Path) -> ImageSet:
@@ -101,7 +100,7 @@ def _open_zip(path: Path) -> ImageSet:
 
 
 def _by_folder(paths: Sequence[PurePosixPath], source: str) -> tuple[list[str], list[str] | None]:
-    """Class names, and splits if there are any, from relative paths such as [split/]class/.../file."""
+    """Return class names, and splits if there are any, from relative paths such as [split/]class/.../file."""
     if not paths:
         raise DataError(f"{source} holds no images. {EXPECTED}")
     parts = [path.parts for path in paths]

@@ -1,4 +1,4 @@
-"""Which images train, which choose, which are measured. Test images never select anything."""
+"""Split images into training, validation, calibration and test parts. Test images never select anything."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def make_splits(
     seed: int = 0,
     groups: NDArray[np.str_] | None = None,
 ) -> Splits:
-    """Stratified, seeded splits that respect the ones given.
+    """Make stratified, seeded splits that respect given ones.
 
     A part named in ``given`` is taken as it is. A missing test part is drawn first (share ``test`` of each class),
     then a missing validation part from what is left to train (share ``validation`` of that), then the calibration
@@ -59,7 +59,7 @@ def make_splits(
         groups: [N] names of images that belong together, such as those of one person or one scene, or None.
 
     Raises:
-        DataError: nothing is left to train on; a group stands in two of the parts that are given.
+        DataError: nothing is left to train on; a group is in two of the given parts.
     """
     if groups is not None and given is not None:
         _check_groups(groups, given)
@@ -95,12 +95,12 @@ def groups_by(pattern: str, names: Sequence[str]) -> NDArray[np.str_]:
     try:
         matches = [re.search(pattern, name) for name in names]
     except re.error as error:
-        raise InputError(f"{pattern!r} is no regular expression ({error}).") from error
+        raise InputError(f"{pattern!r} is not a regular expression ({error}).") from error
     if not any(matches):
-        raise InputError(f"{pattern!r} is found in no name of an image, such as {names[0]!r}; no group can be made.")
-    place = 1 if re.compile(pattern).groups else 0
+        raise InputError(f"{pattern!r} matches no image name, such as {names[0]!r}, so it forms no groups.")
+    group = 1 if re.compile(pattern).groups else 0
     return np.array(
-        [name if match is None else f"/{match.group(place)}" for name, match in zip(names, matches, strict=True)]
+        [name if match is None else f"/{match.group(group)}" for name, match in zip(names, matches, strict=True)]
     )
 
 
@@ -111,15 +111,15 @@ def _check_groups(groups: NDArray[np.str_], given: NDArray[np.str_]) -> None:
         name = names[parts > 1][0]
         both = " and ".join(pairs[pairs[:, 0] == name, 1])
         raise DataError(
-            f"The group {str(name)!r} stands in {both}: what was trained on would be measured on. "
-            "Move it to one part, or leave out the column of groups."
+            f"The group {str(name)!r} is in {both}, so test images would also be trained on. "
+            "Move it to one part, or remove the group column."
         )
 
 
 def _drawn_groups(
     labels: Labels, pool: Indices, share: float, generator: np.random.Generator, groups: NDArray[np.str_]
 ) -> Indices:
-    """Whole groups of the pool, each taken if it brings the classes nearer to their shares and leaves none empty."""
+    """Choose complete groups of the pool, each if it brings classes nearer to their shares and leaves none empty."""
     names, of_image = np.unique(groups[pool], return_inverse=True)
     sizes = np.bincount(labels[pool], minlength=int(labels.max()) + 1)
     wanted, held = share * sizes, np.zeros(len(sizes))
@@ -143,7 +143,7 @@ def _drawn(
     generator: np.random.Generator,
     groups: NDArray[np.str_] | None = None,
 ) -> Indices:
-    """A share of the pool's images of each class, rounded, at least one where two exist, never all."""
+    """Choose a share of the pool's images of each class, rounded: at least one of two or more, and never all."""
     if groups is not None:
         return _drawn_groups(labels, pool, share, generator, groups)
     parts = []
@@ -155,7 +155,7 @@ def _drawn(
 
 
 def _spread(labels: Labels, pool: Indices, share: float, generator: np.random.Generator) -> Indices:
-    """A share of the pool, each image as likely, spread evenly over the classes; never a class to its last image."""
+    """Choose a share of the pool, spread evenly over the classes; each class keeps at least one image."""
     shuffled = generator.permutation(pool)
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     count = round(share * len(by_class))
@@ -170,7 +170,7 @@ def _spread(labels: Labels, pool: Indices, share: float, generator: np.random.Ge
 
 
 def unseen_classes(classes: Sequence[str], unseen: float | Sequence[str], seed: int = 0) -> NDArray[np.bool_]:
-    """Which of the C classes are kept from training, bool [C]: a drawn share of them, or those of the given names.
+    """Return which of the C classes are held out of training, bool [C]: a random share, or those with the given names.
 
     A name may be a pattern: ``Greek/*`` are all classes that begin so.
 
@@ -184,10 +184,10 @@ def unseen_classes(classes: Sequence[str], unseen: float | Sequence[str], seed: 
     else:
         chosen = np.zeros(len(classes), dtype=bool)
         for name in unseen:
-            fits = np.array([found == name or fnmatch.fnmatchcase(found, name) for found in classes])
+            fits = np.array([known == name or fnmatch.fnmatchcase(known, name) for known in classes])
             if not fits.any():
-                raise InputError(f"there is no class {name!r} to keep unseen. {did_you_mean(name, classes)}")
+                raise InputError(f"there is no class {name!r} to hold out. {did_you_mean(name, classes)}")
             chosen |= fits
     if len(classes) - chosen.sum() < 2:
-        raise InputError(f"{chosen.sum()} of {len(classes)} classes would stay unseen; at least two must be seen.")
+        raise InputError(f"{chosen.sum()} of {len(classes)} classes would be held out; training needs at least two.")
     return chosen

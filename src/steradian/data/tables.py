@@ -1,4 +1,4 @@
-"""Tables that name images: a .csv or .parquet of paths and labels, and the files of Google Landmarks v2."""
+"""Read tables of images: a .csv or .parquet of paths and labels, or the index files of Google Landmarks v2."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from steradian.errors import DataError
 from steradian.files import explained
 
 NOTHING = "(no landmark)"
-"""The class of images of Google Landmarks that show none."""
+"""Class of the images of Google Landmarks that show no landmark."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: where it stands, and its values by column."""
+    """A row of a table: its location for messages, and its values by column."""
 
     place: str
     values: Mapping[str, str | None]
 
     def get(self, column: str) -> str:
-        """The value without spaces around it; of a missing one nothing."""
+        """Return the value without surrounding spaces; an empty string if it is missing."""
         return (self.values.get(column) or "").strip()
 
 
 def open_csv(path: Path) -> ImageSet:
-    """``path,label[,split][,group]``, paths relative to the file; or an index of Google Landmarks v2."""
+    """Open ``path,label[,split][,group]``, with paths relative to the file, or an index of Google Landmarks v2."""
     try:
         with explained("read", path), path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
             reader = csv.DictReader(file)
@@ -43,14 +43,14 @@ def open_csv(path: Path) -> ImageSet:
 
 
 def open_rows(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> ImageSet:
-    """The images that ``rows`` of the table ``path`` name."""
+    """Return the images that ``rows`` of the table ``path`` name."""
     for column in ("path", "label"):
         if column not in columns:
             has = ", ".join(columns) or "none"
             raise DataError(f"{path} has no column {column!r}; it has: {has}. {EXPECTED}")
     for row in rows:
         if not row.get("path") or not row.get("label"):
-            raise DataError(f"{path}, {row.place}: path and label must both be given.")
+            raise DataError(f"{path}, {row.place}: both path and label are required.")
     files = tuple(path.parent / row.get("path") for row in rows)
     missing = [f"  {row.place}: {file}" for row, file in zip(rows, files, strict=True) if not _is_file(file)]
     if missing:
@@ -65,13 +65,13 @@ def open_rows(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> ImageS
 
 
 def told(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> tuple[list[str] | None, list[str] | None]:
-    """Splits and groups, where the table has such columns."""
+    """Return splits and groups, if the table has such columns."""
     splits = [_split(path, row) for row in rows] if "split" in columns else None
     if "group" not in columns:
         return splits, None
     for row in rows:
         if not row.get("group"):
-            raise DataError(f"{path}, {row.place}: the group is empty. Give every image one, or leave out the column.")
+            raise DataError(f"{path}, {row.place}: the group is empty. Give every image a group, or remove the column.")
     return splits, [row.get("group") for row in rows]
 
 
@@ -98,21 +98,21 @@ LANDMARK_COLUMNS: dict[frozenset[str], str] = {
 
 
 def _open_landmarks(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> ImageSet:
-    """Images of an index of Google Landmarks v2, found as PART/a/b/c/abc….jpg beside it; those that are not there
-    are left out, as nobody has all five million. An image of several landmarks counts for the first."""
+    """Open an index of Google Landmarks v2, with files PART/a/b/c/abc….jpg beside it; missing files are left out,
+    because few copies have all five million. An image of several landmarks counts for the first."""
     if "images" in columns:
         named = [(name, row.get("landmark_id")) for row in rows for name in row.get("images").split()]
     else:
         column = "landmark_id" if "landmark_id" in columns else "landmarks"
         named = [(row.get("id"), (row.get(column).split() or [NOTHING])[0]) for row in rows]
     parts = [part for part in ("train", "index", "test", ".") if (path.parent / part).is_dir()]
-    found = [(file, label) for name, label in named if (file := _landmark_file(path.parent, parts, name)) is not None]
-    if not found:
+    files = [(file, label) for name, label in named if (file := _landmark_file(path.parent, parts, name)) is not None]
+    if not files:
         raise DataError(
-            f"{path} names {len(named):,} images of Google Landmarks, but none is there. Expected them beside it, such "
+            f"{path} names {len(named):,} images of Google Landmarks, but none exists. Expected them beside it, such "
             f"as {path.parent / 'train' / 'a' / 'b' / 'c' / 'abc0123456789def.jpg'}."
         )
-    return labeled(str(path), FileItems(tuple(file for file, _ in found)), [label for _, label in found])
+    return labeled(str(path), FileItems(tuple(file for file, _ in files)), [label for _, label in files])
 
 
 def _landmark_file(folder: Path, parts: Sequence[str], name: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""Random views of a batch: every image draws parameters of its own, all of them from one generator."""
+"""Random views of a batch: each image draws separate parameters, all from one generator."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch.nn import functional
 from steradian.data.operations import rand_augment, random_erasing
 
 KNOTS = 4
-"""Points along a side that bends are drawn at."""
+"""Number of control points per side for elastic bends."""
 
 
 @dataclass(frozen=True)
 class RandomView:
-    """A random affine map and flip per image, each parameter uniform in +- its limit.
+    """Random affine map and flip per image, each parameter uniform within +- its limit.
 
     Attributes:
         rotation: degrees.
@@ -43,7 +43,7 @@ class RandomView:
     erasing: float = 0.0
 
     def __call__(self, batch: Tensor, generator: torch.Generator) -> Tensor:
-        """Views of ``batch``, float [N, channels, H, W]; edges repeat beyond the border."""
+        """Return views of ``batch``, float [N, channels, H, W]; edges repeat beyond the border."""
         count = len(batch)
 
         def uniform(limit: float) -> Tensor:
@@ -69,7 +69,7 @@ class RandomView:
         if self.thicker > 0.0:
             drawn = (torch.rand(count, generator=generator) < self.thicker).to(batch.device)
             batch = torch.where(drawn[:, None, None, None], -functional.max_pool2d(-batch, 3, 1, 1), batch)
-        found = functional.grid_sample(batch, grid, padding_mode="border", align_corners=False)
+        views = functional.grid_sample(batch, grid, padding_mode="border", align_corners=False)
         if self.operations > 0:
-            found = rand_augment(found, self.operations, self.magnitude, generator)
-        return random_erasing(found, self.erasing, generator) if self.erasing > 0.0 else found
+            views = rand_augment(views, self.operations, self.magnitude, generator)
+        return random_erasing(views, self.erasing, generator) if self.erasing > 0.0 else views

@@ -50,6 +50,7 @@ from steradian.losses.constructors import (
     SVSphereFaceLoss,
 )
 from steradian.losses.contrasts import CirclePairLoss, MultiSimilarityLoss, NPairLoss, SupConLoss
+from steradian.losses.dialed_centers import typical_dials
 from steradian.losses.dials import Dials
 from steradian.losses.directions import angle_margin_bound, spread_directions, typical_spacing
 from steradian.losses.emphasis import (
@@ -61,7 +62,7 @@ from steradian.losses.emphasis import (
     SupportVectors,
 )
 from steradian.losses.fitted import fitted_options
-from steradian.losses.margin_softmax import MarginSoftmaxLoss, typical_dials
+from steradian.losses.margin_softmax import MarginSoftmaxLoss
 from steradian.losses.margins import AdditiveAngle, AdditiveCosine, Combined, Margin, Multiplicative, SphereThenArc
 from steradian.losses.pairs import ContrastiveLoss, TripletLoss
 from steradian.losses.penalties import CenterPull, NormReward, Penalty

@@ -97,6 +97,10 @@ class DialedCenters(ClassCenters):
         """Return the dials of this loss, at these shares of margin and scale."""
         return Dials(self.margin, self.emphasis, self.score, self.row_scale, self.gradient, strength, scale_strength)
 
+    def typical_dials(self, like: Tensor) -> Dials:
+        """Return the dials of a typical row at the end of annealing, in the dtype of ``like``: for pictures."""
+        return self.dials(1.0 if self.annealing is None else self.annealing.last_strength).typical(like)
+
     def _step_dials(self) -> Dials:
         """Begin a step, in training mode, and return its dials."""
         if self.training and isinstance(self.score, ProjectedScore):
@@ -268,3 +272,8 @@ class DialedCenters(ClassCenters):
         self.start_step(1.0, 1.0)
         if self.engine.shard is None:
             self.engine = HeadEngine("auto", self.num_classes, self.embedding_size, self.subcenters, None, None)
+
+
+def typical_dials(loss: nn.Module, like: Tensor) -> Dials | None:
+    """Return the dials of a typical row of ``loss`` (see `DialedCenters.typical_dials`), or None if it has none."""
+    return loss.typical_dials(like) if isinstance(loss, DialedCenters) else None

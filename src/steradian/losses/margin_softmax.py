@@ -14,7 +14,6 @@ from steradian.losses.annealing import LambdaAnnealing
 from steradian.losses.bounds import warn_if_unwise
 from steradian.losses.checks import check_sizes
 from steradian.losses.dialed_centers import DialedCenters
-from steradian.losses.dials import Dials
 from steradian.losses.emphasis import Emphasis
 from steradian.losses.head.engine import HeadEngine
 from steradian.losses.head.sharded import gather_batch, own_part, same_draws
@@ -180,10 +179,6 @@ class MarginSoftmaxLoss(DialedCenters):
             logits: Tensor = dials.scored(self.cosines(embeddings)) * dials.scale(embeddings)
             return logits if self.bias is None else logits + self.bias
 
-    def typical_dials(self, like: Tensor) -> Dials:
-        """Return the dials of a typical row at the end of annealing, in the dtype of ``like``: for pictures."""
-        return self.dials(1.0 if self.annealing is None else self.annealing.last_strength).typical(like)
-
     def target_logit(self, theta: Tensor) -> Tensor:
         """Return f(m, theta), the target's logit over the scale, of a typical row at the end of annealing.
 
@@ -201,8 +196,3 @@ class MarginSoftmaxLoss(DialedCenters):
     def extra_repr(self) -> str:
         dials = (f"{name}={getattr(self, name)}" for name in ("margin", "emphasis", "weighting"))
         return f"{super().extra_repr()}, scale={self.scale}, {', '.join(dials)}"
-
-
-def typical_dials(loss: nn.Module, like: Tensor) -> Dials | None:
-    """Return the dials of a typical row of ``loss`` (see `MarginSoftmaxLoss.typical_dials`), or None if it has none."""
-    return loss.typical_dials(like) if isinstance(loss, MarginSoftmaxLoss) else None

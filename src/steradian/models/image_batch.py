@@ -35,7 +35,7 @@ def square_batch(images: Pictures, preprocessing: Preprocessing) -> NDArray[np.u
     """
     if isinstance(images, str | Path):
         raise InputError(f"expected a list of images, but got a single path: use [{str(images)!r}].")
-    found = []
+    squares = []
     for index, image in enumerate(images):
         if isinstance(image, Image.Image):
             pixels = pixels_of(image)
@@ -48,7 +48,7 @@ def square_batch(images: Pictures, preprocessing: Preprocessing) -> NDArray[np.u
                 f"image {index} is a {type(image).__name__}; expected a path, a PIL image or a uint8 array "
                 "[H, W] or [H, W, 3]."
             )
-        found.append(preprocessing.square(pixels))
-    if not found:
+        squares.append(preprocessing.square(pixels))
+    if not squares:
         return np.zeros((0, preprocessing.channels, preprocessing.size, preprocessing.size), dtype=np.uint8)
-    return np.stack(found)
+    return np.stack(squares)

@@ -186,11 +186,11 @@ def check_names(comparison: Comparison) -> None:
 
 def read_best_trials(folder: Path) -> dict[tuple[str, int], Trial]:
     """Return (technique, dimension) -> best trial, for every search in ``folder``."""
-    found = {}
+    best = {}
     for result in sorted(folder.glob(f"*/{TRIALS}")):
         content = read_json(result)
-        found[content["loss"], content["dims"]] = best_trial(read_trials(result.parent))
-    return found
+        best[content["loss"], content["dims"]] = best_trial(read_trials(result.parent))
+    return best
 
 
 def dry_run(comparison: Comparison) -> list[str]:

@@ -122,5 +122,5 @@ def _embed(images: ImageSet, origin: str, progress: Progress) -> tuple[PixelSet,
     PretrainedWeights.open(PACKAGED, "package").fill(encoder)
     encode = fast_encoder(encoder.eval(), shape, "auto")
     starts = progress(range(0, len(pixels), 64), -(-len(pixels) // 64), "embedding")
-    found = [encode(torch.from_numpy(pixels.pixels[start : start + 64])).numpy() for start in starts]
-    return pixels, np.concatenate(found)
+    features = [encode(torch.from_numpy(pixels.pixels[start : start + 64])).numpy() for start in starts]
+    return pixels, np.concatenate(features)

@@ -164,12 +164,12 @@ def readme_numbers(evaluated: EvaluationResult) -> list[tuple[str, str]]:
     intervals: dict[str, str] = {}
     for key, (words, form) in HEADLINES.items():
         *groups, last = key.split(".")
-        place: Any = evaluated.metrics.numbers
+        numbers: Any = evaluated.metrics.numbers
         for group in groups:
-            place = place.get(group, {}) if isinstance(place, dict) else {}
-        found = place.get(f"{last}_interval") if isinstance(place, dict) else None
-        if found is not None:
-            intervals[words] = f" (95 % {form.format(found[0])} to {form.format(found[1])})"
+            numbers = numbers.get(group, {}) if isinstance(numbers, dict) else {}
+        interval = numbers.get(f"{last}_interval") if isinstance(numbers, dict) else None
+        if interval is not None:
+            intervals[words] = f" (95 % {form.format(interval[0])} to {form.format(interval[1])})"
     return [(words, value + intervals.get(words, "")) for words, value in headlines_in_words(evaluated)]
 
 
