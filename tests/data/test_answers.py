@@ -42,7 +42,7 @@ def test_a_column_for_each_class_is_probabilities(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "words", "first"),
     [
-        ("1,b,1,3\n2,a,0.5,0.5\n", "taken for logits and passed through softmax", [1 / (1 + np.e**2), 0.880797]),
+        ("1,b,1,3\n2,a,0.5,0.5\n", "treated as logits and passed through softmax", [1 / (1 + np.e**2), 0.880797]),
         ("1,b,0.2,0.2\n2,a,0.5,0.5\n", "1 of 2 rows do not sum to 1 .*each was divided by its sum", [0.5, 0.5]),
         ("1,b,0,0\n2,a,0.5,0.4\n", "1 rows are all zero.*1 of 2 rows do not sum to 1", [0.5, 0.5]),
     ],
@@ -58,18 +58,18 @@ def test_what_does_not_sum_to_one_is_said_and_mended(tmp_path: Path, rows: str, 
     [
         ("", "no column 'id'; it has: none"),
         ("id,label\n", "header but no rows"),
-        ("id,label\n1,a\n", "neither a prediction nor a column"),
+        ("id,label\n1,a\n", "neither a prediction column nor class columns"),
         ("id,truth,prediction\n1,a,a\n", "no column 'label'"),
-        ("id,label,prediction,confidence\n1,a,a,1\n", r"not known beside a prediction: \['confidence'\]"),
-        ("id,label,prediction\n1,a,a\n1,b,b\n", "line 3: id '1' was there already, in line 2"),
+        ("id,label,prediction,confidence\n1,a,a,1\n", r"unknown columns beside prediction: \['confidence'\]"),
+        ("id,label,prediction\n1,a,a\n1,b,b\n", "line 3: id '1' already occurs in line 2"),
         ("id,label,prediction\n1,,a\n", "line 2: the label is empty"),
         ("id,label,prediction,score\n1,a,a,nan\n", "line 2: score is 'nan'"),
         ("id,label,prediction,score\n1,a,a,high\n", "line 2: score is 'high'"),
-        ("id,label,prediction,score\n1,a,a,\n", "score is empty, but there is a prediction"),
-        ("id,label,a,b\n1,c,0.5,0.5\n", "label 'c' has no column; there are 2"),
+        ("id,label,prediction,score\n1,a,a,\n", "score is empty for a prediction"),
+        ("id,label,a,b\n1,c,0.5,0.5\n", "label 'c' has no column; the table has 2"),
         ("id,label,a,b\n1,a,,1\n", "the score of class 'a' is empty"),
         ("id,label,a,a\n1,a,0,1\n", "column 'a' twice"),
-        ("id,label,prediction\n1,a,b,c\n", "4 cells, but the header has 3. A name with a comma"),
+        ("id,label,prediction\n1,a,b,c\n", "4 cells, but the header has 3. Put a name that contains a comma"),
     ],
 )
 def test_tables_that_cannot_be_used(tmp_path: Path, text: str, words: str) -> None:
@@ -112,7 +112,7 @@ def test_scored_pairs(tmp_path: Path) -> None:
         ("a,b,score\nx,y,1\n", "no column 'same'"),
         ("a,b,same,score\nx,y,maybe,1\n", "line 2: same is 'maybe'"),
         ("a,b,same,score\nx,y,1,\n", "line 2: the score is empty"),
-        ("a,b,same,score\nx,y,1,1\ny,x,1,1\n", "line 3: the pair 'x and y' was there already, in line 2"),
+        ("a,b,same,score\nx,y,1,1\ny,x,1,1\n", "line 3: the pair 'x and y' already occurs in line 2"),
     ],
 )
 def test_pairs_that_cannot_be_used(tmp_path: Path, text: str, words: str) -> None:

@@ -72,7 +72,7 @@ def test_npz(tmp_path: Path, digit_images) -> None:
         ({"x": np.zeros((3, 4, 4), np.uint8), "y": np.array([0, 1, -1])}, r"y\[2\] is -1"),
         ({"x": np.zeros((3, 4, 4), np.uint8), "y": np.array([0, 1, 7]), "names": ["a", "b"]}, r"y\[2\] is 7.*0 to 1"),
         ({"x": np.zeros((3, 4, 4), np.float32), "y": np.array([0, 1, 1])}, "x must be uint8"),
-        ({"x": np.zeros((3, 4, 4), np.uint8), "y": np.array([0.5, 1, 1])}, "whole numbers"),
+        ({"x": np.zeros((3, 4, 4), np.uint8), "y": np.array([0.5, 1, 1])}, "must be integers"),
         ({"x": np.zeros((3, 4, 4), np.uint8), "y": np.array([0, 1])}, "one per image"),
     ],
 )
@@ -104,7 +104,7 @@ def test_csv(image_folder, tmp_path: Path) -> None:
     [
         ("file,label\na.png,x\n", "no column 'path'.*file, label"),
         ("path,label\nnone.png,x\nnada.png,y\n", "2 file.*do not exist"),
-        ("path,label\nphotos/class-0/000.png,\n", "line 2: path and label"),
+        ("path,label\nphotos/class-0/000.png,\n", "line 2: both path and label"),
         ("path,label,split\nphotos/class-0/000.png,x,later\n", "line 2: split is 'later'"),
         ("path,label\n", "no images"),
         ("", "no column 'path'"),
@@ -126,7 +126,7 @@ def test_nothing_and_one_class(image_folder, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Did you mean 'digits'"):
         data.open("digit")
     (tmp_path / "x.txt").write_text("x")
-    with pytest.raises(UsageError, match="not understood"):
+    with pytest.raises(UsageError, match="not a supported kind"):
         data.open(tmp_path / "x.txt")
     (tmp_path / "x.zip").write_text("x")
     with pytest.raises(DataError, match="not a readable zip"):

@@ -88,7 +88,7 @@ def test_unseen_classes_are_a_share_or_names() -> None:
     assert unseen_classes(alphabets, ["Latin/[x]"]).tolist() == [False, False, True, False]
     with pytest.raises(InputError, match="no class 'k'"):
         unseen_classes(classes, ["k"])
-    with pytest.raises(InputError, match="at least two must be seen"):
+    with pytest.raises(InputError, match="training needs at least two"):
         unseen_classes(classes, 0.99)
 
 

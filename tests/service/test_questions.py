@@ -50,7 +50,7 @@ def test_identify_is_that_of_the_gallery(served: Start, gallery: Gallery) -> Non
     assert answers[0]["label"] == "ring" and answers[0]["similarity"] == pytest.approx(expected.similarity, abs=1e-6)
     assert [one["label"] for one in answers[0]["matches"]] == [one.label for one in expected.matches]
     assert answers[0]["matches"][0]["image"] == expected.matches[0].image
-    assert told.json()["failures"] == [{"image": "1.png", "reason": "it is no image that can be read"}]
+    assert told.json()["failures"] == [{"image": "1.png", "reason": "it is not a readable image"}]
     only = client.post("/v1/identify", params={"where": '{"site": "north"}'}, files=files(drawing("cross"))).json()
     assert [one["label"] for one in only["answers"][0]["matches"]] == ["ring"]
     centers = client.post(
@@ -78,7 +78,10 @@ def test_nothing_readable_is_an_error_of_the_client(served: Start) -> None:
     client = served()
     for route in ("classify", "embed", "identify"):
         refused = client.post(f"/v1/{route}", files=files(b"", b"<svg onload=alert(1)>"))
-        assert refused.status_code == 422 and "0.png: it is empty; 1.png: it is no image" in refused.json()["detail"]
+        assert (
+            refused.status_code == 422
+            and "0.png: it is empty; 1.png: it is not a readable image" in refused.json()["detail"]
+        )
     assert client.post("/v1/classify").json()["detail"] == "file: Field required."
     assert client.get("/v1/nothing").status_code == 404 and client.get("/v1/classify").status_code in (404, 405)
 

@@ -90,8 +90,8 @@ def export(model: Recognizer, out: Path, to: str) -> Path:
         difference = float(np.abs(exported_logits - logits).max() / max(1.0, np.abs(logits).max()))
         if not difference <= MOST_APART:
             raise StorageError(
-                f"The exported model and torch give different logits: by {difference:.1e} of the largest. Nothing "
-                f"was written. Choose another format than {to!r}."
+                f"The exported model and torch give different logits: they differ by {difference:.1e} of the "
+                f"largest. Nothing was written. Choose another format than {to!r}."
             )
         text = describe(model).model_dump_json(indent=2)
         (temporary / DESCRIPTION).write_text(text + "\n", encoding="utf-8")

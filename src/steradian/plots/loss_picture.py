@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from steradian.errors import UsageError
 from steradian.files import atomic_file
-from steradian.losses import Head, MarginSoftmaxLoss, Preset, typical_dials
+from steradian.losses import MarginSoftmaxLoss, Preset, typical_dials
 from steradian.plots.boundaries import DecisionBoundaryDisplay
 from steradian.plots.margins import TargetLogitDisplay
 from steradian.plots.theme import Picture, small_multiples
@@ -30,12 +32,12 @@ def write_loss_picture(preset: Preset, path: Path) -> None:
     """Draw the curves of a preset into ``path``, a .png.
 
     Raises:
-        UsageError: another suffix, or a loss that is no function of one angle.
+        UsageError: another suffix, or a loss that is not a function of one angle.
     """
     loss = preset.build(3, 4, {})
-    if not isinstance(loss, Head) or typical_dials(loss, loss.weight) is None:
+    if typical_dials(loss, torch.zeros(1)) is None:
         raise UsageError(
-            f"{preset.name!r} is no function of one angle, so it has no curve to draw. Its formula: {preset.formula}"
+            f"{preset.name!r} is not a function of one angle, so it has no curve to draw. Its formula: {preset.formula}"
         )
     if path.suffix != ".png":
         raise UsageError(f"--out must end in .png, but is {path.name!r}.")
