@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from steradian.errors import UsageError
 from steradian.files import atomic_file
@@ -14,9 +15,9 @@ from steradian.plots.margins import TargetLogitDisplay
 from steradian.plots.theme import Picture, small_multiples
 
 
-def loss_picture(name: str, loss: Head) -> Picture:
+def loss_picture(name: str, loss: nn.Module) -> Picture:
     """Draw the loss beside plain cosine; an adaptive margin is drawn for a typical sample (middle of its range)."""
-    plain = MarginSoftmaxLoss(*loss.weight.shape)
+    plain = MarginSoftmaxLoss(3, 4)
     curves = TargetLogitDisplay.from_losses({"plain cosine": plain, name: loss})
     boundary = DecisionBoundaryDisplay.from_loss(loss)
     panels = {
