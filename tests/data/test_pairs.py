@@ -63,7 +63,7 @@ def test_missing_images_are_listed_and_may_be_skipped(tmp_path: Path) -> None:
     [
         ("", "line 1: '' is not a header"),
         ("Ana 1 2\n", "line 1: 'Ana 1 2' is not a header"),
-        ("1 0\n", "no header"),
+        ("1 0\n", "not a header"),
         ("1 1\nAna 1 2\n", "2 in all, but holds 1"),
         ("1 1\nAna 1 2\nAna one Ben 2\n", "line 3: 'Ana one Ben 2' is not a pair"),
         ("1 1\nAna 1 1\nAna 1 Ben 2\n", "line 2: Ana 1 is paired with itself"),
