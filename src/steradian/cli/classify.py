@@ -56,10 +56,10 @@ def classify(
 
 
 def _describe_candidates(answer: dict[str, Any]) -> str:
-    share, names = f"{answer['coverage']:.0%}", answer["candidates"]
+    share, names = f"{100 * answer['coverage']:g} %", answer["candidates"]
     if not answer["known"]:
-        return f"possibly none of these: {share} of the images of known classes are nearer to a class than this one"
-    if len(names) == 1:
-        return f"only {names[0]} (such a set contains the true class {share} of the time)"
-    listed = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-    return f"one of {len(names)}: {listed} (such a set contains the true class {share} of the time)"
+        return f"Possibly none of these: {share} of the images of known classes are nearer to a class than this one."
+    shown = {item["label"]: f" ({100 * item['probability']:.0f} %)" for item in answer["ranking"]}
+    listed = ", ".join(name + shown.get(name, "") for name in names[:5])
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"One of: {listed}{more}. The true class is in this list {share} of the time."

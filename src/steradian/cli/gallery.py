@@ -140,7 +140,7 @@ def index(
             return
         built = opened.index(kind)
     if json:
-        print_json(built.model_dump())
+        print_json({"index": built.kind, "images": built.images, "bytes": built.bytes})
         return
     print(f"{built.kind} index of {built.images} image(s), {built.bytes / 1e6:.1f} MB")
 
