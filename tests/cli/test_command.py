@@ -64,7 +64,11 @@ def test_a_model_with_a_calibration_part_promises_and_lists_of_pairs_are_verifie
     assert 0.7 <= numbers["calibration"]["sets"]["0.9"]["covered"] <= 1.0
     picture = next(photos.rglob("*.png"))
     code, out, err = command("classify", "run", str(picture))
-    assert code == 0 and ("in this list 95 % of the time" in out or "Possibly none of these" in out) and "not calibrated" not in err
+    assert (
+        code == 0
+        and ("in this list 95 % of the time" in out or "Possibly none of these" in out)
+        and "not calibrated" not in err
+    )
     code, out, _ = command("classify", "run", str(picture), "--coverage", "0.9", "--json")
     answer = json.loads(out)["answers"][0]
     assert answer["coverage"] == 0.9 and len(answer["candidates"]) >= 1 and answer["known"] in (True, False)

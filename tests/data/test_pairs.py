@@ -53,7 +53,7 @@ def test_missing_images_are_listed_and_may_be_skipped(tmp_path: Path) -> None:
         place_pairs(found, places, path)
     placed = place_pairs(found, places, path, skip_missing=True)
     assert placed.same.tolist() == [True, False] and placed.folds.tolist() == [1, 1]
-    assert placed.missing == ("2 of 4 pairs name images that do not exist and were left out.",)
+    assert placed.missing == ("2 of 4 pairs name images that do not exist and were skipped.",)
     with pytest.raises(DataError, match="4 of 4 pairs"):
         place_pairs(found, {("Anna", 1): 0}, path, skip_missing=True)
 

@@ -149,7 +149,7 @@ def test_the_indexes_of_google_landmarks(tmp_path: Path) -> None:
     (tmp_path / "solution.csv").write_text("id,landmarks,Usage\n0001aa,7 9,Public\n00f2bb,,Private\n../../x,1,Public\n")
     assert data.open(tmp_path / "solution.csv").classes == ("7", "(no landmark)")
     (tmp_path / "none.csv").write_text("id,landmarks,Usage\nabc,7,Public\n")
-    with pytest.raises(DataError, match="none exists"):
+    with pytest.raises(DataError, match="none of them exists"):
         data.open(tmp_path / "none.csv")
 
 
@@ -180,7 +180,7 @@ def test_groups_never_take_the_last_images_of_a_class() -> None:
 
 def test_given_parts_that_divide_a_group() -> None:
     parts, groups = np.array(["train", "train", "test"]), np.array(["x", "y", "x"])
-    with pytest.raises(DataError, match="'x' is in test and train"):
+    with pytest.raises(DataError, match="'x' occurs in test and train"):
         make_splits(np.array([0, 1, 0]), parts, groups=groups)
 
 

@@ -126,7 +126,7 @@ def test_nothing_and_one_class(image_folder, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Did you mean 'digits'"):
         data.open("digit")
     (tmp_path / "x.txt").write_text("x")
-    with pytest.raises(UsageError, match="not a supported kind"):
+    with pytest.raises(UsageError, match="not supported"):
         data.open(tmp_path / "x.txt")
     (tmp_path / "x.zip").write_text("x")
     with pytest.raises(DataError, match="not a readable zip"):
@@ -280,5 +280,5 @@ def test_copies_across_parts_and_classes_are_reported(tmp_path: Path) -> None:
     found = data.inspect(data.open(base))
     assert len(found.copies) == 2 and found.leaks == 1 and found.confused == 1
     text = " ".join(found.warnings)
-    assert "2 images occur more than once" in text
-    assert "1 of them are in two parts" in text and "1 of them are in two classes" in text
+    assert "2 pictures occur more than once" in text
+    assert "1 of them occur in more than one part" in text and "1 of them occur in more than one class" in text

@@ -201,7 +201,7 @@ def test_classes_and_images_take_turns() -> None:
     counts = np.bincount(labels[seen], minlength=6)
     assert counts.max() - counts.min() <= 8
     assert set(np.flatnonzero(labels < 5)) <= set(seen.tolist())
-    with pytest.raises(InputError, match="two classes must fit.*at least 8"):
+    with pytest.raises(InputError, match="must hold two classes.*at least 8"):
         balanced_batches(labels, 7, 4, 0, 0)
 
 

@@ -212,4 +212,4 @@ def test_photographs_a_token_and_the_camera(photos: str, browser: Any, image_fol
         document.dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true})); }"""
     )
     page.locator(".verdict.failed").wait_for()
-    assert "no image that can be read" in page.locator("article").first.inner_text()
+    assert "not a readable image" in page.locator("article").first.inner_text()

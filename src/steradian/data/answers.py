@@ -114,7 +114,9 @@ def _from_predictions(sheet: _Sheet, ids: tuple[str, ...], names: list[str]) -> 
     if confidence is not None:
         unscored = np.flatnonzero(np.isnan(confidence) & (predictions >= 0))
         if len(unscored):
-            raise DataError(f"{sheet.path}, {sheet.rows[unscored[0]][0]}: the score is empty for a prediction.")
+            raise DataError(
+                f"{sheet.path}, {sheet.rows[unscored[0]][0]}: the score is empty, but there is a prediction."
+            )
     labels = np.array([codes[name] for name in names], dtype=np.int64)
     return Answers(ids, classes, labels, predictions, confidence, None, notes)
 

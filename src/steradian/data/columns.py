@@ -101,9 +101,11 @@ def open_parquet(source: Path) -> ImageSet:
                 parquet_file = parquet.ParquetFile(path)
                 columns = list(parquet_file.schema_arrow.names)
                 metadata_columns = [name for name in ("path", "label", "split", "group") if name in columns]
-                metadata = parquet_file.metadata
                 records = parquet_file.read(columns=metadata_columns).to_pylist()
-                sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+                sizes = [
+                    parquet_file.metadata.row_group(group).num_rows
+                    for group in range(parquet_file.metadata.num_row_groups)
+                ]
                 classes = _class_names(parquet_file.schema_arrow.metadata or {})
             except ArrowException as error:
                 raise DataError(f"{path} is not a readable .parquet ({error}).") from error

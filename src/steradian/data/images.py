@@ -1,4 +1,4 @@
-"""A set of labeled images: where each comes from, its label, and its split if the source names one."""
+"""Sets of labeled images: where each image comes from, its label, and its split if the source has splits."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ DAMAGED_ZIP = (
 """Exceptions that reading a damaged or encrypted zip may raise."""
 
 MAX_MEMBER = 256 * 2**20
-"""A file inside a zip that unpacks to more than 256 MiB is refused."""
+"""A file of more than 256 MiB inside a zip or tar is refused."""
 
 
 class Items(Protocol):
@@ -57,7 +57,7 @@ class Items(Protocol):
         ...
 
     def pixels(self, index: int, shortest: int | None = None) -> Pixels:
-        """Decode the image (see `decode.decode`). Raises `DataError` if it is damaged."""
+        """Decode the image (see `decode.decode`). Raises `DataError` when it is damaged."""
         ...
 
 
@@ -117,13 +117,13 @@ class ArrayItems:
         return f"{self.source}[{index}]"
 
     def pixels(self, index: int, shortest: int | None = None) -> Pixels:
-        found: Pixels = self.array[index]
-        return found
+        image: Pixels = self.array[index]
+        return image
 
 
 @dataclass(frozen=True)
 class ChosenItems:
-    """A subset of ``items``."""
+    """A subset of the images of ``items``."""
 
     items: Items
     chosen: NDArray[np.intp]
@@ -143,12 +143,12 @@ class ImageSet:
     """Labeled images.
 
     Attributes:
-        source: what the user called it.
+        source: name of the source, as the user gave it.
         items: the N images.
         labels: int64 [N] in 0..C-1.
         classes: the C class names; ``classes[label]`` names a label.
-        splits: [N] of "train", "validation" or "test", or None where the source has no splits.
-        groups: [N] names of what must not be divided between parts (a person, a scene), or None.
+        splits: [N] of "train", "validation" or "test", or None if the source has no splits.
+        groups: [N] names of groups (a person, a scene) that must stay in one part, or None.
     """
 
     source: str
@@ -162,13 +162,13 @@ class ImageSet:
         if len(self.items) == 0:
             raise DataError(f"{self.source} holds no images. {EXPECTED}")
         if len(self.classes) < 2:
-            raise DataError(f"{self.source} holds a single class ({self.classes[0]!r}); training needs at least two.")
+            raise DataError(f"{self.source} has a single class ({self.classes[0]!r}); at least two are needed.")
 
     def __len__(self) -> int:
         return len(self.items)
 
     def with_min_images(self, count: int) -> ImageSet:
-        """Return the set without the classes of fewer than ``count`` images.
+        """Return the set without classes that have fewer than ``count`` images.
 
         Raises:
             DataError: fewer than two classes are left.
@@ -176,32 +176,32 @@ class ImageSet:
         sizes = np.bincount(self.labels, minlength=len(self.classes))
         if (sizes >= count).all():
             return self
-        kept = np.flatnonzero(sizes[self.labels] >= count)
+        indices = np.flatnonzero(sizes[self.labels] >= count)
         if (sizes >= count).sum() < 2:
             raise DataError(
                 f"{self.source}: {(sizes >= count).sum()} of {len(sizes)} classes have {count} images or more, and two "
                 "are needed. Lower data.min_images."
             )
-        codes, labels = np.unique(self.labels[kept], return_inverse=True)
+        codes, labels = np.unique(self.labels[indices], return_inverse=True)
         return ImageSet(
             self.source,
-            ChosenItems(self.items, kept),
+            ChosenItems(self.items, indices),
             labels.astype(np.int64),
             tuple(self.classes[code] for code in codes),
-            self.splits[kept] if self.splits is not None else None,
-            self.groups[kept] if self.groups is not None else None,
+            self.splits[indices] if self.splits is not None else None,
+            self.groups[indices] if self.groups is not None else None,
         )
 
 
 EXPECTED = (
-    "Expected: a folder or zip with one folder of images per class (train/, validation/ and test/ above "
-    "them are understood), tar shards, an .npz with arrays x and y, or a .csv or .parquet with the columns "
+    "Expected: a folder or zip with one folder of images per class (optionally inside train/, "
+    "validation/ and test/), tar shards, an .npz with arrays x and y, or a .csv or .parquet with the columns "
     "path,label[,split][,group]."
 )
 
 
 def natural_order(name: str) -> tuple[int, int, str]:
-    """Sort key: numbers by value, before all other names."""
+    """Return a sort key: numbers by value, before all other names."""
     return (0, int(name), name) if name.isdecimal() and name.isascii() else (1, 0, name)
 
 
@@ -212,7 +212,7 @@ def labeled(
     splits: Sequence[str] | None = None,
     groups: Sequence[str] | None = None,
 ) -> ImageSet:
-    """Build an `ImageSet` from the class name of each image; classes are in `natural_order`."""
+    """Make an `ImageSet` from the class name of each image; classes are sorted by `natural_order`."""
     if len(items) == 0:
         raise DataError(f"{source} holds no images. {EXPECTED}")
     names = [printable(name) for name in names]

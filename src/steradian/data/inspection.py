@@ -18,16 +18,16 @@ class Inspection:
     """Counts and sizes of an `ImageSet`, from decoding every image once.
 
     Attributes:
-        images: how many there are, damaged ones included.
-        per_class: images of each class.
-        per_split: images of each split, empty where the source has none.
-        smallest, median, largest: [height, width] by the shorter side.
+        images: number of images, damaged ones included.
+        per_class: number of images per class.
+        per_split: number of images per split; empty if the source has no splits.
+        smallest, median, largest: [height, width] of images, ordered by the shorter side.
         gray: whether all images are gray.
         skipped: images that cannot be decoded.
-        copies: names of images with the very same pixels, a tuple for each duplicated image.
-        leaks: number of those images that are in two parts (train, validation, test).
-        confused: number of them that are in two classes.
-        warnings: what is worth knowing before training.
+        copies: names of images with identical pixels, one tuple for each picture that occurs more than once.
+        leaks: how many of those pictures occur in more than one part (train, validation, test).
+        confused: how many of those pictures occur in more than one class.
+        warnings: problems to know about before training.
     """
 
     source: str
@@ -51,9 +51,9 @@ class Inspection:
 
 
 def inspect(images: ImageSet, progress: Progress = no_progress) -> Inspection:
-    """Decode every image and report. Damaged images are listed, not raised."""
+    """Decode every image of ``images`` and report. Damaged images are listed and raise no error."""
     sizes, gray, skipped = [], True, []
-    places: dict[bytes, list[int]] = {}
+    indices_by_digest: dict[bytes, list[int]] = {}
     for index in progress(range(len(images)), len(images), "inspecting"):
         try:
             pixels = images.items.pixels(index)
@@ -62,15 +62,15 @@ def inspect(images: ImageSet, progress: Progress = no_progress) -> Inspection:
             continue
         sizes.append((int(pixels.shape[0]), int(pixels.shape[1])))
         gray = gray and pixels.ndim == 2
-        content = hashlib.blake2b(pixels.tobytes(), digest_size=16, key=repr(pixels.shape).encode())
-        places.setdefault(content.digest(), []).append(index)
+        pixel_hash = hashlib.blake2b(pixels.tobytes(), digest_size=16, key=repr(pixels.shape).encode())
+        indices_by_digest.setdefault(pixel_hash.digest(), []).append(index)
     if not sizes:
-        raise DataError(f"{images.source}: not one of its {len(images)} images can be decoded.")
+        raise DataError(f"{images.source}: none of its {len(images)} images can be decoded.")
     sizes.sort(key=min)
-    alike = [found for found in places.values() if len(found) > 1]
+    duplicates = [indices for indices in indices_by_digest.values() if len(indices) > 1]
     splits = images.splits
-    leaks = 0 if splits is None else sum(len(set(splits[found].tolist())) > 1 for found in alike)
-    confused = sum(len(set(images.labels[found].tolist())) > 1 for found in alike)
+    leaks = 0 if splits is None else sum(len(set(splits[indices].tolist())) > 1 for indices in duplicates)
+    confused = sum(len(set(images.labels[indices].tolist())) > 1 for indices in duplicates)
     counts = np.bincount(images.labels, minlength=len(images.classes))
     per_split = {} if images.splits is None else {name: int((images.splits == name).sum()) for name in SPLITS}
     return Inspection(
@@ -84,45 +84,46 @@ def inspect(images: ImageSet, progress: Progress = no_progress) -> Inspection:
         largest=sizes[-1],
         gray=gray,
         skipped=tuple(skipped),
-        copies=tuple(tuple(images.items.name(index) for index in found) for found in alike),
+        copies=tuple(tuple(images.items.name(index) for index in indices) for indices in duplicates),
         leaks=leaks,
         confused=confused,
-        warnings=(*_warnings(images, counts, len(skipped)), *_of_copies(alike, leaks, confused, images)),
+        warnings=(*_warnings(images, counts, len(skipped)), *_duplicate_warnings(duplicates, leaks, confused, images)),
     )
 
 
 def _warnings(images: ImageSet, counts: np.ndarray[Any, np.dtype[np.int64]], damaged: int) -> list[str]:
-    warnings = lonely_classes(images.classes, images.labels)
+    messages = lonely_classes(images.classes, images.labels)
     if counts.max() > 10 * max(1, int(counts.min())):
-        warnings.append(
+        messages.append(
             f"The classes are unbalanced: {images.classes[int(counts.argmax())]!r} has {counts.max()} images, "
             f"{images.classes[int(counts.argmin())]!r} {counts.min()}."
         )
     if damaged:
-        what = "training skips them" if damaged <= MAX_DAMAGED * len(images) else f"above {MAX_DAMAGED:.0%} is refused"
-        warnings.append(f"{damaged} of {len(images)} images cannot be decoded; {what}.")
+        few = damaged <= MAX_DAMAGED * len(images)
+        consequence = "training skips them" if few else f"training refuses more than {MAX_DAMAGED:.0%}"
+        messages.append(f"{damaged} of {len(images)} images cannot be decoded; {consequence}.")
     if images.splits is not None and not (images.splits == "train").any():
-        warnings.append("No image is in the training part: this data can be evaluated on, but not trained on.")
-    return warnings
+        messages.append("The training part has no images: this set can be used for evaluation, not for training.")
+    return messages
 
 
-def _of_copies(alike: list[list[int]], leaks: int, confused: int, images: ImageSet) -> list[str]:
-    """Return warnings about duplicate images."""
-    warnings = []
-    if alike:
-        first = " and ".join(repr(images.items.name(index)) for index in alike[0][:2])
-        warnings.append(f"{len(alike)} images occur more than once, such as {first}.")
+def _duplicate_warnings(duplicates: list[list[int]], leaks: int, confused: int, images: ImageSet) -> list[str]:
+    """Return warnings about pictures that occur more than once."""
+    messages = []
+    if duplicates:
+        first = " and ".join(repr(images.items.name(index)) for index in duplicates[0][:2])
+        messages.append(f"{len(duplicates)} pictures occur more than once, such as {first}.")
     if leaks:
-        warnings.append(f"{leaks} of them are in two parts, so test images would also be trained on.")
+        messages.append(f"{leaks} of them occur in more than one part: metrics would include images used for training.")
     if confused:
-        warnings.append(f"{confused} of them are in two classes: one of the labels is wrong.")
-    return warnings
+        messages.append(f"{confused} of them occur in more than one class: at least one label is wrong.")
+    return messages
 
 
 def lonely_classes(classes: tuple[str, ...], labels: np.ndarray[Any, np.dtype[np.int64]]) -> list[str]:
     """Return a warning if classes have a single image: they can be trained on, but not tested."""
-    lonely = [classes[label] for label in np.flatnonzero(np.bincount(labels, minlength=len(classes)) == 1)]
-    if not lonely:
+    single = [classes[label] for label in np.flatnonzero(np.bincount(labels, minlength=len(classes)) == 1)]
+    if not single:
         return []
-    listed = ", ".join(repr(name) for name in lonely[:5]) + (", …" if len(lonely) > 5 else "")
-    return [f"{len(lonely)} class(es) have a single image and cannot be tested: {listed}."]
+    listed = ", ".join(repr(name) for name in single[:5]) + (", …" if len(single) > 5 else "")
+    return [f"{len(single)} class(es) have a single image and cannot be tested: {listed}."]

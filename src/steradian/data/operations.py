@@ -12,8 +12,8 @@ def rand_augment(batch: Tensor, operations: int, magnitude: int, generator: torc
     """Apply RandAugment (Cubuk et al. 2020) to each image of ``batch`` [N, channels, H, W] in [0, 1].
 
     Args:
-        operations: how many happen to an image, one after another, drawn from torchvision's fourteen.
-        magnitude: of them, in 0..30.
+        operations: number of operations per image, applied in sequence, drawn from torchvision's fourteen.
+        magnitude: strength of the operations, in 0..30.
     """
     from torchvision.transforms import InterpolationMode, v2
 
@@ -23,14 +23,14 @@ def rand_augment(batch: Tensor, operations: int, magnitude: int, generator: torc
 
 
 def random_erasing(batch: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Apply random erasing (Zhong et al. 2020): noise in 2 to 33 % of an image, with ``probability``."""
+    """Apply random erasing (Zhong et al. 2020): fill 2 to 33 % of an image with noise, with ``probability``."""
     from torchvision.transforms import v2
 
     return _each(batch, v2.RandomErasing(probability, value="random"), generator).clamp(0.0, 1.0)
 
 
 def _each(batch: Tensor, operation: Callable[[Tensor], Tensor], generator: torch.Generator) -> Tensor:
-    """Apply ``operation`` to each image. It uses torch's global generator, seeded from ours and then restored."""
+    """Apply ``operation`` to each image; torch's global generator is seeded from ``generator``, then restored."""
     seed = int(torch.randint(2**62, (1,), generator=generator))
     with torch.random.fork_rng(devices=[]):
         torch.random.manual_seed(seed)

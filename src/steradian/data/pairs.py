@@ -1,4 +1,4 @@
-"""Read pairs of named images to verify, in the format of LFW's ``pairs.txt``."""
+"""Read pairs of named images for verification, in the format of LFW's ``pairs.txt``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from steradian.errors import DataError, did_you_mean
 from steradian.files import explained, printable
 
 EXPECTED = (
-    "Expected the format of LFW: a first line with the number of folds and of pairs of each kind in a fold (10 300; "
-    "one number means one fold), then NAME I J for images I and J of one identity and NAME1 I NAME2 J for two."
+    "Expected the LFW format: a first line with the number of folds and of pairs of each kind per fold (10 300; a "
+    "single number means one fold), then NAME I J for images I and J of one identity, NAME1 I NAME2 J for two."
 )
 LISTED = 10
 
@@ -28,7 +28,7 @@ class NamedPairs:
         first, second: [N] of (identity, number from 1).
         same: bool [N].
         folds: int [N].
-        lines: int [N], where each stands in the file.
+        lines: int [N], line numbers in the file.
     """
 
     first: tuple[tuple[str, int], ...]
@@ -42,10 +42,10 @@ class NamedPairs:
 
 
 def read_pairs(path: Path) -> NamedPairs:
-    """Read a ``pairs.txt`` with columns separated by tabs or, if names have no spaces, by spaces.
+    """Read a ``pairs.txt``. Tabs separate the columns, or spaces if the names have none.
 
     Raises:
-        DataError: a line of another shape, or another number of pairs than the first line says.
+        DataError: a line has another format, or the number of pairs differs from the first line.
     """
     with explained("read", path):
         text = path.read_bytes()
@@ -70,42 +70,42 @@ def read_pairs(path: Path) -> NamedPairs:
 
 
 def _header(path: Path, line: str) -> tuple[int, int]:
-    words = line.split()
-    if not 1 <= len(words) <= 2 or not all(word.isascii() and word.isdecimal() and int(word) > 0 for word in words):
+    items = line.split()
+    if not 1 <= len(items) <= 2 or not all(item.isascii() and item.isdecimal() and int(item) > 0 for item in items):
         raise DataError(f"{path}, line 1: {line[:60]!r} is not a header. {EXPECTED}")
-    numbers = [int(word) for word in words]
+    numbers = [int(item) for item in items]
     return (numbers[0], numbers[1]) if len(numbers) == 2 else (1, numbers[0])
 
 
 def _pair(path: Path, number: int, line: str) -> tuple[tuple[str, int], tuple[str, int]]:
-    words = [word.strip() for word in (line.split("\t") if "\t" in line else line.split())]
-    if len(words) == 3:
-        words = [words[0], words[1], words[0], words[2]]
-    if len(words) != 4 or not all(word.isascii() and word.isdecimal() for word in (words[1], words[3])):
+    fields = [field.strip() for field in (line.split("\t") if "\t" in line else line.split())]
+    if len(fields) == 3:
+        fields = [fields[0], fields[1], fields[0], fields[2]]
+    if len(fields) != 4 or not all(field.isascii() and field.isdecimal() for field in (fields[1], fields[3])):
         raise DataError(f"{path}, line {number}: {line[:60]!r} is not a pair. {EXPECTED}")
-    if words[0] == words[2] and words[1] == words[3]:
-        raise DataError(f"{path}, line {number}: {words[0]} {words[1]} is paired with itself.")
-    return (words[0], int(words[1])), (words[2], int(words[3]))
+    if fields[0] == fields[2] and fields[1] == fields[3]:
+        raise DataError(f"{path}, line {number}: {fields[0]} {fields[1]} is paired with itself.")
+    return (fields[0], int(fields[1])), (fields[2], int(fields[3]))
 
 
 def image_numbers(names: Sequence[str], identities: Sequence[str]) -> dict[tuple[str, int], int]:
-    """Map (identity, number) to the index of the image, for files such as ``Ana/Ana_0003.jpg``.
+    """Map (identity, number) to the index of each of N images in files such as ``Ana/Ana_0003.jpg``.
 
-    The number is that at the end of the file's name; images whose names end in none are left out.
+    The number is at the end of the file name; images whose names do not end in a number are left out.
     """
-    found: dict[tuple[str, int], int] = {}
-    for place, (name, identity) in enumerate(zip(names, identities, strict=True)):
+    indices: dict[tuple[str, int], int] = {}
+    for index, (name, identity) in enumerate(zip(names, identities, strict=True)):
         ending = re.search(r"(\d+)$", PurePath(name.replace("\\", "/")).stem)
         if ending is not None:
-            found.setdefault((identity, int(ending.group(1))), place)
-    return found
+            indices.setdefault((identity, int(ending.group(1))), index)
+    return indices
 
 
 @dataclass(frozen=True)
 class PlacedPairs:
     """Pairs of images by index: ``first`` and ``second`` int [N], ``same`` bool [N], ``folds`` int [N].
 
-    ``missing``: sentences about pairs that were left out.
+    ``missing``: messages about pairs that were left out.
     """
 
     first: NDArray[np.intp]
@@ -116,32 +116,32 @@ class PlacedPairs:
 
 
 def place_pairs(
-    pairs: NamedPairs, places: Mapping[tuple[str, int], int], path: Path, *, skip_missing: bool = False
+    pairs: NamedPairs, indices: Mapping[tuple[str, int], int], path: Path, *, skip_missing: bool = False
 ) -> PlacedPairs:
-    """Look up the images of ``pairs``.
+    """Find the index of each image of ``pairs``.
 
     Raises:
-        DataError: images that are missing, unless they may be skipped; no pair is left.
+        DataError: images are missing and ``skip_missing`` is false, or no pair is left.
     """
-    lost = [
+    absent = [
         (int(line), image)
-        for line, *two in zip(pairs.lines, pairs.first, pairs.second, strict=True)
-        for image in two
-        if image not in places
+        for line, *images in zip(pairs.lines, pairs.first, pairs.second, strict=True)
+        for image in images
+        if image not in indices
     ]
-    lines = {line for line, _ in lost}
-    kept = np.array([line not in lines for line in pairs.lines.tolist()], dtype=bool)
-    listed = "\n".join(f"  line {line}: {printable(name)} {number}" for line, (name, number) in lost[:LISTED])
-    more = f"\n  and {len(lost) - LISTED} more" if len(lost) > LISTED else ""
-    if lost and (not skip_missing or not kept.any()):
-        first = lost[0][1][0]
-        close = did_you_mean(first, sorted({name for name, _ in places}))
+    lines = {line for line, _ in absent}
+    complete = np.array([line not in lines for line in pairs.lines.tolist()], dtype=bool)
+    listed = "\n".join(f"  line {line}: {printable(name)} {number}" for line, (name, number) in absent[:LISTED])
+    more = f"\n  and {len(absent) - LISTED} more" if len(absent) > LISTED else ""
+    if absent and (not skip_missing or not complete.any()):
+        first = absent[0][1][0]
+        close = did_you_mean(first, sorted({name for name, _ in indices}))
         raise DataError(
             f"{path}: {len(lines)} of {len(pairs)} pairs name images that do not exist:\n{listed}{more}\n"
-            f"{close if close.startswith('Did') else ''} Images are found as IDENTITY/…NUMBER.jpg. "
+            f"{close if close.startswith('Did') else ''} Expected image files named IDENTITY/…NUMBER.jpg. "
             "Pass --skip-missing to leave such pairs out."
         )
-    missing = (f"{len(lines)} of {len(pairs)} pairs name images that do not exist and were left out.",) if lost else ()
-    where = [(places[a], places[b]) for a, b in zip(pairs.first, pairs.second, strict=True) if {a, b} <= places.keys()]
-    two = np.array(where, dtype=np.intp).reshape(-1, 2)
-    return PlacedPairs(two[:, 0], two[:, 1], pairs.same[kept], pairs.folds[kept], missing)
+    missing = (f"{len(lines)} of {len(pairs)} pairs name images that do not exist and were skipped.",) if absent else ()
+    image_pairs = [pair for pair in zip(pairs.first, pairs.second, strict=True) if set(pair) <= indices.keys()]
+    index_pairs = np.array([(indices[a], indices[b]) for a, b in image_pairs], dtype=np.intp).reshape(-1, 2)
+    return PlacedPairs(index_pairs[:, 0], index_pairs[:, 1], pairs.same[complete], pairs.folds[complete], missing)

@@ -1,4 +1,4 @@
-"""Buffers for decoded images: memory or, if that is too small, a nameless file on disk."""
+"""Allocate arrays for decoded images: in memory, or in an unnamed file on disk if memory is short."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ FOLDER = "pixels"
 
 
 def half_of_memory() -> int:
-    """Return the bytes of memory that decoded images may take by default."""
+    """Return half of the machine's memory in bytes: the default limit for decoded images."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def pixel_buffer(shape: Sequence[int], memory_limit: int | None = None) -> NDArray[np.uint8]:
-    """Return a uint8 array of ``shape`` to fill; above ``memory_limit`` bytes it is a nameless file in the cache.
+    """Return an uninitialized uint8 array of ``shape``; above ``memory_limit`` bytes, an unnamed file in the cache.
 
-    The file disappears with the process, however that ends. Its blocks are allocated at once, so that a full disk is
-    reported now and not in the middle.
+    The file disappears when the process ends, for whatever reason. Its disk blocks are allocated at once, so that a
+    full disk is reported now and not later.
 
     Args:
-        memory_limit: None: half of the machine's memory.
+        memory_limit: bytes; None: half of the machine's memory.
 
     Raises:
-        DataError: the disk is too small as well.
+        DataError: the disk has too little free space.
     """
     needed = math.prod(shape)
     limit = memory_limit if memory_limit is not None else half_of_memory()
@@ -45,18 +45,18 @@ def pixel_buffer(shape: Sequence[int], memory_limit: int | None = None) -> NDArr
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
     if needed > free:
-        raise _no_space_error(shape, limit, free)
+        raise _no_space(shape, limit, free)
     with explained("write", folder), tempfile.TemporaryFile(dir=folder) as file:
         try:
             os.posix_fallocate(file.fileno(), 0, needed)
         except OSError as error:
             if error.errno == errno.ENOSPC:
-                raise _no_space_error(shape, limit, free) from error
+                raise _no_space(shape, limit, free) from error
             file.truncate(needed)
         return np.memmap(file, dtype=np.uint8, mode="r+", shape=tuple(shape))
 
 
-def _no_space_error(shape: Sequence[int], limit: int, free: int) -> DataError:
+def _no_space(shape: Sequence[int], limit: int, free: int) -> DataError:
     return DataError(
         f"{shape[0]:,} images at {shape[-1]} px need {math.prod(shape) / 2**30:.1f} GiB; {limit / 2**30:.1f} GiB of "
         f"memory may be used, and {free / 2**30:.1f} GiB are free on the disk of {cache_folder()}. Choose a smaller "
@@ -64,9 +64,9 @@ def _no_space_error(shape: Sequence[int], limit: int, free: int) -> DataError:
     )
 
 
-def keep_rows(pixels: NDArray[np.uint8], kept: NDArray[np.intp]) -> NDArray[np.uint8]:
-    """Return the rows ``kept`` (rising) of ``pixels``, moved together in place."""
-    for place, row in enumerate(kept.tolist()):
-        if place != row:
-            pixels[place] = pixels[row]
-    return pixels[: len(kept)]
+def keep_rows(pixels: NDArray[np.uint8], rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """Move ``rows`` (ascending) of ``pixels`` to the front, in place, and return them."""
+    for target, row in enumerate(rows.tolist()):
+        if target != row:
+            pixels[target] = pixels[row]
+    return pixels[: len(rows)]

@@ -1,4 +1,4 @@
-"""Decode all images of a set into one array; damaged ones are skipped, counted and listed."""
+"""Decode all images of a set into one array; damaged images are skipped, counted and listed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from steradian.errors import DataError
 from steradian.files import sha256_of
 
 MAX_DAMAGED = 0.05
-"""Largest accepted share of damaged files."""
+"""A set with a larger share of damaged files is refused."""
 
 Progress = Callable[[Iterable[int], int, str], Iterable[int]]
 """Wraps an iterable to show progress: (items, total, what) -> items."""
@@ -41,8 +41,8 @@ class PixelSet:
         labels: int64 [N] in 0..C-1.
         classes: C names.
         splits: [N] names of splits, or None.
-        groups: [N] names of what is not divided between parts, or None.
-        names: what to call each image in a message.
+        groups: [N] names of groups that must stay in one part, or None.
+        names: name of each image for messages.
         skipped: images that could not be decoded.
     """
 
@@ -69,7 +69,7 @@ class PixelSet:
         return int(self.pixels.shape[1])
 
     def at(self, chosen: NDArray[np.intp]) -> PixelSet:
-        """Return the images ``chosen``; the list of classes stays complete."""
+        """Return the images ``chosen``; all class names are kept."""
         return replace(
             self,
             pixels=self.pixels[chosen],
@@ -80,7 +80,7 @@ class PixelSet:
         )
 
     def digest(self) -> str:
-        """Return a hash of pixels, labels, class names, splits and groups, which identifies the data of a result."""
+        """Return a hash of the pixels, labels, class names, splits and groups, to identify the data of a result."""
         splits = b"" if self.splits is None else "\n".join(self.splits).encode()
         groups = b"" if self.groups is None else "\n".join(self.groups).encode()
         names = "\n".join(self.classes).encode()
@@ -94,7 +94,7 @@ def no_progress(items: Iterable[int], total: int, what: str) -> Iterable[int]:
 
 
 def sample_sizes(images: ImageSet, count: int = 64) -> tuple[list[tuple[int, int]], bool]:
-    """Return heights and widths of up to ``count`` evenly spaced images, and whether all are gray."""
+    """Return heights and widths of up to ``count`` evenly spaced images, and whether all of them are gray."""
     sizes, gray = [], True
     for index in np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)):
         try:
@@ -104,7 +104,7 @@ def sample_sizes(images: ImageSet, count: int = 64) -> tuple[list[tuple[int, int
         sizes.append((int(pixels.shape[0]), int(pixels.shape[1])))
         gray = gray and pixels.ndim == 2
     if not sizes:
-        raise DataError(f"{images.source}: none of the images that were tried can be decoded.")
+        raise DataError(f"{images.source}: none of the sampled images can be decoded.")
     return sizes, gray
 
 
@@ -120,18 +120,18 @@ def load_pixels(
 ) -> PixelSet:
     """Decode every image to uint8 [N, channels, size, size] (see `preprocessing.square`).
 
-    A damaged file is skipped and listed. Decoding runs on a thread per core; the result does not depend on it.
+    A damaged file is skipped and listed. Decoding uses one thread per core, which does not affect the result.
 
     Args:
-        memory_limit: bytes; None: half of the machine's memory. Beyond that the pixels are a file (see `pixel_buffer`).
+        memory_limit: bytes; None: half of the machine's memory. A larger array is stored in a file (see `pixel_buffer`).
 
     Raises:
-        DataError: more than 5 % are damaged, a class has no image left, or there is no room for the result.
+        DataError: more than 5 % are damaged, a class has no image left, or memory and disk are too small.
     """
     pixels = pixel_buffer((len(images), channels, size, size), memory_limit)
     failures: dict[int, Skipped] = {}
 
-    def work(index: int) -> None:
+    def decode_image(index: int) -> None:
         try:
             decoded = images.items.pixels(index, shortest=math.ceil(size / crop))
             pixels[index] = square(decoded, size, channels, crop, interpolation)
@@ -141,54 +141,54 @@ def load_pixels(
     indices = progress(range(len(images)), len(images), "decoding")
     if isinstance(images.items, ArrayItems):
         for index in indices:
-            work(index)
+            decode_image(index)
     else:
         with ThreadPoolExecutor(available_cores()) as pool:
-            for _ in zip(indices, pool.map(work, range(len(images))), strict=False):
+            for _ in zip(indices, pool.map(decode_image, range(len(images))), strict=False):
                 pass
-    return _without(images, pixels, failures)
+    return _without_failures(images, pixels, failures)
 
 
-def load_for(images: ImageSet, shape: Preprocessing, progress: Progress = no_progress) -> PixelSet:
-    """Call `load_pixels` with the size and channels of the preprocessing ``shape``."""
+def load_for(images: ImageSet, preprocessing: Preprocessing, progress: Progress = no_progress) -> PixelSet:
+    """Decode ``images`` as ``preprocessing`` requires (see `load_pixels`)."""
     return load_pixels(
         images,
-        size=shape.size,
-        channels=shape.channels,
-        crop=shape.crop,
-        interpolation=shape.interpolation,
+        size=preprocessing.size,
+        channels=preprocessing.channels,
+        crop=preprocessing.crop,
+        interpolation=preprocessing.interpolation,
         progress=progress,
     )
 
 
-def _without(images: ImageSet, pixels: NDArray[np.uint8], failures: dict[int, Skipped]) -> PixelSet:
+def _without_failures(images: ImageSet, pixels: NDArray[np.uint8], failures: dict[int, Skipped]) -> PixelSet:
     skipped = tuple(failures[index] for index in sorted(failures))
     if len(failures) > MAX_DAMAGED * len(images):
         raise DataError(
             f"{len(failures)} of {len(images)} images in {images.source} cannot be decoded, more than "
             f"{MAX_DAMAGED:.0%}:\n{listing(skipped)}\nRepair or remove them; if most fail, check the folder."
         )
-    kept = np.array([index for index in range(len(images)) if index not in failures])
-    labels = images.labels[kept]
-    emptied = sorted(set(range(len(images.classes))) - set(labels.tolist()))
-    if emptied:
+    indices = np.array([index for index in range(len(images)) if index not in failures])
+    labels = images.labels[indices]
+    empty = sorted(set(range(len(images.classes))) - set(labels.tolist()))
+    if empty:
         raise DataError(
-            f"No image of class {images.classes[emptied[0]]!r} in {images.source} can be decoded:\n{listing(skipped)}"
+            f"No image of class {images.classes[empty[0]]!r} in {images.source} can be decoded:\n{listing(skipped)}"
         )
     return PixelSet(
         source=images.source,
-        pixels=keep_rows(pixels, kept),
+        pixels=keep_rows(pixels, indices),
         labels=labels,
         classes=images.classes,
-        splits=images.splits[kept] if images.splits is not None else None,
-        names=tuple(images.items.name(int(index)) for index in kept),
+        splits=images.splits[indices] if images.splits is not None else None,
+        names=tuple(images.items.name(int(index)) for index in indices),
         skipped=skipped,
-        groups=images.groups[kept] if images.groups is not None else None,
+        groups=images.groups[indices] if images.groups is not None else None,
     )
 
 
 def listing(skipped: tuple[Skipped, ...], at_most: int = 10) -> str:
-    """Return one line per skipped image, and a count of those not listed."""
+    """Return one line for each of the first ``at_most`` skipped images, and the number of the others."""
     lines = [f"  {item.name}: {item.reason}" for item in skipped[:at_most]]
     if len(skipped) > at_most:
         lines.append(f"  and {len(skipped) - at_most} more")
@@ -200,38 +200,38 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def subset(found: PixelSet, chosen: NDArray[np.intp]) -> PixelSet:
-    """Return the images ``chosen`` with only the classes that they have, in the same order."""
-    some = found.at(chosen)
-    codes, labels = np.unique(some.labels, return_inverse=True)
-    return replace(some, labels=labels.astype(np.int64), classes=tuple(found.classes[code] for code in codes))
+def subset(images: PixelSet, chosen: NDArray[np.intp]) -> PixelSet:
+    """Return the images ``chosen`` with only the classes that they contain, in the original order."""
+    result = images.at(chosen)
+    codes, labels = np.unique(result.labels, return_inverse=True)
+    return replace(result, labels=labels.astype(np.int64), classes=tuple(images.classes[code] for code in codes))
 
 
 TURNS = ("", " ↶90°", " ↶180°", " ↶270°")
-"""Suffixes of the names of rotated classes."""
+"""Suffixes of the names of rotated classes and images."""
 
 
-def with_quarter_turns(found: PixelSet) -> PixelSet:
-    """Return the images rotated by 0, 90, 180 and 270 degrees; each rotation of a class is a separate class.
+def with_quarter_turns(images: PixelSet) -> PixelSet:
+    """Return ``images`` rotated by 0, 90, 180 and 270 degrees; each rotation of a class is a separate class.
 
     For symbols and drawings: four times the classes to learn from (Santoro et al. 2016).
     """
-    count = len(found.classes)
-    turned = [np.rot90(found.pixels, turns, axes=(2, 3)) for turns in range(len(TURNS))]
+    count = len(images.classes)
+    rotated = [np.rot90(images.pixels, turns, axes=(2, 3)) for turns in range(len(TURNS))]
     return replace(
-        found,
-        pixels=np.concatenate(turned),
-        labels=np.concatenate([found.labels + turns * count for turns in range(len(TURNS))]),
-        classes=tuple(f"{name}{words}" for words in TURNS for name in found.classes),
-        splits=None if found.splits is None else np.tile(found.splits, len(TURNS)),
-        groups=None if found.groups is None else np.tile(found.groups, len(TURNS)),
-        names=tuple(f"{name}{words}" for words in TURNS for name in found.names),
+        images,
+        pixels=np.concatenate(rotated),
+        labels=np.concatenate([images.labels + turns * count for turns in range(len(TURNS))]),
+        classes=tuple(f"{name}{suffix}" for suffix in TURNS for name in images.classes),
+        splits=None if images.splits is None else np.tile(images.splits, len(TURNS)),
+        groups=None if images.groups is None else np.tile(images.groups, len(TURNS)),
+        names=tuple(f"{name}{suffix}" for suffix in TURNS for name in images.names),
     )
 
 
-def with_known_first(found: PixelSet, known: tuple[str, ...]) -> PixelSet:
-    """Put the class names ``known`` first, followed by the other classes, and renumber the labels."""
-    classes = known + tuple(name for name in found.classes if name not in set(known))
-    number_of = {name: number for number, name in enumerate(classes)}
-    codes = np.array([number_of[name] for name in found.classes], dtype=np.int64)
-    return replace(found, labels=codes[found.labels], classes=classes)
+def with_known_first(images: PixelSet, known: tuple[str, ...]) -> PixelSet:
+    """Return ``images`` with the class names ``known`` first, then its other classes; renumber the labels."""
+    classes = known + tuple(name for name in images.classes if name not in set(known))
+    label_of = {name: number for number, name in enumerate(classes)}
+    codes = np.array([label_of[name] for name in images.classes], dtype=np.int64)
+    return replace(images, labels=codes[images.labels], classes=classes)

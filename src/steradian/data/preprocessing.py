@@ -1,4 +1,4 @@
-"""Turn pixels into the input tensor of an encoder; part of every saved model."""
+"""Convert pixels to the input tensor of an encoder. Every saved model includes its preprocessing."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Interpolation = Literal["bilinear", "bicubic"]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Scale the shorter side to ``size / crop``, cut the middle square, then (x / 255 - mean) / std per channel.
+    """Scale the shorter side to ``size / crop``, cut the center square, then (x / 255 - mean) / std per channel.
 
     Attributes:
         size: pixels per side.
         channels: 1 (gray) or 3 (RGB).
         mean, std: one value per channel, for samples in [0, 1].
-        crop: share of the shorter side that the square has.
+        crop: side of the square, as a share of the shorter side.
         interpolation: how images are scaled.
     """
 
@@ -53,16 +53,16 @@ class Preprocessing:
             raise InputError(f"interpolation must be bilinear or bicubic, but is {self.interpolation!r}.")
 
     def square(self, pixels: Pixels) -> NDArray[np.uint8]:
-        """Turn decoded pixels [H, W] or [H, W, 3] into uint8 [channels, size, size]."""
+        """Convert decoded pixels [H, W] or [H, W, 3] to uint8 [channels, size, size]."""
         return square(pixels, self.size, self.channels, self.crop, self.interpolation)
 
     @property
     def shortest(self) -> int:
-        """Smallest useful length of the shorter side of a decoded image, in pixels."""
+        """Smallest length, in pixels, that the shorter side of a decoded image should have."""
         return math.ceil(self.size / self.crop)
 
     def normalize(self, batch: Tensor) -> Tensor:
-        """Turn samples in [0, 1], float [N, channels, size, size], into the encoder's input."""
+        """Normalize samples in [0, 1], float [N, channels, size, size], to the encoder's input."""
         mean, std = batch.new_tensor(self.mean)[:, None, None], batch.new_tensor(self.std)[:, None, None]
         return (batch - mean) / std
 
@@ -73,7 +73,7 @@ RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling
 def square(
     pixels: Pixels, size: int, channels: int, crop: float = 1.0, interpolation: Interpolation = "bilinear"
 ) -> NDArray[np.uint8]:
-    """Scale the shorter side of pixels [H, W] or [H, W, 3] and crop the center: uint8 [channels, size, size]."""
+    """Scale decoded pixels [H, W] or [H, W, 3] and cut the center square: uint8 [channels, size, size]."""
     image = Image.fromarray(pixels).convert("L" if channels == 1 else "RGB")
     if image.size != (size, size) or crop < 1.0:
         side = crop * min(image.size)
@@ -84,9 +84,9 @@ def square(
 
 
 def statistics(pixels: NDArray[np.uint8], indices: NDArray[np.intp]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation per channel of samples in [0, 1], of images ``indices`` of uint8 [N, C, H, W].
+    """Return mean and standard deviation per channel, in [0, 1], of the images ``indices`` of uint8 [N, C, H, W].
 
-    Taken from the histogram of each channel, so no copy of the pixels is made.
+    Both are computed from the histogram of each channel, so no copy of the pixels is made.
     """
     means, deviations = [], []
     levels = np.arange(256) / 255.0

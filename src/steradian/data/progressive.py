@@ -1,7 +1,7 @@
-"""Progressively harder views, each an augmentation of the previous one (system A).
+"""Chains of increasingly hard views, each an augmentation of the one before it (system A).
 
 Formula of the chain, with g the first view and h the harder one: v_0 = g(x), v_k = h(v_(k-1)). The published h is
-multiplicative noise, brightness and contrast, a loss of detail, sharpening and a turn, each with probability 1/2.
+multiplicative noise, brightness and contrast, a loss of detail, sharpening and a rotation, each with probability 1/2.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ class HarderView:
     """One step of the chain; each operation is applied to each image with ``probability``.
 
     Attributes:
-        noise: largest change of the factor on all samples.
-        brightness, contrast: largest shift, and change of the factor around the mean.
+        noise: largest deviation from 1 of the factor on all samples of an image.
+        brightness, contrast: largest shift, and largest deviation from 1 of the factor around the mean.
         detail: factor on the resolution, in (0, 1].
-        sharpen: how much of what a blur takes away is added.
-        rotation: degrees.
+        sharpen: factor on the detail (image minus its blur) that is added.
+        rotation: largest angle in degrees.
     """
 
     probability: float = 0.5
@@ -36,10 +36,10 @@ class HarderView:
     rotation: float = 25.0
 
     def __call__(self, batch: Tensor, generator: torch.Generator) -> Tensor:
-        """Augment ``batch`` [N, channels, H, W] of samples in [0, 1]; the result stays in [0, 1]."""
+        """Return a harder view of ``batch`` [N, channels, H, W]; samples stay in [0, 1]."""
         count = len(batch)
 
-        def drawn() -> Tensor:
+        def selected() -> Tensor:
             chosen = torch.rand(count, generator=generator) < self.probability
             return chosen.to(batch.device)[:, None, None, None]
 
@@ -47,30 +47,30 @@ class HarderView:
             values = limit * (2.0 * torch.rand(count, generator=generator) - 1.0)
             return values.to(batch.device)[:, None, None, None]
 
-        batch = torch.where(drawn(), batch * (1.0 + uniform(self.noise)), batch)
+        batch = torch.where(selected(), batch * (1.0 + uniform(self.noise)), batch)
         mean = batch.mean(dim=(1, 2, 3), keepdim=True)
         shifted = mean + (batch - mean) * (1.0 + uniform(self.contrast)) + uniform(self.brightness)
-        batch = torch.where(drawn(), shifted, batch)
+        batch = torch.where(selected(), shifted, batch)
         sides = [int(batch.shape[2]), int(batch.shape[3])]
         small = [max(1, round(self.detail * side)) for side in sides]
         coarse = functional.interpolate(batch, size=small, mode="bilinear", antialias=True)
-        batch = torch.where(drawn(), functional.interpolate(coarse, size=sides, mode="bilinear"), batch)
+        batch = torch.where(selected(), functional.interpolate(coarse, size=sides, mode="bilinear"), batch)
         blurred = functional.avg_pool2d(functional.pad(batch, (1, 1, 1, 1), mode="replicate"), 3, 1)
-        batch = torch.where(drawn(), batch + self.sharpen * (batch - blurred), batch)
-        turn = RandomView(rotation=self.rotation, scale=0.0, shear=0.0, shift=0.0)
-        return torch.where(drawn(), turn(batch, generator), batch).clamp(0.0, 1.0)
+        batch = torch.where(selected(), batch + self.sharpen * (batch - blurred), batch)
+        rotate = RandomView(rotation=self.rotation, scale=0.0, shear=0.0, shift=0.0)
+        return torch.where(selected(), rotate(batch, generator), batch).clamp(0.0, 1.0)
 
 
 @dataclass(frozen=True)
 class ProgressiveViews:
-    """Chain of ``views`` views of each image: the first by ``first``, each later one from the previous one."""
+    """Make ``views`` views of each image: the first by ``first``, every other by ``harder`` from the one before."""
 
     first: RandomView
     harder: HarderView
     views: int
 
     def __call__(self, batch: Tensor, generator: torch.Generator) -> Tensor:
-        """Turn ``batch`` [N, channels, H, W] into [V * N, channels, H, W]: all first views, then all second, ..."""
+        """Map ``batch`` [N, channels, H, W] to [V * N, channels, H, W]: all first views, then all second ones, ..."""
         chain = [self.first(batch, generator)]
         for _ in range(self.views - 1):
             chain.append(self.harder(chain[-1], generator))

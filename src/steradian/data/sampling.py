@@ -1,4 +1,4 @@
-"""Choose the batches of an epoch as a function of (seed, epoch), so that any step can be resumed."""
+"""Choose the images of each batch. The choice depends only on (seed, epoch), so training can resume anywhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Indices = NDArray[np.intp]
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
-    """Return the number of batches for ``count`` images, so that no batch has a single image if that can be avoided."""
+    """Return the number of batches for ``count`` images; no batch is a single image if that can be avoided."""
     steps = math.ceil(count / batch_size)
     return max(1, count // 2) if steps > 1 and count // steps < 2 else steps
 
@@ -22,8 +22,8 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
 def epoch_batches(count: int, batch_size: int, seed: int, epoch: int) -> list[Indices]:
     """Return the indices 0..count-1, shuffled by (seed, epoch), in batches of nearly equal size.
 
-    Sizes differ by at most one and are at least two, as batch normalization needs something to average; for that
-    a batch may exceed ``batch_size`` by one.
+    Sizes differ by at most one and are at least two, because batch normalization needs two images; therefore a
+    batch may exceed ``batch_size`` by one.
     """
     if count < 1 or batch_size < 1:
         raise InputError(f"{count} images in batches of {batch_size}: both must be at least 1.")
@@ -34,14 +34,14 @@ def epoch_batches(count: int, batch_size: int, seed: int, epoch: int) -> list[In
 def weighted_batches(labels: NDArray[np.int64], batch_size: int, power: float, seed: int, epoch: int) -> list[Indices]:
     """Return an epoch in which the share of a class of n images is proportional to n**power, by (seed, epoch).
 
-    0 holds as many of each class, 1 each image once. As many images as there are, in batches as of `epoch_batches`:
-    the images of a class take turns, so that those of small classes come several times and large ones in part.
+    Power 0 gives all classes equally many images; power 1 uses each image once. The epoch has as many images as the
+    set, in batches as from `epoch_batches`. Images of small classes are repeated; large classes are used in part.
     """
     rng = np.random.default_rng([seed, epoch])
     order = np.argsort(labels, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
     weights = np.array([float(len(group)) ** power for group in members])
-    # Rounding the running sum by one random offset gives each class its share on the average over epochs.
+    # Rounding the cumulative sum with one random offset gives each class its share on average over epochs.
     shares = np.concatenate([[0.0], np.cumsum(weights / weights.sum())[:-1], [1.0]])
     edges = np.floor(shares * len(labels) + rng.random())
     counts = np.diff(edges).astype(int)
@@ -49,12 +49,12 @@ def weighted_batches(labels: NDArray[np.int64], batch_size: int, power: float, s
     for group, count in zip(members, counts, strict=True):
         turns = _turns(rng, group)
         drawn += [next(turns) for _ in range(count)]
-    order_of_epoch = rng.permutation(np.array(drawn, dtype=np.intp))
-    return np.array_split(order_of_epoch, steps_per_epoch(len(labels), batch_size))
+    indices = rng.permutation(np.array(drawn, dtype=np.intp))
+    return np.array_split(indices, steps_per_epoch(len(labels), batch_size))
 
 
 def epoch_length(labels: NDArray[np.int64], batch_size: int, images_per_class: int | None) -> int:
-    """Return the number of batches of an epoch; ``images_per_class`` None: shuffled, else class-balanced."""
+    """Return the number of batches in an epoch: class-balanced, or shuffled if ``images_per_class`` is None."""
     if images_per_class is None:
         return steps_per_epoch(len(labels), batch_size)
     return balanced_steps(labels, batch_size, images_per_class)
@@ -63,19 +63,19 @@ def epoch_length(labels: NDArray[np.int64], batch_size: int, images_per_class: i
 def balanced_batches(
     labels: NDArray[np.int64], batch_size: int, images_per_class: int, seed: int, epoch: int
 ) -> list[Indices]:
-    """Return batches of P classes by K images each, for pair losses, as a function of (seed, epoch).
+    """Return batches of P classes with K images each, for pair-based losses; depends only on (seed, epoch).
 
-    P = batch_size // K, at most the number of classes. Classes take turns, each once before any comes again, and so do
-    the images of a class: a class with fewer than K images repeats them, and large classes are seen in part. There are
-    `balanced_steps` batches, which together hold about as many images as there are.
+    P = batch_size // K, at most the number of classes. Each class is used once before any is used again, and so are the
+    images of a class: a class with fewer than K images repeats them, and a large class is used in part. There are
+    `balanced_steps` batches, which together hold about as many images as the set.
 
     Args:
         labels: [N] of all images.
-        batch_size: most images in a batch, at least 2 K.
+        batch_size: largest number of images in a batch, at least 2 K.
         images_per_class: K, at least 1.
 
     Returns:
-        Positions [P * K] into ``labels`` for each batch, the images of a class next to each other.
+        Indices [P * K] into ``labels`` for each batch, the images of a class next to each other.
     """
     steps = balanced_steps(labels, batch_size, images_per_class)
     rng = np.random.default_rng([seed, epoch])
@@ -93,28 +93,28 @@ def balanced_batches(
 
 
 def balanced_steps(labels: NDArray[np.int64], batch_size: int, images_per_class: int) -> int:
-    """Return the number of `balanced_batches` of an epoch: N / (P K), rounded up."""
+    """Return the number of `balanced_batches` in an epoch: N / (P K), rounded up."""
     if len(labels) < 1 or images_per_class < 1 or batch_size < 2 * images_per_class:
         raise InputError(
-            f"{len(labels)} images in batches of {batch_size} with {images_per_class} of a class: there must be "
-            f"images, and two classes must fit into a batch. Use a batch size of at least {2 * images_per_class}."
+            f"{len(labels)} images in batches of {batch_size} with {images_per_class} per class: there must be "
+            f"images, and a batch must hold two classes. Use a batch size of at least {2 * images_per_class}."
         )
     classes = min(len(np.unique(labels)), batch_size // images_per_class)
     return math.ceil(len(labels) / (classes * images_per_class))
 
 
 def _turns(rng: np.random.Generator, items: NDArray[np.intp]) -> Iterator[int]:
-    """Yield the items endlessly, in a new order each time."""
+    """Yield all items in random order, endlessly, with a new order in each pass."""
     while True:
         yield from rng.permutation(items).tolist()
 
 
 def _distinct(turns: Iterator[int], count: int) -> list[int]:
     """Return the next ``count`` different items; repeated ones are skipped."""
-    found: dict[int, None] = {}
-    while len(found) < count:
-        found[next(turns)] = None
-    return list(found)
+    items: dict[int, None] = {}
+    while len(items) < count:
+        items[next(turns)] = None
+    return list(items)
 
 
 def step_seed(seed: int, step: int) -> int:

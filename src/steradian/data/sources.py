@@ -1,4 +1,4 @@
-"""Open every kind of source: a built-in name, a folder, a zip, shards or a table."""
+"""Open any kind of image source with `open`: a built-in name, a folder, a zip, shards or a table."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ def open(source: str | Path, root: str | Path | None = None) -> ImageSet:  # noq
             folder, an ``.npz`` (`arrays.open_npz`), a ``.csv`` with columns ``path,label[,split][,group]``, paths
             relative to the file, or an index of Google Landmarks v2 (`tables.open_csv`), a ``.parquet`` or a folder of
             them (`columns.open_parquet`), a ``.tar`` or a folder of them (`shards.open_shards`).
-        root: where the files of a built-in set are, or are put (default: ``STERADIAN_DATA``, else a cache folder).
+        root: folder of the files of built-in sets (default: ``STERADIAN_DATA``, else a cache folder).
 
     Raises:
         UsageError: neither a built-in name nor an existing path.
-        DataError: nothing usable in it, or labels that do not fit.
+        DataError: the source has no usable images, or invalid labels.
     """
     path = Path(source)
     if printable(path) != str(path):
-        raise UsageError(f"The name {printable(path)} is not UTF-8, so results could not name it. Rename it.")
+        raise UsageError(f"The name {printable(path)} is not UTF-8, so results could not record it. Rename it.")
     if str(source) in catalog.NAMES and not path.is_dir():
         return _open_builtin(str(source), Path(root) if root is not None else None)
     if not path.exists():
         raise UsageError(
-            f"No data set and no path is called {str(source)!r}. {did_you_mean(str(source), catalog.NAMES)} {EXPECTED}"
+            f"{str(source)!r} is no built-in data set and no existing path. {did_you_mean(str(source), catalog.NAMES)} "
+            f"{EXPECTED}"
         )
     return _open_path(path)
 
@@ -54,12 +55,12 @@ def _open_path(path: Path) -> ImageSet:
         ".tar": open_shards,
     }
     if path.suffix.lower() not in readers:
-        raise UsageError(f"{path} is not a supported kind of source. {EXPECTED}")
+        raise UsageError(f"{path} has a format that is not supported. {EXPECTED}")
     return readers[path.suffix.lower()](path)
 
 
 def _folder_reader(folder: Path) -> Callable[[Path], ImageSet]:
-    """Return the reader for shards or parquet files if the folder has any, else for images."""
+    """Return the reader for ``folder``: for shards or parquet files if it has any, else for images."""
     if any(folder.glob("*.tar")):
         return open_shards
     return open_parquet if any(folder.glob("*.parquet")) or any(folder.glob("data/*.parquet")) else _open_folder
@@ -76,11 +77,11 @@ def _hidden(parts: Iterable[str]) -> bool:
 
 def _open_folder(folder: Path) -> ImageSet:
     with explained("read the folder", folder):
-        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    relative = [PurePosixPath(path.relative_to(folder).as_posix()) for path in paths]
-    kept = [index for index, path in enumerate(relative) if not _hidden(path.parts)]
-    labels, splits = _by_folder([relative[index] for index in kept], str(folder))
-    return labeled(str(folder), FileItems(tuple(paths[index] for index in kept)), labels, splits)
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    relative = [PurePosixPath(path.relative_to(folder).as_posix()) for path in files]
+    visible = [index for index, path in enumerate(relative) if not _hidden(path.parts)]
+    labels, splits = _by_folder([relative[index] for index in visible], str(folder))
+    return labeled(str(folder), FileItems(tuple(files[index] for index in visible)), labels, splits)
 
 
 def _open_zip(path: Path) -> ImageSet:
@@ -90,13 +91,13 @@ def _open_zip(path: Path) -> ImageSet:
                 members = sorted(info.filename for info in archive.infolist() if not info.is_dir())
         except zipfile.BadZipFile as error:
             raise DataError(f"{path} is not a readable zip ({error}). Copy or download it again.") from error
-    kept = [
+    images = [
         name
         for name in members
         if PurePosixPath(name).suffix.lower() in SUFFIXES and not _hidden(PurePosixPath(name).parts)
     ]
-    labels, splits = _by_folder([PurePosixPath(name) for name in kept], str(path))
-    return labeled(str(path), ZipItems(path, tuple(kept)), labels, splits)
+    labels, splits = _by_folder([PurePosixPath(name) for name in images], str(path))
+    return labeled(str(path), ZipItems(path, tuple(images)), labels, splits)
 
 
 def _by_folder(paths: Sequence[PurePosixPath], source: str) -> tuple[list[str], list[str] | None]:

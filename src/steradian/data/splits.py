@@ -21,10 +21,10 @@ class Splits:
     """Sorted, disjoint indices into the images.
 
     Attributes:
-        train: to learn from.
-        validation: to watch and to choose by.
-        calibration: to fit probabilities and thresholds on, and for nothing else.
-        test: to measure on.
+        train: images to train on.
+        validation: images to monitor training and select models with.
+        calibration: images to fit probabilities and thresholds on, used for nothing else.
+        test: images to measure on.
     """
 
     train: Indices
@@ -43,42 +43,42 @@ def make_splits(
     seed: int = 0,
     groups: NDArray[np.str_] | None = None,
 ) -> Splits:
-    """Make stratified, seeded splits that respect given ones.
+    """Make stratified, seeded splits that respect the given ones.
 
-    A part named in ``given`` is taken as it is. A missing test part is drawn first (share ``test`` of each class),
-    then a missing validation part from what is left to train (share ``validation`` of that), then the calibration
-    part. A class always keeps at least one image to train on; one that has a single image has no part in the others.
-    In the calibration part every image is as likely as any other, so a small class may have none there. With
-    ``groups`` no group is divided between parts, and the shares of classes are only approached.
+    A part named in ``given`` is used as it is. A missing test part is drawn first (share ``test`` of each class), then
+    a missing validation part (share ``validation`` of the remaining training images), then the calibration part. A
+    class always keeps at least one training image, so a class with a single image is only in the training part. In
+    the calibration part all images are equally likely, so a small class may be absent. With ``groups``, no group is
+    divided between parts, and the shares of classes are approximate.
 
     Args:
         labels: int64 [N].
         given: [N] of "train", "validation", "test", or None.
-        validation, calibration, test: shares in [0, 1); 0 makes no such part.
-        seed: of the draw.
+        validation, calibration, test: shares in [0, 1); 0: no such part.
+        seed: seed of the random draw.
         groups: [N] names of images that belong together, such as those of one person or one scene, or None.
 
     Raises:
-        DataError: nothing is left to train on; a group is in two of the given parts.
+        DataError: no image is left to train on, or a group occurs in two of the given parts.
     """
     if groups is not None and given is not None:
         _check_groups(groups, given)
     for name, share in (("validation", validation), ("calibration", calibration), ("test", test)):
         if not 0.0 <= share < 1.0:
             raise InputError(f"the {name} share must be at least 0 and below 1, but is {share}.")
-    named = given if given is not None else np.full(len(labels), "train")
+    part_names = given if given is not None else np.full(len(labels), "train")
     generator = np.random.default_rng(seed)
-    chosen = {part: np.flatnonzero(named == part) for part in ("train", "validation", "test")}
+    chosen = {part: np.flatnonzero(part_names == part) for part in ("train", "validation", "test")}
     for part, share in (("test", test), ("validation", validation)):
         if len(chosen[part]) == 0 and share > 0.0 and len(chosen["train"]):
-            drawn = _drawn(labels, chosen["train"], share, generator, groups)
+            drawn = _draw_per_class(labels, chosen["train"], share, generator, groups)
             chosen[part], chosen["train"] = drawn, np.setdiff1d(chosen["train"], drawn)
     chosen["calibration"] = np.zeros(0, dtype=np.intp)
     if calibration > 0.0:
         if groups is None:
-            drawn = _spread(labels, chosen["train"], calibration, generator)
+            drawn = _draw_evenly(labels, chosen["train"], calibration, generator)
         else:
-            drawn = _drawn_groups(labels, chosen["train"], calibration, generator, groups)
+            drawn = _draw_groups(labels, chosen["train"], calibration, generator, groups)
         chosen["calibration"], chosen["train"] = drawn, np.setdiff1d(chosen["train"], drawn)
     if len(chosen["train"]) == 0:
         raise DataError("No image is left to train on: the source names only validation and test images.")
@@ -86,21 +86,22 @@ def make_splits(
 
 
 def groups_by(pattern: str, names: Sequence[str]) -> NDArray[np.str_]:
-    """The group of each of the images ``names`` [N]: what ``pattern`` finds in its name, or its first group of
-    parentheses; an image in whose name it finds nothing is a group of its own.
+    """Return the group of each image in ``names`` [N]: the text that ``pattern``, or its first capture group, matches.
+
+    An image whose name does not match is a separate group.
 
     Raises:
-        InputError: no regular expression, or one that finds nothing in any name.
+        InputError: ``pattern`` is not a regular expression, or matches no name.
     """
     try:
         matches = [re.search(pattern, name) for name in names]
     except re.error as error:
-        raise InputError(f"{pattern!r} is not a regular expression ({error}).") from error
+        raise InputError(f"{pattern!r} is not a valid regular expression ({error}).") from error
     if not any(matches):
-        raise InputError(f"{pattern!r} matches no image name, such as {names[0]!r}, so it forms no groups.")
-    group = 1 if re.compile(pattern).groups else 0
+        raise InputError(f"{pattern!r} matches no image name, such as {names[0]!r}. Choose a pattern that does.")
+    capture = 1 if re.compile(pattern).groups else 0
     return np.array(
-        [name if match is None else f"/{match.group(group)}" for name, match in zip(names, matches, strict=True)]
+        [name if match is None else f"/{match.group(capture)}" for name, match in zip(names, matches, strict=True)]
     )
 
 
@@ -111,41 +112,41 @@ def _check_groups(groups: NDArray[np.str_], given: NDArray[np.str_]) -> None:
         name = names[parts > 1][0]
         both = " and ".join(pairs[pairs[:, 0] == name, 1])
         raise DataError(
-            f"The group {str(name)!r} is in {both}, so test images would also be trained on. "
-            "Move it to one part, or remove the group column."
+            f"The group {str(name)!r} occurs in {both}, but must be in one part, so that metrics are measured on new "
+            "groups. Move it to one part, or remove the group column."
         )
 
 
-def _drawn_groups(
+def _draw_groups(
     labels: Labels, pool: Indices, share: float, generator: np.random.Generator, groups: NDArray[np.str_]
 ) -> Indices:
-    """Choose complete groups of the pool, each if it brings classes nearer to their shares and leaves none empty."""
-    names, of_image = np.unique(groups[pool], return_inverse=True)
+    """Draw whole groups from the pool, each taken if it brings classes closer to their share and empties none."""
+    names, group_of_image = np.unique(groups[pool], return_inverse=True)
     sizes = np.bincount(labels[pool], minlength=int(labels.max()) + 1)
-    wanted, held = share * sizes, np.zeros(len(sizes))
-    order = np.argsort(of_image, kind="stable")
-    members = np.split(pool[order], np.cumsum(np.bincount(of_image))[:-1])
+    target, current = share * sizes, np.zeros(len(sizes))
+    order = np.argsort(group_of_image, kind="stable")
+    members = np.split(pool[order], np.cumsum(np.bincount(group_of_image))[:-1])
     taken: list[Indices] = []
     for number in generator.permutation(len(names)):
-        inside, counts = np.unique(labels[members[number]], return_counts=True)
-        before, after = held[inside], held[inside] + counts
-        nearer = np.abs(after - wanted[inside]).sum() < np.abs(before - wanted[inside]).sum()
-        if nearer and (after < sizes[inside]).all():
-            held[inside] = after
+        present, counts = np.unique(labels[members[number]], return_counts=True)
+        before, after = current[present], current[present] + counts
+        nearer = np.abs(after - target[present]).sum() < np.abs(before - target[present]).sum()
+        if nearer and (after < sizes[present]).all():
+            current[present] = after
             taken.append(members[number])
     return np.concatenate([np.zeros(0, dtype=np.intp), *taken])
 
 
-def _drawn(
+def _draw_per_class(
     labels: Labels,
     pool: Indices,
     share: float,
     generator: np.random.Generator,
     groups: NDArray[np.str_] | None = None,
 ) -> Indices:
-    """Choose a share of the pool's images of each class, rounded: at least one of two or more, and never all."""
+    """Draw a share of each class in the pool: rounded, at least one image of two or more, never all."""
     if groups is not None:
-        return _drawn_groups(labels, pool, share, generator, groups)
+        return _draw_groups(labels, pool, share, generator, groups)
     parts = []
     for label in np.unique(labels[pool]):
         members = pool[labels[pool] == label]
@@ -154,28 +155,28 @@ def _drawn(
     return np.concatenate(parts)
 
 
-def _spread(labels: Labels, pool: Indices, share: float, generator: np.random.Generator) -> Indices:
-    """Choose a share of the pool, spread evenly over the classes; each class keeps at least one image."""
+def _draw_evenly(labels: Labels, pool: Indices, share: float, generator: np.random.Generator) -> Indices:
+    """Draw a share of the pool, all images equally likely, spread evenly over classes; no class loses all images."""
     shuffled = generator.permutation(pool)
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     count = round(share * len(by_class))
-    places = np.floor((np.arange(count) + generator.random()) * len(by_class) / max(count, 1)).astype(np.intp)
+    positions = np.floor((np.arange(count) + generator.random()) * len(by_class) / max(count, 1)).astype(np.intp)
     chosen = np.zeros(len(by_class), dtype=bool)
-    chosen[places] = True
+    chosen[positions] = True
     _, starts = np.unique(labels[by_class], return_index=True)
     if len(starts):
         chosen[starts[np.logical_and.reduceat(chosen, starts)]] = False
-    found: Indices = by_class[chosen]
-    return found
+    drawn: Indices = by_class[chosen]
+    return drawn
 
 
 def unseen_classes(classes: Sequence[str], unseen: float | Sequence[str], seed: int = 0) -> NDArray[np.bool_]:
-    """Return which of the C classes are held out of training, bool [C]: a random share, or those with the given names.
+    """Return which of the C classes are excluded from training, bool [C]: a random share, or the given names.
 
-    A name may be a pattern: ``Greek/*`` are all classes that begin so.
+    A name may be a pattern: ``Greek/*`` matches all classes that begin with ``Greek/``.
 
     Raises:
-        InputError: a name or pattern of no class, or fewer than two classes would be left.
+        InputError: a name or pattern matches no class, or fewer than two classes would be left.
     """
     if isinstance(unseen, float | int):
         count = round(unseen * len(classes))
@@ -184,10 +185,10 @@ def unseen_classes(classes: Sequence[str], unseen: float | Sequence[str], seed: 
     else:
         chosen = np.zeros(len(classes), dtype=bool)
         for name in unseen:
-            fits = np.array([known == name or fnmatch.fnmatchcase(known, name) for known in classes])
-            if not fits.any():
-                raise InputError(f"there is no class {name!r} to hold out. {did_you_mean(name, classes)}")
-            chosen |= fits
+            matches = np.array([existing == name or fnmatch.fnmatchcase(existing, name) for existing in classes])
+            if not matches.any():
+                raise InputError(f"there is no class {name!r} to exclude from training. {did_you_mean(name, classes)}")
+            chosen |= matches
     if len(classes) - chosen.sum() < 2:
         raise InputError(f"{chosen.sum()} of {len(classes)} classes would be held out; training needs at least two.")
     return chosen

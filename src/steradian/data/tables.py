@@ -1,4 +1,4 @@
-"""Read tables of images: a .csv or .parquet of paths and labels, or the index files of Google Landmarks v2."""
+"""Read tables that name images: a .csv or .parquet of paths and labels, or an index of Google Landmarks v2."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from steradian.errors import DataError
 from steradian.files import explained
 
 NOTHING = "(no landmark)"
-"""Class of the images of Google Landmarks that show no landmark."""
+"""Class of the Google Landmarks images that show no landmark."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class Row:
     values: Mapping[str, str | None]
 
     def get(self, column: str) -> str:
-        """Return the value without surrounding spaces; an empty string if it is missing."""
+        """Return the value without surrounding spaces, or an empty string if it is missing."""
         return (self.values.get(column) or "").strip()
 
 
 def open_csv(path: Path) -> ImageSet:
-    """Open ``path,label[,split][,group]``, with paths relative to the file, or an index of Google Landmarks v2."""
+    """Open a .csv of ``path,label[,split][,group]``, paths relative to it, or an index of Google Landmarks v2."""
     try:
         with explained("read", path), path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
             reader = csv.DictReader(file)
@@ -46,8 +46,8 @@ def open_rows(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> ImageS
     """Return the images that ``rows`` of the table ``path`` name."""
     for column in ("path", "label"):
         if column not in columns:
-            has = ", ".join(columns) or "none"
-            raise DataError(f"{path} has no column {column!r}; it has: {has}. {EXPECTED}")
+            present = ", ".join(columns) or "none"
+            raise DataError(f"{path} has no column {column!r}; it has: {present}. {EXPECTED}")
     for row in rows:
         if not row.get("path") or not row.get("label"):
             raise DataError(f"{path}, {row.place}: both path and label are required.")
@@ -65,7 +65,7 @@ def open_rows(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> ImageS
 
 
 def told(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> tuple[list[str] | None, list[str] | None]:
-    """Return splits and groups, if the table has such columns."""
+    """Return splits and groups; None for a column that the table lacks."""
     splits = [_split(path, row) for row in rows] if "split" in columns else None
     if "group" not in columns:
         return splits, None
@@ -98,8 +98,10 @@ LANDMARK_COLUMNS: dict[frozenset[str], str] = {
 
 
 def _open_landmarks(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> ImageSet:
-    """Open an index of Google Landmarks v2, with files PART/a/b/c/abc….jpg beside it; missing files are left out,
-    because few copies have all five million. An image of several landmarks counts for the first."""
+    """Open an index of Google Landmarks v2, with images in PART/a/b/c/abc….jpg beside it.
+
+    Missing images are skipped, because few users have all five million. An image of several landmarks gets the first.
+    """
     if "images" in columns:
         named = [(name, row.get("landmark_id")) for row in rows for name in row.get("images").split()]
     else:
@@ -109,8 +111,8 @@ def _open_landmarks(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> 
     files = [(file, label) for name, label in named if (file := _landmark_file(path.parent, parts, name)) is not None]
     if not files:
         raise DataError(
-            f"{path} names {len(named):,} images of Google Landmarks, but none exists. Expected them beside it, such "
-            f"as {path.parent / 'train' / 'a' / 'b' / 'c' / 'abc0123456789def.jpg'}."
+            f"{path} names {len(named):,} images of Google Landmarks, but none of them exists. Expected them beside "
+            f"it, such as {path.parent / 'train' / 'a' / 'b' / 'c' / 'abc0123456789def.jpg'}."
         )
     return labeled(str(path), FileItems(tuple(file for file, _ in files)), [label for _, label in files])
 

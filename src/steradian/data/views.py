@@ -1,4 +1,4 @@
-"""Random views of a batch: each image draws separate parameters, all from one generator."""
+"""Make random views of a batch: each image gets its own parameters, all drawn from one generator."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from torch.nn import functional
 from steradian.data.operations import rand_augment, random_erasing
 
 KNOTS = 4
-"""Number of control points per side for elastic bends."""
+"""Grid points per side at which elastic bends are drawn."""
 
 
 @dataclass(frozen=True)
 class RandomView:
-    """Random affine map and flip per image, each parameter uniform within +- its limit.
+    """Apply a random affine map and flip to each image; each parameter is uniform within +- its limit.
 
     Attributes:
-        rotation: degrees.
-        scale: relative change of size.
-        shear: tangent of the shear angle.
-        shift: share of the image's side.
+        rotation: largest angle in degrees.
+        scale: largest relative change of size.
+        shear: largest tangent of the shear angle.
+        shift: largest shift, as a share of the image's side.
         flip: probability of a left-right flip, in [0, 1].
-        elastic: standard deviation of bends on a 4 x 4 grid, smooth between, as a share of the side.
-        thicker: probability that dark strokes become a pixel thicker on each side, in [0, 1].
-        operations, magnitude: of RandAugment, see `operations.rand_augment`.
-        erasing: probability that a rectangle becomes noise, see `operations.random_erasing`.
+        elastic: standard deviation of bends on an interpolated 4 x 4 grid, as a share of the side.
+        thicker: probability that dark strokes become one pixel thicker on each side, in [0, 1].
+        operations, magnitude: number and strength of RandAugment operations, see `operations.rand_augment`.
+        erasing: probability that a rectangle is replaced by noise, see `operations.random_erasing`.
     """
 
     rotation: float = 10.0
@@ -43,7 +43,7 @@ class RandomView:
     erasing: float = 0.0
 
     def __call__(self, batch: Tensor, generator: torch.Generator) -> Tensor:
-        """Return views of ``batch``, float [N, channels, H, W]; edges repeat beyond the border."""
+        """Return views of ``batch``, float [N, channels, H, W]; edge pixels repeat beyond the border."""
         count = len(batch)
 
         def uniform(limit: float) -> Tensor:
@@ -67,9 +67,9 @@ class RandomView:
             bends = functional.interpolate(knots.to(grid), size=sides, mode="bicubic", align_corners=True)
             grid = grid + bends.permute(0, 2, 3, 1)
         if self.thicker > 0.0:
-            drawn = (torch.rand(count, generator=generator) < self.thicker).to(batch.device)
-            batch = torch.where(drawn[:, None, None, None], -functional.max_pool2d(-batch, 3, 1, 1), batch)
-        views = functional.grid_sample(batch, grid, padding_mode="border", align_corners=False)
+            selected = (torch.rand(count, generator=generator) < self.thicker).to(batch.device)
+            batch = torch.where(selected[:, None, None, None], -functional.max_pool2d(-batch, 3, 1, 1), batch)
+        result = functional.grid_sample(batch, grid, padding_mode="border", align_corners=False)
         if self.operations > 0:
-            views = rand_augment(views, self.operations, self.magnitude, generator)
-        return random_erasing(views, self.erasing, generator) if self.erasing > 0.0 else views
+            result = rand_augment(result, self.operations, self.magnitude, generator)
+        return random_erasing(result, self.erasing, generator) if self.erasing > 0.0 else result
