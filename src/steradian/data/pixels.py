@@ -123,7 +123,7 @@ def load_pixels(
     A damaged file is skipped and listed. Decoding uses one thread per core, which does not affect the result.
 
     Args:
-        memory_limit: bytes; None: half of the machine's memory. A larger array is stored in a file (see `pixel_buffer`).
+        memory_limit: bytes; None: half of the machine's memory. A larger one is stored in a file (see `pixel_buffer`).
 
     Raises:
         DataError: more than 5 % are damaged, a class has no image left, or memory and disk are too small.
