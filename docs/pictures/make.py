@@ -7,13 +7,12 @@ from pathlib import Path
 
 from steradian.plots import EmbeddingDisplay, SphereDisplay
 from steradian.plots.theme import LIGHT, small_multiples
-from steradian.studies.comparison.compare import TECHNIQUES, Comparison, compare
-from steradian.training import Recipe
+from steradian.studies import compare
 
 
 def main() -> None:
     out = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/demo")
-    result = compare(Comparison(Recipe(), TECHNIQUES, (2, 3), 1), out, command="steradian compare digits", quiet=True)
+    result = compare("digits", out=out, quiet=True)
     flat, spatial = result.first(2), result.first(3)
     panels = {}
     for name in ("softmax", "arcface"):

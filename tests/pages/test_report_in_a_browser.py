@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from steradian.studies.comparison.compare import Comparison, compare
-from steradian.studies.comparison.report import build_report
+from steradian.studies import compare
 from steradian.training import Recipe
 
 CHROMIUM = shutil.which("chromium")
@@ -24,11 +23,8 @@ pytestmark = [
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     recipe = Recipe().changed(**{"training.epochs": 1})
-    found = compare(
-        Comparison(recipe, ("softmax", "arcface"), (2, 3), 1), folder / "out", command="test", quiet=True, jobs=1
-    )
-    (folder / "report.html").write_text(build_report(found).html(), encoding="utf-8")
-    return folder / "report.html"
+    compare(recipe, losses=("softmax", "arcface"), out=folder / "out", quiet=True, jobs=1)
+    return folder / "out" / "report.html"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
