@@ -51,7 +51,7 @@ def load(path: Path) -> tuple[TrainingData, NDArray[np.uint8]]:
     content = PixelSet(str(path), pixels, labels.astype(np.int64), names, None, tuple(names[label] for label in labels))
     mean, std = statistics(pixels, training[:: max(1, len(training) // 20_000)])
     validation = held_out[:: max(1, len(held_out) // 4000)]
-    splits = Splits(training, validation, held_out)
+    splits = Splits(training, validation, np.empty(0, dtype=np.int64), held_out)
     return TrainingData(content, splits, content.digest(), Preprocessing(32, 1, mean, std)), unseen
 
 

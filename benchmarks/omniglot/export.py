@@ -46,11 +46,11 @@ def main() -> None:
     model = without_turns(trained)
     held_out = prepared.splits.calibration
     held_out = held_out[prepared.pixels.labels[held_out] < len(model.spec.classes)]
-    raw = model.embed(torch.from_numpy(np.ascontiguousarray(prepared.pixels.pixels[held_out])), normalize=False)
+    raw = model.raw_embeddings(torch.from_numpy(np.ascontiguousarray(prepared.pixels.pixels[held_out])))
     unseen = prepared.unseen
     if unseen is None:
         raise SystemExit("expected unseen alphabets, but the recipe has none; set data.unseen in it")
-    unseen_raw = model.embed(torch.from_numpy(np.ascontiguousarray(unseen.pixels)), normalize=False).numpy()
+    unseen_raw = model.raw_embeddings(torch.from_numpy(np.ascontiguousarray(unseen.pixels))).numpy()
     note = f"{len(held_out)} drawings of trained characters, kept for nothing else"
     cosine = model.center_cosines(raw).amax(dim=1).numpy()
     fitted = fit_calibration(model.logits(raw).numpy(), cosine, raw.numpy(), prepared.pixels.labels[held_out], note)

@@ -61,7 +61,15 @@ def model() -> Recognizer:
     """Return a recognizer with pretrained weights; its head is not used."""
     torch.manual_seed(0)
     preprocessing = Preprocessing(SIDE, 3, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 1.0, "bicubic")
-    recognizer = Recognizer(ModelSpec(ENCODER, 256, "normface", {}, ("a", "b"), preprocessing))
+    spec = ModelSpec(
+        encoder=ENCODER,
+        embedding_size=256,
+        loss="normface",
+        loss_options={},
+        classes=("a", "b"),
+        preprocessing=preprocessing,
+    )
+    recognizer = Recognizer(spec)
     PretrainedWeights.open(ENCODER, "package").fill(recognizer.encoder)
     return recognizer.eval()
 

@@ -106,7 +106,7 @@ def test_the_highest_scores_are_exact_in_any_order_and_in_parts() -> None:
     for number, part in enumerate(scores.split(97)):
         whole.add(part)
         parts[number % 2].add(part)
-    parts[0].merge(parts[1])
+    parts[0].add(parts[1].falling())
     torch.testing.assert_close(whole.falling(), expected)
     torch.testing.assert_close(parts[0].falling(), expected)
     assert len(score_streams.HighestScores(3).falling()) == 0

@@ -9,7 +9,6 @@ the typical spacing of C directions in D dimensions, and at the fitted scale a p
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 from steradian.losses.checks import check_sizes
@@ -17,87 +16,58 @@ from steradian.losses.directions import typical_spacing
 from steradian.losses.registry import preset
 from steradian.losses.scales import scale_for
 
-Fit = Callable[[float, float], dict[str, Any]]
-"""(spacing in radians, scale) -> options."""
-
-
-def _cosine(spacing: float, share: float = 0.5) -> float:
-    """Return a fraction of the largest additive cosine margin that the spacing allows."""
-    return share * (1.0 - math.cos(spacing))
-
-
+SCALE_ONLY = ("normface", "cocoloss", "focal", "hm-softmax", "sv-softmax", "prototypes", "proxy-anchor")
 SPHERE = {"margin": 1.5, "lambda_base": 0.0, "lambda_min": 0.0}
 
-FITS: dict[str, Fit] = {
-    "softmax": lambda spacing, scale: {"bias": False},
-    "center": lambda spacing, scale: {"bias": False, "center_weight": 0.01},
-    "normface": lambda spacing, scale: {"scale": scale},
-    "cocoloss": lambda spacing, scale: {"scale": scale},
-    "adacos": lambda spacing, scale: {},
-    "hyperspherical": lambda spacing, scale: {"slope": scale},
-    "l-softmax": lambda spacing, scale: SPHERE,
-    "sphereface": lambda spacing, scale: {"scale": scale, **SPHERE},
-    "sphereface-r": lambda spacing, scale: {"scale": scale, "margin": 1.5},
-    "cosface": lambda spacing, scale: {"scale": scale, "margin": _cosine(spacing)},
-    "arcface": lambda spacing, scale: {"scale": scale, "margin": spacing / 3.0},
-    "combined": lambda spacing, scale: {"scale": scale, "m2": spacing / 6.0, "m3": _cosine(spacing, 0.25)},
-    "sphere-arc": lambda spacing, scale: {"scale": scale, "m_s": 2.0, "m_a": spacing / 3.0},
-    "subcenter-arcface": lambda spacing, scale: {"scale": scale, "margin": spacing / 3.0},
-    "dynamic-arcface": lambda spacing, scale: {
-        "scale": scale,
-        "m_min": spacing / 30.0,
-        "m_max": spacing / 3.0,
-        "subcenters": 1,
-    },
-    "curricularface": lambda spacing, scale: {"scale": scale, "margin": spacing / 3.0},
-    "magface": lambda spacing, scale: {
-        "scale": scale,
-        "l_a": 1.0,
-        "u_a": 51.0,
-        "l_m": spacing / 4.0,
-        "u_m": spacing / 2.0,
-        "lambda_g": 5.0,
-    },
-    "adaface": lambda spacing, scale: {"scale": scale, "margin": _cosine(spacing, 0.4), "t_alpha": 0.1},
-    "elastic-arcface": lambda spacing, scale: {"scale": scale, "margin": spacing / 3.0, "std": spacing / 30.0},
-    "elastic-cosface": lambda spacing, scale: {
-        "scale": scale,
-        "margin": _cosine(spacing),
-        "std": _cosine(spacing, 0.05),
-    },
-    "focal": lambda spacing, scale: {"scale": scale},
-    "hm-softmax": lambda spacing, scale: {"scale": scale},
-    "sv-softmax": lambda spacing, scale: {"scale": scale},
-    # The published initial bias assumes wrong classes at cosine 0. It is far off if they are near, and a single bias
-    # learns slowly. Start halfway between the own class and the nearest other class instead.
-    "sphereface2": lambda spacing, scale: {
-        "scale": scale,
-        "margin": _cosine(spacing, 0.25),
-        "loss_weight": scale,
-        "bias": -scale * ((1.0 + math.cos(spacing)) / 2.0) ** 3.0,
-    },
-    # At its goals c_y = 1 - m and c_k = m, a circle logit has slope 2 m gamma; with m = 0.25 this gives the scale.
-    "circle": lambda spacing, scale: {"gamma": 2.0 * scale},
-    "uniface": lambda spacing, scale: {
-        "scale": scale,
-        "margin": _cosine(spacing, 0.25),
-        "bias": scale * (1.0 + math.cos(spacing)) / 2.0,
-    },
-    "unpg": lambda spacing, scale: {"scale": scale, "margin": _cosine(spacing)},
-    "sigmoid": lambda spacing, scale: {},
-    "prototypes": lambda spacing, scale: {"scale": scale},
-    # Squared distances of unit vectors change twice as fast as cosines.
-    "proxy-nca": lambda spacing, scale: {"scale": scale / 2.0},
-    "proxy-anchor": lambda spacing, scale: {"scale": scale},
-    "triplet": lambda spacing, scale: {"margin": 0.5 * spacing},
-    "contrastive": lambda spacing, scale: {"margin": 2.0 * math.sin(spacing / 2.0)},
-    "n-pair": lambda spacing, scale: {},
-    "supcon": lambda spacing, scale: {"temperature": 1.0 / scale, "base_temperature": 1.0 / scale},
-    "multi-similarity": lambda spacing, scale: {},
-    "circle-pair": lambda spacing, scale: {"gamma": 2.0 * scale},
-}
-FITS |= {f"{prefix}-{base}": FITS[base] for prefix in ("focal", "hm", "sv", "mv") for base in ("cosface", "arcface")}
-FITS |= {f"{prefix}-sphereface": FITS["sphereface"] for prefix in ("focal", "hm", "sv")}
+
+def fits(spacing: float, scale: float) -> dict[str, dict[str, Any]]:
+    """Return the fitted options of every loss for a spacing in radians and a scale."""
+    scaled = {"scale": scale}
+
+    def cosine(share: float) -> float:
+        """Return a fraction of the largest additive cosine margin that the spacing allows."""
+        return share * (1.0 - math.cos(spacing))
+
+    table: dict[str, dict[str, Any]] = {
+        "softmax": {"bias": False},
+        "center": {"bias": False, "center_weight": 0.01},
+        "l-softmax": SPHERE,
+        "sphereface": {**scaled, **SPHERE},
+        "sphereface-r": {**scaled, "margin": 1.5},
+        "hyperspherical": {"slope": scale},
+        "combined": {**scaled, "m2": spacing / 6.0, "m3": cosine(0.25)},
+        "sphere-arc": {**scaled, "m_s": 2.0, "m_a": spacing / 3.0},
+        "dynamic-arcface": {**scaled, "m_min": spacing / 30.0, "m_max": spacing / 3.0, "subcenters": 1},
+        "magface": {**scaled, "l_a": 1.0, "u_a": 51.0, "l_m": spacing / 4.0, "u_m": spacing / 2.0, "lambda_g": 5.0},
+        "adaface": {**scaled, "margin": cosine(0.4), "t_alpha": 0.1},
+        "elastic-arcface": {**scaled, "margin": spacing / 3.0, "std": spacing / 30.0},
+        "elastic-cosface": {**scaled, "margin": cosine(0.5), "std": cosine(0.05)},
+        # The published initial bias assumes wrong classes at cosine 0. It is far off if they are near, and a single
+        # bias learns slowly. Start halfway between the own class and the nearest other class instead.
+        "sphereface2": {
+            **scaled,
+            "margin": cosine(0.25),
+            "loss_weight": scale,
+            "bias": -scale * ((1.0 + math.cos(spacing)) / 2.0) ** 3.0,
+        },
+        "uniface": {**scaled, "margin": cosine(0.25), "bias": scale * (1.0 + math.cos(spacing)) / 2.0},
+        # Squared distances of unit vectors change twice as fast as cosines.
+        "proxy-nca": {"scale": scale / 2.0},
+        "triplet": {"margin": 0.5 * spacing},
+        "contrastive": {"margin": 2.0 * math.sin(spacing / 2.0)},
+        "supcon": {"temperature": 1.0 / scale, "base_temperature": 1.0 / scale},
+        # At its goals c_y = 1 - m and c_k = m, a circle logit has slope 2 m gamma; with m = 0.25 this gives the scale.
+        "circle": {"gamma": 2.0 * scale},
+        "circle-pair": {"gamma": 2.0 * scale},
+        **{name: {**scaled, "margin": spacing / 3.0} for name in ("arcface", "subcenter-arcface", "curricularface")},
+        **{name: {**scaled, "margin": cosine(0.5)} for name in ("cosface", "unpg")},
+        **{name: {} for name in ("adacos", "sigmoid", "n-pair", "multi-similarity")},
+        **dict.fromkeys(SCALE_ONLY, scaled),
+    }
+    mined = {f"{prefix}-{base}": base for prefix in ("focal", "hm", "sv", "mv") for base in ("cosface", "arcface")}
+    mined |= {f"{prefix}-sphereface": "sphereface" for prefix in ("focal", "hm", "sv")}
+    return table | {name: table[base] for name, base in mined.items()}
+
 
 FIXED_SCALE = "with the same fixed scale as the other losses instead of the norm, and without lambda annealing"
 DEPARTURES = {
@@ -126,6 +96,6 @@ def fitted_options(name: str, num_classes: int, embedding_size: int, **chosen: A
     row = preset(name)
     check_sizes(num_classes, embedding_size)
     spacing = typical_spacing(num_classes, embedding_size)
-    fit = FITS[row.name](spacing, min(64.0, scale_for(num_classes, 0.99, spacing)))
+    fit = fits(spacing, min(64.0, scale_for(num_classes, 0.99, spacing)))[row.name]
     used = row.used(chosen)
     return {**{key: value for key, value in fit.items() if key in used}, **chosen}

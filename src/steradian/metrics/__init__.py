@@ -12,8 +12,15 @@ from steradian.metrics.calibration import (
     reliability,
 )
 from steradian.metrics.checks import unit
-from steradian.metrics.classification import accuracy, mean_true_rank, top_k_accuracy, true_ranks
-from steradian.metrics.closed_set import Areas, ClosedSet, closed_set
+from steradian.metrics.closed_set import (
+    Areas,
+    ClosedSet,
+    accuracy,
+    closed_set,
+    mean_true_rank,
+    top_k_accuracy,
+    true_ranks,
+)
 from steradian.metrics.clustering import (
     adjusted_mutual_information,
     cluster_accuracy,
@@ -49,7 +56,6 @@ from steradian.metrics.distractors import (
     rank_1_with_distractors,
     rates_with_distractors,
 )
-from steradian.metrics.folds import FoldAccuracy, contiguous_folds, fold_accuracy
 from steradian.metrics.geometry import ClassAngles, VolumeRatios, class_angles, class_means, volume_ratios
 from steradian.metrics.identification import Candidates, candidates, cmc, dir_at_far
 from steradian.metrics.information import (
@@ -75,9 +81,12 @@ from steradian.metrics.open_set import OpenSet, Oscr, confidences, open_set_numb
 from steradian.metrics.retrieval import RetrievalSums, map_at_r, r_precision, recall_at_k, retrieval_sums
 from steradian.metrics.templates import flip_fusion, template_embeddings
 from steradian.metrics.verification import (
+    FoldAccuracy,
     OperatingPoint,
     PairScores,
+    contiguous_folds,
     equal_error_rate,
+    fold_accuracy,
     impostor_threshold,
     pair_scores,
     tar_at_far,

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from steradian.errors import InputError
-from steradian.metrics.checks import as_labels, as_share
+from steradian.metrics.checks import as_labels, as_share, check_part
 from steradian.metrics.curves import ScoreCounts
 from steradian.metrics.intervals import Interval, wilson_interval
 from steradian.metrics.score_streams import BINS, HighestScores, at_places, binned
@@ -120,9 +120,7 @@ class PairTally:
         part: tuple[int, int] = (0, 1),
     ) -> PairTally:
         """Score the impostor pairs of the i-th of n parts, ``part`` = (i, n); otherwise as `verify_all_pairs`."""
-        number, parts = part
-        if not 0 <= number < parts:
-            raise InputError(f"part must be (i, n) with 0 <= i < n, but is {part}.")
+        check_part(part)
         names = as_labels(labels)
         vectors = unit_vectors(embeddings, names, "embeddings")
         order = np.argsort(names, kind="stable")
@@ -152,7 +150,7 @@ class PairTally:
             raise InputError("tallies of different pairs or rates cannot be added: use the same arguments.")
         highest = HighestScores(self.highest.most)
         for scores in (self.highest, other.highest):
-            highest.merge(scores)
+            highest.add(scores.falling())
         counted = None if self.counted is None or other.counted is None else self.counted + other.counted
         return replace(self, seen=self.seen + other.seen, highest=highest, counted=counted)
 
@@ -173,12 +171,8 @@ class PairTally:
             accepts += (scores.numpy()[:, None] > thresholds + TIE).sum(axis=0)
             if self.curve:
                 genuine += binned(scores)
-        accepted_at_rates = [
-            _accepted(far, count, threshold, accepted, self.genuine, self.impostor)
-            for far, count, threshold, accepted in zip(
-                self.fars, self.allowed, thresholds.tolist(), accepts.tolist(), strict=True
-            )
-        ]
+        rates = zip(self.fars, self.allowed, thresholds.tolist(), accepts.tolist(), strict=True)
+        accepted_at_rates = (_accepted(*rate, self.genuine, self.impostor) for rate in rates)
         histogram = _curve(self.counted, genuine) if self.curve and self.counted is not None else None
         return AllPairs(self.genuine, self.impostor, tuple(accepted_at_rates), histogram)
 
@@ -204,10 +198,7 @@ def _accepted(far: float, allowed: int, threshold: float, accepts: int, genuine:
 def impostor_tiles(vectors: Tensor, ends: NDArray[np.intp], part: tuple[int, int] = (0, 1)) -> Iterator[Tensor]:
     """Yield the cosines of all pairs of different classes, each once, in tensors of any shape.
 
-    Args:
-        vectors: unit vectors [N, D], sorted by class.
-        ends: [N], where the class of each vector ends.
-        part: (i, n), only every n-th block of rows, from the i-th on.
+    The unit vectors [N, D] are sorted by class, whose ends are ``ends`` [N]; ``part`` (i, n) takes every n-th block.
     """
     number, parts = part
     memory = vectors.new_empty(ROWS * COLUMNS)

@@ -156,8 +156,7 @@ class IsotonicScore:
 
     def __call__(self, scores: ArrayLike) -> Floats:
         """Return the probabilities [N] of scores [N]; scores beyond the knots get the value of the nearest end."""
-        probabilities: Floats = np.interp(as_scores(scores), self.knots, self.probabilities)
-        return probabilities
+        return np.interp(as_scores(scores), self.knots, self.probabilities)
 
 
 def fit_isotonic(scores: ArrayLike, correct: ArrayLike, weights: ArrayLike | None = None) -> IsotonicScore:

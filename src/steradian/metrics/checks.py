@@ -76,6 +76,19 @@ def as_classes(labels: ArrayLike, num_classes: int, name: str = "label", least: 
     return array
 
 
+def check_part(part: tuple[int, int]) -> None:
+    """Raise `InputError` unless ``part`` is (i, n), the i-th of n parts."""
+    if not 0 <= part[0] < part[1]:
+        raise InputError(f"part must be (i, n) with 0 <= i < n, but is {part}.")
+
+
+def sums_by_group(values: NDArray[Any], groups: Ints, count: int) -> NDArray[Any]:
+    """Return the sums [count, ...] of the rows of ``values`` [N, ...] in each group; ``groups`` [N] are 0..count-1."""
+    sums = np.zeros((count, *values.shape[1:]), dtype=values.dtype)
+    np.add.at(sums, groups, values)
+    return sums
+
+
 def unit(vectors: Floats) -> Floats:
     """Divide rows by their Euclidean norm, in single precision at least; zero rows stay zero."""
     if vectors.dtype == np.float16:
@@ -84,5 +97,4 @@ def unit(vectors: Floats) -> Floats:
     largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0.0)
     scaled = vectors / np.where(largest > 0, largest, 1)
     norms = np.linalg.norm(scaled, axis=1, keepdims=True)
-    unit_vectors: Floats = scaled / np.where(norms > 0, norms, 1)
-    return unit_vectors
+    return scaled / np.where(norms > 0, norms, 1)

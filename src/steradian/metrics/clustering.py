@@ -14,7 +14,7 @@ from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_s
 from sklearn.metrics.cluster import contingency_matrix
 
 from steradian.errors import InputError
-from steradian.metrics.checks import Floats, Ints, as_labels, as_rows, unit
+from steradian.metrics.checks import Floats, Ints, as_labels, as_rows, sums_by_group, unit
 
 Mapping = Literal["majority", "one-to-one"]
 
@@ -82,9 +82,7 @@ def spherical_silhouette(embeddings: ArrayLike, labels: ArrayLike) -> float:
     if len(known) < 2:
         raise InputError(f"a silhouette needs at least two classes, but {len(known)} came.")
     sizes = np.bincount(codes)
-    sums = np.zeros((len(known), vectors.shape[1]))
-    np.add.at(sums, codes, vectors)
-    total: Floats = sizes[None, :] - vectors @ sums.T
+    total: Floats = sizes[None, :] - vectors @ sums_by_group(vectors, codes, len(known)).T
     own_class = np.arange(len(labels)), codes
     self_distance = 1.0 - (vectors * vectors).sum(axis=1)
     inside = (total[own_class] - self_distance) / np.maximum(sizes[codes] - 1, 1)

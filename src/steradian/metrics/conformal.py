@@ -2,7 +2,8 @@
 
 Split conformal prediction (Vovk et al. 2005; Angelopoulos and Bates 2023) sorts the nonconformity of the true class
 on n held-out images; its ceil((n + 1) coverage)-th smallest value is the bound. For new images of the same
-distribution the set contains the true class with at least that probability, whatever the model. Calibration images
+distribution the set contains the true class with at least that probability, whatever the model. The nonconformity of a
+class is 1 - p, the score with the smallest average sets (Sadinle et al. 2019). Calibration images
 must not be used for training, early stopping or any other choice.
 """
 
@@ -41,14 +42,7 @@ class ConformalSets:
         rows = as_probabilities(values, np.arange(len(values)))
         if rows.shape[1] != len(self.bounds):
             raise InputError(f"probabilities of {rows.shape[1]} classes came for bounds of {len(self.bounds)}.")
-        inside: NDArray[np.bool_] = _nonconformity(rows) <= self.bounds
-        return inside
-
-
-def _nonconformity(probabilities: Floats) -> Floats:
-    """Return 1 - p of each class, [N, C]: the score with the smallest average sets (Sadinle et al. 2019)."""
-    scores: Floats = 1.0 - probabilities
-    return scores
+        return 1.0 - rows <= self.bounds
 
 
 def conformal_sets(
@@ -65,7 +59,7 @@ def conformal_sets(
     """
     rows = as_probabilities(probabilities, as_labels(labels))
     names = as_classes(labels, rows.shape[1])
-    true_scores = _nonconformity(rows)[np.arange(len(names)), names]
+    true_scores = 1.0 - rows[np.arange(len(names)), names]
     classes = rows.shape[1]
     if not per_class:
         bounds, images = np.full(classes, conformal_bound(true_scores, coverage)), np.full(classes, len(names))
@@ -112,5 +106,4 @@ def unknown_p_values(known_scores: ArrayLike, scores: ArrayLike) -> Floats:
         scores: [M], confidence for new images.
     """
     held_out, new = np.sort(as_scores(known_scores, "known_scores")), as_scores(scores)
-    values: Floats = (1.0 + np.searchsorted(held_out, new, side="right")) / (len(held_out) + 1.0)
-    return values
+    return (1.0 + np.searchsorted(held_out, new, side="right")) / (len(held_out) + 1.0)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from steradian.errors import InputError
-from steradian.metrics.checks import Floats, as_classes
+from steradian.metrics.checks import Floats, as_classes, sums_by_group
 
 Counts = NDArray[np.int64]
 Average = Literal["macro", "micro", "weighted"]
@@ -116,8 +116,7 @@ class ClassCounts:
 
 
 def _ratio(part: Counts, total: Counts, empty: float) -> Floats:
-    ratios: Floats = np.where(total > 0, part / np.maximum(total, 1), empty)
-    return ratios
+    return np.where(total > 0, part / np.maximum(total, 1), empty)
 
 
 @dataclass(frozen=True)
@@ -179,9 +178,9 @@ class Confusion:
         """Count each class against all others."""
         size, correct = self.num_classes, self.true == self.predicted
         answered = self.predicted >= 0
-        tp = _summed(self.true[correct], self.counts[correct], size)
-        fn = _summed(self.true, self.counts, size) - tp
-        fp = _summed(self.predicted[answered], self.counts[answered], size) - tp
+        tp = sums_by_group(self.counts[correct], self.true[correct], size)
+        fn = sums_by_group(self.counts, self.true, size) - tp
+        fp = sums_by_group(self.counts[answered], self.predicted[answered], size) - tp
         return ClassCounts(tp, fp, fn, self.total - tp - fn - fp)
 
     def matrix(self) -> Counts:
@@ -213,10 +212,4 @@ class Confusion:
 
 def _grouped(true: Counts, predicted: Counts, counts: Counts, size: int) -> tuple[Counts, Counts, Counts]:
     keys, group = np.unique(true * (size + 1) + predicted + 1, return_inverse=True)
-    return keys // (size + 1), keys % (size + 1) - 1, _summed(group, counts, len(keys))
-
-
-def _summed(index: NDArray[np.integer], counts: Counts, size: int) -> Counts:
-    sums = np.zeros(size, dtype=np.int64)
-    np.add.at(sums, index, counts)
-    return sums
+    return keys // (size + 1), keys % (size + 1) - 1, sums_by_group(counts, group, len(keys))

@@ -32,8 +32,7 @@ class Roc(NamedTuple):
     @property
     def false_negative_rate(self) -> Floats:
         """1 - recall; plotted against the false-positive rate it is the DET curve (Martin et al. 1997)."""
-        missed: Floats = 1.0 - self.true_positive_rate
-        return missed
+        return 1.0 - self.true_positive_rate
 
 
 class PrecisionRecall(NamedTuple):
@@ -158,12 +157,8 @@ def _counted(scores: Floats, positives: Counts, negatives: Counts) -> ScoreCount
     order = np.argsort(scores)[::-1]
     falling = scores[order]
     last = np.flatnonzero(np.append(falling[1:] != falling[:-1], np.ones(min(1, len(falling)), dtype=bool)))
-
-    def grouped(counts: Counts) -> Counts:
-        sums: NDArray[np.int64] = np.diff(np.cumsum(counts[order])[last], prepend=0)
-        return sums
-
-    return ScoreCounts(falling[last], grouped(positives), grouped(negatives))
+    grouped = (np.diff(np.cumsum(counts[order])[last], prepend=0) for counts in (positives, negatives))
+    return ScoreCounts(falling[last], *grouped)
 
 
 def roc(scores: ArrayLike, labels: ArrayLike) -> Roc:

@@ -90,16 +90,13 @@ def _mates(vectors: Tensor, names: Ints) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield probes int64 [P] and the cosine [P] to another image of the same person; each ordered pair occurs once."""
     order = np.argsort(names, kind="stable")
     _, counts = np.unique(names, return_counts=True)
-    ends = np.repeat(np.cumsum(counts), counts)
-    starts = ends - np.repeat(counts, counts)
+    ends, sizes = np.repeat(np.cumsum(counts), counts), np.repeat(counts, counts)
     original_index = torch.from_numpy(order)
-    positions, largest = np.arange(len(names)), int(counts.max())
-    for step in range(1, largest):
+    for step in range(1, int(counts.max())):
         # The mate is ``step`` images further, cyclically within the images of the person.
-        mate = positions + step
-        size = ends - starts
-        mate = np.where(mate >= ends, mate - size, mate)
-        rows = np.flatnonzero(size > step)
+        mate = np.arange(len(names)) + step
+        mate = np.where(mate >= ends, mate - sizes, mate)
+        rows = np.flatnonzero(sizes > step)
         probe, other = original_index[torch.from_numpy(rows)], original_index[torch.from_numpy(mate[rows])]
         for part, mates in zip(torch.split(probe, 65536), torch.split(other, 65536), strict=True):
             yield part, (vectors[part] * vectors[mates]).sum(dim=1)

@@ -11,12 +11,11 @@ from scipy.spatial import ConvexHull, QhullError
 from scipy.stats import chi2
 
 from steradian.errors import InputError
-from steradian.metrics.checks import Floats, Ints, as_labels, as_rows, unit
+from steradian.metrics.checks import Floats, Ints, as_labels, as_rows, sums_by_group, unit
 
 
 def _angles(cosine: Floats) -> Floats:
-    radians: Floats = np.arccos(np.clip(cosine, -1.0, 1.0))
-    return radians
+    return np.arccos(np.clip(cosine, -1.0, 1.0))
 
 
 def class_means(embeddings: ArrayLike, labels: ArrayLike) -> tuple[Ints, Floats]:
@@ -24,9 +23,7 @@ def class_means(embeddings: ArrayLike, labels: ArrayLike) -> tuple[Ints, Floats]
     labels = as_labels(labels)
     vectors = unit(as_rows(embeddings, labels, "embeddings")).astype(np.float64)
     known, codes = np.unique(labels, return_inverse=True)
-    sums = np.zeros((len(known), vectors.shape[1]))
-    np.add.at(sums, codes, vectors)
-    return known, unit(sums)
+    return known, unit(sums_by_group(vectors, codes, len(known)))
 
 
 @dataclass(frozen=True)

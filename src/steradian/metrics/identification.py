@@ -49,8 +49,7 @@ class Candidates:
     @property
     def mated(self) -> NDArray[np.bool_]:
         """[N], whether the identity of the probe is enrolled."""
-        enrolled: NDArray[np.bool_] = self.mate > -np.inf
-        return enrolled
+        return self.mate > -np.inf
 
     @property
     def best(self) -> Floats:
@@ -66,8 +65,7 @@ class Candidates:
         shares = {"against": 1.0, "for": 0.0, "mean": 0.5}
         if ties not in shares:
             raise InputError(f"ties must be 'against', 'for' or 'mean', but is {ties!r}.")
-        ranks: Floats = np.where(self.mated, 1.0 + self.higher + shares[ties] * self.equal, np.inf)
-        return ranks
+        return np.where(self.mated, 1.0 + self.higher + shares[ties] * self.equal, np.inf)
 
 
 def candidates(probes: ArrayLike, probe_labels: ArrayLike, gallery: ArrayLike, gallery_labels: ArrayLike) -> Candidates:

@@ -32,31 +32,26 @@ class Interval:
         return self.low > 0.0 or self.high < 0.0
 
 
-def _values(values: ArrayLike) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _mean_interval(values: ArrayLike, quantile: Callable[[int], float]) -> Interval:
+    """Return the interval of the mean that reaches ``quantile(N)`` standard errors to each side."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or len(array) == 0:
         raise InputError(f"an interval needs values of shape [N], N > 0, but they came as {list(array.shape)}.")
-    return array
+    mean = float(array.mean())
+    if len(array) < 2:
+        return Interval(mean, math.nan, math.nan)
+    reach = float(quantile(len(array)) * array.std(ddof=1) / math.sqrt(len(array)))
+    return Interval(mean, mean - reach, mean + reach)
 
 
 def t_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     """Compute Student's t interval of the mean of a few independent values, one per seed."""
-    array = _values(values)
-    mean = float(array.mean())
-    if len(array) < 2:
-        return Interval(mean, math.nan, math.nan)
-    reach = float(t.ppf((1 + level) / 2, len(array) - 1) * array.std(ddof=1) / math.sqrt(len(array)))
-    return Interval(mean, mean - reach, mean + reach)
+    return _mean_interval(values, lambda count: t.ppf((1 + level) / 2, count - 1))
 
 
 def normal_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     """Compute the normal interval of the mean of many values, one per test item (such as paired differences)."""
-    array = _values(values)
-    mean = float(array.mean())
-    if len(array) < 2:
-        return Interval(mean, math.nan, math.nan)
-    reach = float(norm.ppf((1 + level) / 2) * array.std(ddof=1) / math.sqrt(len(array)))
-    return Interval(mean, mean - reach, mean + reach)
+    return _mean_interval(values, lambda count: norm.ppf((1 + level) / 2))
 
 
 def crossed_interval(values: ArrayLike, level: float = 0.95) -> Interval:

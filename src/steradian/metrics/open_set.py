@@ -82,13 +82,7 @@ def open_set_numbers(known: ArrayLike, correct: ArrayLike, unknown: ArrayLike) -
     scores, others = as_scores(known, "known"), as_scores(unknown, "unknown")
     area = oscr(scores, correct, others).area
     counts = ScoreCounts.of_parts(scores, others)
-    reversed_counts = ScoreCounts.of_parts(-others, -scores)
+    aupr_unknown = ScoreCounts.of_parts(-others, -scores).average_precision()
     curve = counts.roc()
-    enough = int(np.argmax(curve.true_positive_rate >= 0.95 * (1 - 1e-12)))
-    return OpenSet(
-        counts.auc(),
-        counts.average_precision(),
-        reversed_counts.average_precision(),
-        float(curve.false_positive_rate[enough]),
-        area,
-    )
+    fpr_at_95 = float(curve.false_positive_rate[np.argmax(curve.true_positive_rate >= 0.95 * (1 - 1e-12))])
+    return OpenSet(counts.auc(), counts.average_precision(), aupr_unknown, fpr_at_95, area)

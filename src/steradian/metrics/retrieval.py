@@ -14,7 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from steradian.errors import InputError
-from steradian.metrics.checks import Ints, as_labels
+from steradian.metrics.checks import Ints, as_labels, check_part
 from steradian.metrics.tiles import nearest, nearest_alike, unit_vectors
 
 
@@ -90,13 +90,11 @@ def retrieval_sums(
     among_themselves = references is None
     known = names if reference_labels is None else as_labels(reference_labels, "reference_labels")
     others = vectors if references is None else unit_vectors(references, known, "references")
-    number, shares = part
-    if not 0 <= number < shares:
-        raise InputError(f"part must be (i, n) with 0 <= i < n, but is {part}.")
+    check_part(part)
     if any(isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1 for k in ks):
         raise InputError(f"every k must be a whole number, 1 or more, but they are {list(ks)}.")
     relevant = _relevant(names, known) - int(among_themselves)
-    chosen = np.array_split(np.arange(len(names)), shares)[number]
+    chosen = np.array_split(np.arange(len(names)), part[1])[part[0]]
     pending = chosen[relevant[chosen] > 0]
     sums = RetrievalSums(0, len(chosen) - len(pending), dict.fromkeys(ks, 0), 0.0, 0.0, 0.0)
     # Process queries that need a similar number of neighbors together.
@@ -128,8 +126,7 @@ def _relevant(names: Ints, known: Ints) -> Ints:
     if len(classes) == 0:
         return np.zeros(len(names), dtype=np.int64)
     index = np.searchsorted(classes, names).clip(max=len(classes) - 1)
-    sizes: Ints = np.where(classes[index] == names, counts[index], 0)
-    return sizes
+    return np.where(classes[index] == names, counts[index], 0)
 
 
 def _counted(matches: NDArray[np.bool_], relevant: Ints, ks: Sequence[int]) -> RetrievalSums:

@@ -18,7 +18,6 @@ BINS = 2**14
 REACH = 1.000001
 """Upper bound of a cosine in single precision, which can exceed 1 by rounding."""
 
-
 PIECE = 2**20
 """Number of scores processed at a time."""
 
@@ -45,10 +44,6 @@ class HighestScores:
             self._buffer[self._count : self._count + len(candidates)] = candidates
             self._count += len(candidates)
 
-    def merge(self, other: HighestScores) -> None:
-        """Add the highest scores of another part of the stream."""
-        self.add(other.falling())
-
     def falling(self) -> Tensor:
         """Return the kept scores, [at most ``most``], the highest first."""
         self._discard_lowest()
@@ -69,21 +64,15 @@ class HighestScores:
 
 def binned(scores: Tensor) -> NDArray[np.int64]:
     """Count the ``scores`` (cosines of any shape) in each of `BINS` bins, from the lowest bin up."""
-    counts: NDArray[np.int64] = torch.histc(scores, BINS, -REACH, REACH).to(torch.int64).numpy()
-    return counts
+    return torch.histc(scores, BINS, -REACH, REACH).to(torch.int64).numpy()
 
 
 def at_places(
     stream: Callable[[], Iterator[Tensor]], histogram: NDArray[np.int64], ranks: Sequence[int]
 ) -> list[float]:
-    """Return the exact scores at ``ranks`` (from 0, in descending order).
+    """Return the exact scores at ``ranks`` (0 for the highest) of the stream that ``stream`` restarts.
 
-    The histogram gives the bin of each score; a second pass over the stream finds the score.
-
-    Args:
-        stream: restarts the stream; not called if ``ranks`` is empty.
-        histogram: the summed `binned` counts of the stream.
-        ranks: 0 for the highest score.
+    The histogram, the summed `binned` counts, gives the bin of each score; a second pass finds the score.
     """
     if not ranks:
         return []

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from steradian.errors import InputError
-from steradian.metrics.checks import Floats, Ints, as_labels, as_rows, unit
+from steradian.metrics.checks import Floats, Ints, as_labels, as_rows, sums_by_group, unit
 
 
 def flip_fusion(embeddings: ArrayLike, flipped: ArrayLike, *, normalize_first: bool = False) -> Floats:
@@ -58,12 +58,6 @@ def template_embeddings(
         np.stack([names.astype(np.int64), media_ids.astype(np.int64)], axis=1), axis=0, return_inverse=True
     )
     pair_index = pair_index.reshape(-1)
-    means = _sums(vectors, pair_index, len(pairs)) / np.bincount(pair_index)[:, None]
+    means = sums_by_group(vectors, pair_index, len(pairs)) / np.bincount(pair_index)[:, None]
     template_names, template_index = np.unique(pairs[:, 0], return_inverse=True)
-    return unit(_sums(means, template_index, len(template_names))), template_names
-
-
-def _sums(vectors: Floats, groups: Ints, count: int) -> Floats:
-    sums = np.zeros((count, vectors.shape[1]))
-    np.add.at(sums, groups, vectors)
-    return sums
+    return unit(sums_by_group(means, template_index, len(template_names))), template_names

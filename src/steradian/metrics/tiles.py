@@ -63,8 +63,7 @@ class Nearest(NamedTuple):
 def nearest(queries: Tensor, references: Tensor, k: int, own: Tensor | None = None) -> Nearest:
     """Find the ``k`` nearest ``references`` [M, D] of each of ``queries`` [N, D], unit vectors, in N x k memory.
 
-    Args:
-        own: int64 [N], the index of the query itself among the references, which is excluded.
+    ``own`` int64 [N] is the index of the query itself among the references, which is excluded.
     """
     same_width(queries, references)
     available = len(references) - int(own is not None)
@@ -140,40 +139,38 @@ def _insert(best: tuple[Tensor, Tensor], rows: Tensor, columns: Tensor, values: 
         return
     # Only rows with new values are sorted again.
     changed, at = torch.unique_consecutive(rows, return_inverse=True)
-    counts = torch.bincount(at)
-    position = torch.arange(len(rows)) - (counts.cumsum(0) - counts)[at]
+    cosines, indices = best
+    old = cosines[changed], indices[changed]
+    cosines[changed], indices[changed] = _best_of(old, at, columns, values, cosines.shape[1])
+
+
+def _best_of(
+    best: tuple[Tensor, Tensor], rows: Tensor, columns: Tensor, values: Tensor, k: int
+) -> tuple[Tensor, Tensor]:
+    """Return the ``k`` best of ``best`` [R, w] and of ``values`` [H] in sorted ``rows``; among equal ones the first."""
     cosines, indices = best
     width = cosines.shape[1]
-    wide = cosines.new_full((len(changed), width + int(counts.max())), -torch.inf)
+    counts = torch.bincount(rows, minlength=len(cosines))
+    position = torch.arange(len(rows)) - (counts.cumsum(0) - counts)[rows] + width
+    wide = cosines.new_full((len(cosines), width + int(counts.max())), -torch.inf)
     wide_indices = indices.new_full(wide.shape, -1)
-    wide[:, :width], wide_indices[:, :width] = cosines[changed], indices[changed]
-    wide[at, width + position], wide_indices[at, width + position] = values, columns
-    order = wide.argsort(dim=1, descending=True, stable=True)[:, :width]
-    cosines[changed], indices[changed] = wide.gather(1, order), wide_indices.gather(1, order)
+    wide[:, :width], wide_indices[:, :width] = best
+    wide[rows, position], wide_indices[rows, position] = values, columns
+    order = wide.argsort(dim=1, descending=True, stable=True)[:, :k]
+    return wide.gather(1, order), wide_indices.gather(1, order)
 
 
 def _merged(best: tuple[Tensor, Tensor], tile: Tile, k: int, flags: Tensor) -> tuple[Tensor, Tensor]:
     """Return the k best of the current best and of a tile; among equal ones the first."""
-    values, indices = best
-    width, columns = values.shape[1], tile.cosine.shape[1]
-    if width < k:
+    bar, columns = best[0][:, -1:], tile.cosine.shape[1]
+    if best[0].shape[1] < k:
         bar = torch.nextafter(tile.cosine.topk(min(k, columns), dim=1).values[:, -1:], torch.tensor(-torch.inf))
-    else:
-        bar = values[:, -1:]
     # Few values of a later tile are among the k best: select only those.
     hits = above(tile.cosine, bar, flags)
     if len(hits) == 0:
         return best
     rows = torch.div(hits, columns, rounding_mode="floor")
-    counts = torch.bincount(rows, minlength=len(values))
-    position = torch.arange(len(rows)) - (counts.cumsum(0) - counts)[rows] + width
-    wide = values.new_full((len(values), width + int(counts.max())), -torch.inf)
-    wide_indices = indices.new_full(wide.shape, -1)
-    wide[:, :width], wide_indices[:, :width] = values, indices
-    wide[rows, position] = tile.cosine.view(-1)[hits]
-    wide_indices[rows, position] = hits - rows * columns + tile.columns.start
-    order = wide.argsort(dim=1, descending=True, stable=True)[:, :k]
-    return wide.gather(1, order), wide_indices.gather(1, order)
+    return _best_of(best, rows, hits - rows * columns + tile.columns.start, tile.cosine.view(-1)[hits], k)
 
 
 def above(cosine: Tensor, threshold: Tensor | float, memory: Tensor) -> Tensor:
