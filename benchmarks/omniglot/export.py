@@ -10,7 +10,6 @@ user are unseen, too.
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ import torch
 
 from steradian import Recognizer
 from steradian.data.pixels import TURNS
-from steradian.models import artifact
 from steradian.models.fitted_calibration import fit_calibration, fit_thresholds, pair_curve
 from steradian.training import read_recipe
 from steradian.training.dataset import load_data
@@ -27,7 +25,7 @@ from steradian.training.dataset import load_data
 def without_turns(model: Recognizer) -> Recognizer:
     """Return the same encoder and neck with only the upright classes."""
     count = len(model.spec.classes) // len(TURNS)
-    spec = replace(model.spec, classes=model.spec.classes[:count])
+    spec = model.spec.model_copy(update={"classes": model.spec.classes[:count]})
     upright = Recognizer(spec)
     tensors = dict(model.state_dict())
     tensors["head.weight"] = tensors["head.weight"][:count]
@@ -61,11 +59,11 @@ def main() -> None:
         update={"pairs": pair_curve(unseen_raw, unseen.labels), "measured_on": f"{note}; pairs: {pairs_note}"}
     )
     model.thresholds = fit_thresholds(unseen_raw, unseen.labels, pairs_note)
-    origin = trained.card.provenance if trained.card is not None else {}
+    origin = trained.manifest.provenance if trained.manifest is not None else {}
     info = {name: origin[name] for name in ("date", "recipe", "seed", "steradian", "torch", "python") if name in origin}
     source = "Omniglot background set (Lake et al. 2015, MIT), 24 of its 30 alphabets"
-    card = artifact.save(model, args.to, {**info, "data": {"source": source}, "from": origin.get("command")})
-    print(card.id)
+    model.save(args.to, {**info, "data": {"source": source}, "from": origin.get("command")})
+    print(model.model_id)
 
 
 if __name__ == "__main__":
