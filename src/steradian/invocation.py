@@ -1,4 +1,4 @@
-"""What started this process, for the record that every result carries."""
+"""The command line of this process, which every result records."""
 
 from __future__ import annotations
 

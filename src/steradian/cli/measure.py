@@ -20,7 +20,7 @@ def measure(
     file: Annotated[Path, typer.Argument(help="A table, CSV or parquet.", metavar="FILE")],
     kind: Annotated[
         Kind | None,
-        typer.Option("--as", help="What the table holds (default: told from its columns).", metavar="KIND"),
+        typer.Option("--as", help="What the table holds (default: detected from its columns).", metavar="KIND"),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results (default: FILE-evaluation).")] = None,
     exist_ok: ExistOk = False,

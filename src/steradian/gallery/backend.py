@@ -1,4 +1,4 @@
-"""What a gallery asks of the place where it is stored. The rules of names are in `register.Register`."""
+"""The storage protocol of galleries. The rules for names are in `register.Register`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a gallery holds, and what names and metadata may be."""
+"""Data types of a gallery, and checks of names and metadata."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of a gallery's names, over any backend: what may be enrolled, renamed, merged and removed."""
+"""The rules for names in a gallery, over any backend: enrolling, renaming, merging and removing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Entry = tuple[str, NDArray[np.float32], Sequence[str], Mapping[str, Any] | None]
 
 
 class Register:
-    """Who is enrolled, by which images.
+    """The enrolled identities and their images, in any backend.
 
     Attributes:
         backend: where everything is stored.

@@ -1,4 +1,4 @@
-"""What training asks of a head, whatever the head optimizes."""
+"""The protocol between training and a head, whatever the head optimizes."""
 
 from __future__ import annotations
 

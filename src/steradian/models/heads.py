@@ -64,7 +64,7 @@ def build_head(name: str, num_classes: int, embedding_size: int, options: Mappin
 
 
 def training_head_options(loss: str, options: Mapping[str, Any], world_size: int) -> dict[str, Any]:
-    """Return how a training passes the classes: as ``options`` say, and sharded wherever there are several processes.
+    """Return the head options for training: ``options``, and sharded if there are several processes.
 
     Raises:
         InputError: a head that does not exist.

@@ -1,4 +1,4 @@
-"""Where a model is: a model or run folder, the name of a built-in one, or a repository on the Hugging Face hub."""
+"""Find a model: a model or run folder, a built-in name, or a repository on the Hugging Face hub."""
 
 from __future__ import annotations
 

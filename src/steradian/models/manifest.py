@@ -1,4 +1,4 @@
-"""What a recognizer is: the spec that it is built from, and the manifest ``model.json`` that adds what was measured."""
+"""The spec that a recognizer is built from, and the manifest ``model.json``, which adds measurements to it."""
 
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ class Recognizer(nn.Module):
         """The id of the saved artifact. Raises `UsageError` for a model that was never saved."""
         if self.manifest is None:
             raise UsageError(
-                "This model was never saved, so its vectors could not be told from those of others: save it first."
+                "This model was never saved, so a gallery could not check that its vectors belong to it: save it first."
             )
         return self.manifest.id
 

@@ -1,7 +1,7 @@
-"""One way to run a study: its jobs side by side, what is finished left alone, one report at the end.
+"""Run any study: its jobs in parallel, finished jobs skipped, one report at the end.
 
-A study says what it is (`identity`), which jobs it has (`phases`), and what they amount to (`result`, `summarize`). The
-runner takes care of the folder, the lock, the workers, failures and progress.
+A study defines its identity, its jobs (`phases`), and how to collect and report them (`result`, `summarize`). The
+runner handles the folder, the lock, the workers, failures and progress.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a study came to, in the forms that are written.
+    """Results of a study, in the forms that are written.
 
     Attributes:
         rows: of ``results.csv``.
@@ -73,10 +73,10 @@ ResultT = TypeVar("ResultT", covariant=True)
 
 
 class Study(Protocol[ResultT]):
-    """What the runner asks of a study.
+    """The protocol between the runner and a study.
 
     Attributes:
-        kind: in words, for messages.
+        kind: the kind of study, for messages.
         identity_file: name of the file that says what a folder holds.
         recipe: shared by all jobs.
     """

@@ -34,15 +34,15 @@ FEW_STEPS = 60
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What one training does. Preflight, training, resume, manifest and report all receive the same plan.
+    """Everything that a recipe and its data decide. Preflight, training, resume and report receive one plan.
 
     Attributes:
         recipe: the recipe, with its encoder named.
         data: the decoded images in their parts.
         model: the recognizer, built once and filled with pretrained weights; training changes it.
-        head_options: how training passes the classes.
+        head_options: head options for training only; not saved.
         stages: which layers learn, until which epoch, on cached features or on images.
-        frozen_because: why so many layers stay as they are, in words; empty where nothing was decided.
+        frozen_because: the reason for the number of frozen layers; empty if it was not chosen automatically.
         rng_state: torch's random state right after the model was built.
     """
 
@@ -56,12 +56,12 @@ class TrainingPlan:
 
     @property
     def spec(self) -> ModelSpec:
-        """What the model is built from."""
+        """The spec that the model is built from."""
         return self.model.spec
 
     @cached_property
     def learns_nothing_in_encoder(self) -> bool:
-        """Whether all layers of the encoder stay as they are to the end."""
+        """Whether all layers of the encoder stay frozen to the end."""
         return self.stages[-1].frozen > max(layers_of(self.model.encoder).values())
 
     @property
@@ -76,7 +76,7 @@ class TrainingPlan:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is worth knowing before training."""
+        """Warnings to show before training."""
         return (*self.data.warnings, *few_steps_warning(self.steps))
 
     def batches(self, indices: Indices) -> Batches:

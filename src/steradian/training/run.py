@@ -41,7 +41,7 @@ OnBatch = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training leaves: the model, one history row per epoch, and what it cost.
+    """Result of training: the model, one history row per epoch, and the cost.
 
     Attributes:
         seconds_per_epoch: median over the epochs that ran without interruption.

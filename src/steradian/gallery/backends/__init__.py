@@ -1,1 +1,1 @@
-"""Where a gallery is stored: a SQLite file, or Milvus."""
+"""Storage for galleries: a SQLite file, or Milvus."""

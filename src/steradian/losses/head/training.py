@@ -1,4 +1,4 @@
-"""What training does to class centers outside of its steps: place them by images, and choose their optimizer."""
+"""Initialize class centers from images, and choose their optimizer."""
 
 from __future__ import annotations
 

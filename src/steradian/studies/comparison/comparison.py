@@ -1,4 +1,4 @@
-"""What a comparison compares: techniques, dimensions and seeds, on one shared recipe."""
+"""Define a comparison: techniques, dimensions and seeds, on one shared recipe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from steradian.studies.comparison.tuning import Trial
 from steradian.training.recipe import Recipe
 
 TECHNIQUES = ("softmax", "triplet", "sphereface", "cosface", "arcface", "sphere-arc")
-"""What is compared by default: system B's techniques and its hybrid."""
+"""Default techniques: those of system B and its hybrid."""
 
 
 @dataclass(frozen=True)

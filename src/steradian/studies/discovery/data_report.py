@@ -28,7 +28,7 @@ SHOWN_CLASSES, SHOWN_PAIRS, SIZE = 32, 16, 96
 
 @dataclass(frozen=True)
 class DataInspection:
-    """What a look at a data set found.
+    """Result of inspecting a data set.
 
     Attributes:
         near: near copies, where they were asked for.

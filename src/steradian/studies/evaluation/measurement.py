@@ -1,4 +1,4 @@
-"""What was measured without a run: numbers, a page, and the folder that holds both."""
+"""Metrics measured without a run, their page, and the folder that holds both."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Measurement:
     Attributes:
         numbers: nested, snake case; NaN where a number does not exist.
         report: the page.
-        notes: what was assumed or left out, in words.
+        notes: assumptions and omissions, as sentences.
         folder: where `write` puts both.
     """
 

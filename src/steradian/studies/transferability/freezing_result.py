@@ -1,4 +1,4 @@
-"""What a study of freezing trains, network by network, and what the networks came to."""
+"""The networks of a freezing study and their results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FreezeSpec:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """Name of its folder."""
         return f"seed{self.seed}-{self.arm}-{self.layers}"
 
     def trained_by(self) -> Recipe:

@@ -1,4 +1,4 @@
-"""What a study of transfer trains, network by network, and what the networks came to."""
+"""The networks of a transfer study and their results."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class TransferSpec:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """Name of its folder."""
         arm_name = self.arm.replace("+", "-tuned").replace(" ", "-")
         size = f"-{self.images}" if self.images is not None else ""
         return f"seed{self.seed}-{self.target}-{arm_name}{f'-{self.layers}' if self.layers else ''}{size}"
