@@ -32,7 +32,7 @@ def transfer(
     data: Data,
     layers: Annotated[
         list[str] | None,
-        typer.Option(help="ServiceMetrics of layers to transfer or to freeze (default: all).", metavar="1,2,…"),
+        typer.Option(help="Numbers of layers to transfer or to freeze (default: all).", metavar="1,2,…"),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Number of runs, each with its own random halves.", min=1)] = 3,
     half: Annotated[

@@ -35,7 +35,7 @@ class Protocol(NamedTuple):
 
 
 def measure(inputs: EvaluationInputs, names: Sequence[str]) -> Metrics:
-    """All numbers of the protocols ``names``; those that the inputs does not suffice for are left out.
+    """All numbers of the protocols ``names``; those that the inputs do not suffice for are left out.
 
     Raises:
         UsageError: an unknown protocol.
