@@ -28,14 +28,14 @@ RANKED = 100
 
 
 class Protocol(NamedTuple):
-    """One way to measure: numbers under the protocol's own name, or None where the inputs does not suffice."""
+    """One protocol: a function that returns its metrics, or None if the inputs do not suffice."""
 
     measure: Callable[[EvaluationInputs], Metrics | None]
     needs: str
 
 
 def measure(inputs: EvaluationInputs, names: Sequence[str]) -> Metrics:
-    """All numbers of the protocols ``names``; those that the inputs do not suffice for are left out.
+    """Measure the protocols ``names``; those that the inputs do not suffice for are left out.
 
     Raises:
         UsageError: an unknown protocol.
