@@ -1,1 +1,1 @@
-"""Compute the product of N embeddings and C class centers; `dense` builds it as one matrix."""
+"""Compute the product of N embeddings and C class centers: as one matrix, in tiles, sampled, or sharded."""
