@@ -31,7 +31,7 @@ from steradian.training.progress import Progress
 from steradian.training.resources import environment
 from steradian.training.run import start
 from steradian.training.schedules import auxiliary_weight, ramp_value, rate_factor
-from steradian.training.stages import single_stage
+from steradian.training.stages import Stage
 
 
 def bare_epoch(state, settings, batches, epoch: int) -> None:
@@ -92,7 +92,7 @@ def measure(rounds: int, swapped: bool) -> dict[str, object]:
                 fit(
                     ours,
                     recipe.training,
-                    single_stage(recipe.training, batches),
+                    [Stage(recipe.training.epochs, 0, batches)],
                     on_step=lambda *_: bar.advance(),
                     on_epoch=stop,
                 )

@@ -237,6 +237,7 @@ def constructors_stub() -> str:
         "from steradian.losses.scales import Scale",
         "",
         "CONSTRUCTORS: dict[str, Callable[..., MarginSoftmaxLoss]]",
+        "__all__: list[str]",
         "",
         "def constructor_name(name: str) -> str: ...",
     ]

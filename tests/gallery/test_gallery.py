@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from steradian import Recognizer
 from steradian.errors import DataError, InputError, StorageError, UsageError
 from steradian.gallery import Gallery, calibrate
-from steradian.gallery.backends.opening import open_backend
+from steradian.gallery.backends import open_backend
 from steradian.gallery.backends.sqlite import SqliteBackend
 from steradian.gallery.calibrating import strangers
 from steradian.gallery.exchange import export, import_file, rebuild
@@ -432,7 +432,7 @@ def test_who_is_enrolled_during_a_rebuild_is_not_lost(gallery: Gallery) -> None:
 
 def test_sources_of_any_bytes_are_kept(gallery: Gallery) -> None:
     gallery.enroll_vectors("x", unit(1, D), ["caf\udce9.png"])
-    assert list(gallery.register.sources().values()) == [("x", "caf\\udce9.png")]
+    assert list(gallery.register.backend.sources().values()) == [("x", "caf\\udce9.png")]
 
 
 def test_a_header_that_claims_too_much_is_refused(gallery: Gallery, tmp_path: Path) -> None:
@@ -533,7 +533,7 @@ def test_a_gallery_on_milvus_is_used_as_any_other(tmp_path: Path, command) -> No
 
 
 def test_numbers_of_milvus_rise_and_are_exact_in_json() -> None:
-    from steradian.gallery.backends.image_numbers import ImageNumbers
+    from steradian.gallery.backends.milvus import ImageNumbers
 
     numbers = ImageNumbers()
     found = [numbers.next() for _ in range(3000)]

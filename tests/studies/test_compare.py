@@ -17,8 +17,8 @@ import pytest
 from steradian.errors import DataError, UsageError
 from steradian.files import locked
 from steradian.studies.comparison.compare import compare, dry_run
-from steradian.studies.comparison.comparison import Comparison
 from steradian.studies.comparison.report import build_report
+from steradian.studies.comparison.result import Comparison
 from steradian.training import Recipe
 
 

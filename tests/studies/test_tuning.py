@@ -13,9 +13,8 @@ from steradian.errors import SteradianError, TrainingError, UsageError
 from steradian.losses import fitted_options
 from steradian.studies.comparison import tuning
 from steradian.studies.comparison.compare import compare
-from steradian.studies.comparison.comparison import Comparison
 from steradian.studies.comparison.report import build_report
-from steradian.studies.comparison.result import ComparisonResult
+from steradian.studies.comparison.result import Comparison, ComparisonResult
 from steradian.studies.comparison.tuning import (
     TRIALS,
     Trial,

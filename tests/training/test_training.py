@@ -24,7 +24,7 @@ from steradian.training.loop import fit
 from steradian.training.recipe import DataSettings, Ramp, TrainingSettings, setting_names
 from steradian.training.run import start
 from steradian.training.schedules import PlateauTracker, auxiliary_weight, ramp_value, rate_factor
-from steradian.training.stages import single_stage
+from steradian.training.stages import Stage
 from steradian.training.tracking import CsvTracker, TensorBoardTracker
 
 
@@ -87,7 +87,7 @@ def test_resume_is_exact_from_any_step(digits, tmp_path: Path, loss: str, stop: 
     batches = make_plan(wanted, digits).batches(digits.splits.train)
     held_out = make_plan(wanted, digits).batches(digits.splits.validation)
     whole = start(make_plan(wanted, digits))
-    fit(whole, settings, single_stage(settings, batches, held_out))
+    fit(whole, settings, [Stage(settings.epochs, 0, batches, held_out)])
 
     class Stop(Exception):
         pass
@@ -98,12 +98,12 @@ def test_resume_is_exact_from_any_step(digits, tmp_path: Path, loss: str, stop: 
 
     halted = start(make_plan(wanted, digits))
     with pytest.raises(Stop):
-        fit(halted, settings, single_stage(settings, batches, held_out), on_step=at_stop)
+        fit(halted, settings, [Stage(settings.epochs, 0, batches, held_out)], on_step=at_stop)
     folder = save_checkpoint(RunFolder(tmp_path), halted, recipe="r", data="d")
     torch.manual_seed(999)
     resumed = start(make_plan(wanted, digits))
     restore(resumed, folder)
-    fit(resumed, settings, single_stage(settings, batches, held_out))
+    fit(resumed, settings, [Stage(settings.epochs, 0, batches, held_out)])
     assert resumed.history == whole.history
     assert_same(state_of(resumed.model), state_of(whole.model))
 
@@ -191,7 +191,7 @@ def test_a_head_parameter_without_gradient_is_an_error(digits) -> None:
     state.silent.add("forgotten")
     batches = make_plan(recipe(), digits).batches(digits.splits.train)
     with pytest.raises(TrainingError, match="'forgotten' receives no gradient"):
-        fit(state, recipe().training, single_stage(recipe().training, batches))
+        fit(state, recipe().training, [Stage(recipe().training.epochs, 0, batches)])
 
 
 def test_a_head_parameter_with_zero_gradient_is_an_error(digits) -> None:
@@ -199,7 +199,7 @@ def test_a_head_parameter_with_zero_gradient_is_an_error(digits) -> None:
     state.model.head.weight.register_hook(lambda gradient: gradient * 0)
     batches = make_plan(recipe(), digits).batches(digits.splits.train)
     with pytest.raises(TrainingError, match="'weight' receives no gradient"):
-        fit(state, recipe().training, single_stage(recipe().training, batches))
+        fit(state, recipe().training, [Stage(recipe().training.epochs, 0, batches)])
 
 
 def test_early_stopping_restores_the_best(digits) -> None:

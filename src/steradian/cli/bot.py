@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from steradian.cli.gallery_options import NAME, GalleryFile, Run
 from steradian.cli.output import say
+from steradian.cli.settings import NAME, Far, GalleryFile, Run
 
 
 def bot(
@@ -16,10 +16,7 @@ def bot(
     allow: Annotated[list[int], typer.Option(help="Telegram user id that may use the bot. Repeatable.")],
     token: Annotated[str, typer.Option(help="Bot token from @BotFather.", envvar="STERADIAN_BOT_TOKEN")],
     gallery: GalleryFile = None,
-    far: Annotated[
-        float | None,
-        typer.Option(help="False-accept rate; sets the threshold (default: 0.001, or the lowest calibrated one)."),
-    ] = None,
+    far: Far = None,
     address: Annotated[
         str | None, typer.Option(help="Address of another server that speaks Telegram's protocol.", metavar="URL")
     ] = None,

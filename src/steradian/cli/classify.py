@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from steradian.cli.output import columns, print_json, say
-from steradian.cli.settings import Json
+from steradian.cli.output import columns, fail_for, print_json, say
+from steradian.cli.settings import Images, Json
 
 
 def classify(
     run: Annotated[Path, typer.Argument(help="Run or model folder.", metavar="RUN")],
-    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.", metavar="IMAGE…")],
+    images: Images,
     coverage: Annotated[
         float, typer.Option(help="Probability that the candidate set contains the true class: 0.8, 0.9, 0.95 or 0.99.")
     ] = 0.95,
@@ -28,18 +28,23 @@ def classify(
       steradian classify runs/photos cat.jpg dog.png --top 3
       steradian classify runs/photos holiday/ --json
     """
-    from steradian.data.image_files import image_files
-    from steradian.errors import DataError, UsageError
+    from steradian.data.image_files import image_files, in_parts
+    from steradian.errors import UsageError
     from steradian.models.recognizer import Recognizer
-    from steradian.studies.naming import name_images
 
     model = Recognizer.load(run)
     files = image_files(images)
     if not files:
         raise UsageError("Found no images in the given paths. Pass image files, or folders that contain images.")
-    answers, failures = name_images(model, files, top, coverage)
+    answers: list[dict[str, Any]] = []
+    failures: list[tuple[str, str]] = []
+    for part in in_parts(files, model.preprocessing.shortest):
+        failures += [(str(file), reason) for file, reason in part.failures]
+        results = model.classify(part.pixels, top=top, coverage=coverage)
+        answers += [result.as_answer(str(file)) for file, result in zip(part.files, results, strict=True)]
     if json:
-        print_json({"answers": answers, "failures": failures})
+        failed = [{"image": name, "reason": reason} for name, reason in failures]
+        print_json({"answers": answers, "failures": failed})
     else:
         for answer in answers:
             print(answer["image"])
@@ -49,10 +54,7 @@ def classify(
                 print(f"  {_describe_candidates(answer)}")
         if answers and not answers[0]["calibrated"]:
             say("The probabilities are not calibrated: trust their order, not their values.")
-    for failure in failures:
-        say(f"Error: {failure['image']}: {failure['reason']}")
-    if failures:
-        raise DataError(f"{len(failures)} of {len(files)} images could not be classified.")
+    fail_for(failures, len(files), "classified")
 
 
 def _describe_candidates(answer: dict[str, Any]) -> str:

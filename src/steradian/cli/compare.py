@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from steradian.cli.output import bullets, columns, default_folder, fail_if, print_json
-from steradian.cli.settings import (
-    BatchSize,
-    Data,
-    DryRun,
-    Encoder,
-    Epochs,
-    ExistOk,
-    ImageSize,
-    Json,
-    LearningRate,
-    Root,
-    Seed,
-    Settings,
-    Weights,
-    changed_recipe,
-    list_of,
-    numbers_in,
-)
-
-if TYPE_CHECKING:
-    from steradian.studies.comparison.result import ComparisonResult
+from steradian.cli import settings
+from steradian.cli.output import bullets, columns, fail_if, print_json
+from steradian.cli.settings import changed_recipe, list_of, numbers_in, training_options
 
 
 def compare(
-    data: Data,
+    data: settings.Data,
     losses: Annotated[
         list[str] | None, typer.Option(help="Techniques; repeat the option or separate by commas.", metavar="A,B,…")
     ] = None,
@@ -48,20 +29,20 @@ def compare(
     tune: Annotated[
         int, typer.Option(help="Trials to tune each loss's margin and scale on the validation images; 0: none.", min=0)
     ] = 0,
-    epochs: Epochs = None,
-    encoder: Encoder = None,
-    weights: Weights = None,
+    epochs: settings.Epochs = None,
+    encoder: settings.Encoder = None,
+    weights: settings.Weights = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results (default: runs/compare-DATA).")] = None,
-    root: Root = None,
-    image_size: ImageSize = None,
-    batch_size: BatchSize = None,
-    lr: LearningRate = None,
-    seed: Seed = None,
+    root: settings.Root = None,
+    image_size: settings.ImageSize = None,
+    batch_size: settings.BatchSize = None,
+    lr: settings.LearningRate = None,
+    seed: settings.Seed = None,
     jobs: Annotated[int | None, typer.Option(help="Parallel runs (default: one per core on a CPU).", min=1)] = None,
-    setting: Settings = None,
-    exist_ok: ExistOk = False,
-    dry_run: DryRun = False,
-    json: Json = False,
+    setting: settings.Settings = None,
+    exist_ok: settings.ExistOk = False,
+    dry_run: settings.DryRun = False,
+    json: settings.Json = False,
 ) -> None:
     """Compare losses: train each on the same images with the same budget, and write one report.
 
@@ -78,30 +59,20 @@ def compare(
     from steradian.errors import UsageError
     from steradian.losses import preset
     from steradian.studies.comparison import compare as study
-    from steradian.studies.comparison.comparison import TECHNIQUES, Comparison
-    from steradian.studies.comparison.result import rows
+    from steradian.studies.comparison.result import TECHNIQUES, Comparison, rows, summary_rows
+    from steradian.studies.study_folder import default_folder
     from steradian.training.progress import shown
 
     # An alias and its name are one technique.
     names = tuple(dict.fromkeys(preset(name).name for name in list_of(losses) or TECHNIQUES))
     sizes = tuple(dict.fromkeys(numbers_in("--dims", dims or ["2,3"])))
-    for setting_text in setting or ():
-        if setting_text.partition("=")[0].strip() in ("embedding_size", "loss.name"):
+    for text in setting or ():
+        if text.partition("=")[0].strip() in ("embedding_size", "loss.name"):
             raise UsageError(
-                f"--set {setting_text}: compare takes its techniques from --losses and its dimensions from --dims."
+                f"--set {text}: compare takes its techniques from --losses and its dimensions from --dims."
             )
-    options = {
-        "data.root": root,
-        "data.unseen": unseen,
-        "data.image_size": image_size,
-        "encoder": encoder,
-        "weights": weights,
-        "training.epochs": epochs,
-        "training.batch_size": batch_size,
-        "training.learning_rate": lr,
-        "training.seed": seed,
-    }
-    recipe = changed_recipe(study.shared_recipe(data), options, setting)
+    options = training_options(root, image_size, encoder, weights, epochs, batch_size, lr, seed)
+    recipe = changed_recipe(study.shared_recipe(data), {"data.unseen": unseen, **options}, setting)
     if dry_run:
         cells = study.dry_run(Comparison(recipe, names, sizes, seeds, tune))
         print_json({"dry_run": cells}) if json else print(f"Dry run passed: {', '.join(cells)}. Nothing was saved.")
@@ -121,21 +92,9 @@ def compare(
     )
     bullets(result.warnings, "!")
     if json:
-        print_json(
-            {
-                "report": str(folder / "report.html"),
-                "results": str(folder / "results.csv"),
-                "cells": rows(result),
-                "failures": result.failures,
-            }
-        )
+        files = {"report": str(folder / "report.html"), "results": str(folder / "results.csv")}
+        print_json({**files, "cells": rows(result), "failures": result.failures})
     else:
-        print(_summary(result))
+        print(columns(summary_rows(result), ("technique", "dims", "k-means", "accuracy", "5-NN", "EER", "s/epoch")))
         print(f"\nreport   {folder / 'report.html'}\nresults  {folder / 'results.csv'}")
     fail_if(result.failures)
-
-
-def _summary(result: ComparisonResult) -> str:
-    from steradian.studies.comparison.summary import summary_rows
-
-    return columns(summary_rows(result), ("technique", "dims", "k-means", "accuracy", "5-NN", "EER", "s/epoch"))

@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from steradian.cli.gallery_options import Run
 from steradian.cli.output import print_json, say
-from steradian.cli.settings import Data, ExistOk, Json, Root
+from steradian.cli.settings import Data, ExistOk, Json, Root, Run
 
 
 def embed(

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from steradian.cli.gallery_options import GalleryFile, Run, gallery_of, json_object
 from steradian.cli.output import bullets, columns, print_json, say
-from steradian.cli.settings import Json
+from steradian.cli.settings import GalleryFile, Json, Run, gallery_of, json_object
 
 
 def enroll(

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from steradian.cli.gallery_options import Run
 from steradian.cli.output import print_json
-from steradian.cli.settings import Json
+from steradian.cli.settings import Json, Run
 
 
 def export(

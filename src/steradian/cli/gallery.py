@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from steradian.cli.gallery_options import gallery_file
 from steradian.cli.output import columns, print_json, say
-from steradian.cli.settings import Json
+from steradian.cli.settings import Json, gallery_file
 
 IDENTICAL_COSINE = 0.9999
 """Two images whose cosine exceeds this count as identical."""
@@ -43,7 +42,7 @@ def list_(gallery: GalleryPath, json: Json = False) -> None:
     from steradian.gallery import Gallery
 
     with Gallery.open(gallery_file(gallery)) as opened:
-        identities, model, thresholds = opened.identities(), opened.register.model, opened.thresholds
+        identities, model, thresholds = opened.identities(), opened.register.backend.model, opened.thresholds
     if json:
         limits = [one.model_dump() for one in thresholds] if thresholds.owner == "this gallery" else []
         print_json({"identities": [asdict(one) for one in identities], "model": model, "thresholds": limits})
@@ -139,10 +138,8 @@ def index(
             print_json({"index": None}) if json else print("Search is exact now.")
             return
         built = opened.index(kind)
-    if json:
-        print_json({"index": built.kind, "images": built.images, "bytes": built.bytes})
-        return
-    print(f"{built.kind} index of {built.images} image(s), {built.bytes / 1e6:.1f} MB")
+    described = f"{built.kind} index of {built.images} image(s), {built.bytes / 1e6:.1f} MB"
+    print_json(built.model_dump()) if json else print(described)
 
 
 @app.command()
@@ -173,10 +170,8 @@ def import_(gallery: GalleryPath, file: ExportPath, json: Json = False) -> None:
     from steradian.gallery.exchange import import_file
 
     count = import_file(gallery_file(gallery), file)
-    if json:
-        print_json({"images": count, "gallery": str(gallery_file(gallery))})
-    else:
-        print(f"{count} image(s) enrolled in {gallery_file(gallery)}")
+    path = str(gallery_file(gallery))
+    print_json({"images": count, "gallery": path}) if json else print(f"{count} image(s) enrolled in {path}")
 
 
 @app.command()
@@ -193,9 +188,6 @@ def rebuild(
 
     count, lost = reembed(gallery_file(gallery), Recognizer.load(run), shown, drop_lost=drop_lost)
     say("The old calibration was discarded; the new model's thresholds apply until you recalibrate.")
-    if json:
-        print_json({"images": count, "lost": lost})
-    else:
-        print(f"{count} image(s) re-embedded.")
+    print_json({"images": count, "lost": lost}) if json else print(f"{count} image(s) re-embedded.")
     for line in lost:
         say(f"! dropped: {line}")

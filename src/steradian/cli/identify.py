@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from steradian.cli.gallery_options import GalleryFile, Run, existing_gallery, json_object
-from steradian.cli.output import columns, print_json, say
-from steradian.cli.settings import Json
+from steradian.cli.output import columns, fail_for, print_json, say
+from steradian.cli.settings import Far, GalleryFile, Images, Json, Run, existing_gallery, json_object
 
 if TYPE_CHECKING:
     from steradian.gallery import Decision
@@ -18,12 +17,9 @@ if TYPE_CHECKING:
 
 def identify(
     run: Run,
-    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.", metavar="IMAGE…")],
+    images: Images,
     gallery: GalleryFile = None,
-    far: Annotated[
-        float | None,
-        typer.Option(help="False-accept rate; sets the threshold (default: 0.001, or the lowest calibrated one)."),
-    ] = None,
+    far: Far = None,
     threshold: Annotated[float | None, typer.Option(help="Cosine threshold, instead of --far.", min=-1, max=1)] = None,
     top: Annotated[int, typer.Option(help="Number of names to list per image.", min=1)] = 5,
     strategy: Annotated[
@@ -54,7 +50,7 @@ def identify(
     import math
 
     from steradian.data.image_files import image_files, in_parts
-    from steradian.errors import DataError, UsageError
+    from steradian.errors import UsageError
     from steradian.gallery import Gallery
     from steradian.gallery.decision import as_answer
     from steradian.models.calibration import FAR
@@ -64,7 +60,7 @@ def identify(
         raise UsageError("Found no images in the given paths. Pass image files, or folders that contain images.")
     readable: list[Path] = []
     decisions: list[Decision] = []
-    failures: list[tuple[Path, str]] = []
+    failures: list[tuple[str, str]] = []
     with Gallery.open(existing_gallery(run, gallery), _model_source(run, strategy)) as opened:
         if far is None and threshold is None and strategy != "centers":
             far = opened.thresholds.at().far
@@ -72,23 +68,20 @@ def identify(
                 say(f"! There is no threshold for a false-accept rate of {FAR:g}; using the one for {far:g}.")
         for batch in in_parts(files, opened.recognizer.preprocessing.shortest):
             readable += batch.files
-            failures += batch.failures
+            failures += [(str(file), reason) for file, reason in batch.failures]
             decisions += opened.identify(
                 batch.pixels, top=top, far=far, threshold=threshold, strategy=strategy, labels=label, where=metadata
             )
     if json:
         answers = [as_answer(str(file), decision) for file, decision in zip(readable, decisions, strict=True)]
-        failed = [{"image": str(file), "reason": reason} for file, reason in failures]
+        failed = [{"image": name, "reason": reason} for name, reason in failures]
         print_json({"answers": answers, "failures": failed})
     else:
         for file, decision in zip(readable, decisions, strict=True):
             print(f"{file}\n  {_describe_decision(decision)}")
             if decision.matches:
                 print(columns([(f"  {match.label}", f"{match.similarity:.3f}") for match in decision.matches]))
-    for file, reason in failures:
-        say(f"Error: {file}: {reason}")
-    if failures:
-        raise DataError(f"{len(failures)} of {len(files)} images could not be read.")
+    fail_for(failures, len(files), "read")
 
 
 def _model_source(run: str, strategy: str) -> str | Recognizer:

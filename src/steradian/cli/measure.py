@@ -11,7 +11,7 @@ from steradian.cli.output import bullets, columns, print_json
 from steradian.cli.settings import ExistOk, Json
 
 if TYPE_CHECKING:
-    from steradian.studies.evaluation.measurement import Measurement
+    from steradian.studies.evaluation.tables import Measurement
 
 Kind = Literal["predictions", "scores"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import typer
 
+from steradian.errors import DataError
 from steradian.files import finite
 
 
@@ -31,11 +31,9 @@ def _printable(cell: str, longest: int) -> str:
 def columns(rows: Sequence[Sequence[str]], header: Sequence[str] | None = None, longest: int = 60) -> str:
     """Format rows as aligned columns of text; replace unprintable characters and shorten cells of over ``longest``."""
     table = [[_printable(cell, longest) for cell in row] for row in ([header, *rows] if header is not None else rows)]
-    widths = [max(len(str(row[column])) for row in table) for column in range(len(table[0]))] if table else []
-    lines = [
-        "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
-    ]
-    return "\n".join(lines)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    padded = (map(str.ljust, row, widths) for row in table)
+    return "\n".join("  ".join(cells).rstrip() for cells in padded)
 
 
 def bullets(lines: Sequence[str], mark: str) -> None:
@@ -44,11 +42,12 @@ def bullets(lines: Sequence[str], mark: str) -> None:
         say(f"{mark} {line}")
 
 
-def default_folder(source: str, prefix: str = "") -> Path:
-    """Return ``runs/NAME`` for a data source."""
-    from steradian.studies.study_folder import default_folder as folder_for
-
-    return folder_for(source, prefix)
+def fail_for(failures: Sequence[tuple[str, str]], images: int, done: str) -> None:
+    """Print one line per image that could not be ``done`` and raise `DataError`; do nothing where none failed."""
+    for name, why in failures:
+        say(f"Error: {name}: {why}")
+    if failures:
+        raise DataError(f"{len(failures)} of {images} images could not be {done}.")
 
 
 def fail_if(failures: Mapping[str, str]) -> None:

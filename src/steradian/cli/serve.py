@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from steradian.cli.gallery_options import GalleryFile, gallery_of
 from steradian.cli.output import say
+from steradian.cli.settings import GalleryFile, gallery_of
 
 DEMO, DEMO_FAR = "glyphs", 0.01
 
@@ -99,7 +99,7 @@ def serve(
         if runtime != "auto" or model.spec.encoder not in OWN:
             model.accelerate(runtime, lanes)  # type: ignore[arg-type]
         opened = stack.enter_context(Gallery.open(gallery_path, model))
-        opened.pictures.sweep(source for _, source in opened.register.sources().values())
+        opened.pictures.sweep(source for _, source in opened.register.backend.sources().values())
         default_rate = DEMO_FAR if demo and far is None else far
         try:
             chosen = opened.thresholds.at(default_rate).far

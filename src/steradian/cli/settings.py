@@ -1,9 +1,11 @@
-"""Define options that several commands share, and turn them into a recipe."""
+"""Define options that several commands share, and turn them into a recipe or the path of a gallery."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,9 +38,20 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Change any recipe setting, such as training.clip=1. Repeatable.", metavar="KEY=VALUE"),
 ]
+Run = Annotated[str, typer.Argument(help="Run or model folder, or 'glyphs' (built-in symbol model).", metavar="RUN")]
+GalleryFile = Annotated[
+    Path | None, typer.Option(help="Gallery file (default: RUN/gallery.db), or milvus:HOST:PORT/NAME.", metavar="FILE")
+]
+Far = Annotated[
+    float | None,
+    typer.Option(help="False-accept rate; sets the threshold (default: 0.001, or the lowest calibrated one)."),
+]
+Images = Annotated[list[Path], typer.Argument(help="Image files, or folders of them.", metavar="IMAGE…")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 ExistOk = Annotated[bool, typer.Option("--exist-ok", help="Write into a folder even if it has other files in it.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Run one batch through every stage and save nothing.")]
+
+NAME = "gallery.db"
 
 
 def list_of(values: Sequence[str] | None) -> list[str]:
@@ -79,4 +92,57 @@ def _parse_value(text: str) -> Any:
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
             return float(value)
+    return value
+
+
+def training_options(
+    root: str | None,
+    image_size: int | None,
+    encoder: str | None,
+    weights: str | None,
+    epochs: int | None,
+    batch_size: int | None,
+    lr: float | None,
+    seed: int | None,
+) -> dict[str, Any]:
+    """Return the options that all trainings share, by the recipe settings that they change."""
+    data = {"data.root": root, "data.image_size": image_size, "encoder": encoder, "weights": weights}
+    rates = {"training.batch_size": batch_size, "training.learning_rate": lr, "training.seed": seed}
+    return {**data, "training.epochs": epochs, **rates}
+
+
+def gallery_of(run: str, gallery: Path | None) -> Path:
+    """Return the path ``gallery``, or the gallery in the folder ``run``.
+
+    Raises:
+        UsageError: no ``gallery``, and ``run`` is not a folder.
+    """
+    if gallery is not None:
+        return gallery_file(gallery)
+    if Path(run).is_dir():
+        return Path(run) / NAME
+    raise UsageError(f"{run} is not a folder, so it has no gallery. Name a run, or name one with --gallery FILE.")
+
+
+def existing_gallery(run: str, gallery: Path | None) -> Path:
+    """Return `gallery_of` for read-only use. Raise `UsageError` if the gallery does not exist."""
+    path = gallery_of(run, gallery)
+    if not path.is_file() and not str(path).startswith("milvus:"):
+        raise UsageError(f"There is no gallery {path}. Create it first: steradian enroll RUN FOLDER.")
+    return path
+
+
+def gallery_file(path: Path) -> Path:
+    """Return ``path``, or ``path/gallery.db`` if ``path`` is a run folder."""
+    return path / NAME if path.is_dir() else path
+
+
+def json_object(option: str, text: str | None) -> dict[str, Any] | None:
+    """Parse the value of ``option``. Raise `UsageError` for anything but a JSON object."""
+    try:
+        value = json.loads(text) if text is not None else None
+    except ValueError as error:
+        raise UsageError(f"{option} {text}: expected a JSON object, but this is not JSON ({error}).") from error
+    if value is not None and not isinstance(value, dict):
+        raise UsageError(f'{option} {text}: expected a JSON object such as {{"site": "north"}}.')
     return value

@@ -7,22 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from steradian.cli import settings
 from steradian.cli.output import bullets, columns, print_json, say
-from steradian.cli.settings import (
-    BatchSize,
-    DryRun,
-    Encoder,
-    Epochs,
-    ExistOk,
-    ImageSize,
-    Json,
-    LearningRate,
-    Root,
-    Seed,
-    Settings,
-    Weights,
-    changed_recipe,
-)
+from steradian.cli.settings import changed_recipe, training_options
 
 
 def train(
@@ -33,27 +20,26 @@ def train(
         ),
     ],
     loss: Annotated[str | None, typer.Option(help="Loss; see 'steradian losses'.", metavar="NAME")] = None,
-    encoder: Encoder = None,
-    weights: Weights = None,
+    encoder: settings.Encoder = None,
+    weights: settings.Weights = None,
     freeze: Annotated[
-        str | None,
-        typer.Option(help="Freeze the encoder's first N layers: a number, all, or auto.", metavar="N"),
+        str | None, typer.Option(help="Freeze the encoder's first N layers: a number, all, or auto.", metavar="N")
     ] = None,
     views: Annotated[
         int | None, typer.Option(help="Augmented views per image in a batch, each harder than the one before.", min=1)
     ] = None,
     embedding_size: Annotated[int | None, typer.Option(help="Dimensions of the embedding.", min=1)] = None,
-    epochs: Epochs = None,
+    epochs: settings.Epochs = None,
     out: Annotated[Path | None, typer.Option(help="Run folder (default: runs/DATA).")] = None,
-    root: Root = None,
-    image_size: ImageSize = None,
-    batch_size: BatchSize = None,
-    lr: LearningRate = None,
-    seed: Seed = None,
-    setting: Settings = None,
-    exist_ok: ExistOk = False,
-    dry_run: DryRun = False,
-    json: Json = False,
+    root: settings.Root = None,
+    image_size: settings.ImageSize = None,
+    batch_size: settings.BatchSize = None,
+    lr: settings.LearningRate = None,
+    seed: settings.Seed = None,
+    setting: settings.Settings = None,
+    exist_ok: settings.ExistOk = False,
+    dry_run: settings.DryRun = False,
+    json: settings.Json = False,
 ) -> None:
     """Train a recognizer, measure it on held-out test images and save it.
 
@@ -77,18 +63,11 @@ def train(
     is_recipe = Path(source).suffix.lower() in (".yaml", ".yml")
     options = {
         "data.source": None if is_recipe else source,
-        "data.root": root,
-        "data.image_size": image_size,
-        "encoder": encoder,
-        "weights": weights,
         "embedding_size": embedding_size,
         "loss.name": loss,
         "training.freeze": int(freeze) if freeze is not None and freeze.isdecimal() else freeze,
         "progressive.views": views,
-        "training.epochs": epochs,
-        "training.batch_size": batch_size,
-        "training.learning_rate": lr,
-        "training.seed": seed,
+        **training_options(root, image_size, encoder, weights, epochs, batch_size, lr, seed),
     }
     recipe = changed_recipe(read_recipe(Path(source)) if is_recipe else Recipe(), options, setting)
     if dry_run:

@@ -7,29 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from steradian.cli.output import bullets, default_folder, fail_if, print_json
-from steradian.cli.settings import (
-    BatchSize,
-    Data,
-    Encoder,
-    Epochs,
-    ExistOk,
-    ImageSize,
-    Json,
-    LearningRate,
-    Root,
-    Seed,
-    Settings,
-    Weights,
-    changed_recipe,
-    list_of,
-    numbers_in,
-)
+from steradian.cli import settings
+from steradian.cli.output import bullets, fail_if, print_json
+from steradian.cli.settings import changed_recipe, list_of, numbers_in, training_options
 from steradian.errors import UsageError
 
 
 def transfer(
-    data: Data,
+    data: settings.Data,
     layers: Annotated[
         list[str] | None,
         typer.Option(help="Numbers of layers to transfer or to freeze (default: all).", metavar="1,2,…"),
@@ -48,19 +33,19 @@ def transfer(
     freezing: Annotated[
         bool, typer.Option("--freezing", help="Find out which layers of the --weights to keep for these images.")
     ] = False,
-    encoder: Encoder = None,
-    weights: Weights = None,
-    epochs: Epochs = None,
+    encoder: settings.Encoder = None,
+    weights: settings.Weights = None,
+    epochs: settings.Epochs = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results (default: runs/transfer-DATA).")] = None,
-    root: Root = None,
-    image_size: ImageSize = None,
-    batch_size: BatchSize = None,
-    lr: LearningRate = None,
-    seed: Seed = None,
+    root: settings.Root = None,
+    image_size: settings.ImageSize = None,
+    batch_size: settings.BatchSize = None,
+    lr: settings.LearningRate = None,
+    seed: settings.Seed = None,
     jobs: Annotated[int | None, typer.Option(help="Parallel networks (default: one per core).", min=1)] = None,
-    setting: Settings = None,
-    exist_ok: ExistOk = False,
-    json: Json = False,
+    setting: settings.Settings = None,
+    exist_ok: settings.ExistOk = False,
+    json: settings.Json = False,
 ) -> None:
     """Measure how general each layer is: transfer the first n layers from one half of the classes to the other.
 
@@ -78,6 +63,7 @@ def transfer(
       steradian transfer photos/ --other drawings/
       steradian transfer photos/ --freezing --weights package --epochs 5
     """
+    from steradian.studies.study_folder import default_folder
     from steradian.studies.transferability import freezing as layers_to_keep
     from steradian.studies.transferability import transfer as study
     from steradian.studies.transferability.freezing_report import advice
@@ -86,34 +72,17 @@ def transfer(
     from steradian.training.progress import shown
     from steradian.training.recipe import Recipe
 
-    options = {
-        "data.source": data,
-        "data.root": root,
-        "data.image_size": image_size,
-        "encoder": encoder,
-        "weights": weights,
-        "training.epochs": epochs,
-        "training.batch_size": batch_size,
-        "training.learning_rate": lr,
-        "training.seed": seed,
-    }
+    options = training_options(root, image_size, encoder, weights, epochs, batch_size, lr, seed)
+    options["data.source"] = data
     chosen = sorted(set(numbers_in("--layers", layers))) if layers is not None else None
-    names = list_of(half)
     folder = out if out is not None else default_folder(data, "freezing-" if freezing else "transfer-")
+    runs: dict[str, Any] = {"layers": chosen, "seeds": seeds, "out": folder, "jobs": jobs}
+    runs |= {"exist_ok": exist_ok, "quiet": json, "decoding": shown}
     if freezing:
         for option, value in (("--half", half), ("--other", other), ("--target-images", target_images)):
             if value is not None:
                 raise UsageError(f"{option} is for halves of the classes; with --freezing all classes are learned.")
-        kept = layers_to_keep.study_freezing(
-            changed_recipe(Recipe(), options, setting),
-            layers=chosen,
-            seeds=seeds,
-            out=folder,
-            jobs=jobs,
-            exist_ok=exist_ok,
-            quiet=json,
-            decoding=shown,
-        )
+        kept = layers_to_keep.study_freezing(changed_recipe(Recipe(), options, setting), **runs)
         _finish(folder, freezing_numbers(kept), advice(kept), kept.failures, json)
         return
     if weights is not None:
@@ -121,19 +90,8 @@ def transfer(
             f"--weights {weights}: transfer trains its own networks from scratch. To find out which layers of a "
             "pretrained encoder to keep, add --freezing."
         )
-    moved = study.transfer(
-        changed_recipe(study.default_recipe(), options, setting),
-        layers=chosen,
-        seeds=seeds,
-        half=names,
-        other=other,
-        target_images=target_images,
-        out=folder,
-        jobs=jobs,
-        exist_ok=exist_ok,
-        quiet=json,
-        decoding=shown,
-    )
+    recipe = changed_recipe(study.default_recipe(), options, setting)
+    moved = study.transfer(recipe, half=list_of(half), other=other, target_images=target_images, **runs)
     bullets(unfinished(moved), "!")
     lines = [f"{claim}\n  {verdict}" for claim, verdict in findings(moved)]
     _finish(folder, numbers_of(moved), lines, moved.failures, json)

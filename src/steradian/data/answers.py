@@ -85,11 +85,7 @@ class _Sheet:
 
 
 def read_answers(path: Path) -> Answers:
-    """Read a table of predictions.
-
-    Raises:
-        DataError: missing columns, an empty table, a repeated id, a label without a class column, an invalid score.
-    """
+    """Read a table of predictions. Raises `DataError` for a table that is not valid."""
     sheet = _read(path, ("id", "label"), EXPECTED)
     ids, names = sheet.column("id"), sheet.column("label")
     _require_unique(sheet, ids, "id")
@@ -110,7 +106,8 @@ def _from_predictions(sheet: _Sheet, ids: tuple[str, ...], names: list[str]) -> 
     codes = {name: number for number, name in enumerate(classes)}
     predictions = np.array([codes.get(name, -1) for name in predicted], dtype=np.int64)
     confidence = sheet.numbers("score") if "score" in sheet.columns else None
-    notes = _missing_notes(predictions)
+    missing = int((predictions < 0).sum())
+    notes = (f"{missing} of {len(predictions)} images have no prediction; each counts as a miss.",) if missing else ()
     if confidence is not None:
         unscored = np.flatnonzero(np.isnan(confidence) & (predictions >= 0))
         if len(unscored):
@@ -167,17 +164,8 @@ def _as_probabilities(values: NDArray[np.float64]) -> tuple[NDArray[np.float64],
     return probabilities, tuple(notes)
 
 
-def _missing_notes(predictions: NDArray[np.int64]) -> tuple[str, ...]:
-    count = int((predictions < 0).sum())
-    return (f"{count} of {len(predictions)} images have no prediction; each counts as a miss.",) if count else ()
-
-
 def read_scored_pairs(path: Path) -> ScoredPairs:
-    """Read scores of pairs.
-
-    Raises:
-        DataError: missing columns, an empty table, a repeated pair, an invalid score.
-    """
+    """Read scores of pairs. Raises `DataError` for a table that is not valid."""
     sheet = _read(path, ("a", "b", "same", "score"), PAIRS_EXPECTED)
     pairs = [" and ".join(sorted(pair)) for pair in zip(sheet.column("a"), sheet.column("b"), strict=True)]
     _require_unique(sheet, pairs, "the pair")
@@ -206,10 +194,7 @@ def read_columns(path: Path) -> tuple[str, ...]:
 
 
 def _read(path: Path, needed: Sequence[str], expected: str) -> _Sheet:
-    if path.suffix.lower() == ".parquet":
-        columns, rows = _parquet(path)
-    else:
-        columns, rows = _csv(path)
+    columns, rows = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
     for name in needed:
         if name not in columns:
             raise DataError(f"{path} has no column {name!r}; it has: {', '.join(columns) or 'none'}. {expected}")

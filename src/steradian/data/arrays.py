@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,13 @@ MAX_ARRAY = 16 * 2**30
 """An array of more than 16 GiB inside an .npz is refused before it is read."""
 
 
+def npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read the header of an .npy: the shape, whether it is in Fortran order, and the dtype."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(file)
+
+
 def _npz_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Return the arrays x, y and names of an .npz; a header that claims more than `MAX_ARRAY` bytes is an error."""
     arrays: dict[str, NDArray[Any]] = {}
@@ -25,11 +32,7 @@ def _npz_arrays(path: Path) -> dict[str, NDArray[Any]]:
         members = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
         for name in {"x", "y", "names"}.intersection(members):
             with archive.open(f"{name}.npy") as file:
-                version = np.lib.format.read_magic(file)
-                header = (
-                    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                )
-                shape, _, dtype = header(file)
+                shape, _, dtype = npy_header(file)
             claimed = math.prod(shape) * dtype.itemsize
             if claimed > MAX_ARRAY:
                 raise DataError(f"{path}: {name} claims {claimed:,} bytes; at most {MAX_ARRAY:,} are read.")

@@ -24,11 +24,8 @@ NAMES = tuple(DESCRIPTIONS)
 
 def data_root(root: Path | None = None) -> Path:
     """Return the folder of built-in sets: ``root``, else ``STERADIAN_DATA``, else a folder in the user's cache."""
-    if root is not None:
-        return root
-    if configured := os.environ.get("STERADIAN_DATA"):
-        return Path(configured)
-    return cache_folder()
+    configured = os.environ.get("STERADIAN_DATA")
+    return root or (Path(configured) if configured else cache_folder())
 
 
 def cache_folder() -> Path:

@@ -82,10 +82,6 @@ def open_parquet(source: Path) -> ImageSet:
 
     Images are in a column ``image`` (bytes, or {bytes, path}), or in the files that a column ``path`` names. Classes
     are in ``label``, as text, or as numbers whose names are in the hub's metadata.
-
-    Raises:
-        UsageError: pyarrow is not installed.
-        DataError: a damaged file, or a missing column.
     """
     try:
         from pyarrow import ArrowException, parquet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
 from pathlib import Path
@@ -68,19 +69,10 @@ def decode(source: Path | bytes, shortest: int | None = None, most_pixels: int |
 
 def pixels_of(image: Image.Image) -> Pixels:
     """Return the pixels of an opened image, upright, opaque and 8-bit (see `decode`)."""
-    return _pixels(_transposed(image))
-
-
-def _transposed(image: Image.Image) -> Image.Image:
     image.load()
-    try:
-        upright = ImageOps.exif_transpose(image)
-    except Exception:  # noqa: BLE001 - damaged EXIF data in an intact image may raise any exception
-        return image
-    return upright if upright is not None else image
-
-
-def _pixels(image: Image.Image) -> Pixels:
+    # Damaged EXIF data in an intact image may raise any exception.
+    with contextlib.suppress(Exception):
+        image = ImageOps.exif_transpose(image) or image
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return _to_8_bits(np.asarray(image))
     if image.mode in ("1", "L"):

@@ -22,11 +22,7 @@ class Readable:
 
 
 def image_files(paths: Sequence[Path]) -> list[Path]:
-    """Return the given files, and the images in the given folders.
-
-    Raises:
-        UsageError: a path that does not exist.
-    """
+    """Return the given files, and the images in the given folders. Raises `UsageError` for a missing path."""
     files: list[Path] = []
     for path in paths:
         if not path.exists():

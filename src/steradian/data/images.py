@@ -30,17 +30,7 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
-DAMAGED_ZIP = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    OSError,
-    RuntimeError,
-    NotImplementedError,
-    EOFError,
-    ValueError,
-    KeyError,
-)
+DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, RuntimeError, EOFError, ValueError, KeyError)
 """Exceptions that reading a damaged or encrypted zip may raise."""
 
 MAX_MEMBER = 256 * 2**20
@@ -54,11 +44,9 @@ class Items(Protocol):
 
     def name(self, index: int) -> str:
         """Return the name of the image for messages."""
-        ...
 
     def pixels(self, index: int, shortest: int | None = None) -> Pixels:
         """Decode the image (see `decode.decode`). Raises `DataError` when it is damaged."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,7 @@ from torch import Tensor
 
 
 def rand_augment(batch: Tensor, operations: int, magnitude: int, generator: torch.Generator) -> Tensor:
-    """Apply RandAugment (Cubuk et al. 2020) to each image of ``batch`` [N, channels, H, W] in [0, 1].
-
-    Args:
-        operations: number of operations per image, applied in sequence, drawn from torchvision's fourteen.
-        magnitude: strength of the operations, in 0..30.
-    """
+    """Apply RandAugment (Cubuk et al. 2020) to each image of ``batch`` [N, channels, H, W]; ``magnitude`` in 0..30."""
     from torchvision.transforms import InterpolationMode, v2
 
     operation = v2.RandAugment(operations, magnitude, interpolation=InterpolationMode.BILINEAR)

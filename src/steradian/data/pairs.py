@@ -42,11 +42,7 @@ class NamedPairs:
 
 
 def read_pairs(path: Path) -> NamedPairs:
-    """Read a ``pairs.txt``. Tabs separate the columns, or spaces if the names have none.
-
-    Raises:
-        DataError: a line has another format, or the number of pairs differs from the first line.
-    """
+    """Read a ``pairs.txt``. Tabs separate the columns, or spaces if the names have none."""
     with explained("read", path):
         text = path.read_bytes()
     try:
@@ -118,11 +114,7 @@ class PlacedPairs:
 def place_pairs(
     pairs: NamedPairs, indices: Mapping[tuple[str, int], int], path: Path, *, skip_missing: bool = False
 ) -> PlacedPairs:
-    """Find the index of each image of ``pairs``.
-
-    Raises:
-        DataError: images are missing and ``skip_missing`` is false, or no pair is left.
-    """
+    """Find the index of each image of ``pairs``. Raises `DataError` if images are missing and not skipped."""
     absent = [
         (int(line), image)
         for line, *images in zip(pairs.lines, pairs.first, pairs.second, strict=True)

@@ -28,13 +28,7 @@ def pixel_buffer(shape: Sequence[int], memory_limit: int | None = None) -> NDArr
     """Return an uninitialized uint8 array of ``shape``; above ``memory_limit`` bytes, an unnamed file in the cache.
 
     The file disappears when the process ends, for whatever reason. Its disk blocks are allocated at once, so that a
-    full disk is reported now and not later.
-
-    Args:
-        memory_limit: bytes; None: half of the machine's memory.
-
-    Raises:
-        DataError: the disk has too little free space.
+    full disk is reported now and not later. The default limit is half of the machine's memory.
     """
     needed = math.prod(shape)
     limit = memory_limit if memory_limit is not None else half_of_memory()

@@ -63,19 +63,11 @@ def epoch_length(labels: NDArray[np.int64], batch_size: int, images_per_class: i
 def balanced_batches(
     labels: NDArray[np.int64], batch_size: int, images_per_class: int, seed: int, epoch: int
 ) -> list[Indices]:
-    """Return batches of P classes with K images each, for pair-based losses; depends only on (seed, epoch).
+    """Return batches of P classes with K = ``images_per_class`` images each, as indices [P * K] into ``labels``.
 
     P = batch_size // K, at most the number of classes. Each class is used once before any is used again, and so are the
     images of a class: a class with fewer than K images repeats them, and a large class is used in part. There are
-    `balanced_steps` batches, which together hold about as many images as the set.
-
-    Args:
-        labels: [N] of all images.
-        batch_size: largest number of images in a batch, at least 2 K.
-        images_per_class: K, at least 1.
-
-    Returns:
-        Indices [P * K] into ``labels`` for each batch, the images of a class next to each other.
+    `balanced_steps` batches, which together hold about as many images as the set. They depend only on (seed, epoch).
     """
     steps = balanced_steps(labels, batch_size, images_per_class)
     rng = np.random.default_rng([seed, epoch])

@@ -67,9 +67,6 @@ def open_shards(source: Path) -> ImageSet:
     The class of ``0001.jpg`` is the text of ``0001.cls`` or ``0001.txt``, or "label" in ``0001.json`` (WebDataset);
     without such a file, it is the image's folder. Indexes of offsets are cached by path, size and modification time
     of the shard.
-
-    Raises:
-        DataError: a damaged or compressed shard; an image without a class.
     """
     shards = tuple(sorted(source.glob("*.tar"))) if source.is_dir() else (source,)
     names: list[str] = []

@@ -35,7 +35,8 @@ def open(source: str | Path, root: str | Path | None = None) -> ImageSet:  # noq
     if printable(path) != str(path):
         raise UsageError(f"The name {printable(path)} is not UTF-8, so results could not record it. Rename it.")
     if str(source) in catalog.NAMES and not path.is_dir():
-        return _open_builtin(str(source), Path(root) if root is not None else None)
+        loaded = catalog.load(str(source), Path(root) if root is not None else None)
+        return _open_path(loaded) if isinstance(loaded, Path) else loaded
     if not path.exists():
         raise UsageError(
             f"{str(source)!r} is no built-in data set and no existing path. {did_you_mean(str(source), catalog.NAMES)} "
@@ -47,13 +48,7 @@ def open(source: str | Path, root: str | Path | None = None) -> ImageSet:  # noq
 def _open_path(path: Path) -> ImageSet:
     if path.is_dir():
         return _folder_reader(path)(path)
-    readers = {
-        ".zip": _open_zip,
-        ".npz": open_npz,
-        ".csv": open_csv,
-        ".parquet": open_parquet,
-        ".tar": open_shards,
-    }
+    readers = {".zip": _open_zip, ".npz": open_npz, ".csv": open_csv, ".parquet": open_parquet, ".tar": open_shards}
     if path.suffix.lower() not in readers:
         raise UsageError(f"{path} has a format that is not supported. {EXPECTED}")
     return readers[path.suffix.lower()](path)
@@ -64,11 +59,6 @@ def _folder_reader(folder: Path) -> Callable[[Path], ImageSet]:
     if any(folder.glob("*.tar")):
         return open_shards
     return open_parquet if any(folder.glob("*.parquet")) or any(folder.glob("data/*.parquet")) else _open_folder
-
-
-def _open_builtin(name: str, root: Path | None) -> ImageSet:
-    loaded = catalog.load(name, root)
-    return _open_path(loaded) if isinstance(loaded, Path) else loaded
 
 
 def _hidden(parts: Iterable[str]) -> bool:

@@ -75,10 +75,7 @@ def make_splits(
             chosen[part], chosen["train"] = drawn, np.setdiff1d(chosen["train"], drawn)
     chosen["calibration"] = np.zeros(0, dtype=np.intp)
     if calibration > 0.0:
-        if groups is None:
-            drawn = _draw_evenly(labels, chosen["train"], calibration, generator)
-        else:
-            drawn = _draw_groups(labels, chosen["train"], calibration, generator, groups)
+        drawn = _draw_evenly(labels, chosen["train"], calibration, generator, groups)
         chosen["calibration"], chosen["train"] = drawn, np.setdiff1d(chosen["train"], drawn)
     if len(chosen["train"]) == 0:
         raise DataError("No image is left to train on: the source names only validation and test images.")
@@ -89,9 +86,6 @@ def groups_by(pattern: str, names: Sequence[str]) -> NDArray[np.str_]:
     """Return the group of each image in ``names`` [N]: the text that ``pattern``, or its first capture group, matches.
 
     An image whose name does not match is a separate group.
-
-    Raises:
-        InputError: ``pattern`` is not a regular expression, or matches no name.
     """
     try:
         matches = [re.search(pattern, name) for name in names]
@@ -138,11 +132,7 @@ def _draw_groups(
 
 
 def _draw_per_class(
-    labels: Labels,
-    pool: Indices,
-    share: float,
-    generator: np.random.Generator,
-    groups: NDArray[np.str_] | None = None,
+    labels: Labels, pool: Indices, share: float, generator: np.random.Generator, groups: NDArray[np.str_] | None = None
 ) -> Indices:
     """Draw a share of each class in the pool: rounded, at least one image of two or more, never all."""
     if groups is not None:
@@ -155,8 +145,12 @@ def _draw_per_class(
     return np.concatenate(parts)
 
 
-def _draw_evenly(labels: Labels, pool: Indices, share: float, generator: np.random.Generator) -> Indices:
+def _draw_evenly(
+    labels: Labels, pool: Indices, share: float, generator: np.random.Generator, groups: NDArray[np.str_] | None
+) -> Indices:
     """Draw a share of the pool, all images equally likely, spread evenly over classes; no class loses all images."""
+    if groups is not None:
+        return _draw_groups(labels, pool, share, generator, groups)
     shuffled = generator.permutation(pool)
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     count = round(share * len(by_class))
@@ -174,9 +168,6 @@ def unseen_classes(classes: Sequence[str], unseen: float | Sequence[str], seed: 
     """Return which of the C classes are excluded from training, bool [C]: a random share, or the given names.
 
     A name may be a pattern: ``Greek/*`` matches all classes that begin with ``Greek/``.
-
-    Raises:
-        InputError: a name or pattern matches no class, or fewer than two classes would be left.
     """
     if isinstance(unseen, float | int):
         count = round(unseen * len(classes))

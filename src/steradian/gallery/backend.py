@@ -33,34 +33,27 @@ class Backend(Protocol):
 
     def change(self) -> AbstractContextManager[None]:
         """Group writes: a SQLite file commits them as one transaction; Milvus writes images before identities."""
-        ...
 
     def reading(self) -> AbstractContextManager[None]:
         """Read a consistent snapshot, where the backend has one."""
-        ...
 
     def setting(self, name: str) -> str:
         """Return a value that is kept with the gallery."""
-        ...
 
     def set_setting(self, name: str, value: str) -> None:
         """Write such a value, within `change`."""
 
     def token(self) -> str:
         """Return a random token that changes when vectors are replaced: an index with another token is stale."""
-        ...
 
     def find(self, ref: IdentityRef) -> int | None:
         """Return the number of an identity by its number or normalized name, or None."""
-        ...
 
     def metadata_text(self, number: int) -> str:
         """Return the metadata of an identity as stored text."""
-        ...
 
     def insert_identity(self, name: str, metadata: str) -> int:
         """Write a new identity, within `change`; return its number."""
-        ...
 
     def update_identity(self, number: int, *, name: str | None = None, metadata: str | None = None) -> None:
         """Replace name or metadata, within `change`; the time of the change is noted in any case."""
@@ -76,11 +69,9 @@ class Backend(Protocol):
 
     def __len__(self) -> int:
         """Return the number of identities."""
-        ...
 
     def identity(self, number: int) -> Identity:
         """Return one identity, which exists."""
-        ...
 
     def identities(self, containing: str = "", after: str = "", limit: int = -1) -> list[tuple[int, Identity]]:
         """List (number, identity), sorted by name.
@@ -90,32 +81,24 @@ class Backend(Protocol):
             after: only names sorted after this one.
             limit: maximum number; -1: all.
         """
-        ...
 
     def names(self, after: int = 0) -> dict[int, str]:
         """Return number -> name of identities with a number above ``after``."""
-        ...
 
     def images_of(self, number: int) -> list[ImageRecord]:
         """List the images of an identity in the order of enrollment."""
-        ...
 
     def image(self, number: int) -> ImageRecord | None:
         """Return one image, or None."""
-        ...
 
     def sources(self) -> dict[int, tuple[str, str]]:
         """Return image number -> (name, source)."""
-        ...
 
     def rows(self, after: int = 0) -> Rows:
         """Return the images with a number above ``after``."""
-        ...
 
     def state(self) -> tuple[int, int] | None:
         """Return (number of rewrites, last image number), by which a copy notices changes; None: copies cannot last."""
-        ...
 
     def remote_search(self, identities: Sequence[int] | None) -> RemoteSearch | None:
         """Return a search that runs where the vectors are, or None: they are searched in this process."""
-        ...

@@ -33,11 +33,7 @@ class FolderEnrolled:
 
 
 def people_of(paths: Sequence[Path], name: str | None) -> dict[str, list[Path]]:
-    """Return name -> image files: each subfolder is one identity; with ``name`` all files are of that one.
-
-    Raises:
-        UsageError: a path does not exist, an image has no name, or there is no image.
-    """
+    """Return name -> image files: each subfolder is one identity; with ``name`` all files are of that one."""
     files_by_name: dict[str, list[Path]] = {}
     for path in paths:
         if not path.exists():
@@ -64,7 +60,7 @@ def enroll_files(
     progress: Progress,
 ) -> FolderEnrolled:
     """Enroll the image files of ``people`` in batches; each batch is on disk before the next begins."""
-    enrolled = {(name, source) for name, source in gallery.register.sources().values()}
+    enrolled = {(name, source) for name, source in gallery.register.backend.sources().values()}
     steps: list[tuple[str, list[Path]]] = []
     skipped = 0
     for name, files in people.items():

@@ -5,20 +5,20 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from steradian.data.arrays import npy_header
 from steradian.data.image_files import AT_ONCE
 from steradian.data.images import DAMAGED_ZIP
 from steradian.data.pixels import Progress
 from steradian.errors import DataError, InputError, StorageError, UsageError
 from steradian.files import atomic_file, explained, read_json
 from steradian.gallery.backend import Backend
-from steradian.gallery.backends.opening import open_backend
+from steradian.gallery.backends import open_backend
 from steradian.gallery.backends.sqlite import SqliteBackend
 from steradian.gallery.backends.sqlite_file import MOST_DIMENSIONS
 from steradian.gallery.gallery import Gallery
@@ -40,7 +40,7 @@ def export(gallery: Gallery, path: Path) -> int:
     register, backend = gallery.register, gallery.register.backend
     with backend.reading():
         rows, identities = backend.rows(), dict(register.identities())
-        sources, model = register.sources(), register.model
+        sources, model = backend.sources(), backend.model
     card = {
         "format": FORMAT,
         "version": 1,
@@ -48,7 +48,8 @@ def export(gallery: Gallery, path: Path) -> int:
         "thresholds": [one.model_dump() for one in gallery.own_thresholds()],
         "identities": {identity.name: identity.metadata for identity in identities.values()},
         "images": [
-            {"name": identities[int(owner)].name, "source": sources[int(number)][1]} for number, owner in _pairs(rows)
+            {"name": identities[owner].name, "source": sources[number][1]}
+            for number, owner in zip(rows.ids.tolist(), rows.identities.tolist(), strict=True)
         ],
     }
     buffer = io.BytesIO()
@@ -57,10 +58,6 @@ def export(gallery: Gallery, path: Path) -> int:
         archive.writestr(CARD, json.dumps(card, ensure_ascii=False))
         archive.writestr(VECTORS, buffer.getvalue())
     return len(rows.ids)
-
-
-def _pairs(rows: Any) -> Iterable[tuple[int, int]]:
-    return zip(rows.ids.tolist(), rows.identities.tolist(), strict=True)
 
 
 def import_file(gallery: Path, path: Path) -> int:
@@ -87,7 +84,8 @@ def import_file(gallery: Path, path: Path) -> int:
 
 
 def _import(register: Register, path: Path, card: dict[str, Any], vectors: NDArray[np.float32]) -> int:
-    expected, backend = register.model, register.backend
+    backend = register.backend
+    expected = backend.model
     if card["model"] != expected:
         raise StorageError(
             f"{path} holds vectors of another model ({card['model'][:12]}…, not {expected[:12]}…). Use another gallery."
@@ -180,9 +178,7 @@ def _read(path: Path) -> tuple[dict[str, Any], NDArray[np.float32]]:
 
 def _vectors(file: IO[bytes], count: int) -> NDArray[np.float32]:
     """Read float32 [``count``, D] after a check of the header. Raises `ValueError` for anything else."""
-    version = np.lib.format.read_magic(file)
-    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, transposed, dtype = header(file)
+    shape, transposed, dtype = npy_header(file)
     if len(shape) != 2 or shape[0] != count or not 1 <= shape[1] <= MOST_DIMENSIONS or dtype != np.float32:
         raise ValueError(f"vectors of {count} images cannot be {dtype} {list(shape)}")
     if transposed:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from steradian.errors import InputError, StorageError, UsageError
 from steradian.gallery.backend import Backend
-from steradian.gallery.backends.opening import open_backend
+from steradian.gallery.backends import open_backend
 from steradian.gallery.decision import MARGIN, STRATEGIES, VOTERS, Decision, decide, listed
 from steradian.gallery.pictures import Pictures
 from steradian.gallery.records import Identity, IdentityRef, normalized_name
@@ -132,11 +132,7 @@ class Gallery:
         return self.enroll_vectors(name, vectors, sources, metadata)
 
     def enroll_vectors(
-        self,
-        name: str,
-        vectors: NDArray[np.float32],
-        sources: Sequence[str],
-        metadata: Mapping[str, Any] | None = None,
+        self, name: str, vectors: NDArray[np.float32], sources: Sequence[str], metadata: Mapping[str, Any] | None = None
     ) -> Enrolled:
         """Enroll unit vectors [M, D] of this gallery's model, see `enroll`."""
         number = self.register.add(name, vectors, sources, metadata)
@@ -170,7 +166,7 @@ class Gallery:
 
     def rename(self, ref: IdentityRef, new: str) -> None:
         """Rename the identity to ``new``. Raises `InputError` if the name is taken."""
-        self.register.rename(ref, new)
+        self.register.edit(ref, name=new)
 
     def merge(self, ref: IdentityRef, into: IdentityRef) -> None:
         """Merge the identity into ``into``: one identity with the images of both."""
@@ -245,7 +241,8 @@ class Gallery:
             identities = [
                 number
                 for number, identity in self.register.identities()
-                if _fits(identity.metadata, where or {}) and (labels is None or identity.name in names)
+                if (labels is None or identity.name in names)
+                and all(identity.metadata.get(key) == value for key, value in (where or {}).items())
             ]
         # With votes no answer is ambiguous: the votes decide between similar identities.
         margin = MARGIN if strategy != "vote" else -math.inf
@@ -308,7 +305,3 @@ class Gallery:
     def snapshot(self) -> Snapshot:
         """Return a snapshot of all vectors."""
         return self._search.snapshot()
-
-
-def _fits(metadata: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
-    return all(metadata.get(key) == value for key, value in where.items())

@@ -25,12 +25,9 @@ AGE = 3600.0
 
 
 class Pictures:
-    """A folder of uploaded image files, one file for each enrolled image.
+    """A folder of uploaded image files beside the gallery's file, one file for each enrolled image.
 
     A picture is found by its random file name, so the folder may move together with its gallery.
-
-    Args:
-        gallery: path of the gallery; the folder beside it is created for the first picture.
     """
 
     def __init__(self, gallery: Path) -> None:
@@ -60,11 +57,7 @@ class Pictures:
                     (self.folder / path.name).unlink(missing_ok=True)
 
     def sweep(self, referred: Iterable[str], now: float | None = None) -> int:
-        """Delete the files that killed enrollments left; return how many.
-
-        Args:
-            referred: the sources of all images of the gallery.
-        """
+        """Delete the files that killed enrollments left, those not in the sources ``referred``; return how many."""
         now, names, deleted = time.time() if now is None else now, {Path(source).name for source in referred}, 0
         for path in self.folder.iterdir() if self.folder.is_dir() else ():
             # Temporary files were left by killed writers.

@@ -40,12 +40,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """An enrolled image.
-
-    Attributes:
-        source: the file it came from; empty if it was not a file.
-        created: UTC, ISO 8601.
-    """
+    """An enrolled image; ``source`` is the file it came from, empty if it was not a file."""
 
     id: int
     identity: int
@@ -55,13 +50,7 @@ class ImageRecord:
 
 @dataclass(frozen=True)
 class Rows:
-    """Enrolled images as stored.
-
-    Attributes:
-        ids: int64 [M], ascending.
-        identities: int64 [M], the identity of each image.
-        vectors: float32 [M, D].
-    """
+    """Enrolled images as stored: ascending ids [M], the identity of each [M], and vectors float32 [M, D]."""
 
     ids: NDArray[np.int64]
     identities: NDArray[np.int64]
@@ -81,14 +70,7 @@ Search = Callable[[NDArray[np.float32], int], "list[Nearest]"]
 
 
 class RemoteSearch(NamedTuple):
-    """A search that runs where the vectors are.
-
-    Attributes:
-        vectors: number of vectors.
-        owners: number of identities.
-        names: number of an identity -> name; filled while searching.
-        search: finds the nearest vectors.
-    """
+    """A search that runs where the vectors are; ``names`` (number of an identity -> name) is filled while searching."""
 
     vectors: int
     owners: int
@@ -97,11 +79,7 @@ class RemoteSearch(NamedTuple):
 
 
 def checked_name(name: str) -> str:
-    """Return ``name`` in Unicode form NFC, without surrounding spaces.
-
-    Raises:
-        InputError: the name is empty, too long, or contains control characters.
-    """
+    """Return ``name`` in Unicode form NFC, without surrounding spaces. Raises `InputError` if it is not valid."""
     normalized = normalized_name(name)
     if not normalized or len(normalized) > LONGEST_NAME:
         raise InputError(f"a name must have 1 to {LONGEST_NAME} characters, but this one has {len(normalized)}.")
@@ -131,14 +109,12 @@ def normalized_name(name: str) -> str:
 
 def as_json(metadata: Mapping[str, Any]) -> str:
     """Return metadata as stored text. Raises `InputError` if they are not plain JSON, too long or too deep."""
+    if _depth(metadata) > DEEPEST_METADATA:
+        raise InputError(f"metadata may be nested at most {DEEPEST_METADATA} levels deep, but these go deeper.")
     try:
-        if _depth(metadata) > DEEPEST_METADATA:
-            raise InputError(f"metadata may be nested at most {DEEPEST_METADATA} levels deep, but these go deeper.")
         text = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False)
         text.encode()
     except (TypeError, ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"metadata must be plain JSON values ({error}).") from error
     if len(text) > LONGEST_METADATA:
         raise InputError(f"metadata has {len(text):,} characters; at most {LONGEST_METADATA:,} are allowed.")

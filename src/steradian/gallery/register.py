@@ -27,38 +27,18 @@ Entry = tuple[str, NDArray[np.float32], Sequence[str], Mapping[str, Any] | None]
 
 
 class Register:
-    """The enrolled identities and their images, in any backend.
-
-    Attributes:
-        backend: where everything is stored.
-    """
+    """The enrolled identities and their images, in any backend; ``backend`` stores everything."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
-
-    @property
-    def model(self) -> str:
-        """Id of the model whose vectors are enrolled."""
-        return self.backend.model
 
     def __len__(self) -> int:
         return len(self.backend)
 
     def add(
-        self,
-        name: str,
-        vectors: NDArray[np.float32],
-        sources: Sequence[str],
-        metadata: Mapping[str, Any] | None = None,
+        self, name: str, vectors: NDArray[np.float32], sources: Sequence[str], metadata: Mapping[str, Any] | None = None
     ) -> int:
-        """Add images [M, D] of ``name``, new or already enrolled, and merge ``metadata`` into what is there.
-
-        Returns:
-            The number of ``name``.
-
-        Raises:
-            InputError: a name that is empty, too long or has control characters; vectors that do not fit.
-        """
+        """Add images [M, D] of ``name``, new or already enrolled, and merge its ``metadata``; return its number."""
         return self.add_many([(name, vectors, sources, metadata)])[0]
 
     def add_many(self, entries: Sequence[Entry]) -> list[int]:
@@ -95,16 +75,8 @@ class Register:
             self.backend.delete_identity(number)
         return sources
 
-    def rename(self, ref: IdentityRef, new: str) -> None:
-        """Rename an identity to ``new``. Raises `InputError` if the name is taken."""
-        self.edit(ref, name=new)
-
     def edit(self, ref: IdentityRef, *, name: str | None = None, metadata: Mapping[str, Any] | None = None) -> None:
-        """Replace the ``name``, the ``metadata``, or both; None keeps the present value.
-
-        Raises:
-            InputError: ``name`` is already taken.
-        """
+        """Replace name, metadata or both; None keeps the present value. Raises `InputError` if the name is taken."""
         new = checked_name(name) if name is not None else None
         text = as_json(metadata) if metadata is not None else None
         with self.backend.change():
@@ -144,7 +116,3 @@ class Register:
         if image is None:
             raise NotFoundError(f"there is no image {number} in {self.backend.path}.")
         return image
-
-    def sources(self) -> dict[int, tuple[str, str]]:
-        """Return image number -> (name, source)."""
-        return self.backend.sources()

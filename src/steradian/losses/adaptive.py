@@ -40,7 +40,6 @@ class AdaptiveMargin(Protocol):
 
     def typical(self) -> Margin:
         """Return a typical (mid-range) margin, for plots and warnings."""
-        ...
 
     def for_batch(self, norms: Tensor, labels: Tensor, cosine: Tensor) -> Margin:
         """Return the margin for this batch, in training mode.
@@ -50,7 +49,6 @@ class AdaptiveMargin(Protocol):
             labels: [N] int64.
             cosine: [N, 1] target cosines.
         """
-        ...
 
 
 @dataclass(frozen=True)

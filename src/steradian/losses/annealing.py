@@ -13,9 +13,8 @@ from steradian.losses.ranges import in_range
 class LambdaAnnealing:
     """lambda(i) = max(lambda_min, lambda_base (1 + lambda_gamma i)^-lambda_power), i = 1, 2, ...
 
-    Defaults are those of the SphereFace release (Liu et al. 2017, ``sphereface_model.prototxt``). Its
-    minimum of 5 leaves five parts of plain cosine to one part of margin; ``lambda_base=0, lambda_min=0``
-    turns annealing off.
+    Defaults are those of the SphereFace release (Liu et al. 2017, ``sphereface_model.prototxt``). Its minimum of 5
+    leaves five parts of plain cosine to one part of margin; ``lambda_base=0, lambda_min=0`` turns annealing off.
     """
 
     lambda_base: float = 1000.0

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from steradian.errors import InputError
+from steradian.losses.angles import softplus
 from steradian.losses.centers import ClassCenters
 from steradian.losses.checks import check_embeddings
 from steradian.losses.ranges import in_range, one_of
-from steradian.losses.softplus import softplus
 
 
 class OneVersusRest(ClassCenters):

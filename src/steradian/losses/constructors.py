@@ -11,7 +11,7 @@ from typing import Any
 
 from steradian.losses.margin_softmax import MarginSoftmaxLoss
 from steradian.losses.presets import PRESETS
-from steradian.losses.presets.preset_types import MarginSoftmaxPreset
+from steradian.losses.presets.preset_types import SIZES, MarginSoftmaxPreset
 
 SPELLED = {
     "adacos": "AdaCos", "adaface": "AdaFace", "arcface": "ArcFace", "cocoloss": "Coco", "cosface": "CosFace",
@@ -26,18 +26,14 @@ def constructor_name(name: str) -> str:
 
 
 def _constructor(row: MarginSoftmaxPreset) -> Callable[..., MarginSoftmaxLoss]:
-    sizes = [
-        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("num_classes", "embedding_size")
-    ]
-    options = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in row.options().items()
-    ]
-    signature = inspect.Signature([*sizes, *options])
+    make, options = inspect.Parameter, row.options()
+    sizes = [make(name, make.POSITIONAL_OR_KEYWORD) for name in SIZES]
+    chosen = [make(name, make.KEYWORD_ONLY, default=value) for name, value in options.items()]
+    signature = inspect.Signature([*sizes, *chosen])
 
     def construct(*arguments: Any, **chosen: Any) -> MarginSoftmaxLoss:
         given = signature.bind(*arguments, **chosen).arguments
-        loss: MarginSoftmaxLoss = row.build(given.pop("num_classes"), given.pop("embedding_size"), given)
-        return loss
+        return row.build(given.pop("num_classes"), given.pop("embedding_size"), given)
 
     construct.__name__ = construct.__qualname__ = constructor_name(row.name)
     construct.__module__ = __name__
@@ -53,3 +49,4 @@ CONSTRUCTORS: dict[str, Callable[..., MarginSoftmaxLoss]] = {
     constructor_name(row.name): _constructor(row) for row in PRESETS if isinstance(row, MarginSoftmaxPreset)
 }
 globals().update(CONSTRUCTORS)
+__all__ = list(CONSTRUCTORS)

@@ -6,6 +6,7 @@ from steradian.losses.margin_softmax import MarginSoftmaxLoss
 from steradian.losses.scales import Scale
 
 CONSTRUCTORS: dict[str, Callable[..., MarginSoftmaxLoss]]
+__all__: list[str]
 
 def constructor_name(name: str) -> str: ...
 def AdaCosLoss(

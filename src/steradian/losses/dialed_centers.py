@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from steradian.losses.adaptive import AdaptiveMargin
+from steradian.losses.angles import softplus
 from steradian.losses.annealing import LambdaAnnealing
 from steradian.losses.centers import ClassCenters
 from steradian.losses.cosines import safe_norm, unit_rows
@@ -16,17 +17,17 @@ from steradian.losses.dials import Dials, scaled
 from steradian.losses.emphasis import Emphasis
 from steradian.losses.head.classes import Classes
 from steradian.losses.head.engine import HeadEngine
+from steradian.losses.head.kernels import Curve, ModuleCurve, RowInputs, WrongLogits
 from steradian.losses.head.plan import Matrices, Plan
 from steradian.losses.head.row_optimizer import RowOptimizer
+from steradian.losses.head.sharded import gather_batch
 from steradian.losses.head.smooth_curve import SmoothCurve
 from steradian.losses.head.streaming import Streamed
-from steradian.losses.head.training import imprint_centers, make_center_optimizer
-from steradian.losses.head.wrong_logits import Curve, ModuleCurve, RowInputs, WrongLogits
 from steradian.losses.margins import Gradient, Margin
+from steradian.losses.process_group import is_distributed
 from steradian.losses.ranges import whole_number
 from steradian.losses.scales import NormScale, RowScale
 from steradian.losses.scores import ProjectedScore
-from steradian.losses.softplus import softplus
 from steradian.losses.trainable import OptimizerName
 
 SCORE_MATRICES = 100.0
@@ -241,11 +242,20 @@ class DialedCenters(ClassCenters):
     def can_imprint(self) -> bool:
         return isinstance(self.weight, nn.Parameter)
 
+    @torch.no_grad()
     def imprint(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-        if not isinstance(self.weight, nn.Parameter):
+        if not self.can_imprint:
             super().imprint(batches)
             return
-        imprint_centers(self.weight, self.subcenters, self.engine.shard, batches)
+        shard, size = self.engine.shard, self.embedding_size
+        sums = torch.zeros(len(self.weight) // self.subcenters, size, device=self.weight.device)
+        for embeddings, labels in batches:
+            if is_distributed():
+                embeddings, labels = gather_batch(embeddings, labels)
+            local = labels if shard is None else shard.local(labels)
+            sums.index_add_(0, local[local >= 0], unit_rows(embeddings)[local >= 0])
+        spread = 0.1 * torch.randn_like(self.weight) / size**0.5 if self.subcenters > 1 else 0.0
+        self.weight.copy_(unit_rows(sums).repeat_interleave(self.subcenters, dim=0) + spread)
 
     def center_optimizer(
         self, batch_size: int, kind: OptimizerName, *, lr: float, momentum: float, half_precision: bool
@@ -256,7 +266,7 @@ class DialedCenters(ClassCenters):
         self.engine.reserve(self.weight, kind, half_precision)
         if self.plan(batch_size).path == "dense":
             return None
-        return make_center_optimizer(self.weight, self.engine, lambda: self.plan(batch_size), kind, lr, momentum)
+        return self.engine.center_optimizer(self.weight, lambda: self.plan(batch_size), kind, lr, momentum)
 
     @property
     def sharded_names(self) -> frozenset[str]:

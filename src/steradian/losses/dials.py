@@ -58,8 +58,7 @@ class Dials:
 
     def observe(self, own: Tensor, log_sum: LogSum) -> None:
         """Let the stateful dials see the target cosines [N, 1] of a batch, detached, and its wrong cosines."""
-        if self.row_scale.observes:
-            self.row_scale.observe(own, log_sum)
+        self.row_scale.observe(own, log_sum)
         if isinstance(self.emphasis, Observer):
             self.emphasis.observe(own)
 

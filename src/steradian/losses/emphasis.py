@@ -30,7 +30,6 @@ class Emphasis(Protocol):
             cosine: [N, C'] cosines of any subset of classes.
             target: [N, 1] target logits f(m, theta_y), in cosine units.
         """
-        ...
 
 
 @runtime_checkable
@@ -39,7 +38,6 @@ class Observer(Protocol):
 
     def observe(self, cosine: Tensor) -> None:
         """Update the state from the target cosines [N, 1] of a batch, without margin."""
-        ...
 
 
 def _boosted(cosine: Tensor, target: Tensor, boost: float, variant: str) -> Tensor:

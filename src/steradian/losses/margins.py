@@ -34,11 +34,9 @@ class Margin(Protocol):
 
     def logit(self, theta: Tensor) -> Tensor:
         """Return the target logit f(m, theta), in cosine units."""
-        ...
 
     def derivative(self, theta: Tensor) -> Tensor:
         """Return df/dtheta, at most 0 for a monotone margin."""
-        ...
 
 
 class _Angular(abc.ABC):

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from steradian.errors import InputError
+from steradian.losses.angles import softplus
 from steradian.losses.pair_table import PairLoss, distances, sums_and_counts
 from steradian.losses.ranges import flag, in_range, one_of
-from steradian.losses.softplus import softplus
 
 Mining = Literal["batch-all", "batch-hard", "semi-hard", "semi-hard-drop"]
 Variant = Literal["hadsell", "linear"]
@@ -123,8 +123,7 @@ class TripletLoss(PairLoss):
 def _semi_hard_negatives(values: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
     """Return, for each pair (a, p), the smallest d(a, n) above d(a, p) and whether one exists, both [b, B].
 
-    If none exists, the distance is that of the farthest negative. Rows without negatives contain
-    +inf and False.
+    If none exists, the distance is that of the farthest negative. Rows without negatives contain +inf and False.
     """
     ordered = torch.where(negative, values, math.inf).sort(dim=1).values
     count = negative.sum(dim=1, keepdim=True)

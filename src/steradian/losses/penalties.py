@@ -17,7 +17,6 @@ class Penalty(Protocol):
 
     def __call__(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the term, differentiable with respect to the embeddings."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Losses that compare images with one learned proxy per class."""
+"""Losses that compare images with one proxy or prototype per class."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from steradian.losses.centers import ClassCenters
+from steradian.losses.directions import spread_directions
 from steradian.losses.ranges import in_range, one_of
 
 
 class _ProxyLoss(ClassCenters):
     """Base class: proxies are class centers, and prediction uses the cosine."""
 
-    def __init__(self, num_classes: int, embedding_size: int, scale: float) -> None:
-        super().__init__(num_classes, embedding_size)
+    def __init__(self, num_classes: int, embedding_size: int, scale: float, centers: Tensor | None = None) -> None:
+        super().__init__(num_classes, embedding_size, centers=centers)
         in_range("scale", scale, 1e-6, 1e6, "a scale")
         self.scale = scale
 
@@ -86,3 +87,24 @@ class ProxyAnchorLoss(_ProxyLoss):
         pulls = torch.logsumexp(torch.cat([zero_row, pull]), dim=0)
         pushes = torch.logsumexp(torch.cat([zero_row, push]), dim=0)
         return pulls.sum() / is_own_class.any(dim=0).sum() + pushes.mean()
+
+
+class PrototypeLoss(_ProxyLoss):
+    """mean (1 - cos(x, p_y))^2 to fixed prototypes (Mettes et al. 2019, who sum over the batch).
+
+    The prototypes come from `spread_directions`: the regular simplex if D >= C - 1.
+
+    Args:
+        num_classes, embedding_size: C, D.
+        scale: multiplies cosines to give logits, for prediction only; the loss does not use it.
+
+    Attributes:
+        weight: [C, D] buffer.
+    """
+
+    def __init__(self, num_classes: int, embedding_size: int, scale: float = 16.0) -> None:
+        super().__init__(num_classes, embedding_size, scale, spread_directions(num_classes, embedding_size))
+
+    def training_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        target_cosines = self.cosines(embeddings).gather(1, labels[:, None])
+        return (1.0 - target_cosines).square().mean()

@@ -55,13 +55,8 @@ class RowScale(nn.Module):
         """Return s for the raw embeddings [N, D]."""
         raise NotImplementedError
 
-    @property
-    def observes(self) -> bool:
-        """Whether `observe` must be called before `forward`."""
-        return False
-
     def observe(self, target: Tensor, log_sum: LogSum) -> None:
-        """Update the scale from the target cosines [N, 1] and the wrong-class cosines of a batch, before it is used."""
+        """In training mode, update the scale from the target and wrong cosines of a batch, before it is used."""
 
     @property
     def reported(self) -> float | str:
@@ -87,17 +82,17 @@ class FixedScale(RowScale):
 class NormScale(RowScale):
     """|x|: the norm of the embedding (softmax, SphereFace)."""
 
+    reported = "norm"
+
     def forward(self, embeddings: Tensor) -> Tensor:
         norms: Tensor = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
         return norms
 
-    @property
-    def reported(self) -> str:
-        return "norm"
-
 
 class ClippedNormScale(RowScale):
     """clip(R |x|, 1, 1e9) with one learned R, initially 1 (system A's second score)."""
+
+    reported = "clipped-norm"
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,10 +102,6 @@ class ClippedNormScale(RowScale):
         norms = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
         clipped: Tensor = (self.ratio * norms).clamp(1.0, 1e9)
         return clipped
-
-    @property
-    def reported(self) -> str:
-        return "clipped-norm"
 
 
 class LearnableScale(RowScale):
@@ -148,12 +139,10 @@ class AdaCosScale(RowScale):
         # A copy, because the buffer may change before the backward pass of an earlier batch runs.
         return self.current.clone()
 
-    @property
-    def observes(self) -> bool:
-        return self.training
-
     @torch.no_grad()
     def observe(self, target: Tensor, log_sum: LogSum) -> None:
+        if not self.training:
+            return
         median = angle(target).median().clamp(max=math.pi / 4)
         log_mean = torch.logsumexp(log_sum(self.current.to(target.dtype)), 0) - math.log(len(target))
         self.current.copy_((log_mean / torch.cos(median)).clamp(min=LEAST))
@@ -163,29 +152,21 @@ class AdaCosScale(RowScale):
         return float(self.current)
 
 
-SCALE_NAMES = ("norm", "learnable", "adacos", "adacos-fixed", "bound", "clipped-norm")
+SCALES: dict[str, Callable[[int], RowScale]] = {
+    "norm": lambda num_classes: NormScale(),
+    "learnable": lambda num_classes: LearnableScale(scale_bound(num_classes)),
+    "adacos": AdaCosScale,
+    "adacos-fixed": lambda num_classes: FixedScale(adacos_scale(num_classes)),
+    "bound": lambda num_classes: FixedScale(scale_bound(num_classes)),
+    "clipped-norm": lambda num_classes: ClippedNormScale(),
+}
 
 
 def make_scale(scale: object, num_classes: int) -> RowScale:
-    """Return the scale module for a number or one of `SCALE_NAMES`.
-
-    Raises:
-        InputError: neither a positive number up to 1e6 nor a known name.
-    """
+    """Return the scale module for a number or one of `SCALES`, or raise `InputError`."""
     if is_finite_number(scale) and 0.0 < float(scale) <= 1e6:  # type: ignore[arg-type]
         return FixedScale(float(scale))  # type: ignore[arg-type]
-    if not isinstance(scale, str) or scale not in SCALE_NAMES:
-        names = ", ".join(map(repr, SCALE_NAMES))
-        raise InputError(
-            f"scale must be a positive number up to 1e6 or one of {names}, but is {shown(scale)}. "
-            f"{hint(scale, SCALE_NAMES)}".rstrip()
-        )
-    if scale == "norm":
-        return NormScale()
-    if scale == "clipped-norm":
-        return ClippedNormScale()
-    if scale == "learnable":
-        return LearnableScale(scale_bound(num_classes))
-    if scale == "adacos":
-        return AdaCosScale(num_classes)
-    return FixedScale(adacos_scale(num_classes) if scale == "adacos-fixed" else scale_bound(num_classes))
+    if not isinstance(scale, str) or scale not in SCALES:
+        expected = f"a positive number up to 1e6 or one of {', '.join(map(repr, SCALES))}"
+        raise InputError(f"scale must be {expected}, but is {shown(scale)}. {hint(scale, SCALES)}".rstrip())
+    return SCALES[scale](num_classes)

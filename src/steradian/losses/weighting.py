@@ -22,7 +22,6 @@ class Weighting(Protocol):
             losses: [N] values of -log p_y (with label smoothing: the smoothed cross-entropy).
             probabilities: [N] values of p_y, the softmax probability of the (margined) target.
         """
-        ...
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,6 @@ class Embedder(Protocol):
     def classes(self) -> tuple[str, ...]: ...
     def class_centers(self) -> NDArray[np.float32]:
         """Return one center of each class, [C, D]. Raises `InputError` for an export, which holds none."""
-        ...
 
     def embed(self, images: Any) -> NDArray[np.float32]:
         """Return unit embeddings, float32 [N, D]."""
@@ -45,9 +44,6 @@ def open_model(run: str | Path) -> Embedder:
 
     ``steradian export RUN`` writes the export to ``RUN/onnx``, where this function looks for it. An outdated export of
     an earlier training is ignored. ``run`` may also be the folder of an export.
-
-    Raises:
-        StorageError: missing, damaged or foreign files.
     """
     path = Path(run)
     exported = path if (path / DESCRIPTION).is_file() else path / "onnx"

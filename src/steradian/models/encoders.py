@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
 
 from steradian.errors import InputError, UsageError, did_you_mean
-from steradian.models.mobile_face import MobileFaceEncoder
 from steradian.models.pooling import PoolingName, set_pooling
 from steradian.models.staged import StagedEncoder, bare
 
@@ -20,7 +20,18 @@ STRIDED = ((14, 1), (40, 2), (80, 3))
 """Largest side in pixels -> number of first convolutions that halve the map."""
 
 
-class SmallEncoder(nn.Module):
+class LayeredEncoder(nn.Module):
+    """An encoder that is a sequence of layers."""
+
+    num_features: int
+    layers: nn.Sequential
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.layers(images)
+        return features
+
+
+class SmallEncoder(LayeredEncoder):
     """The convolutional body of system B: 5x5x32, then eight 3x3x16, each with batch norm and ReLU.
 
     With its neck it has 22,783 parameters for gray images and 3 dimensions, as published. The published body
@@ -47,12 +58,8 @@ class SmallEncoder(nn.Module):
             ]
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.layers(images)
-        return features
 
-
-class EightLayerEncoder(nn.Module):
+class EightLayerEncoder(LayeredEncoder):
     """Seven layers, plus the head as the eighth: a small version of the network of the transfer study.
 
     Five convolutions and two fully connected layers as in CaffeNet (Yosinski et al. 2014), each with batch norm and
@@ -83,10 +90,6 @@ class EightLayerEncoder(nn.Module):
             width = out
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.layers(images)
-        return features
-
 
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions with batch norm around a shortcut; ``stride`` 2 halves the map."""
@@ -109,7 +112,7 @@ class ResidualBlock(nn.Module):
         return output.relu()
 
 
-class ResidualEncoder(nn.Module):
+class ResidualEncoder(LayeredEncoder):
     """A stem that halves the map and six residual blocks: for drawings and small images, where position matters.
 
     Its 4 x 4 map is flattened, not averaged, so that a stroke on the left differs from one on the right.
@@ -137,7 +140,63 @@ class ResidualEncoder(nn.Module):
         return features
 
 
-OWN: dict[str, type[SmallEncoder | EightLayerEncoder | ResidualEncoder | MobileFaceEncoder]] = {
+def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, *, depthwise: bool = False) -> nn.Sequential:
+    """Convolution, batch norm, PReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=inputs if depthwise else 1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.PReLU(outputs),
+    )
+
+
+class Bottleneck(nn.Module):
+    """1x1 expansion, 3x3 depthwise, linear 1x1, with a shortcut if the shape does not change (MobileNetV2)."""
+
+    def __init__(self, inputs: int, outputs: int, expansion: int, stride: int) -> None:
+        super().__init__()
+        width = inputs * expansion
+        self.layers = nn.Sequential(
+            _convolution(inputs, width, 1),
+            _convolution(width, width, 3, stride, depthwise=True),
+            nn.Conv2d(width, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self.shortcut = stride == 1 and inputs == outputs
+
+    def forward(self, features: Tensor) -> Tensor:
+        output: Tensor = self.layers(features)
+        return features + output if self.shortcut else output
+
+
+class MobileFaceEncoder(LayeredEncoder):
+    """MobileFaceNet (Chen et al. 2018, table 1) up to its global depthwise convolution.
+
+    The published net ends with a linear 1x1 convolution to 128, which is the neck "linear" here. The global
+    convolution has one weight per position and channel, so images must be aligned.
+
+    Input float [N, channels, size, size], published for 112; output [N, 512].
+    """
+
+    num_features = 512
+    BLOCKS = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
+    """Expansion, channels, number of blocks, stride of the first."""
+
+    def __init__(self, channels: int, size: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [_convolution(channels, 64, 3, 2), _convolution(64, 64, 3, depthwise=True)]
+        width = 64
+        for expansion, outputs, count, stride in self.BLOCKS:
+            for number in range(count):
+                layers.append(Bottleneck(width, outputs, expansion, stride if number == 0 else 1))
+                width = outputs
+        side = -(-size // 16)
+        last = nn.Conv2d(self.num_features, self.num_features, side, groups=self.num_features, bias=False)
+        layers.append(_convolution(width, self.num_features, 1))
+        layers.append(nn.Sequential(last, nn.BatchNorm2d(self.num_features), nn.Flatten()))
+        self.layers = nn.Sequential(*layers)
+
+
+OWN: dict[str, Callable[[int, int], LayeredEncoder]] = {
     SMALL: SmallEncoder,
     EIGHT_LAYER: EightLayerEncoder,
     RESIDUAL: ResidualEncoder,
@@ -153,7 +212,7 @@ def pooled(features: Tensor) -> Tensor:
 
 def layers_of(encoder: nn.Module) -> dict[str, int]:
     """Map parameter names to layers, counted from the input: convolutions of "small", stages of a timm encoder."""
-    if isinstance(encoder, tuple(OWN.values())):
+    if isinstance(encoder, LayeredEncoder):
         modules_per_layer = 3 if isinstance(encoder, SmallEncoder) else 1
         return {name: int(name.split(".")[1]) // modules_per_layer for name, _ in encoder.named_parameters()}
     from timm.models import group_parameters
@@ -214,7 +273,8 @@ def build_encoder(
             raise InputError(f"the encoder {name!r} has no stages to join: use stages: 0, or a timm encoder.")
         if pooling != "average":
             raise InputError(f"the encoder {name!r} has a fixed pooling: use pooling: average, or a timm encoder.")
-        return OWN[name](channels, size), OWN[name].num_features
+        own = OWN[name](channels, size)
+        return own, own.num_features
     import timm
 
     settings: dict[str, Any] = {"pretrained": False, "in_chans": channels, "num_classes": 0}

@@ -23,7 +23,7 @@ from steradian.files import atomic_folder
 from steradian.losses.cosines import unit_rows
 from steradian.models.description import DESCRIPTION, Description, Input, read_description
 from steradian.models.recognizer import Recognizer
-from steradian.models.runtimes import onnx_bytes, silence
+from steradian.models.runtimes import PreprocessedEncoder, onnx_bytes, silence
 
 LEAST_COSINE, MOST_APART = 1.0 - 1e-4, 1e-3
 """An export is written only if its embeddings have at least this cosine to torch's embeddings, and its logits differ by
@@ -35,16 +35,11 @@ OUTPUTS = ("embedding", "logits")
 class Exported(nn.Module):
     """Samples in [0, 1] -> (embedding, logits)."""
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, model: Recognizer) -> None:
         super().__init__()
-        self.encoder, self.neck, self.head = model.encoder, model.neck, model.head
+        self.encoder = PreprocessedEncoder(model.encoder, model.spec.preprocessing)
+        self.neck, self.head = model.neck, model.head
         self.flip_tta = model.spec.flip_tta
-        shape = model.spec.preprocessing
-        self.register_buffer("mean", torch.tensor(shape.mean)[:, None, None])
-        self.register_buffer("std", torch.tensor(shape.std)[:, None, None])
 
     def forward(self, samples: Tensor) -> tuple[Tensor, Tensor]:
         raw = self._raw(samples)
@@ -53,21 +48,15 @@ class Exported(nn.Module):
         return unit_rows(raw), self.head.logits(raw)
 
     def _raw(self, samples: Tensor) -> Tensor:
-        raw: Tensor = self.neck(self.encoder((samples - self.mean) / self.std))
+        raw: Tensor = self.neck(self.encoder(samples))
         return raw
 
 
 def export(model: Recognizer, out: Path, to: str) -> Path:
-    """Write the folder ``out`` with the model in the format ``to`` (a key of `WRITERS`) and `DESCRIPTION`.
+    """Write the folder ``out`` with the model in the format ``to`` (a key of `WRITERS`); return the file to load.
 
-    An earlier export in ``out`` is replaced: it may be outdated. If the check fails, nothing is written.
-
-    Returns:
-        The path of the file to load.
-
-    Raises:
-        UsageError: an unknown format, a library that is not installed, or other files at ``out``.
-        StorageError: the embeddings or logits of the exported model differ from those of ``model``.
+    An earlier export in ``out`` is replaced: it may be outdated. If the outputs differ from those of ``model``, nothing
+    is written.
     """
     if to not in WRITERS:
         raise UsageError(f"There is no format {to!r}: choose one of {', '.join(WRITERS)}.")

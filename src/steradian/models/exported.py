@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steradian.data.pixels import available_cores
-from steradian.data.preprocessing import Preprocessing
 from steradian.errors import InputError, StorageError, UsageError
-from steradian.models.calibration import Calibration, Thresholds
+from steradian.models.calibration import Thresholds
 from steradian.models.description import Description, read_description
 from steradian.models.image_batch import Pictures, square_batch
 
@@ -31,11 +30,11 @@ class ExportedModel:
     """
 
     def __init__(self, session: onnxruntime.InferenceSession, description: Description, model_id: str) -> None:
-        self._session = session
-        self.description = description
-        self._id = model_id
-        self._input = session.get_inputs()[0].name
+        self._session, self._input = session, session.get_inputs()[0].name
+        self.description, self.model_id = description, model_id
         self.embedding_size = int(session.get_outputs()[0].shape[1])
+        self.classes, self.preprocessing = tuple(description.labels), description.input.preprocessing
+        self.calibration, self.thresholds = description.calibration, Thresholds(description.thresholds)
 
     @classmethod
     def load(cls, folder: str | Path) -> ExportedModel:
@@ -67,37 +66,10 @@ class ExportedModel:
             raise StorageError(
                 f"{folder / GRAPH} was not written by steradian export, or is damaged ({error}). Export it again."
             ) from error
-        if embedded_description != json.loads(description.model_dump_json()) or outputs != [
-            ("embedding", 2),
-            ("logits", 2),
-        ]:
+        expected = [("embedding", 2), ("logits", 2)]
+        if embedded_description != json.loads(description.model_dump_json()) or outputs != expected:
             raise StorageError(f"{folder}: {GRAPH} and the description beside it do not belong together. Export again.")
         return cls(session, description, description.model)
-
-    @property
-    def model_id(self) -> str:
-        """The id of the saved model that it was exported from."""
-        return self._id
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The C class names."""
-        return tuple(self.description.labels)
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """How images become square inputs. The graph itself normalizes them."""
-        return self.description.input.preprocessing
-
-    @property
-    def calibration(self) -> Calibration | None:
-        """The calibration on held-out images, or None."""
-        return self.description.calibration
-
-    @property
-    def thresholds(self) -> Thresholds:
-        """The thresholds from held-out images; may be empty."""
-        return Thresholds(self.description.thresholds)
 
     def class_centers(self) -> NDArray[np.float32]:
         """Raise `InputError`: class centers are not exported."""

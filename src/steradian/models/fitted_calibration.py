@@ -24,11 +24,7 @@ def fit_calibration(
 ) -> Calibration | None:
     """Fit a calibration on images used for nothing else; return None for fewer than `FEWEST` images.
 
-    Args:
-        logits: margin-free, [N, C].
-        cosine: cosine to the nearest class center, [N].
-        raw: embeddings [N, D].
-        labels: int64 [N].
+    The logits [N, C] are margin-free, ``cosine`` [N] is to the nearest class center, and ``raw`` are embeddings [N, D].
     """
     if len(labels) < FEWEST:
         return None

@@ -20,9 +20,7 @@ from steradian.losses.ranges import one_of
 class ClassMeanHead(Head):
     """A pair loss, and the class means that stand in for the centers it does not learn.
 
-    Attributes:
-        criterion: the pair loss.
-        weight: [C, D] buffer of unit vectors; zero until `finish` is called after training.
+    The ``weight`` [C, D] are unit vectors; they are zero until `finish` is called after training.
     """
 
     SCALE = 16.0
@@ -64,12 +62,7 @@ def build_head(name: str, num_classes: int, embedding_size: int, options: Mappin
 
 
 def training_head_options(loss: str, options: Mapping[str, Any], world_size: int) -> dict[str, Any]:
-    """Return the head options for training: ``options``, and sharded if there are several processes.
-
-    Raises:
-        InputError: a head that does not exist.
-        UsageError: several processes, and a loss or a head that cannot be sharded.
-    """
+    """Return the head options for training: ``options``, and sharded if there are several processes."""
     chosen = {key: value for key, value in options.items() if key in HEAD_OPTIONS}
     one_of("head", chosen.get("head", "auto"), HEADS)
     if world_size == 1:

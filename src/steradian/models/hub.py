@@ -14,12 +14,7 @@ FILES = ["model.json", "model.safetensors", "README.md"]
 
 
 def fetch(name: str, revision: str | None = None) -> Path:
-    """Download the files of ``hf-hub:OWNER/NAME``, or take them from the cache; return their folder.
-
-    Raises:
-        UsageError: no such repository.
-        StorageError: the hub cannot be reached.
-    """
+    """Download the files of ``hf-hub:OWNER/NAME``, or take them from the cache; return their folder."""
     from huggingface_hub import snapshot_download
 
     with _explained(name):
@@ -27,12 +22,7 @@ def fetch(name: str, revision: str | None = None) -> Path:
 
 
 def push(folder: Path, name: str, *, private: bool, message: str) -> str:
-    """Upload the model folder ``folder`` to the repository ``OWNER/NAME``, created if missing; return the URL.
-
-    Raises:
-        UsageError: no such owner, or no permission to write.
-        StorageError: the hub cannot be reached.
-    """
+    """Upload the model folder ``folder`` to the repository ``OWNER/NAME``, created if missing; return the URL."""
     from huggingface_hub import HfApi
 
     repository, api = _repository(name), HfApi()

@@ -27,12 +27,7 @@ def decode_file(path: Path, preprocessing: Preprocessing) -> Pixels:
 
 
 def square_batch(images: Pictures, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Return the images as square pixels, uint8 [N, channels, size, size].
-
-    Raises:
-        DataError: an image that cannot be decoded.
-        InputError: an item that is not an image.
-    """
+    """Return the images as square pixels, uint8 [N, channels, size, size]. Raises `DataError` for a damaged one."""
     if isinstance(images, str | Path):
         raise InputError(f"expected a list of images, but got a single path: use [{str(images)!r}].")
     squares = []

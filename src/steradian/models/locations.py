@@ -21,16 +21,9 @@ def is_name(location: str | Path) -> bool:
 
 
 def model_folder(location: str | Path, revision: str | None = None) -> Path:
-    """Return the folder that holds the model at ``location``.
+    """Return the folder that holds the model at ``location``, of a hub repository at a ``revision``.
 
-    Args:
-        location: a model folder, a run folder with one called ``model``, a name of `BUILT_IN`, or
-            ``hf-hub:OWNER/NAME``.
-        revision: branch, tag or commit of a hub repository.
-
-    Raises:
-        UsageError: a revision of a folder; no such repository.
-        StorageError: no model is there; the hub cannot be reached.
+    A location is a model folder, a run folder with one called ``model``, a name of `BUILT_IN` or ``hf-hub:OWNER/NAME``.
     """
     path = Path(location)
     on_hub = str(location).startswith(PREFIX) and not path.exists()

@@ -31,11 +31,7 @@ class GeneralizedMean(nn.Module):
 
 
 def set_pooling(encoder: nn.Module, name: str, pooling: PoolingName) -> None:
-    """Replace the final pooling of the timm model ``encoder`` by ``pooling``.
-
-    Raises:
-        InputError: the encoder has no feature map to pool, such as a transformer.
-    """
+    """Replace the final pooling of the timm model ``encoder``. Raises `InputError` if it pools no feature map."""
     from timm.layers import SelectAdaptivePool2d
 
     if pooling == "average":

@@ -83,13 +83,7 @@ def pretrained_preprocessing(encoder: str, weights: str) -> Preprocessing:
 
 @dataclass(frozen=True)
 class PretrainedWeights:
-    """The weights of an encoder without its classifier, opened once.
-
-    Attributes:
-        encoder: name of the encoder.
-        origin: "hub", "package", a file, or a run or model folder.
-        tensors: by name.
-    """
+    """The weights of an encoder without its classifier, opened once; ``origin`` is what the recipe names as weights."""
 
     encoder: str
     origin: str
@@ -97,12 +91,7 @@ class PretrainedWeights:
 
     @classmethod
     def open(cls, encoder: str, weights: str) -> PretrainedWeights:
-        """Read the weights; nothing in them is executed.
-
-        Raises:
-            UsageError: the hub cannot be reached, or has no weights of this name.
-            StorageError: a file that is damaged or holds more than tensors.
-        """
+        """Read the weights; nothing in them is executed."""
         if weights == "hub":
             tensors = _from_hub(encoder)
         elif weights == "package":
@@ -117,14 +106,7 @@ class PretrainedWeights:
         return cls(encoder, weights, tensors)
 
     def fill(self, encoder: nn.Module, layers: int | None = None) -> None:
-        """Copy the weights into ``encoder``.
-
-        Args:
-            layers: number of layers to load, counted from the input; the others stay unchanged. None: all.
-
-        Raises:
-            StorageError: the weights belong to another architecture.
-        """
+        """Copy the weights into ``encoder``: into its first ``layers`` layers, counted from the input, or all."""
         encoder = bare(encoder)
         fresh = {key: tensor.clone() for key, tensor in encoder.state_dict().items()} if layers is not None else {}
         origin = "the installed package" if self.origin == "package" else self.origin

@@ -13,11 +13,7 @@ NAMED = 40
 
 
 def readme_text(manifest: ModelManifest, numbers: Sequence[tuple[str, str]] = ()) -> str:
-    """Return the model card of an artifact, with the header that hubs read.
-
-    Args:
-        numbers: pairs (metric, value), measured on images that the model was not trained on.
-    """
+    """Return the model card, with the header that hubs read; ``numbers`` are pairs (metric, value) on new images."""
     color = "gray" if manifest.preprocessing.channels == 1 else "color"
     names = manifest.classes
     listed = ", ".join(f"`{name}`" for name in names[:NAMED]) + (", …" if len(names) > NAMED else "")

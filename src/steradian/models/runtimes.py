@@ -76,11 +76,7 @@ class PreprocessedEncoder(nn.Module):
 def fast_encoder(
     encoder: nn.Module, preprocessing: Preprocessing, runtime: Runtime | Literal["auto"] = "auto", callers: int = 1
 ) -> FastEncoder:
-    """Build a runtime for ``encoder`` with its current weights.
-
-    Args:
-        callers: number of threads that call at the same time; each gets as many threads as torch has.
-    """
+    """Build a runtime for ``encoder`` with its current weights, for ``callers`` threads that call at the same time."""
     chosen = chosen_runtime(runtime)
     training, device = encoder.training, next(encoder.parameters()).device
     prepared = PreprocessedEncoder(encoder, preprocessing).cpu().eval()
@@ -157,8 +153,13 @@ def onnx_bytes(module: nn.Module, example: Tensor, outputs: Sequence[str] | None
     return buffer.getvalue()
 
 
-def _torch(prepared: PreprocessedEncoder, example: Tensor, callers: int) -> FastEncoder:
-    model = copy.deepcopy(prepared).to(memory_format=torch.channels_last)
+def _torch(
+    prepared: PreprocessedEncoder,
+    example: Tensor,
+    callers: int,
+    compiler: Callable[[nn.Module], Any] = lambda model: model,
+) -> FastEncoder:
+    model = compiler(copy.deepcopy(prepared).to(memory_format=torch.channels_last))
 
     @torch.inference_mode()
     def run(samples: Tensor) -> Tensor:
@@ -169,13 +170,7 @@ def _torch(prepared: PreprocessedEncoder, example: Tensor, callers: int) -> Fast
 
 
 def _compiled(prepared: PreprocessedEncoder, example: Tensor, callers: int) -> FastEncoder:
-    model: Any = torch.compile(copy.deepcopy(prepared).to(memory_format=torch.channels_last))
-
-    @torch.inference_mode()
-    def run(samples: Tensor) -> Tensor:
-        features: Tensor = model(samples.contiguous(memory_format=torch.channels_last)).clone()
-        return features
-
+    run = _torch(prepared, example, callers, torch.compile)
     # Compile for one image and for any batch size now, not at the first request.
     for count in (1, 2):
         run(example[:1].expand(count, -1, -1, -1))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -27,22 +29,22 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Read names and shapes from the header alone. Raises `StorageError` when the file is damaged."""
-    with explained("read", path):
-        try:
-            with safe_open(path, framework="pt") as file:
-                return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            raise StorageError(
-                f"{path} is not a readable safetensors file ({error}); it may be damaged. Copy or download it again."
-            ) from error
+    with _opened(path) as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
     """Load all tensors of a file onto the CPU. Raises `StorageError` when the file is damaged."""
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     with explained("read", path):
         try:
             with safe_open(path, framework="pt") as file:
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                yield file
         except SafetensorError as error:
             raise StorageError(
                 f"{path} is not a readable safetensors file ({error}); it may be damaged. Copy or download it again."

@@ -11,7 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import confusion_matrix
 
-from steradian.plots.theme import LIGHT, Theme, own_axes, short_name
+from steradian.plots.theme import LIGHT, Display, Theme, own_axes, short_name
 
 
 def _readable_on(color: tuple[float, ...], theme: Theme) -> str:
@@ -24,7 +24,7 @@ def _readable_on(color: tuple[float, ...], theme: Theme) -> str:
 
 
 @dataclass
-class ConfusionDisplay:
+class ConfusionDisplay(Display):
     """Confusion matrix in scikit-learn's orientation: rows are true classes, columns predictions.
 
     Attributes:
@@ -50,22 +50,13 @@ class ConfusionDisplay:
         axes.imshow(np.sqrt(shares), cmap=shade, vmin=0, vmax=1)
         if count <= 15:
             for row, column in np.argwhere(self.counts > 0):
-                axes.text(
-                    column,
-                    row,
-                    str(self.counts[row, column]),
-                    color=_readable_on(shade(np.sqrt(shares[row, column]))[:3], theme),
-                    fontsize=7,
-                    ha="center",
-                    va="center",
-                    weight="normal" if row == column else "bold",
-                )
+                color = _readable_on(shade(np.sqrt(shares[row, column]))[:3], theme)
+                text, weight = str(self.counts[row, column]), "normal" if row == column else "bold"
+                axes.text(column, row, text, color=color, fontsize=7, ha="center", va="center", weight=weight)
         if count <= 40:
             short = [short_name(name, 10) for name in self.classes]
             tilt = 90 if max(map(len, short)) > 3 else 0
             axes.set_xticks(range(count), short, rotation=tilt, fontsize=7)
             axes.set_yticks(range(count), short, fontsize=7)
-        axes.set_xlabel("predicted")
-        axes.set_ylabel("true")
-        self.ax_, self.figure_ = axes, axes.figure
-        return self
+        axes.set(xlabel="predicted", ylabel="true")
+        return self._drawn_on(axes)

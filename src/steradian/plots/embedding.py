@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
 from steradian.errors import InputError
-from steradian.plots.theme import LIGHT, MARKERS, Theme, bare, edge, own_axes, short_name
+from steradian.plots.theme import LIGHT, Display, Theme, bare, edge, own_axes, short_name
 
 Floats = NDArray[np.float64]
 
@@ -33,10 +34,12 @@ def check_points(
 def class_directions(
     points: Floats, labels: NDArray[np.int64], classes: Sequence[str], centers: ArrayLike | None
 ) -> Floats:
-    """Return unit vectors [C, D]: those of ``centers`` if given, otherwise the mean direction of each class."""
-    if centers is None:
-        return mean_directions(points, labels, len(classes))
-    return unit_or_zero(np.asarray(centers, dtype=np.float64))
+    """Return unit vectors [C, D]: those of ``centers`` if given, else mean directions of the classes (absent: 0)."""
+    if centers is not None:
+        return unit_or_zero(np.asarray(centers, dtype=np.float64))
+    sums = np.zeros((len(classes), points.shape[1]))
+    np.add.at(sums, labels, unit_or_zero(points))
+    return unit_or_zero(sums)
 
 
 def unit_or_zero(vectors: Floats) -> Floats:
@@ -46,15 +49,8 @@ def unit_or_zero(vectors: Floats) -> Floats:
     return units
 
 
-def mean_directions(points: Floats, labels: NDArray[np.int64], count: int) -> Floats:
-    """Return the unit mean direction [C, D] of each class; zero for an absent class."""
-    sums = np.zeros((count, points.shape[1]))
-    np.add.at(sums, labels, unit_or_zero(points))
-    return unit_or_zero(sums)
-
-
 @dataclass
-class EmbeddingDisplay:
+class EmbeddingDisplay(Display):
     """Raw 2-D embeddings: direction shows the class, length the confidence. Rays point at the class centers.
 
     Attributes:
@@ -96,20 +92,12 @@ class EmbeddingDisplay:
         for label in range(count):
             in_class = self.labels == label
             for chosen, rim in ((in_class & correct, edge(theme)), (in_class & ~correct, theme.ink)):
-                axes.scatter(
-                    self.points[chosen, 0],
-                    self.points[chosen, 1],
-                    s=13,
-                    marker=MARKERS[label % len(MARKERS)],
-                    color=theme.color(label, count),
-                    edgecolors=[rim],
-                    linewidths=0.35 if rim != theme.ink else 0.9,
-                    zorder=2,
-                )
+                width = 0.35 if rim != theme.ink else 0.9
+                look = {"edgecolors": [rim], "linewidths": width, **theme.point(label, count)}
+                axes.scatter(self.points[chosen, 0], self.points[chosen, 1], s=13, zorder=2, **look)
         _rays(axes, self.centers, self.classes, theme, reach * 1.05)
         bare(axes, reach * 1.3)
-        self.ax_, self.figure_ = axes, axes.figure
-        return self
+        return self._drawn_on(axes)
 
     def plot_circle(self, ax: Axes | None = None, theme: Theme = LIGHT) -> EmbeddingDisplay:
         """Draw only the directions, as bars outside the unit circle that count the points of each class."""
@@ -131,8 +119,7 @@ class EmbeddingDisplay:
             floor = floor + heights[label]
         _rays(axes, self.centers, self.classes, theme, 0.78, inner=True)
         bare(axes, 1.62)
-        self.ax_, self.figure_ = axes, axes.figure
-        return self
+        return self._drawn_on(axes)
 
 
 def _rays(
@@ -145,8 +132,6 @@ def _rays(
         tip = center * length
         axes.plot([0, tip[0]], [0, tip[1]], color=theme.color(label, len(classes)), lw=1.1, alpha=0.9, zorder=1)
         if len(classes) <= 30:
-            spot = center * (length + (0.11 if inner else length * 0.1))
-            name = short_name(classes[label])
-            axes.text(
-                spot[0], spot[1], name, color=theme.ink, fontsize=8, ha="center", va="center", zorder=3, weight="bold"
-            )
+            x, y = center * (length + (0.11 if inner else length * 0.1))
+            look: dict[str, Any] = {"color": theme.ink, "fontsize": 8, "weight": "bold", "zorder": 3}
+            axes.text(x, y, short_name(classes[label]), ha="center", va="center", **look)

@@ -10,12 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from steradian.plots.margins import LINES
-from steradian.plots.theme import LIGHT, Theme, legend, own_axes
+from steradian.plots.theme import LIGHT, Display, Theme, legend, own_axes
 
 
 @dataclass
-class HistoryDisplay:
+class HistoryDisplay(Display):
     """One value per epoch for each technique, with one line per seed.
 
     Attributes:
@@ -40,37 +39,28 @@ class HistoryDisplay:
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> HistoryDisplay:
         """Draw the first seed of each technique as a labeled line, and the other seeds as thin lines."""
         axes = own_axes(ax, theme, 5.6, 3.6)
-        drawn = 0
+        drawn = False
         for index, (name, runs) in enumerate(self.curves.items()):
             for seed, curve in enumerate(runs):
                 if np.isnan(curve).all():
                     continue
-                axes.plot(
-                    np.arange(1, len(curve) + 1),
-                    curve,
-                    color=theme.color(index, len(self.curves)),
-                    ls=LINES[index % len(LINES)],
-                    lw=1.5 if seed == 0 else 0.7,
-                    alpha=1.0 if seed == 0 else 0.6,
-                    label=name if seed == 0 else None,
-                )
-                drawn += 1
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(self.value.replace("_", " "))
+                look = theme.line(index, len(self.curves))
+                look |= {"lw": 1.5, "alpha": 1.0, "label": name} if seed == 0 else {"lw": 0.7, "alpha": 0.6}
+                axes.plot(np.arange(1, len(curve) + 1), curve, **look)
+                drawn = True
+        axes.set(xlabel="epoch", ylabel=self.value.replace("_", " "))
         if self._spans_a_decade():
             axes.set_yscale("log")
         if drawn:
             legend(axes, theme)
         else:
             axes.text(0.5, 0.5, "no values", color=theme.ink, ha="center", transform=axes.transAxes)
-        self.ax_, self.figure_ = axes, axes.figure
-        return self
+        return self._drawn_on(axes)
 
     def _spans_a_decade(self) -> bool:
         """Return whether the losses differ so much between techniques that a log axis is needed."""
-        if not self.value.endswith("loss"):
-            return False
         shown = [curve for runs in self.curves.values() for curve in runs if not np.isnan(curve).all()]
+        if not self.value.endswith("loss") or not shown:
+            return False
         tops = [float(np.nanmax(curve)) for curve in shown]
-        lowest = min((float(np.nanmin(curve)) for curve in shown), default=0.0)
-        return lowest > 0.0 and max(tops) > 10.0 * min(tops)
+        return min(float(np.nanmin(curve)) for curve in shown) > 0.0 and max(tops) > 10.0 * min(tops)

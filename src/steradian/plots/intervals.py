@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 
 from steradian.metrics import Interval, t_interval
-from steradian.plots.theme import LIGHT, MARKERS, Theme, own_axes
+from steradian.plots.theme import LIGHT, Display, Theme, own_axes
 
 
 @dataclass
-class IntervalsDisplay:
+class IntervalsDisplay(Display):
     """Values of one metric by technique.
 
     Attributes:
@@ -35,16 +35,16 @@ class IntervalsDisplay:
         """Draw one row per technique: open points are seeds, the filled one is their mean, the line its interval."""
         axes = own_axes(ax, theme, 5.6, 0.9 + 0.36 * len(self.values))
         for row, (name, seeds) in enumerate(self.values.items()):
-            color, interval = theme.color(row, len(self.values)), self.intervals[name]
+            look, interval = theme.point(row, len(self.values)), self.intervals[name]
+            color = look["color"]
             if interval.low == interval.low:
                 axes.plot([interval.low, interval.high], [row, row], color=color, lw=2.2)
             if len(seeds) > 1:
                 axes.scatter(seeds, [row] * len(seeds), s=20, facecolors="none", edgecolors=[color], linewidths=1)
-            axes.scatter([interval.mean], [row], s=46, color=color, marker=MARKERS[row % len(MARKERS)], zorder=3)
+            axes.scatter([interval.mean], [row], s=46, zorder=3, **look)
         axes.set_yticks(range(len(self.values)), list(self.values))
         axes.set_ylim(len(self.values) - 0.5, -0.5)
         axes.grid(axis="x", color=theme.faint, lw=0.5)
         axes.set_axisbelow(True)
         axes.set_title(self.title, color=theme.ink, fontsize=10)
-        self.ax_, self.figure_ = axes, axes.figure
-        return self
+        return self._drawn_on(axes)

@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from steradian.losses import Dials, typical_dials
-from steradian.plots.theme import LIGHT, Theme, legend, own_axes
-
-LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+from steradian.plots.theme import LIGHT, Display, Theme, legend, own_axes
 
 
 def gradient_factor(dials: Dials, cosine: Tensor) -> Tensor:
@@ -36,7 +34,7 @@ def curve_points(loss: nn.Module, degrees: Sequence[int]) -> list[dict[str, floa
 
 
 @dataclass
-class TargetLogitDisplay:
+class TargetLogitDisplay(Display):
     """Target logits f(m, theta), in units of a cosine (or of the score of a loss that has one), over [0, pi].
 
     Attributes:
@@ -65,37 +63,25 @@ class TargetLogitDisplay:
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> TargetLogitDisplay:
         """Draw one curve per technique, over degrees."""
         axes = own_axes(ax, theme, 5.6, 3.8)
-        self._curves(axes, self.logits, theme)
         axes.axhline(0, color=theme.faint, lw=0.6, zorder=0)
         axes.set_ylabel("target logit f(θ) / s")
-        return self
+        return self._curves(axes, self.logits, theme)
 
     def plot_factors(self, ax: Axes | None = None, theme: Theme = LIGHT) -> TargetLogitDisplay:
         """Draw the gradient towards the own center, relative to plain softmax, on a log scale."""
         axes = own_axes(ax, theme, 5.6, 3.8)
         positive = {name: np.where(factor > 1e-3, factor, np.nan) for name, factor in self.factors.items()}
-        self._curves(axes, positive, theme)
         axes.axhline(1, color=theme.faint, lw=0.6, zorder=0)
-        axes.set_yscale("log")
-        axes.set_ylim(0.05, 100)
-        axes.set_ylabel("gradient factor")
-        return self
+        axes.set(yscale="log", ylim=(0.05, 100), ylabel="gradient factor")
+        return self._curves(axes, positive, theme)
 
-    def _curves(self, axes: Axes, curves: Mapping[str, NDArray[np.float64]], theme: Theme) -> None:
+    def _curves(self, axes: Axes, curves: Mapping[str, NDArray[np.float64]], theme: Theme) -> TargetLogitDisplay:
         for name, curve in curves.items():
-            index = self.names.index(name)
-            axes.plot(
-                np.rad2deg(self.theta),
-                curve,
-                color=theme.color(index, len(self.names)),
-                ls=LINES[index % len(LINES)],
-                lw=1.8,
-                label=name,
-            )
-        axes.set_xlabel("angle to own center θ (degrees)")
-        axes.set_xlim(0, 180)
+            line = theme.line(self.names.index(name), len(self.names))
+            axes.plot(np.rad2deg(self.theta), curve, lw=1.8, label=name, **line)
+        axes.set(xlabel="angle to own center θ (degrees)", xlim=(0, 180))
         if curves:
             legend(axes, theme)
         else:
             axes.text(0.5, 0.5, "no margins", color=theme.ink, ha="center", transform=axes.transAxes)
-        self.ax_, self.figure_ = axes, axes.figure
+        return self._drawn_on(axes)

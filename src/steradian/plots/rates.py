@@ -10,8 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
-from steradian.plots.margins import LINES
-from steradian.plots.theme import LIGHT, Theme, legend, own_axes, short_name
+from steradian.plots.theme import LIGHT, Display, Theme, legend, own_axes, short_name
 
 Floats = NDArray[np.floating[Any]]
 POINTS = 2000
@@ -25,7 +24,7 @@ def _thinned(x: Floats, y: Floats) -> tuple[Floats, Floats]:
 
 
 @dataclass
-class RocDisplay:
+class RocDisplay(Display):
     """True-positive against false-positive rates, with one line per name.
 
     Attributes:
@@ -43,12 +42,11 @@ class RocDisplay:
         """Draw the ROC curves on linear axes; the dotted diagonal is chance level."""
         axes = own_axes(ax, theme)
         axes.plot([0, 1], [0, 1], color=theme.faint, ls=":", lw=1)
-        self._lines(axes, theme)
-        axes.set_xlabel("false-positive rate")
-        axes.set_ylabel("true-positive rate")
+        for index, (name, (far, tar)) in enumerate(self.curves.items()):
+            axes.plot(*_thinned(far, tar), lw=1.5, label=short_name(name, 20), **theme.line(index))
+        axes.set(xlabel="false-positive rate", ylabel="true-positive rate")
         legend(axes, theme)
-        self.ax_, self.figure_ = axes, axes.figure
-        return self
+        return self._drawn_on(axes)
 
     def plot_det(self, ax: Axes | None = None, theme: Theme = LIGHT) -> RocDisplay:
         """Draw the detection error tradeoff: false-reject against false-accept rate, both logarithmic."""
@@ -56,33 +54,20 @@ class RocDisplay:
         for index, (name, (far, tar)) in enumerate(self.curves.items()):
             x, y = far, 1.0 - tar
             nonzero = (x > 0) & (y > 0)
-            axes.plot(
-                *_thinned(x[nonzero], y[nonzero]),
-                color=theme.color(index),
-                ls=LINES[index % len(LINES)],
-                label=short_name(name, 20),
-            )
+            axes.plot(*_thinned(x[nonzero], y[nonzero]), label=short_name(name, 20), **theme.line(index))
             drawn = drawn or bool(nonzero.any())
         if drawn:
-            axes.set_xscale("log")
-            axes.set_yscale("log")
+            axes.set(xscale="log", yscale="log")
         else:
-            middle = axes.transAxes
-            axes.text(0.5, 0.5, "no threshold has both errors", color=theme.ink, ha="center", transform=middle)
-        axes.set_xlabel("false-accept rate")
-        axes.set_ylabel("false-reject rate")
+            note = "no threshold has both errors"
+            axes.text(0.5, 0.5, note, color=theme.ink, ha="center", transform=axes.transAxes)
+        axes.set(xlabel="false-accept rate", ylabel="false-reject rate")
         legend(axes, theme)
-        self.ax_, self.figure_ = axes, axes.figure
-        return self
-
-    def _lines(self, axes: Axes, theme: Theme) -> None:
-        for index, (name, (far, tar)) in enumerate(self.curves.items()):
-            style = LINES[index % len(LINES)]
-            axes.plot(*_thinned(far, tar), color=theme.color(index), ls=style, lw=1.5, label=short_name(name, 20))
+        return self._drawn_on(axes)
 
 
 @dataclass
-class PrecisionRecallDisplay:
+class PrecisionRecallDisplay(Display):
     """Precision against recall, with one line per name.
 
     Attributes:
@@ -100,27 +85,15 @@ class PrecisionRecallDisplay:
         """Draw step curves: precision is not interpolated."""
         axes = own_axes(ax, theme)
         for index, (name, (recall, precision)) in enumerate(self.curves.items()):
-            x, y = _thinned(recall, precision)
-            axes.step(
-                x,
-                y,
-                where="post",
-                color=theme.color(index),
-                ls=LINES[index % len(LINES)],
-                lw=1.5,
-                label=short_name(name, 20),
-            )
-        axes.set_xlim(-0.02, 1.02)
-        axes.set_ylim(-0.02, 1.05)
-        axes.set_xlabel("recall")
-        axes.set_ylabel("precision")
+            line = theme.line(index)
+            axes.step(*_thinned(recall, precision), where="post", lw=1.5, label=short_name(name, 20), **line)
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.05), xlabel="recall", ylabel="precision")
         legend(axes, theme)
-        self.ax_, self.figure_ = axes, axes.figure
-        return self
+        return self._drawn_on(axes)
 
 
 @dataclass
-class ReliabilityDisplay:
+class ReliabilityDisplay(Display):
     """Accuracy against confidence, in bins.
 
     Attributes:
@@ -144,9 +117,5 @@ class ReliabilityDisplay:
         size = 12.0 + 240.0 * self.images / max(1, int(self.images.max()))
         axes.vlines(self.confidence, self.confidence, self.accuracy, color=theme.color(2), lw=1)
         axes.scatter(self.confidence, self.accuracy, s=size, color=theme.color(0), zorder=2)
-        axes.set_xlim(-0.02, 1.02)
-        axes.set_ylim(-0.02, 1.02)
-        axes.set_xlabel("confidence")
-        axes.set_ylabel("accuracy")
-        self.ax_, self.figure_ = axes, axes.figure
-        return self
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="confidence", ylabel="accuracy")
+        return self._drawn_on(axes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,11 +17,11 @@ from scipy.spatial.distance import squareform
 from torch import nn
 
 from steradian.errors import InputError
-from steradian.plots.theme import LIGHT, Theme, own_axes, short_name
+from steradian.plots.theme import LIGHT, Display, Theme, own_axes, short_name
 
 
 @dataclass
-class ClassRelationsDisplay:
+class ClassRelationsDisplay(Display):
     """Similarities of all pairs of class centers.
 
     Attributes:
@@ -78,10 +79,8 @@ class ClassRelationsDisplay:
             axes.set_xticks(range(len(short)), short, rotation=90, fontsize=7)
             axes.set_yticks(range(len(short)), short, fontsize=7)
         else:
-            axes.set_xticks([])
-            axes.set_yticks([])
-        self.ax_, self.figure_ = axes, axes.figure
-        return self
+            axes.set(xticks=[], yticks=[])
+        return self._drawn_on(axes)
 
     def plot_map(self, ax: Axes | None = None, theme: Theme = LIGHT) -> ClassRelationsDisplay:
         """Draw classes as named points; near points are similar, as far as two dimensions can show."""
@@ -89,16 +88,8 @@ class ClassRelationsDisplay:
         axes.scatter(self.places[:, 0], self.places[:, 1], s=14, color=theme.color(0), linewidths=0)
         if len(self.classes) <= 120:
             for (x, y), name in zip(self.places, self.classes, strict=True):
-                axes.annotate(
-                    short_name(name),
-                    (float(x), float(y)),
-                    (3, 3),
-                    textcoords="offset points",
-                    fontsize=7,
-                    color=theme.ink,
-                )
+                look: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7, "color": theme.ink}
+                axes.annotate(short_name(name), (float(x), float(y)), (3, 3), **look)
         axes.margins(0.12)
-        axes.set_xticks([])
-        axes.set_yticks([])
-        self.ax_, self.figure_ = axes, axes.figure
-        return self
+        axes.set(xticks=[], yticks=[])
+        return self._drawn_on(axes)

@@ -7,10 +7,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from steradian.plots.sphere import SphereDisplay
-from steradian.plots.theme import DARK, LIGHT, Picture
+from steradian.plots.theme import DARK, LIGHT, Panel, Picture, small_multiples
 
 Mark = Literal["", "best", "worse"]
 
@@ -42,6 +42,11 @@ class Figure:
     caption: str
     kind: ClassVar[str] = "figure"
 
+    @classmethod
+    def of(cls, panels: Mapping[str, Panel], alt_text: str, caption: str, **layout: Any) -> Figure:
+        """Return a grid of panels with a caption; ``layout`` as in `small_multiples`."""
+        return cls(small_multiples(panels, alt_text, **layout), caption)
+
     @property
     def light(self) -> str:
         return base64.b64encode(self.picture.light).decode()
@@ -49,10 +54,6 @@ class Figure:
     @property
     def dark(self) -> str:
         return base64.b64encode(self.picture.dark).decode()
-
-    @property
-    def words(self) -> str:
-        return self.picture.words
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,6 @@ class Spheres:
     displays: Mapping[str, SphereDisplay]
     caption: str
     kind: ClassVar[str] = "spheres"
-
-    @property
-    def names(self) -> list[str]:
-        return list(self.displays)
 
     @property
     def data(self) -> str:
@@ -114,6 +111,6 @@ def _plotly() -> str:
     return str(get_plotlyjs())
 
 
-def facts(pairs: Mapping[str, object]) -> Table:
+def facts(pairs: Mapping[str, object], align: Literal["left", "right"] = "left") -> Table:
     """Return a two-column table of names and values."""
-    return Table(("", ""), [(Cell(name), Cell(str(value))) for name, value in pairs.items()], align="left")
+    return Table(("", ""), [(Cell(name), Cell(str(value))) for name, value in pairs.items()], align=align)

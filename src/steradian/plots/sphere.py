@@ -12,11 +12,11 @@ from matplotlib.colors import to_hex
 from numpy.typing import ArrayLike, NDArray
 
 from steradian.plots.embedding import Floats, check_points, class_directions, unit_or_zero
-from steradian.plots.theme import LIGHT, MARKERS, Theme, bare, edge, own_axes, short_name
+from steradian.plots.theme import LIGHT, Display, Theme, bare, edge, own_axes, short_name
 
 
 @dataclass
-class SphereDisplay:
+class SphereDisplay(Display):
     """Directions of 3-D embeddings.
 
     Attributes:
@@ -48,20 +48,12 @@ class SphereDisplay:
             x, y, facing = _project(self.directions, side)
             for label in range(len(self.classes)):
                 chosen = (self.labels == label) & (facing >= 0)
-                axes.scatter(
-                    x[chosen] + offset,
-                    y[chosen],
-                    s=9,
-                    marker=MARKERS[label % len(MARKERS)],
-                    color=theme.color(label, len(self.classes)),
-                    edgecolors=[edge(theme)],
-                    linewidths=0.3,
-                )
+                look = theme.point(label, len(self.classes))
+                axes.scatter(x[chosen] + offset, y[chosen], s=9, edgecolors=[edge(theme)], linewidths=0.3, **look)
             self._names(axes, side, offset, theme)
         bare(axes, 2.15)
         axes.set_ylim(-1.12, 1.12)
-        self.ax_, self.figure_ = axes, axes.figure
-        return self
+        return self._drawn_on(axes)
 
     def _names(self, axes: Axes, side: float, offset: float, theme: Theme) -> None:
         if len(self.classes) > 40:
@@ -69,49 +61,25 @@ class SphereDisplay:
         x, y, facing = _project(self.centers, side)
         for label, name in enumerate(self.classes):
             if self.centers[label].any() and facing[label] >= 0:
-                axes.text(
-                    x[label] + offset,
-                    y[label] + 0.13,
-                    short_name(name),
-                    color=theme.ink,
-                    fontsize=8,
-                    weight="bold",
-                    ha="center",
-                    va="center",
-                )
+                spot = (x[label] + offset, y[label] + 0.13, short_name(name))
+                axes.text(*spot, color=theme.ink, fontsize=8, weight="bold", ha="center", va="center")
 
     def traces(self, theme: Theme = LIGHT) -> list[dict[str, Any]]:
         """Return Plotly traces of the interactive picture: one per class, and one with the class names."""
-        traces: list[dict[str, Any]] = []
-        for label, name in enumerate(self.classes):
-            points = self.directions[self.labels == label]
-            traces.append(
-                {
-                    "type": "scatter3d",
-                    "mode": "markers",
-                    "name": name,
-                    "x": points[:, 0].round(4).tolist(),
-                    "y": points[:, 1].round(4).tolist(),
-                    "z": points[:, 2].round(4).tolist(),
-                    "marker": {"size": 3, "color": to_hex(theme.color(label, len(self.classes)))},
-                    "hovertemplate": "%{fullData.name}<extra></extra>",
-                }
-            )
+        traces = [
+            _trace(self.directions[self.labels == label], "markers", name)
+            | {"marker": {"size": 3, "color": to_hex(theme.color(label, len(self.classes)))}}
+            | {"hovertemplate": "%{fullData.name}<extra></extra>"}
+            for label, name in enumerate(self.classes)
+        ]
         drawn = [label for label in range(len(self.classes)) if self.centers[label].any()]
-        traces.append(
-            {
-                "type": "scatter3d",
-                "mode": "text",
-                "name": "centers",
-                "text": [self.classes[label] for label in drawn],
-                "x": (self.centers[drawn, 0] * 1.12).round(4).tolist(),
-                "y": (self.centers[drawn, 1] * 1.12).round(4).tolist(),
-                "z": (self.centers[drawn, 2] * 1.12).round(4).tolist(),
-                "hoverinfo": "skip",
-                "showlegend": False,
-            }
-        )
-        return traces
+        names = {"text": [self.classes[label] for label in drawn], "hoverinfo": "skip", "showlegend": False}
+        return [*traces, _trace(self.centers[drawn] * 1.12, "text", "centers") | names]
+
+
+def _trace(points: Floats, mode: str, name: str) -> dict[str, Any]:
+    x, y, z = points.T.round(4).tolist()
+    return {"type": "scatter3d", "mode": mode, "name": name, "x": x, "y": y, "z": z}
 
 
 def _project(points: Floats, side: float) -> tuple[Floats, Floats, Floats]:

@@ -6,32 +6,24 @@ import io
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from PIL import Image
 
 if TYPE_CHECKING:
     from matplotlib.typing import ColorType
 
-PETROFF = (
-    "#3f90da",
-    "#ffa90e",
-    "#bd1f01",
-    "#94a4a2",
-    "#832db6",
-    "#a96b59",
-    "#e76300",
-    "#b9ac70",
-    "#717581",
-    "#92dadd",
-)
+PETROFF = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
 """Ten colors ordered for people with color-vision deficiencies (Petroff 2021, arXiv 2107.02270)."""
 
+LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 MARKERS = "os^Dv<>pPX"
 """Markers that distinguish classes in addition to color."""
 
@@ -55,6 +47,14 @@ class Theme:
             base = matplotlib.colormaps["turbo"](0.05 + 0.9 * ((index * 0.618034) % 1.0))[:3]
         red, green, blue = (channel + (1.0 - channel) * self.lighten for channel in base)
         return red, green, blue
+
+    def line(self, index: int, count: int = 10) -> dict[str, Any]:
+        """Return color and line style of the curve of class or technique ``index`` out of ``count``."""
+        return {"color": self.color(index, count), "ls": LINES[index % len(LINES)]}
+
+    def point(self, index: int, count: int = 10) -> dict[str, Any]:
+        """Return color and marker of the points of class or technique ``index`` out of ``count``."""
+        return {"color": self.color(index, count), "marker": MARKERS[index % len(MARKERS)]}
 
 
 LIGHT = Theme("light", paper="#ffffff", ink="#1c2128", faint="#c9cfd6", lighten=0.0)
@@ -83,11 +83,20 @@ def own_axes(ax: Axes | None, theme: Theme, width: float = 4.6, height: float = 
     return axes
 
 
+DisplayT = TypeVar("DisplayT", bound="Display")
+
+
+class Display:
+    """A picture that draws itself; ``ax_`` and ``figure_`` are where it was drawn last."""
+
+    def _drawn_on(self: DisplayT, axes: Axes) -> DisplayT:
+        self.ax_, self.figure_ = axes, axes.figure
+        return self
+
+
 def bare(axes: Axes, limit: float) -> None:
     """Make the axes square, from -limit to limit, without ticks or frame."""
-    axes.set_xlim(-limit, limit)
-    axes.set_ylim(-limit, limit)
-    axes.set_aspect("equal")
+    axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
     axes.set_axis_off()
 
 
@@ -120,6 +129,12 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+def draw_image(axes: Axes, pixels: NDArray[np.uint8], x: float, y: float) -> None:
+    """Draw an image [1 or 3, size, size] as a unit square with its top left corner at (x, y), y downwards."""
+    shown = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
+    axes.imshow(shown, cmap="gray", vmin=0, vmax=255, extent=(x, x + 1, y + 1, y), aspect="equal")
+
+
 @dataclass(frozen=True)
 class Picture:
     """One picture as PNG for light and for dark pages, with alternative text (``words``)."""
@@ -129,24 +144,17 @@ class Picture:
     words: str
 
 
-def picture(draw: Callable[[Theme], Figure], alt_text: str) -> Picture:
-    """Draw the picture once per theme; ``alt_text`` describes it for screen readers."""
-    return Picture(png(draw(LIGHT)), png(draw(DARK)), alt_text)
-
-
 Panel = Callable[[Axes, Theme], object]
 """A function that draws on axes in a theme, such as the ``plot`` method of a display."""
 
 
 def small_multiples(
-    panels: Mapping[str, Panel],
-    alt_text: str,
-    *,
-    columns: int = 3,
-    width: float = 3.3,
-    height: float | None = None,
+    panels: Mapping[str, Panel], alt_text: str, *, columns: int = 3, width: float = 3.3, height: float | None = None
 ) -> Picture:
-    """Draw a grid of titled panels of ``width`` by ``height`` inches, each by calling ``panel(ax, theme)``."""
+    """Draw a grid of titled panels of ``width`` by ``height`` inches, each by calling ``panel(ax, theme)``.
+
+    ``alt_text`` describes the picture for screen readers.
+    """
 
     def draw(theme: Theme) -> Figure:
         across = min(columns, max(1, len(panels)))
@@ -158,4 +166,4 @@ def small_multiples(
             axes.set_title(title, color=theme.ink, fontsize=10)
         return figure
 
-    return picture(draw, alt_text)
+    return Picture(png(draw(LIGHT)), png(draw(DARK)), alt_text)

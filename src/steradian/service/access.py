@@ -20,15 +20,12 @@ OPEN = frozenset({"/v1/about", "/v1/classify", "/v1/embed", "/v1/openapi.json", 
 
 @dataclass(frozen=True)
 class Access:
-    """Tokens of the service.
+    """Tokens of the service. Raises `UsageError` if other machines could reach it without a token, or one is too short.
 
     Attributes:
         admin: for all requests.
         reader: for reading identities only; None: reading needs the admin token, too.
         host: the address that the service listens on.
-
-    Raises:
-        UsageError: other machines could reach the service without a token, or a token is too short.
     """
 
     admin: str | None

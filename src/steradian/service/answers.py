@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from steradian.models.calibration import Threshold
+
 
 def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -174,16 +176,6 @@ class Map(BaseModel):
     kept: float = Field(description="share of the squared lengths that the projection keeps")
 
 
-class Rate(BaseModel):
-    """A false-accept rate that has a threshold."""
-
-    far: float
-    cosine: float
-    low: float
-    high: float
-    measured_on: str
-
-
 class Refusal(BaseModel):
     """Why a request was not answered."""
 
@@ -214,6 +206,6 @@ class About(BaseModel):
     size: int
     dark: bool = Field(description="whether the model's images are mostly dark")
     coverages: list[float]
-    thresholds: list[Rate]
+    thresholds: list[Threshold]
     far: float = Field(description="default false-accept rate")
     gallery: bool = Field(description="whether identities can be enrolled")

@@ -19,7 +19,7 @@ from steradian.errors import NotFoundError, SteradianError, StorageError
 from steradian.gallery import Gallery
 from steradian.models.recognizer import Recognizer
 from steradian.service.access import BEARER, Access
-from steradian.service.answers import CLOSED, REFUSALS, About, Rate
+from steradian.service.answers import CLOSED, REFUSALS, About
 from steradian.service.engine import Engine
 from steradian.service.guard import Guard
 from steradian.service.identities import identity_routes
@@ -91,7 +91,7 @@ def build_app(
             size=model.preprocessing.size,
             dark=float(np.mean(model.preprocessing.mean)) < DARK,
             coverages=[float(one) for one in quantiles],
-            thresholds=[Rate(**one.model_dump()) for one in thresholds],
+            thresholds=list(thresholds),
             far=thresholds.default_far if far is None else far,
             gallery=gallery is not None,
         )

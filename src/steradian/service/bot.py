@@ -28,12 +28,9 @@ Context = ContextTypes.DEFAULT_TYPE
 
 
 class Bot:
-    """Answer messages, which Telegram's library receives and sends.
+    """Answer messages of the users ``allowed`` (ids), which Telegram's library receives and sends.
 
-    Args:
-        allowed: ids of the users that may use the bot.
-        gallery: of the same model; None: photos are only classified.
-        far: false-accept rate of identification.
+    Without a gallery, photos are only classified.
     """
 
     def __init__(

@@ -26,14 +26,7 @@ Result = TypeVar("Result")
 
 
 class Engine:
-    """Compute the raw embeddings of uploads.
-
-    Args:
-        lanes: batches that run at the same time.
-
-    Attributes:
-        model: never changed.
-    """
+    """Compute the raw embeddings of uploads by ``model``, in up to ``lanes`` batches at the same time."""
 
     def __init__(self, model: Recognizer, limits: Limits, numbers: ServiceMetrics, lanes: int = 1) -> None:
         self.model = model.eval()
@@ -52,11 +45,7 @@ class Engine:
         return self.model.embed(torch.from_numpy(pixels), normalize=False)
 
     async def embed(self, uploads: Sequence[Upload]) -> tuple[Decoded, NDArray[np.float32]]:
-        """Return the readable ones of ``uploads`` and their raw embeddings float32 [N, D].
-
-        Raises:
-            HTTPException: no image can be read (422), the queue is full (503), or time ran out (504).
-        """
+        """Return the readable ones of ``uploads`` and their raw embeddings float32 [N, D]."""
         if self._waiting and self._waiting + len(uploads) > self._limits.waiting:
             raise HTTPException(503, "Too many images are waiting already: try again soon.", {"Retry-After": "1"})
         given_up = threading.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import numpy as np
@@ -144,9 +145,7 @@ def _enroll(
 
 
 def _entry(number: int, one: Identity) -> IdentityEntry:
-    return IdentityEntry(
-        id=number, name=one.name, images=one.images, created=one.created, changed=one.changed, metadata=one.metadata
-    )
+    return IdentityEntry(id=number, **asdict(one))
 
 
 def principal(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:

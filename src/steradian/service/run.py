@@ -47,11 +47,7 @@ class HeaderTimeout(H11Protocol):
 
 
 def run(app: FastAPI, listener: socket.socket, connections: int, ready: Callable[[], None]) -> bool:
-    """Serve ``app`` on ``listener`` until SIGINT or SIGTERM; call ``ready`` once it listens.
-
-    Returns:
-        Whether all accepted requests were answered within `GRACE` seconds.
-    """
+    """Serve ``app`` until SIGINT or SIGTERM; return whether all accepted requests were answered in `GRACE` seconds."""
     config = uvicorn.Config(
         app,
         http=HeaderTimeout,

@@ -29,13 +29,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class Decoded:
-    """The readable uploads, as the squares that a model takes.
-
-    Attributes:
-        names: of the N readable files.
-        pixels: uint8 [N, channels, size, size].
-        failures: the unreadable files.
-    """
+    """The readable uploads: names [N] and pixels uint8 [N, channels, size, size]; and the unreadable ones."""
 
     names: tuple[str, ...]
     pixels: NDArray[np.uint8]

@@ -6,21 +6,25 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from steradian.data.pixels import Progress as DataProgress
 from steradian.data.pixels import no_progress
 from steradian.errors import UsageError
 from steradian.files import locked, new_folder, write_text
 from steradian.invocation import command_line
 from steradian.losses import preset
+from steradian.models.calibration import Thresholds
 from steradian.models.encoders import check_encoder
+from steradian.models.fitted_calibration import fit_calibration, fit_thresholds
 from steradian.models.pretrained import PACKAGED, check_weights
 from steradian.models.readme import readme_text
 from steradian.models.recognizer import Recognizer
-from steradian.studies.calibrating import calibrated
 from steradian.studies.evaluation.report import readme_numbers, write_evaluation
 from steradian.studies.evaluation.run import EvaluationResult, evaluate_run
 from steradian.studies.study_folder import default_folder
-from steradian.training.dataset import Dataset
+from steradian.training.dataset import Dataset, TrainingData
 from steradian.training.distributed import barrier, is_rank_zero, world_size
 from steradian.training.plan import TrainingPlan, make_plan, one_batch
 from steradian.training.preflight import preflight
@@ -29,6 +33,9 @@ from steradian.training.recipe import Recipe
 from steradian.training.run import TrainingResult
 from steradian.training.run import train as follow
 from steradian.training.run_folder import RunFolder
+
+MOST_LOGITS = 50_000_000
+"""Largest number of logits to calibrate on; more images are sampled down to it."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +130,7 @@ def _train_into(plan: TrainingPlan, folder: RunFolder, quiet: bool, caching: Dat
     with Progress(0, "training", quiet=quiet) as progress:
         trained = follow(plan, folder, on_batch=progress.at, on_plan=None if quiet else progress.note, progress=caching)
     origin = plan.provenance(command_line())
-    calibrated(trained.model, plan.data)
+    _calibrate(trained.model, plan.data)
     model = trained.save(folder, origin)
     if len(plan.data.splits.test) == 0:
         folder.finish({"provenance": origin})
@@ -133,3 +140,20 @@ def _train_into(plan: TrainingPlan, folder: RunFolder, quiet: bool, caching: Dat
         write_text(folder.readme, readme_text(model.manifest, readme_numbers(evaluation)))
     write_evaluation(evaluation, folder.path, trained.history)
     return Run(folder, trained, evaluation, plan.warnings)
+
+
+def _calibrate(model: Recognizer, data: TrainingData) -> None:
+    """Fit calibration and thresholds of ``model`` on the calibration part of its data, if that has any images."""
+    chosen = data.splits.calibration
+    most = max(1, MOST_LOGITS // len(model.spec.classes))
+    if len(chosen) > most:
+        chosen = np.sort(np.random.default_rng(0).choice(chosen, most, replace=False))
+    if len(chosen) == 0:
+        return
+    model.accelerate_for(len(chosen))
+    labels = data.pixels.labels[chosen]
+    raw = model.raw_embeddings(torch.from_numpy(np.ascontiguousarray(data.pixels.pixels[chosen])))
+    description = f"{len(chosen)} images of trained classes, held out for calibration"
+    cosine = model.center_cosines(raw).amax(dim=1).numpy()
+    model.calibration = fit_calibration(model.logits(raw).numpy(), cosine, raw.numpy(), labels, description)
+    model.thresholds = Thresholds(fit_thresholds(raw.numpy(), labels, description))

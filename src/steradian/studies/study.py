@@ -1,7 +1,7 @@
 """Run any study: its jobs in parallel, finished jobs skipped, one report at the end.
 
-A study defines its identity, its jobs (`phases`), and how to collect and report them (`result`, `summarize`). The
-runner handles the folder, the lock, the workers, failures and progress.
+A study says what it is (`identity`), which jobs it has (`phases`), and what they amount to (`finish`). The runner takes
+care of the folder, the lock, the workers, failures and progress.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 
@@ -17,8 +17,8 @@ from steradian.data.pixels import available_cores
 from steradian.files import locked, new_folder, write_json, write_text
 from steradian.invocation import command_line
 from steradian.models.encoders import OWN, default_encoder
-from steradian.studies.study_folder import check_study_folder
-from steradian.studies.workers import Job, Work, run_here, run_in_workers
+from steradian.studies.study_folder import check_study_folder, default_folder
+from steradian.studies.workers import Work, run_here, run_in_workers
 from steradian.training.dataset import TrainingData
 from steradian.training.plan import provenance
 from steradian.training.progress import Progress
@@ -73,38 +73,21 @@ ResultT = TypeVar("ResultT", covariant=True)
 
 
 class Study(Protocol[ResultT]):
-    """The protocol between the runner and a study.
+    """What the runner asks of a study: ``name`` is that of its command, ``kind`` the one for messages."""
 
-    Attributes:
-        kind: the kind of study, for messages.
-        identity_file: name of the file that says what a folder holds.
-        recipe: shared by all jobs.
-    """
+    name: ClassVar[str]
+    kind: ClassVar[str]
 
-    @property
-    def kind(self) -> str: ...
-
-    @property
-    def identity_file(self) -> str: ...
-
-    @property
-    def recipe(self) -> Recipe: ...
-
-    def identity(self, data: TrainingData) -> dict[str, Any]:
-        """Return what must be the same for results to stand in one table."""
-        ...
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that must be the same for results to stand in one table; the data must be, too."""
 
     def phases(self, data: TrainingData, out: Path) -> Generator[Phase, Failures, None]:
         """Yield phases one after another; each receives the failures so far, and may look at earlier results."""
-        ...
 
-    def result(self, data: TrainingData, out: Path, failures: Failures, origin: dict[str, Any]) -> ResultT:
-        """Collect the finished jobs in ``out``; ``origin`` is the provenance."""
-        ...
-
-    def summarize(self, result: Any) -> Summary:
-        """Return tables, page and numbers of a result."""
-        ...
+    def finish(
+        self, data: TrainingData, out: Path, failures: Failures, origin: dict[str, Any]
+    ) -> tuple[ResultT, Summary]:
+        """Collect and summarize the finished jobs in ``out``; ``origin`` is the provenance."""
 
 
 @dataclass(frozen=True)
@@ -121,66 +104,73 @@ class Workforce:
 
 
 def run_study(
-    study: Study[ResultT], data: TrainingData, out: Path, workforce: Workforce, *, exist_ok: bool = False
+    study: Study[ResultT],
+    recipe: Recipe,
+    data: TrainingData,
+    out: str | Path | None,
+    workforce: Workforce,
+    *,
+    exist_ok: bool = False,
 ) -> ResultT:
     """Run every job that ``out`` does not hold yet, then write ``results.csv``, ``report.html`` and the numbers.
 
     Args:
-        out: a new folder, or one that holds an earlier or unfinished run of the same study.
+        recipe: shared by all jobs.
+        out: a new folder, or one that holds an earlier or unfinished run of the same study; None: the default.
         exist_ok: write into a folder that holds other things.
 
     Raises:
         UsageError: ``out`` holds another study, or other files.
     """
-    command, identity = command_line(), study.identity(data)
-    check_study_folder(out, study.identity_file, identity, study.kind, exist_ok=exist_ok)
-    new_folder(out, exist_ok=True)
-    with locked(out):
-        write_json(out / study.identity_file, identity)
-        failures = run_phases(study, data, out, command, workforce)
-        result = study.result(data, out, failures, provenance(study.recipe, data, command))
-        summary = study.summarize(result)
-        write_text(out / "results.csv", table(summary.rows))
-        write_text(out / "report.html", summary.page)
+    folder = Path(out) if out is not None else default_folder(recipe.data.source, f"{study.name}-")
+    command, identity_file = command_line(), f"{study.name}.json"
+    identity = {"format": f"steradian.{study.name}", "version": 1, "data": data.digest, **study.identity()}
+    check_study_folder(folder, identity_file, identity, study.kind, exist_ok=exist_ok)
+    new_folder(folder, exist_ok=True)
+    with locked(folder):
+        write_json(folder / identity_file, identity)
+        failures = run_phases(study, recipe, data, folder, command, workforce)
+        result, summary = study.finish(data, folder, failures, provenance(recipe, data, command))
+        write_text(folder / "results.csv", table(summary.rows))
+        write_text(folder / "report.html", summary.page)
         if summary.numbers is not None:
-            write_json(out / "metrics.json", summary.numbers)
+            write_json(folder / "metrics.json", summary.numbers)
     return result
 
 
-def run_phases(study: Study[Any], data: TrainingData, out: Path, command: str, workforce: Workforce) -> Failures:
+def run_phases(
+    study: Study[Any], recipe: Recipe, data: TrainingData, out: Path, command: str, workforce: Workforce
+) -> Failures:
     """Run the phases of ``study`` in ``out``; return the jobs that failed."""
     failures: Failures = {}
     phases = study.phases(data, out)
     try:
         phase = next(phases)
         while True:
-            failures |= _run_phase(phase, study.recipe, data, out / phase.folder, command, workforce)
+            work = Work(phase.run, data, out / phase.folder, command, threads=1)
+            failures |= _run_phase(phase, recipe, work, workforce)
             phase = phases.send(dict(failures))
     except StopIteration:
         return failures
 
 
-def _run_phase(
-    phase: Phase, recipe: Recipe, data: TrainingData, folder: Path, command: str, workforce: Workforce
-) -> Failures:
-    waiting = [job for job in phase.jobs if not phase.is_finished(job, folder / job.name)]
-    ready, failures = [], {}
-    for job in waiting:
+def _run_phase(phase: Phase, recipe: Recipe, work: Work, workforce: Workforce) -> Failures:
+    jobs, failures = [], {}
+    for job in phase.jobs:
         source = phase.needs(job)
-        if source is None or phase.is_finished(job, folder / source):
-            ready.append(job)
+        if phase.is_finished(job, work.folder / job.name):
+            continue
+        if source is None or phase.is_finished(job, work.folder / source):
+            jobs.append(job)
         else:
             failures[job.name] = "its base failed"
-    return failures | _run_jobs(ready, phase, recipe, Work(phase.run, data, folder, command, threads=1), workforce)
-
-
-def _run_jobs(jobs: Sequence[Job], phase: Phase, recipe: Recipe, work: Work, workforce: Workforce) -> Failures:
     if not jobs:
-        return {}
+        return failures
     encoder = recipe.encoder if recipe.encoder is not None else default_encoder(work.data.pixels.size)
     side_by_side = phase.one_thread_each or (encoder in OWN and not torch.cuda.is_available())
     asked = workforce.jobs if workforce.jobs is not None else (available_cores() if side_by_side else 1)
     count = min(len(jobs), asked)
     work = replace(work, threads=1 if side_by_side else torch.get_num_threads())
     with Progress(phase.steps * len(jobs), phase.title, quiet=workforce.quiet) as progress:
-        return run_here(jobs, work, progress) if count == 1 else run_in_workers(jobs, work, count, progress)
+        ran = run_here(jobs, work, progress) if count == 1 else run_in_workers(jobs, work, count, progress)
+    return failures | ran

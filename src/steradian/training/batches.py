@@ -26,12 +26,7 @@ Indices = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Blend:
-    """Blend each image with another one of its batch (mixup, Zhang et al. 2018).
-
-    Attributes:
-        share: weight of the image itself, in [0, 1].
-        partner: index of the other image, int64 [N].
-    """
+    """Blend each image with its partner of the batch (mixup, Zhang et al. 2018); its own weight is ``share``."""
 
     share: float
     partner: Tensor
@@ -49,11 +44,7 @@ class Blend:
 
 @dataclass(frozen=True)
 class Patch(Blend):
-    """Paste a box of another image of the batch (CutMix, Yun et al. 2019); ``share`` is the area outside the box.
-
-    Attributes:
-        rows, columns: first and end index of the box.
-    """
+    """Paste a box of another image of the batch (CutMix, Yun et al. 2019); ``share`` is the area outside the box."""
 
     rows: tuple[int, int]
     columns: tuple[int, int]

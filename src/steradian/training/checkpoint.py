@@ -65,11 +65,7 @@ class CheckpointRecord(BaseModel):
 
 
 def save_checkpoint(run: RunFolder, state: TrainingState, *, recipe: str, data: str) -> Path:
-    """Write the state under ``run``, then delete older checkpoints.
-
-    Args:
-        recipe, data: digests that a resumed run must match.
-    """
+    """Write the state under ``run`` with the digests of recipe and data, then delete older checkpoints."""
     folder = run.checkpoints / f"step-{state.step:09d}-{state.epoch:06d}"
     if folder.is_dir():
         return folder
@@ -173,11 +169,7 @@ def read_record(folder: Path) -> CheckpointRecord:
 
 
 def restore(state: TrainingState, folder: Path) -> None:
-    """Restore a newly made ``state`` from the checkpoint in ``folder``.
-
-    Raises:
-        StorageError: damaged files, or tensors of another architecture.
-    """
+    """Restore a newly made ``state`` from a checkpoint. Raises `StorageError` if it is damaged or does not fit."""
     record = read_record(folder)
     tensors: dict[str, Tensor] = {}
     for prefix, module in state.modules().items():
@@ -216,10 +208,7 @@ def _moment(parameter: Tensor, saved: TensorEntry) -> Tensor:
 
 
 def read_model(folder: Path, model: Recognizer) -> None:
-    """Load a checkpoint that any number of processes wrote into ``model``, built in one process.
-
-    If early stopping kept the best weights, those are loaded.
-    """
+    """Load a checkpoint of any number of processes into ``model`` of one process: its best weights, if kept."""
     state = TrainingState(model, None, torch.optim.SGD(model.parameters(), lr=1.0))
     manifest = read_record(folder).tensors
     prefix = "best" if any(name.startswith("best.") for name in manifest) else "model"

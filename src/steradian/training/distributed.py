@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import math
 import os
 from collections.abc import Iterable, Iterator
 
@@ -18,21 +19,10 @@ from torch import Tensor, distributed, nn
 
 from steradian.data.images import Labels
 from steradian.errors import TrainingError
-from steradian.losses.process_group import any_rank, group_device, is_distributed, rank, world_size
-
-__all__ = [
-    "any_rank",
-    "average_buffers",
-    "barrier",
-    "broadcast_text",
-    "is_rank_zero",
-    "part_of",
-    "process_group",
-    "rank",
-    "sum_gradients",
-    "total",
-    "world_size",
-]
+from steradian.losses.process_group import any_rank as any_rank
+from steradian.losses.process_group import group_device, is_distributed
+from steradian.losses.process_group import rank as rank
+from steradian.losses.process_group import world_size as world_size
 
 PATIENCE = datetime.timedelta(minutes=10)
 """The timeout for a process that does not respond."""
@@ -52,11 +42,7 @@ LOST = (
 
 @contextlib.contextmanager
 def process_group() -> Iterator[None]:
-    """Join the process group that torchrun's variables describe; a single process does nothing.
-
-    Raises:
-        TrainingError: another process died or hung.
-    """
+    """Join the process group that torchrun's variables describe, if any. `TrainingError`: another process is lost."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or is_distributed():
         yield
         return
@@ -142,6 +128,33 @@ def _all_reduce_flat(tensors: list[Tensor]) -> None:
     parts = torch.split(flat, [tensor.numel() for tensor in tensors])
     for tensor, part in zip(tensors, parts, strict=True):
         tensor.copy_(part.view_as(tensor))
+
+
+def clip_gradients(replicated: list[nn.Parameter], divided: list[nn.Parameter], limit: float | None) -> float:
+    """Scale all gradients so that their joint norm is at most ``limit``; return the norm before.
+
+    The gradients of ``replicated`` are the same on every process; of ``divided``, every process holds another part.
+    """
+    shared, local = _values(replicated), _values(divided)
+    if world_size() > 1:
+        local_norm, shared_norm = (float(nn.utils.get_total_norm(grads)) if grads else 0.0 for grads in (local, shared))
+        (squares,) = total([local_norm**2])
+        norm = torch.tensor(math.sqrt(squares + shared_norm**2))
+    else:
+        norm = nn.utils.get_total_norm([*shared, *local], foreach=True) if shared or local else torch.zeros(())
+    if limit is not None and (shared or local):
+        factor = torch.clamp(limit / (norm + 1e-6), max=1.0)
+        torch._foreach_mul_([*shared, *local], factor.to((shared or local)[0].device))
+    return float(norm)
+
+
+def _values(parameters: list[nn.Parameter]) -> list[Tensor]:
+    """Return the values of each gradient; for a sparse one, those of its stored rows."""
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    return [gradient._values() if gradient.is_sparse else gradient for gradient in gradients]
 
 
 def average_buffers(*modules: nn.Module) -> None:

@@ -69,21 +69,11 @@ class CachedBatches(Batches):
 
 
 def cached(
-    batches: Batches,
-    model: Recognizer,
-    digest: str,
-    *,
-    views: int = 1,
-    progress: Progress = no_progress,
+    batches: Batches, model: Recognizer, digest: str, *, views: int = 1, progress: Progress = no_progress
 ) -> CachedBatches:
     """Return ``batches`` with the features of the frozen encoder of ``model``, from the cache or computed now.
 
-    Args:
-        digest: hash of the pixels.
-        views: number of views of each image; all but the first are random views of ``batches``.
-
-    Raises:
-        StorageError: the disk is full, or the cache cannot be written.
+    ``digest`` is the hash of the pixels. All but the first of ``views`` are random views of ``batches``.
     """
     runtime = chosen_runtime("auto" if len(batches.indices) >= FEW else "torch")
     weights = [(name, tensor) for name, tensor in sorted(model.encoder.state_dict().items())]

@@ -17,7 +17,6 @@ from steradian.errors import InputError, TrainingError
 from steradian.models.encoders import freeze_layers, pooled
 from steradian.training import distributed
 from steradian.training.batches import Batches, Blend, Indices, Patch
-from steradian.training.clipping import clip_gradients
 from steradian.training.consistency import angle, divergence, symmetric_divergence
 from steradian.training.recipe import TrainingSettings
 from steradian.training.schedules import auxiliary_weight, ramp_value, rate_factor
@@ -40,17 +39,10 @@ def fit(
     on_step: OnStep = _no_op,
     on_epoch: OnEpoch = _no_op,
 ) -> None:
-    """Train ``state`` from its current step to the end of the recipe.
+    """Train ``state``, new or restored from a checkpoint, from its current step to the end of the recipe.
 
-    Args:
-        state: new, or restored from a checkpoint, which gives the same result as an uninterrupted run.
-        settings: training settings of the recipe.
-        stages: which layers are trained, on which batches, until which epoch; see `stages.single_stage`.
-        on_step: called after each step with the loss.
-        on_epoch: called after each epoch.
-
-    Raises:
-        TrainingError: loss or gradient is not finite, or a head parameter gets no gradient.
+    ``on_step`` is called after each step with the loss, ``on_epoch`` after each epoch. Raises `TrainingError` if loss
+    or gradient is not finite, or a head parameter gets no gradient.
     """
     with _determinism(settings.deterministic):
         while state.epoch < settings.epochs and not _stopped_early(state, settings):
@@ -151,7 +143,7 @@ def train_step(
         _check_gradients(state)
     sharded = [parameter for name, parameter in state.named_parameters() if name in state.sharded]
     shared = [parameter for name, parameter in state.named_parameters() if name not in state.sharded]
-    norm = clip_gradients(shared, sharded, settings.clip)
+    norm = distributed.clip_gradients(shared, sharded, settings.clip)
     _require_finite(norm, "gradient's norm", state, train, batch, embeddings)
     for optimizer in state.optimizers:
         optimizer.step()
@@ -297,10 +289,7 @@ def embed_batches(state: TrainingState, settings: TrainingSettings, batches: Bat
 
 @torch.no_grad()
 def validate(state: TrainingState, settings: TrainingSettings, validation: Batches) -> tuple[float, float | None]:
-    """Return the margin-free loss and the accuracy, a batch at a time.
-
-    A head that does not classify while it trains has one loss a batch, and no accuracy.
-    """
+    """Return the margin-free loss and the accuracy; None for a head that does not classify while it trains."""
     state.model.eval()
     loss_sum, num_correct, count = 0.0, 0.0, 0
     batch_losses: list[Tensor] = []
@@ -311,11 +300,9 @@ def validate(state: TrainingState, settings: TrainingSettings, validation: Batch
         if correct is None:
             batch_losses.append(row_losses)
             continue
-        loss_sum, num_correct, count = (
-            loss_sum + float(row_losses.sum()),
-            num_correct + float(correct.sum()),
-            count + len(batch),
-        )
+        loss_sum += float(row_losses.sum())
+        num_correct += float(correct.sum())
+        count += len(batch)
     if batch_losses:
         return float(torch.cat(batch_losses).mean()), None
     loss_sum, num_correct, total = distributed.total([loss_sum, num_correct, float(count)])

@@ -142,8 +142,7 @@ class TrainingSettings(_Settings):
     margin_ramp: Ramp | None = Ramp(start=0.0, begin=0.1, end=0.4)
     scale_ramp: Ramp | None = Ramp(start=0.15, begin=0.0, end=0.5)
     centers: Literal["spread", "random", "means"] = Field(
-        "spread",
-        description="Initial class centers; means: the class means, for thousands of classes and more.",
+        "spread", description="Initial class centers; means: the class means, for thousands of classes and more."
     )
     center_rate: float = Field(0.2, gt=0, description="Factor on the learning rate of the head.")
     auxiliary: float = Field(1.0, ge=0, description="Weight of a linear head on the encoder's features; decays to 0.")

@@ -114,10 +114,8 @@ def train(
         state.model.head.imprint(_class_embeddings(state, stages[0]))
     trackers = _trackers(plan, run)
     if on_plan is not None:
-        for what, line in (
-            ("head", state.model.head.describe_plan(settings.batch_size)),
-            ("encoder", plan.frozen_because),
-        ):
+        lines = {"head": state.model.head.describe_plan(settings.batch_size), "encoder": plan.frozen_because}
+        for what, line in lines.items():
             if line:
                 on_plan(f"{what}: {line}")
     last_saved = time.monotonic()

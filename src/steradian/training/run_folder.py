@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,61 +12,34 @@ from steradian.models.artifact import README
 from steradian.training.recipe import Recipe, read_recipe, write_recipe
 
 
-@dataclass(frozen=True)
 class RunFolder:
-    """A folder with one run: recipe, checkpoints, history, model, predictions, report and metrics."""
+    """A folder with one run: recipe, checkpoints, history, model, predictions, report and metrics.
 
-    path: Path
+    Attributes:
+        recipe: everything needed to repeat the run.
+        checkpoints: folder of checkpoints.
+        history: one row per epoch.
+        tensorboard: folder of TensorBoard event files.
+        model: folder of the artifact.
+        readme: the model card.
+        predictions: one row per test image.
+        embeddings: test embeddings of a cell of a comparison.
+        report: the page.
+        metrics: all numbers; written last, so that a run that has it is finished.
+    """
 
-    @property
-    def recipe(self) -> Path:
-        """Everything needed to repeat the run."""
-        return self.path / "recipe.yaml"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of checkpoints."""
-        return self.path / "checkpoints"
-
-    @property
-    def history(self) -> Path:
-        """One row per epoch."""
-        return self.path / "history.csv"
-
-    @property
-    def tensorboard(self) -> Path:
-        """Folder of TensorBoard event files."""
-        return self.path / "tensorboard"
-
-    @property
-    def model(self) -> Path:
-        """Folder of the artifact."""
-        return self.path / "model"
-
-    @property
-    def readme(self) -> Path:
-        """The model card."""
-        return self.model / README
-
-    @property
-    def predictions(self) -> Path:
-        """One row per test image."""
-        return self.path / "predictions.csv"
-
-    @property
-    def embeddings(self) -> Path:
-        """Test embeddings of a cell of a comparison."""
-        return self.path / "embeddings.npz"
-
-    @property
-    def report(self) -> Path:
-        """The page."""
-        return self.path / "report.html"
-
-    @property
-    def metrics(self) -> Path:
-        """All numbers; written last, so that a run that has it is finished."""
-        return self.path / "metrics.json"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe = path / "recipe.yaml"
+        self.checkpoints = path / "checkpoints"
+        self.history = path / "history.csv"
+        self.tensorboard = path / "tensorboard"
+        self.model = path / "model"
+        self.readme = self.model / README
+        self.predictions = path / "predictions.csv"
+        self.embeddings = path / "embeddings.npz"
+        self.report = path / "report.html"
+        self.metrics = path / "metrics.json"
 
     @property
     def is_finished(self) -> bool:

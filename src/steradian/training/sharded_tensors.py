@@ -66,11 +66,7 @@ def write_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:
 def read_tensors(
     folder: Path, targets: Mapping[str, Tensor], manifest: Mapping[str, TensorEntry], *, together: bool
 ) -> None:
-    """Fill ``targets``, a subset of the manifest, in place; ``together`` with the other processes of the group, if any.
-
-    Raises:
-        StorageError: damaged or missing files, or targets of other shapes.
-    """
+    """Fill ``targets``, a subset of the manifest, in place; ``together`` with the other processes, if any."""
     with _explained(f"Could not read the checkpoint {folder}. {START_OVER}"):
         reader = HuggingFaceStorageReader(str(folder))
         _check(folder, reader.read_metadata().state_dict_metadata, manifest)

@@ -10,7 +10,6 @@ from torch import nn
 
 from steradian.models.encoders import layers_of
 from steradian.training.batches import Batches
-from steradian.training.recipe import TrainingSettings
 
 PARAMETERS_AN_IMAGE = 100
 """Most trained parameters for each training image (`frozen_layers`)."""
@@ -18,11 +17,7 @@ PARAMETERS_AN_IMAGE = 100
 
 @dataclass(frozen=True)
 class StagePlan:
-    """Epochs from the end of the previous stage to ``until``, in which the first ``frozen`` layers are frozen.
-
-    Attributes:
-        from_cache: whether all layers are frozen, so that features are cached.
-    """
+    """Epochs up to ``until`` with the first ``frozen`` layers frozen; ``from_cache``: all are, and features cached."""
 
     until: int
     frozen: int
@@ -31,21 +26,12 @@ class StagePlan:
 
 @dataclass(frozen=True)
 class Stage:
-    """Epochs from the end of the previous stage to ``until``, in which the first ``frozen`` layers are frozen.
-
-    Attributes:
-        train, validation: batches to train on and to validate on.
-    """
+    """A `StagePlan` with the batches to train on and to validate on."""
 
     until: int
     frozen: int
     train: Batches
     validation: Batches | None = None
-
-
-def single_stage(settings: TrainingSettings, train: Batches, validation: Batches | None = None) -> tuple[Stage, ...]:
-    """Return one stage: all epochs, with no layer frozen."""
-    return (Stage(settings.epochs, 0, train, validation),)
 
 
 def stage_at(stages: Sequence[Stage], epoch: int) -> Stage:

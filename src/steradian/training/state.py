@@ -69,11 +69,9 @@ class TrainingState:
 
     def moments(self, parameter: nn.Parameter) -> dict[str, Any]:
         """Return the optimizer state of ``parameter``, which a checkpoint may fill."""
-        own = self.center_optimizer is not None and parameter is self.model.head.weight
-        found: dict[str, Any] = (self.center_optimizer if own and self.center_optimizer else self.optimizer).state[
-            parameter
-        ]
-        return found
+        centers = self.center_optimizer if parameter is self.model.head.weight else None
+        moments: dict[str, Any] = (centers or self.optimizer).state[parameter]
+        return moments
 
     def modules(self) -> dict[str, nn.Module]:
         """Return the trained modules by their names in checkpoints."""

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from steradian.errors import UsageError
 from steradian.files import write_text
 
-
-class Tracker(Protocol):
-    """Receives the history, one row per finished epoch, each time it has grown."""
-
-    def __call__(self, history: Sequence[dict[str, Any]]) -> None: ...
+Tracker = Callable[[Sequence[dict[str, Any]]], None]
+"""Receives the history, one row per finished epoch, each time it has grown."""
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

@@ -112,7 +112,8 @@ def test_label_smoothing_streams_too(label: str) -> None:
 def test_any_shape(label: str, count: int, classes: int, tile: int, kept: int, size: int, seed: int) -> None:
     x, y = batch(count, size, classes, seed)
     y[: count // 2] = y[0]
-    same(*two_ways(label, x, y, classes, tile, kept))
+    # In two dimensions an embedding may lie on its center, where the arc cosine enlarges rounding.
+    same(*two_ways(label, x, y, classes, tile, kept), tolerance=1e-7)
 
 
 @pytest.mark.parametrize("label", ["arcface", "cosface", "sphereface", "sv-arcface", "mv-arcface"])

@@ -13,6 +13,8 @@ import json
 import os
 import secrets
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steradian.errors import StorageError, UsageError
-from steradian.gallery.backends.image_numbers import ImageNumbers
 from steradian.gallery.records import Identity, IdentityRef, ImageRecord, Nearest, RemoteSearch, Rows, moment
 
 PREFIX = "milvus:"
@@ -34,21 +35,30 @@ AT_ONCE = 1000
 TEXT = {"name": 1024, "source": 8192, "metadata": 65_535, "created": 40, "changed": 40, "value": 65_535}
 
 
-class MilvusBackend:
-    """The enrolled identities and images, in Milvus.
+class ImageNumbers:
+    """Image ids that rise, differ between machines, and are exact in JSON: second, machine, counter."""
 
-    Attributes:
-        path: the address, for messages.
-        beside: the path beside which uploaded pictures are kept on this machine, see `Pictures`.
+    def __init__(self) -> None:
+        self._machine, self._lock = secrets.randbits(12), threading.Lock()
+        self._second, self._counter = 0, 0
+
+    def next(self) -> int:
+        """Return a new id. Two machines share their part with chance 1/4096; then same second and counter collide."""
+        with self._lock:
+            second = max(int(time.time()), self._second)
+            self._counter = self._counter + 1 if second == self._second else 0
+            if self._counter == 2**10:
+                second, self._counter = second + 1, 0
+            self._second = second
+            return second << 22 | self._machine << 10 | self._counter
+
+
+class MilvusBackend:
+    """The enrolled identities and images, in Milvus: a `Backend`. Needs pymilvus.
 
     Args:
         address: ``milvus:HOST:PORT/NAME`` (``milvus:https:HOST:PORT/NAME`` with TLS), or ``milvus:FILE.db`` for the one
             process of milvus-lite. The variable STERADIAN_MILVUS_TOKEN holds the token.
-        model, dimensions: as for `SqliteFile`.
-
-    Raises:
-        UsageError: pymilvus is not installed.
-        StorageError: Milvus is not reachable, or the gallery is missing or of another model.
     """
 
     def __init__(self, address: str, model: str | None = None, dimensions: int | None = None) -> None:
@@ -121,10 +131,9 @@ class MilvusBackend:
         """Close the connection."""
         self._client.close()
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
+    def reading(self) -> contextlib.AbstractContextManager[None]:
         """Do nothing: each query reads the state of its moment."""
-        yield
+        return contextlib.nullcontext()
 
     def _query(self, kind: str, condition: str, fields: Sequence[str]) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
@@ -175,7 +184,7 @@ class MilvusBackend:
         for number, row in self._identities_waiting.items():
             if ref in (number, row["name"]):
                 return number
-        condition = f"name == {_quoted(ref)}" if isinstance(ref, str) else f"id == {ref}"
+        condition = f"name == {json.dumps(ref, ensure_ascii=False)}" if isinstance(ref, str) else f"id == {ref}"
         rows = self._query("identities", condition, ["id"])
         return int(rows[0]["id"]) if rows else None
 
@@ -223,13 +232,7 @@ class MilvusBackend:
     def insert_images(self, number: int, vectors: NDArray[np.float32], sources: Sequence[str]) -> None:
         now = moment()
         self._images_waiting += [
-            {
-                "id": self._ids.next(),
-                "identity": number,
-                "source": source,
-                "created": now,
-                "vector": vector.tolist(),
-            }
+            {"id": self._ids.next(), "identity": number, "source": source, "created": now, "vector": vector.tolist()}
             for vector, source in zip(vectors.astype(np.float32), sources, strict=True)
         ]
 
@@ -256,11 +259,10 @@ class MilvusBackend:
         return self._identities(f"id == {number}")[0][1]
 
     def identities(self, containing: str = "", after: str = "", limit: int = -1) -> list[tuple[int, Identity]]:
-        text = containing
         matches = [
             (number, identity)
             for number, identity in self._identities("id > 0")
-            if text in identity.name.casefold() and identity.name > after
+            if containing in identity.name.casefold() and identity.name > after
         ]
         return matches if limit < 0 else matches[:limit]
 
@@ -268,19 +270,15 @@ class MilvusBackend:
         fields = ["id", "name", "created", "changed", "metadata"]
         rows = sorted(self._query("identities", condition, fields), key=lambda row: row["name"])
         numbers = [int(row["id"]) for row in rows]
-        counts: dict[int, int] = {}
+        counts: Counter[int] = Counter()
         for start in range(0, len(numbers), AT_ONCE):
-            for image in self._query("images", f"identity in {numbers[start : start + AT_ONCE]}", ["identity"]):
-                counts[image["identity"]] = counts.get(image["identity"], 0) + 1
-        return [
-            (
-                int(row["id"]),
-                Identity(
-                    row["name"], counts.get(row["id"], 0), row["created"], row["changed"], json.loads(row["metadata"])
-                ),
-            )
-            for row in rows
-        ]
+            images = self._query("images", f"identity in {numbers[start : start + AT_ONCE]}", ["identity"])
+            counts.update(image["identity"] for image in images)
+        identities = []
+        for row in rows:
+            number, metadata = int(row["id"]), json.loads(row["metadata"])
+            identities.append((number, Identity(row["name"], counts[number], row["created"], row["changed"], metadata)))
+        return identities
 
     def names(self, after: int = 0) -> dict[int, str]:
         """Return id -> name of identities with an id above ``after``."""
@@ -353,7 +351,3 @@ def _address(location: str) -> tuple[str, str]:
     if not host or not slash or not name.replace("_", "a").isalnum() or not name.isascii():
         raise UsageError(f"{location} is not the address of a gallery: give milvus:HOST:PORT/NAME or milvus:FILE.db.")
     return f"{scheme}://{host}", name
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)

@@ -20,14 +20,11 @@ class SqliteBackend(SqliteFile):
 
     def find(self, ref: IdentityRef) -> int | None:
         column = "name" if isinstance(ref, str) else "id"
-        with self._lock, self._storage_errors():
-            row = self._connection.execute(f"SELECT id FROM identities WHERE {column} = ?", (ref,)).fetchone()
-        return None if row is None else int(row[0])
+        rows = self._select(f"SELECT id FROM identities WHERE {column} = ?", ref)
+        return int(rows[0][0]) if rows else None
 
     def metadata_text(self, number: int) -> str:
-        with self._lock, self._storage_errors():
-            row = self._connection.execute("SELECT metadata FROM identities WHERE id = ?", (number,)).fetchone()
-        return str(row[0])
+        return str(self._select("SELECT metadata FROM identities WHERE id = ?", number)[0][0])
 
     def insert_identity(self, name: str, metadata: str) -> int:
         now = moment()
@@ -67,11 +64,7 @@ class SqliteBackend(SqliteFile):
     def replace_vectors(
         self, model: str, vectors: Mapping[int, NDArray[np.float32]], dimensions: int, seen: Collection[int]
     ) -> None:
-        """Replace all vectors by those of another model; remove images of ``seen`` that have none in ``vectors``.
-
-        Raises:
-            StorageError: images were enrolled that are not in ``seen``.
-        """
+        """Replace all vectors by those of another model; remove images of ``seen`` that have none in ``vectors``."""
         with self.change():
             current = {int(row[0]) for row in self._connection.execute("SELECT id FROM images")}
             if current - set(seen):
@@ -96,31 +89,28 @@ class SqliteBackend(SqliteFile):
         self._connection.execute("UPDATE facts SET value = value + 1 WHERE name = 'rewrites'")
 
     def __len__(self) -> int:
-        with self._lock, self._storage_errors():
-            return int(self._connection.execute("SELECT count(*) FROM identities").fetchone()[0])
+        return int(self._select("SELECT count(*) FROM identities")[0][0])
 
     def identity(self, number: int) -> Identity:
-        return self._identities("WHERE i.id = ?", (number,))[0][1]
+        return self._identities("WHERE i.id = ?", number)[0][1]
 
     def identities(self, containing: str = "", after: str = "", limit: int = -1) -> list[tuple[int, Identity]]:
         condition = "WHERE instr(folded(name), ?) AND name > ? ORDER BY name LIMIT ?"
-        return self._identities(condition, (containing, after, limit))
+        return self._identities(condition, containing, after, limit)
 
-    def _identities(self, condition: str, parameters: tuple[Any, ...]) -> list[tuple[int, Identity]]:
-        with self._lock, self._storage_errors():
-            rows = self._connection.execute(
-                "SELECT i.id, name, created, changed, metadata, (SELECT count(*) FROM images WHERE identity = i.id) "
-                f"FROM identities i {condition}",
-                parameters,
-            ).fetchall()
+    def _identities(self, condition: str, *parameters: Any) -> list[tuple[int, Identity]]:
+        rows = self._select(
+            "SELECT i.id, name, created, changed, metadata, (SELECT count(*) FROM images WHERE identity = i.id) "
+            f"FROM identities i {condition}",
+            *parameters,
+        )
         return [
             (int(number), Identity(name, int(images), created, changed, json.loads(metadata)))
             for number, name, created, changed, metadata, images in rows
         ]
 
     def names(self, after: int = 0) -> dict[int, str]:
-        with self._lock, self._storage_errors():
-            rows = self._connection.execute("SELECT id, name FROM identities WHERE id > ?", (after,)).fetchall()
+        rows = self._select("SELECT id, name FROM identities WHERE id > ?", after)
         return {int(number): name for number, name in rows}
 
     def images_of(self, number: int) -> list[ImageRecord]:
@@ -131,27 +121,19 @@ class SqliteBackend(SqliteFile):
         return images[0] if images else None
 
     def _images(self, condition: str, value: int) -> list[ImageRecord]:
-        with self._lock, self._storage_errors():
-            rows = self._connection.execute(
-                f"SELECT id, identity, source, created FROM images WHERE {condition}", (value,)
-            ).fetchall()
+        rows = self._select(f"SELECT id, identity, source, created FROM images WHERE {condition}", value)
         return [ImageRecord(int(number), int(identity), source, created) for number, identity, source, created in rows]
 
     def token(self) -> str:
-        with self._lock, self._storage_errors():
-            row = self._connection.execute("SELECT value FROM facts WHERE name = 'token'").fetchone()
-        return str(row[0]) if row is not None else ""
+        rows = self._select("SELECT value FROM facts WHERE name = 'token'")
+        return str(rows[0][0]) if rows else ""
 
     def state(self) -> tuple[int, int]:
-        with self._lock, self._storage_errors():
-            last = self._connection.execute("SELECT max(id) FROM images").fetchone()[0]
+        last = self._select("SELECT max(id) FROM images")[0][0]
         return int(self.setting("rewrites")), int(last or 0)
 
     def rows(self, after: int = 0) -> Rows:
-        with self._lock, self._storage_errors():
-            records = self._connection.execute(
-                "SELECT id, identity, vector FROM images WHERE id > ? ORDER BY id", (after,)
-            ).fetchall()
+        records = self._select("SELECT id, identity, vector FROM images WHERE id > ? ORDER BY id", after)
         ids, identities, contents = zip(*records, strict=True) if records else ((), (), ())
         size = 4 * self.dimensions
         if set(map(len, contents)) - {size}:
@@ -162,8 +144,5 @@ class SqliteBackend(SqliteFile):
         return Rows(np.array(ids, dtype=np.int64), owners, vectors.astype(np.float32, copy=False))
 
     def sources(self) -> dict[int, tuple[str, str]]:
-        with self._lock, self._storage_errors():
-            rows = self._connection.execute(
-                "SELECT images.id, name, source FROM images JOIN identities ON identity = identities.id"
-            ).fetchall()
+        rows = self._select("SELECT images.id, name, source FROM images JOIN identities ON identity = identities.id")
         return {int(number): (name, source) for number, name, source in rows}

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from steradian.errors import InputError, StorageError
 
@@ -40,15 +41,9 @@ CREATE INDEX images_of ON images (identity);
 
 
 class SqliteFile:
-    """One gallery file.
+    """One gallery file, created if it does not exist and a model's id and its ``dimensions`` are given.
 
-    Args:
-        path: created if it does not exist and ``model`` is given.
-        model: id of the model whose vectors the file holds; None: any model.
-        dimensions: D; given together with ``model``.
-
-    Raises:
-        StorageError: the file is not a gallery, damaged, read-only, or from a newer version or another model.
+    Raises `StorageError` for a file that is not a gallery, damaged, read-only, newer, or of another model.
     """
 
     def __init__(self, path: Path, model: str | None = None, dimensions: int | None = None) -> None:
@@ -214,11 +209,14 @@ class SqliteFile:
 
     def setting(self, name: str) -> str:
         """Return a value that is kept with the gallery."""
-        with self._lock, self._storage_errors():
-            row = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        if row is None:
+        rows = self._select("SELECT value FROM facts WHERE name = ?", name)
+        if not rows:
             raise StorageError(f"{self.path} is damaged: its value of {name!r} is missing. Restore a copy.")
-        return str(row[0])
+        return str(rows[0][0])
+
+    def _select(self, query: str, *parameters: Any) -> list[Any]:
+        with self._lock, self._storage_errors():
+            return self._connection.execute(query, parameters).fetchall()
 
     def set_setting(self, name: str, value: str) -> None:
         """Write one value; call this within `change`."""

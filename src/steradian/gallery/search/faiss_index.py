@@ -60,11 +60,7 @@ class Header(BaseModel):
 
 
 class Index:
-    """An index in memory.
-
-    Attributes:
-        header: as read from the file.
-    """
+    """An index in memory, and its header as read from the file."""
 
     def __init__(self, header: Header, faiss_index: Any) -> None:
         self.header = header
@@ -153,14 +149,7 @@ def index_file(gallery: Path) -> Path:
 
 
 def build(snapshot: Snapshot, token: str, path: Path, kind: Kind) -> Header:
-    """Build an index of ``snapshot`` and replace the file ``path`` by it.
-
-    Args:
-        token: the token of the record.
-
-    Raises:
-        UsageError: FAISS is not installed, or nobody is enrolled.
-    """
+    """Build an index of ``snapshot``, whose gallery has the ``token``, and replace the file ``path`` by it."""
     try:
         import faiss
     except ImportError as error:

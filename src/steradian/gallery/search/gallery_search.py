@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from steradian.errors import UsageError
 from steradian.gallery.backend import Backend
 from steradian.gallery.search.faiss_index import Header, Index, Kind, build, index_file, read
-from steradian.gallery.search.pool import Pool, images_of, means_of, remote
-from steradian.gallery.search.snapshot import Snapshot
-from steradian.gallery.search.snapshot_reader import SnapshotReader
+from steradian.gallery.search.pool import Pool, images_of, means_of
+from steradian.gallery.search.snapshot import Snapshot, SnapshotReader
 
 
 class GallerySearch:
@@ -26,7 +25,7 @@ class GallerySearch:
             return means_of(self.snapshot(), identities)
         search = self._backend.remote_search(identities)
         if search is not None:
-            return remote(search)
+            return Pool(*search)
         snapshot = self._reader.now()
         index = self._index_of(snapshot) if identities is None else None
         if index is None:
@@ -46,11 +45,7 @@ class GallerySearch:
         return self._reader.now()
 
     def build_index(self, kind: Kind) -> Header:
-        """Build or rebuild an approximate index.
-
-        Raises:
-            UsageError: the backend has its own index; FAISS is not installed; nobody is enrolled.
-        """
+        """Build or rebuild an approximate index. Raises `UsageError` if the backend has its own."""
         if self._backend.remote_search(()) is not None:
             raise UsageError(f"{self._backend.path} has its own index, so it needs no index file.")
         self._index_token = None

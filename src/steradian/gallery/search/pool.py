@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steradian.gallery.decision import VOTERS, Match, ranked
-from steradian.gallery.records import Nearest, RemoteSearch, Search
+from steradian.gallery.records import Nearest, Search
 from steradian.gallery.search.exact import Floats, top, unit
 from steradian.gallery.search.snapshot import Snapshot
 
@@ -95,11 +95,6 @@ def means_of(snapshot: Snapshot, identities: Sequence[int] | None = None) -> Poo
     allowed = None if identities is None else np.isin(numbers, identities)
     count = len(numbers) if allowed is None else int(allowed.sum())
     return Pool(count, count, snapshot.names, _as_search(exact(vectors, allowed), numbers, None))
-
-
-def remote(search: RemoteSearch) -> Pool:
-    """Return a pool that is searched where its vectors are."""
-    return Pool(search.vectors, search.owners, search.names, search.search)
 
 
 def centers_of(centers: Floats, classes: Sequence[str]) -> Pool:

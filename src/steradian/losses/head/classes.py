@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from steradian.losses.head import sharded
+from steradian.losses.head.kernels import RowInputs
 from steradian.losses.head.sampled import Sampling, picked
 from steradian.losses.head.sharded import Shard
 from steradian.losses.head.streaming import Stream, Streamed, own_rows, stream
-from steradian.losses.head.wrong_logits import RowInputs
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,6 @@ class Classes:
     subcenters: int
     count: int
     shard: Shard | None
-
-    @classmethod
-    def all(cls, weight: Tensor, labels: Tensor, bias: Tensor | None, subcenters: int, shard: Shard | None) -> Classes:
-        """Return all classes, for ``labels`` of the data set."""
-        count = len(weight) // subcenters if shard is None else shard.num_classes
-        return cls(weight, labels if shard is None else shard.local(labels), bias, subcenters, count, shard)
 
     def some(self, sampling: Sampling, embeddings: Tensor) -> Classes:
         """Return the classes of the batch and a newly drawn sample of the others."""
@@ -78,7 +72,6 @@ class Classes:
         return own if self.shard is None else sharded.out_of_shards(own)
 
     def stream(self, options: Stream, x: Tensor, rows: RowInputs) -> Streamed:
-        """Run `streaming.stream` over the classes of all processes."""
         if self.shard is None:
             return stream(options, x, self.weight, self.labels, rows, self.bias)
         rows = rows._replace(

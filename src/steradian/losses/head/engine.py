@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from steradian.errors import InputError
 from steradian.losses.head.classes import Classes
-from steradian.losses.head.kernels import Kernels
+from steradian.losses.head.kernels import Kernels, RowInputs, WrongLogits
 from steradian.losses.head.plan import HEADS, Matrices, Plan, Sizes, free_memory, make_plan, smaller
+from steradian.losses.head.row_optimizer import RowOptimizer
 from steradian.losses.head.sampled import Sampling
 from steradian.losses.head.sharded import Shard, shard_of
 from steradian.losses.head.streaming import Stream, Streamed
-from steradian.losses.head.weight_gradient import Dense, WeightGradient
+from steradian.losses.head.weight_gradient import Dense, FusedUpdate, InPlace, WeightGradient
 from steradian.losses.head.workspace import Workspace
-from steradian.losses.head.wrong_logits import RowInputs, WrongLogits
+from steradian.losses.process_group import any_rank
 from steradian.losses.ranges import one_of
+from steradian.losses.trainable import OptimizerName
 
 MOST_KERNELS = 8
 """Maximum number of compiled combinations of formula and batch size; further ones run uncompiled."""
 
 
 class HeadEngine:
-    """Plan and run the product of embeddings and class centers.
-
-    Args:
-        head: "auto", "dense", "tiled", "sampled" or "sharded".
-        sample_rate, hard_share: see `Sampling`; for "sampled", or for "sharded" to sample within the shards.
+    """Plan and run the product of embeddings and class centers; `MarginSoftmaxLoss` explains the options.
 
     Attributes:
         weight_gradient: receives the gradient of the weight; `weight_gradient.Dense` unless a trainer sets another.
@@ -102,29 +101,21 @@ class HeadEngine:
         key = (batch, like.dtype, like.device, training)
         if key not in self._plans:
             classes = self.num_classes if self.shard is None else self.shard.stop - self.shard.start
-            sampled = classes if self.sampling is None or not training else self._sampled(classes, batch)
-            sizes = Sizes(
-                batch,
-                classes,
-                sampled,
-                self.subcenters,
-                self.embedding_size,
-                like.element_size(),
-                matrices,
-                self.weight_gradient.holds_gradient and like.requires_grad,
-                0 if self.sampling is None or not training else self.sampling.candidates(classes),
-            )
+            sampling = self.sampling if training else None
+            sampled = classes if sampling is None else min(classes, max(batch, sampling.count(classes)))
+            candidates = 0 if sampling is None else sampling.candidates(classes)
+            held = self.weight_gradient.holds_gradient and like.requires_grad
+            shape = (self.subcenters, self.embedding_size, like.element_size())
+            sizes = Sizes(batch, classes, sampled, *shape, matrices, held, candidates)
             ranks = 1 if self.shard is None else self.shard.ranks
             free = max(0, free_memory(like.device) - self.reserved)
             self._plans[key] = make_plan(sizes, self.head, like.device.type, ranks, free)
         return self._plans[key]
 
-    def _sampled(self, classes: int, batch: int) -> int:
-        return min(classes, max(batch, self.sampling.count(classes))) if self.sampling is not None else classes
-
     def classes(self, weight: Tensor, labels: Tensor, bias: Tensor | None) -> Classes:
-        """Return all classes of all processes."""
-        return Classes.all(weight, labels, bias, self.subcenters, self.shard)
+        """Return all classes of all processes, for ``labels`` of the data set."""
+        local = labels if self.shard is None else self.shard.local(labels)
+        return Classes(weight, local, bias, self.subcenters, self.num_classes, self.shard)
 
     def stream(
         self, classes: Classes, plan: Plan, logits_of: WrongLogits, x: Tensor, rows: RowInputs, with_total: bool = False
@@ -142,8 +133,20 @@ class HeadEngine:
                 self._plans = {key: retry if cached is plan else cached for key, cached in self._plans.items()}
                 plan = retry
 
+    def center_optimizer(
+        self, weight: nn.Parameter, plan: Callable[[], Plan], kind: OptimizerName, lr: float, momentum: float
+    ) -> RowOptimizer:
+        """Return an optimizer for tiled, sampled or sharded centers, and send their gradient where it costs least."""
+        optimizer = RowOptimizer(weight, kind, lr=lr, momentum=momentum)
+        if self.sampling is None:
+            self.weight_gradient = InPlace(weight)
+            chosen = plan()
+            if any_rank(chosen.kept == 0 and chosen.tiles > 0):
+                # Memory is short: the whole gradient need not exist, at the price that it is not clipped.
+                self.weight_gradient = FusedUpdate(optimizer)
+        return optimizer
+
     def _stream_options(self, plan: Plan, logits_of: WrongLogits, with_total: bool) -> Stream:
-        sampled = self.sampling is not None
         shape = (plan.sizes.batch, plan.tile * self.subcenters) if plan.compiled else None
         # Use id(), because dials need not be hashable; the kernels keep them alive.
         formula = (id(logits_of.emphasis), id(logits_of.score), logits_of.divided, logits_of.lengthened)
@@ -152,15 +155,9 @@ class HeadEngine:
         key = (formula, shape)
         if key not in self._kernels:
             self._kernels[key] = Kernels(logits_of, shape)
-        return Stream(
-            self._kernels[key],
-            plan.tile,
-            plan.kept if torch.is_grad_enabled() else 0,
-            Dense() if sampled else self.weight_gradient,
-            self._workspace,
-            with_total,
-            self.product_dtype,
-        )
+        kept = plan.kept if torch.is_grad_enabled() else 0
+        gradient = self.weight_gradient if self.sampling is None else Dense()
+        return Stream(self._kernels[key], plan.tile, kept, gradient, self._workspace, with_total, self.product_dtype)
 
 
 def _out_of_memory(error: BaseException) -> bool:

@@ -1,7 +1,8 @@
-"""The elementwise part of a tile: its contribution to a logsumexp, and the gradient of that contribution.
+"""The elementwise part of a tile: logits of wrong classes, their contribution to a logsumexp, and its gradient.
 
-Both passes are plain functions of one tile. The backward pass comes from automatic differentiation of `WrongLogits`, so
-it works for every dial. When compiled, each pass reads the tile once; without a compiler they run eagerly.
+The logits are a function of one tile of products of embeddings and class centers, built from the dials. Both passes
+are plain functions of one tile. The backward pass comes from automatic differentiation of `WrongLogits`, so it works
+for every dial. When compiled, each pass reads the tile once; without a compiler they run eagerly.
 """
 
 from __future__ import annotations
@@ -9,13 +10,74 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, NamedTuple, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
-from steradian.losses.head.wrong_logits import RowInputs, WrongLogits
+from steradian.losses.dials import emphasized, scaled
+from steradian.losses.emphasis import Emphasis
+
+Curve = Callable[[Tensor, tuple[Tensor, ...]], Tensor]
+"""A score as a function of its parameters: (cosines, parameters) -> logits before the scale."""
+
+
+class RowInputs(NamedTuple):
+    """Inputs of the wrong-class logits that belong to a row.
+
+    Attributes:
+        target: [N, 1] margined target logit in cosine units, for the emphasis; it carries no gradient.
+        scale: s, [N, 1] or 0-dim; None: logits are not scaled.
+        parameters: parameters of the score.
+    """
+
+    target: Tensor | None = None
+    scale: Tensor | None = None
+    parameters: tuple[Tensor, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class WrongLogits:
+    """z_ij = s_i f(h(cos_ij; t_i)) + b_j, optionally with norms left in.
+
+    Attributes:
+        emphasis, score: dials; None changes nothing.
+        divided: products are divided by |W_j| first.
+        lengthened: logits are multiplied by |W_j| (L-Softmax).
+        subcenters: K, the adjacent rows of the weight per class; the largest product is used.
+    """
+
+    emphasis: Emphasis | None = None
+    score: Curve | None = None
+    divided: bool = True
+    lengthened: bool = False
+    subcenters: int = 1
+
+    def __call__(self, products: Tensor, norms: Tensor, rows: RowInputs, bias: Tensor | None) -> Tensor:
+        """Return logits [N, c], in new memory, of products [N, c * K] with rows of the weight, and their norms."""
+        cosine = products / norms if self.divided else products
+        if self.subcenters > 1:
+            cosine = cosine.view(len(cosine), -1, self.subcenters).amax(dim=2)
+        score = emphasized(self.emphasis, cosine, rows.target)
+        if self.score is not None:
+            score = self.score(score, rows.parameters)
+        logits = scaled(score, rows.scale, norms if self.lengthened else None, bias)
+        return logits if logits is not products else products.clone()
+
+
+@dataclass(frozen=True, eq=False)
+class ModuleCurve:
+    """Make an elementwise module a `Curve` of its parameters, in the order of `named_parameters`."""
+
+    score: nn.Module
+
+    def __call__(self, cosine: Tensor, parameters: tuple[Tensor, ...]) -> Tensor:
+        names = [name for name, _ in self.score.named_parameters()]
+        logits: Tensor = functional_call(self.score, dict(zip(names, parameters, strict=True)), (cosine,))
+        return logits
 
 
 class Sums(NamedTuple):
@@ -70,12 +132,7 @@ def absorb(
     bias: Tensor | None,
     sums: Sums,
 ) -> Sums:
-    """Return ``sums`` with a tile added.
-
-    Args:
-        products: [N, c * K]; norms [c * K]; bias [c].
-        columns: [N, 1] int64, the column of each row's own class in the tile; outside 0..c-1 if not in this tile.
-    """
+    """Return ``sums`` with a tile added; ``columns`` [N, 1] is each row's own class in it, or outside 0..c-1."""
     logits = logits_of(products, norms, rows, bias)
     total = sums.total
     if total is not None:
@@ -102,9 +159,7 @@ def differentiate(
 ) -> TileGradient:
     """Return the gradient of sum_i (a_i logsumexp_i + b_i total_i) with respect to all inputs of a tile.
 
-    Args:
-        log_sum: [N, 1] over all wrong classes of all tiles; finite.
-        grad_log_sum, grad_total: a and b, [N, 1].
+    ``log_sum`` is over the wrong classes of all tiles, finite; ``grad_log_sum`` and ``grad_total`` are a and b, [N, 1].
     """
     inputs: dict[str, Tensor] = {"products": products}
     if logits_of.divided or logits_of.lengthened:
@@ -153,11 +208,9 @@ def _copy_function(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Kernels:
-    """`absorb` and `differentiate` for one `WrongLogits`, compiled for tiles of one shape.
+    """`absorb` and `differentiate` for one `WrongLogits`, compiled for products of the shape ``compiled_for``, if any.
 
-    Args:
-        compiled_for: shape (N, c * K) of products to compile for; other shapes, such as a smaller last tile or
-            batch, run uncompiled. None: never compile.
+    Other shapes, such as a smaller last tile or batch, run uncompiled.
     """
 
     def __init__(self, logits_of: WrongLogits, compiled_for: tuple[int, int] | None) -> None:
@@ -169,12 +222,10 @@ class Kernels:
         return {**self.__dict__, "_compiled": {}}
 
     def absorb(self, products: Tensor, *arguments: Any) -> Sums:
-        """Call `absorb`."""
         result: Sums = self._run(absorb, products, *arguments)
         return result
 
     def differentiate(self, products: Tensor, *arguments: Any) -> TileGradient:
-        """Call `differentiate`."""
         result: TileGradient = self._run(differentiate, products, *arguments)
         return result
 
@@ -189,11 +240,7 @@ class Kernels:
             raise
         except Exception as error:  # noqa: BLE001  a compiler may raise anything; continue without it
             self.compiled_for = None
-            cause = str(error).strip().splitlines()
-            warnings.warn(
-                f"The classifier head runs uncompiled, which is slower: {type(error).__name__}: "
-                f"{cause[0] if cause else ''}",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            cause = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+            warning = f"The classifier head runs uncompiled, which is slower: {cause}"
+            warnings.warn(warning, RuntimeWarning, stacklevel=2)
             return function(self.logits_of, products, *arguments)

@@ -100,7 +100,6 @@ class Plan:
 
     @property
     def tiles(self) -> int:
-        """Total number of tiles."""
         return -(-self.sizes.sampled // self.tile) if self.sizes.sampled else 0
 
     def __str__(self) -> str:
@@ -170,11 +169,6 @@ def _is_small(sizes: Sizes) -> bool:
     return sizes.products <= DENSE_PRODUCTS and weights <= DENSE_WEIGHTS
 
 
-def _least_bytes(sizes: Sizes, device: str) -> int:
-    """Return the peak bytes of the tiled path without saved products."""
-    return tiled_bytes(sizes, tile_of(sizes, device), 0)
-
-
 def tile_of(sizes: Sizes, device: str) -> int:
     """Return the classes per tile: products fit the cache, in whole vectors, and the last tile is full or tiny.
 
@@ -201,9 +195,11 @@ def _does_not_fit(plan: Plan, limit: int) -> InputError:
     if plan.path == "dense":
         advice.append("head='auto'")
     else:
-        rate = next((rate for rate in RATES if _least_bytes(_sampled(sizes, rate), "cpu") <= limit), None)
-        ranks = next((ranks for ranks in RANKS if _least_bytes(_divided(sizes, ranks), "cpu") <= limit), None)
-        batch = next((count for count in BATCHES if count < sizes.batch and _fits(sizes, count, limit)), None)
+        rate = next((rate for rate in RATES if _fits(_sampled(sizes, rate), limit)), None)
+        ranks = next((ranks for ranks in RANKS if _fits(_divided(sizes, ranks), limit)), None)
+        batch = next(
+            (count for count in BATCHES if count < sizes.batch and _fits(replace(sizes, batch=count), limit)), None
+        )
         advice += [f"batches of {batch}"] if batch is not None else []
         advice += [f"head='sampled' with sample_rate={rate:g}"] if rate is not None else []
         advice += [f"head='sharded' over {ranks} machines like this"] if ranks is not None else []
@@ -229,8 +225,8 @@ def _divided(sizes: Sizes, ranks: int) -> Sizes:
     return replace(sizes, classes=local_classes, sampled=min(local_classes, -(-sizes.sampled // ranks)))
 
 
-def _fits(sizes: Sizes, batch: int, limit: int) -> bool:
-    return _least_bytes(replace(sizes, batch=batch), "cpu") <= limit
+def _fits(sizes: Sizes, limit: int) -> bool:
+    return tiled_bytes(sizes, tile_of(sizes, "cpu"), 0) <= limit
 
 
 def has_compiler(device: str) -> bool:

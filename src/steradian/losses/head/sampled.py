@@ -55,14 +55,7 @@ class Sampling:
         subcenters: int = 1,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Return the chosen classes, sorted int64 [R].
-
-        Args:
-            weight: [C * K, D].
-            labels: [N] in 0..C-1, or -1 for classes of other processes.
-            embeddings: [N, D].
-            generator: random generator; None for the global one.
-        """
+        """Return the chosen classes, sorted int64 [R]; labels are in 0..C-1, or -1 for classes of other processes."""
         num_classes = len(weight) // subcenters
         own = torch.unique(labels[labels >= 0])
         negatives = max(0, self.count(num_classes) - len(own))

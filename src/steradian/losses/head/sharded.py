@@ -38,17 +38,14 @@ class Shard:
 
     @property
     def size(self) -> int:
-        """Number of classes of a full shard."""
         return -(-self.num_classes // self.ranks)
 
     @property
     def start(self) -> int:
-        """The first class."""
         return min(self.num_classes, self.rank * self.size)
 
     @property
     def stop(self) -> int:
-        """One past the last class."""
         return min(self.num_classes, self.start + self.size)
 
     def local(self, labels: Tensor) -> Tensor:
@@ -58,11 +55,7 @@ class Shard:
 
 
 def shard_of(num_classes: int, embedding_size: int) -> Shard:
-    """Return the shard of this process, or all classes without a process group.
-
-    Raises:
-        InputError: processes disagree on C or D.
-    """
+    """Return the shard of this process (all without a group); raise `InputError` if processes disagree on C or D."""
     if not is_distributed():
         return Shard(num_classes, 0, 1)
     shard = Shard(num_classes, distributed.get_rank(), distributed.get_world_size())
@@ -95,8 +88,7 @@ def batch_sizes(count: int, device: torch.device) -> list[int]:
     """Return the number of rows of every process, given ``count`` for this one."""
     counts = torch.empty(distributed.get_world_size(), dtype=torch.int64, device=device)
     distributed.all_gather_into_tensor(counts, torch.tensor([count], device=device))
-    sizes: list[int] = counts.tolist()
-    return sizes
+    return counts.tolist()
 
 
 def own_part(count: int) -> slice:

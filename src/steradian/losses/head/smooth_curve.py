@@ -27,7 +27,7 @@ EXACT = 3e-7
 
 @dataclass(frozen=True, eq=False)
 class SmoothCurve:
-    """A `wrong_logits.Curve` whose input is the coefficients of two polynomials [2, degree + 1], lowest first."""
+    """A `kernels.Curve` whose input is the coefficients of two polynomials [2, degree + 1], lowest first."""
 
     score: nn.Module
 
@@ -45,7 +45,6 @@ class SmoothCurve:
         return ((series[:, : degree + 1] @ powers[: degree + 1, : degree + 1]).to(like),)
 
     def __call__(self, cosine: Tensor, inputs: tuple[Tensor, ...]) -> Tensor:
-        """Return the score of ``cosine`` [N, c]."""
         value: Tensor = _Polynomials.apply(cosine, *inputs)
         return value
 

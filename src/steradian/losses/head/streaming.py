@@ -9,17 +9,16 @@ from it. W / |W| is never formed.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from steradian.losses.cosines import safe_norm
-from steradian.losses.head.kernels import Kernels, Wanted, no_classes
+from steradian.losses.head.kernels import Kernels, RowInputs, Wanted, no_classes
 from steradian.losses.head.weight_gradient import Gradient, WeightGradient
 from steradian.losses.head.workspace import Workspace
-from steradian.losses.head.wrong_logits import RowInputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,14 +67,9 @@ class Streamed(NamedTuple):
 def stream(
     options: Stream, x: Tensor, weight: Tensor, labels: Tensor, rows: RowInputs, bias: Tensor | None = None
 ) -> Streamed:
-    """Pass ``x`` over all classes of ``weight``; differentiable once.
+    """Pass ``x`` [N, D] over all classes of ``weight`` [C * K, D]; differentiable once.
 
-    Args:
-        x: [N, D], unit vectors or raw embeddings, as `WrongLogits` expects.
-        weight: [C * K, D].
-        labels: [N] int64 in 0..C-1, or -1 if the own class is not among these.
-        rows: inputs per row.
-        bias: [C] or None.
+    ``x`` has unit vectors or raw embeddings, as `WrongLogits` expects; ``labels`` are -1 for an own class elsewhere.
     """
     own_products, own_norms, log_sum, highest, *total = _Stream.apply(
         options, x, weight, labels, bias, rows.target, rows.scale, *rows.parameters
@@ -216,11 +210,10 @@ class _SavedProducts:
         fits = wants_weight and len(x) <= weight.shape[1]
         self.gradient: Gradient | None = options.weight_gradient.start(weight) if fits else None
         buffer = None if self.gradient is None else self.gradient.buffer
-        self._lease = options.workspace.lend((count, len(x), self._columns), x) if buffer is None else None
-        self._memory = (self._lease.tensor if self._lease is not None else cast("Tensor", buffer)).view(-1)
+        size = count * len(x) * self._columns
+        self._memory = options.workspace.lend(size, x) if buffer is None else buffer.view(-1)
 
     def tile_buffer(self, number: int, columns: int) -> Tensor:
-        """Return the memory for the products [N, columns] of a tile."""
         start = number * self._rows * self._columns
         return self._memory[start : start + self._rows * columns].view(self._rows, columns)
 
@@ -239,7 +232,6 @@ class _OwnClassGradient:
         self._subcenters = subcenters
 
     def gradient_of_x(self) -> Tensor:
-        """Return the gradient of x, [N, D]."""
         return (self._grad_products * self._centers).sum(dim=1)
 
     def add_to(self, tile: Tensor, start: int, stop: int) -> None:

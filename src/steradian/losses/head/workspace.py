@@ -28,35 +28,24 @@ def large_empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
     return torch.frombuffer(memory, dtype=like.dtype).view(shape)
 
 
-class Lease:
-    """Gives the right to use ``tensor`` while this object lives."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
-
-
 class Workspace:
     """One buffer, lent to one graph at a time; a concurrent second graph gets separate memory."""
 
     def __init__(self) -> None:
         self._buffer: Tensor | None = None
-        self._lent: weakref.ref[Lease] | None = None
+        self._lent: weakref.ref[Tensor] | None = None
 
     def __getstate__(self) -> dict[str, object]:
         return {"_buffer": None, "_lent": None}
 
-    def lend(self, shape: tuple[int, ...], like: Tensor) -> Lease:
-        """Lend an uninitialized tensor of ``shape`` with the dtype and device of ``like``."""
+    def lend(self, count: int, like: Tensor) -> Tensor:
+        """Lend an uninitialized tensor [count] with the dtype and device of ``like``, for as long as it lives."""
         if self._lent is not None and self._lent() is not None:
-            return Lease(large_empty(shape, like))
-        count = torch.Size(shape).numel()
-        if (
-            self._buffer is None
-            or self._buffer.numel() < count
-            or ((self._buffer.dtype, self._buffer.device) != (like.dtype, like.device))
-        ):
-            self._buffer = None
-            self._buffer = large_empty((count,), like)
-        lease = Lease(self._buffer[:count].view(shape))
-        self._lent = weakref.ref(lease)
-        return lease
+            return large_empty((count,), like)
+        buffer, layout = self._buffer, (like.dtype, like.device)
+        if buffer is None or len(buffer) < count or (buffer.dtype, buffer.device) != layout:
+            self._buffer = buffer = None  # frees the old one first
+            self._buffer = buffer = large_empty((count,), like)
+        lent = buffer[:count]
+        self._lent = weakref.ref(lent)
+        return lent

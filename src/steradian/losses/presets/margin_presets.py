@@ -7,9 +7,7 @@ from steradian.losses.annealing import LambdaAnnealing
 from steradian.losses.emphasis import Curriculum, NarrowedAngles
 from steradian.losses.margins import AdditiveAngle, AdditiveCosine, Combined, Multiplicative, SphereThenArc
 from steradian.losses.penalties import NormReward
-from steradian.losses.presets.preset_types import MarginSoftmaxPreset, Variant
-
-COMMON = {"gradient": "exact", "subcenters": 1, "label_smoothing": 0.0}
+from steradian.losses.presets.preset_types import COMMON, MarginSoftmaxPreset, Variant
 
 MARGIN_PRESETS = (
     MarginSoftmaxPreset(
@@ -58,7 +56,6 @@ MARGIN_PRESETS = (
         advice="The gradient at the target is constant. AM-Softmax uses s = 30, m = 0.35.",
         aliases=("am-softmax",),
         dials={"margin": AdditiveCosine},
-        settings={"scale": 64.0, **COMMON},
     ),
     MarginSoftmaxPreset(
         name="arcface",
@@ -68,7 +65,6 @@ MARGIN_PRESETS = (
         sensible="margin 0.1..0.5 rad; scale 64 for 10,000 classes and more, 15..30 for tens",
         advice="Stays monotone for θ + m > π unless past_pi selects another rule.",
         dials={"margin": AdditiveAngle},
-        settings={"scale": 64.0, **COMMON},
     ),
     MarginSoftmaxPreset(
         name="combined",
@@ -78,7 +74,6 @@ MARGIN_PRESETS = (
         sensible="(1, 0.3, 0.2) as published, or (0.9, 0.4, 0.15)",
         advice="SphereFace, ArcFace and CosFace in one: (m, 0, 0), (1, m, 0), (1, 0, m).",
         dials={"margin": Combined},
-        settings={"scale": 64.0, **COMMON},
     ),
     MarginSoftmaxPreset(
         name="sphere-arc",
@@ -88,7 +83,6 @@ MARGIN_PRESETS = (
         sensible="m_s 1.3..4, m_a 0.1..0.5 rad",
         advice="SphereFace near the center, ArcFace beyond θ* = m_a/(m_s - 1).",
         dials={"margin": SphereThenArc},
-        settings={"scale": 64.0, **COMMON},
     ),
     MarginSoftmaxPreset(
         name="subcenter-arcface",
@@ -99,7 +93,6 @@ MARGIN_PRESETS = (
         advice="For noisy labels: wrong labels gather at separate centers. Drop them, then train with one center.",
         dials={"margin": AdditiveAngle},
         defaults={"subcenters": 3},
-        settings={"scale": 64.0, **COMMON},
     ),
     MarginSoftmaxPreset(
         name="dynamic-arcface",
@@ -120,7 +113,6 @@ MARGIN_PRESETS = (
         sensible="as arcface",
         advice="Easy images first: hard wrong classes weigh less at first and more as the embedding improves.",
         dials={"margin": AdditiveAngle, "emphasis": Curriculum},
-        settings={"scale": 64.0, **COMMON},
     ),
     MarginSoftmaxPreset(
         name="magface",
@@ -130,7 +122,6 @@ MARGIN_PRESETS = (
         sensible="norms l_a..u_a that cover those of the neck: 10..110, or 1..51; margins 0.45..0.8 rad",
         advice="The norm becomes a quality measure. It gets a gradient through the margin and g.",
         dials={"margin": MagFaceMargin, "penalty": NormReward},
-        settings={"scale": 64.0, **COMMON},
     ),
     MarginSoftmaxPreset(
         name="adaface",
@@ -140,7 +131,6 @@ MARGIN_PRESETS = (
         sensible="margin 0.2..0.5, h 0.333, t_alpha 0.01..1",
         advice="Low norms (poor images) get ArcFace's margin, medium norms CosFace's, high norms a stronger one.",
         dials={"margin": AdaFaceMargin},
-        settings={"scale": 64.0, **COMMON},
     ),
     MarginSoftmaxPreset(
         name="elastic-arcface",
@@ -150,7 +140,6 @@ MARGIN_PRESETS = (
         sensible="std 0.05, or 0.0175 with variant='plus'; otherwise as arcface",
         advice="Draws a margin for each image and step. variant 'plus': the hardest images get the largest margins.",
         dials={"margin": ElasticArcMargin},
-        settings={"scale": 64.0, **COMMON},
     ),
     MarginSoftmaxPreset(
         name="elastic-cosface",
@@ -160,6 +149,5 @@ MARGIN_PRESETS = (
         sensible="std 0.05, or 0.02 with variant='plus'; otherwise as cosface",
         advice="Draws a margin for each image and step. variant 'plus': the hardest images get the largest margins.",
         dials={"margin": ElasticCosMargin},
-        settings={"scale": 64.0, **COMMON},
     ),
 )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from steradian.losses.emphasis import MisclassifiedVectors, SupportVectors
-from steradian.losses.margins import AdditiveAngle, AdditiveCosine
-from steradian.losses.presets.margin_presets import COMMON, MARGIN_PRESETS
-from steradian.losses.presets.preset_types import MarginSoftmaxPreset
+from steradian.losses.presets.margin_presets import MARGIN_PRESETS
+from steradian.losses.presets.preset_types import COMMON, MarginSoftmaxPreset
 from steradian.losses.weighting import Focal, HardMining
 
 _BASES = {row.name: row for row in MARGIN_PRESETS if row.name in ("sphereface", "cosface", "arcface")}
@@ -59,27 +58,19 @@ MINING_PRESETS = (
         dials={"emphasis": SupportVectors},
         settings={"scale": 30.0, "subcenters": 1, "label_smoothing": 0.0},
     ),
-    MarginSoftmaxPreset(
-        name="sv-cosface",
-        formula="s·(cos(θ_y) - m), wrong classes that beat it: s·(t·c_k + t - 1)",
-        paper="Wang et al., Support Vector Guided Softmax Loss (SV-X-AM)",
-        year=2018,
-        sensible="t 1.05..1.4, margin as cosface",
-        advice="Combines margin and mining: the margin decides which wrong classes are support vectors.",
-        aliases=("sv-x-am",),
-        dials={"margin": AdditiveCosine, "emphasis": SupportVectors},
-        settings={"scale": 30.0, **COMMON},
-    ),
-    MarginSoftmaxPreset(
-        name="sv-arcface",
-        formula="s·cos(θ_y + m), wrong classes that beat it: s·(t·c_k + t - 1)",
-        paper="Wang et al., Support Vector Guided Softmax Loss (SV-X-Arc)",
-        year=2018,
-        sensible="t 1.05..1.4, margin as arcface",
-        advice="Combines margin and mining: the margin decides which wrong classes are support vectors.",
-        aliases=("sv-x-arc",),
-        dials={"margin": AdditiveAngle, "emphasis": SupportVectors},
-        settings={"scale": 30.0, **COMMON},
+    *(
+        MarginSoftmaxPreset(
+            name=f"sv-{base}",
+            formula=f"{_BASES[base].formula}, wrong classes that beat it: s·(t·c_k + t - 1)",
+            paper=f"Wang et al., Support Vector Guided Softmax Loss (SV-X-{short})",
+            year=2018,
+            sensible=f"t 1.05..1.4, margin as {base}",
+            advice="Combines margin and mining: the margin decides which wrong classes are support vectors.",
+            aliases=(f"sv-x-{short.lower()}",),
+            dials={**_BASES[base].dials, "emphasis": SupportVectors},
+            settings={"scale": 30.0, **COMMON},
+        )
+        for base, short in (("cosface", "AM"), ("arcface", "Arc"))
     ),
     MarginSoftmaxPreset(
         name="sv-sphereface",
@@ -91,24 +82,17 @@ MINING_PRESETS = (
         dials={**_BASES["sphereface"].dials, "emphasis": SupportVectors},
         settings=_BASES["sphereface"].settings,
     ),
-    MarginSoftmaxPreset(
-        name="mv-cosface",
-        formula="s·(cos(θ_y) - m), wrong classes that beat it: s·((t + 1)·c_k + t), or s·(c_k + t)",
-        paper="Wang et al., Mis-classified Vector Guided Softmax Loss",
-        year=2020,
-        sensible="t 0.05..0.4; 0 is cosface",
-        advice="SV-X with t counted from 0. variant: adaptive, fixed.",
-        dials={"margin": AdditiveCosine, "emphasis": MisclassifiedVectors},
-        settings={"scale": 32.0, **COMMON},
-    ),
-    MarginSoftmaxPreset(
-        name="mv-arcface",
-        formula="s·cos(θ_y + m), wrong classes that beat it: s·((t + 1)·c_k + t), or s·(c_k + t)",
-        paper="Wang et al., Mis-classified Vector Guided Softmax Loss",
-        year=2020,
-        sensible="t 0.05..0.4; 0 is arcface",
-        advice="SV-X with t counted from 0. variant: adaptive, fixed.",
-        dials={"margin": AdditiveAngle, "emphasis": MisclassifiedVectors},
-        settings={"scale": 32.0, **COMMON},
+    *(
+        MarginSoftmaxPreset(
+            name=f"mv-{base}",
+            formula=f"{_BASES[base].formula}, wrong classes that beat it: s·((t + 1)·c_k + t), or s·(c_k + t)",
+            paper="Wang et al., Mis-classified Vector Guided Softmax Loss",
+            year=2020,
+            sensible=f"t 0.05..0.4; 0 is {base}",
+            advice="SV-X with t counted from 0. variant: adaptive, fixed.",
+            dials={**_BASES[base].dials, "emphasis": MisclassifiedVectors},
+            settings={"scale": 32.0, **COMMON},
+        )
+        for base in ("cosface", "arcface")
     ),
 )

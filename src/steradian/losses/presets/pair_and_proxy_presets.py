@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from steradian.losses.binary import SigmoidLoss, SphereFace2Loss, UniFaceLoss
-from steradian.losses.circle import CircleLoss
-from steradian.losses.contrasts import CirclePairLoss, MultiSimilarityLoss, NPairLoss, SupConLoss
+from steradian.losses.contrasts import CircleLoss, CirclePairLoss, MultiSimilarityLoss, NPairLoss, SupConLoss
 from steradian.losses.pairs import ContrastiveLoss, TripletLoss
 from steradian.losses.presets.preset_types import ModulePreset
-from steradian.losses.prototypes import PrototypeLoss
-from steradian.losses.proxies import ProxyAnchorLoss, ProxyNCALoss
+from steradian.losses.proxies import PrototypeLoss, ProxyAnchorLoss, ProxyNCALoss
 from steradian.losses.unified_negatives import UnifiedNegativesLoss
 
 PAIR_AND_PROXY_PRESETS = (

@@ -21,6 +21,9 @@ from steradian.losses.ranges import one_of
 Factory = Callable[..., Any]
 SIZES = ("num_classes", "embedding_size")
 
+COMMON = {"gradient": "exact", "subcenters": 1, "label_smoothing": 0.0}
+"""Settings that most margin presets share."""
+
 HEAD_OPTIONS: dict[str, Any] = {"head": "auto", "sample_rate": None, "hard_share": None}
 """Options of every softmax preset that select how logits are computed in training; not saved with a model."""
 
@@ -102,13 +105,13 @@ class MarginSoftmaxPreset(Preset):
     Attributes:
         dials: parameter of `MarginSoftmaxLoss` -> factory of its value.
         defaults: defaults of this loss that differ from those of its dials.
-        settings: parameters of `MarginSoftmaxLoss` that the user may set, with their defaults.
+        settings: parameters of `MarginSoftmaxLoss` that the user may set, with their defaults; `COMMON` at scale 64.
         variants: value of the option ``variant`` -> variant; the first is the default.
     """
 
     dials: Mapping[str, Factory] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=lambda: {"scale": 64.0, **COMMON})
     variants: Mapping[str, Variant] = field(default_factory=dict)
 
     def options(self) -> dict[str, Any]:

@@ -92,12 +92,8 @@ def run_cell(spec: CellSpec, data: TrainingData, folder: Path, command: str, on_
 
 def _save_embeddings(run: RunFolder, test: EmbeddingSet, model: Recognizer, metrics: Metrics) -> None:
     centers = model.head.class_centers().cpu().numpy()
-    arrays: dict[str, Any] = {
-        "raw": test.raw,
-        "labels": test.labels,
-        "predictions": test.predictions,
-        "centers": centers,
-    }
+    arrays: dict[str, Any]
+    arrays = {"raw": test.raw, "labels": test.labels, "predictions": test.predictions, "centers": centers}
     arrays |= {f"right.{key}": value for key, value in metrics.right.items()}
     with atomic_file(run.embeddings) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
@@ -146,10 +142,7 @@ def load_cell(spec: CellSpec, folder: Path) -> CellResult:
         options=content["options"],
         numbers=_nan_for_none(content["numbers"]),
         history=content["history"],
-        raw=arrays["raw"],
-        labels=arrays["labels"],
-        predictions=arrays["predictions"],
-        centers=arrays["centers"],
+        **{name: arrays[name] for name in ("raw", "labels", "predictions", "centers")},
         right={name.removeprefix("right."): value for name, value in arrays.items() if name.startswith("right.")},
     )
 

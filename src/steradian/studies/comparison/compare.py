@@ -16,9 +16,8 @@ from steradian.invocation import command_line
 from steradian.losses import preset
 from steradian.models.encoders import check_encoder
 from steradian.studies.comparison.cells import is_finished, load_cell, run_cell
-from steradian.studies.comparison.comparison import TECHNIQUES, Comparison
 from steradian.studies.comparison.report import build_report
-from steradian.studies.comparison.result import ComparisonResult, rows
+from steradian.studies.comparison.result import TECHNIQUES, Comparison, ComparisonResult, rows
 from steradian.studies.comparison.tuning import (
     TRIALS,
     Trial,
@@ -28,8 +27,7 @@ from steradian.studies.comparison.tuning import (
     read_trials,
     tune_technique,
 )
-from steradian.studies.study import Failures, Phase, Summary, Workforce, run_phases, run_study
-from steradian.studies.study_folder import default_folder
+from steradian.studies.study import Failures, Phase, Study, Summary, Workforce, run_phases, run_study
 from steradian.training.dataset import Dataset, TrainingData
 from steradian.training.plan import few_steps_warning, make_plan, one_batch, training_steps
 from steradian.training.preflight import preflight
@@ -40,30 +38,18 @@ TUNING = "tuning"
 
 
 @dataclass(frozen=True)
-class ComparisonStudy:
+class ComparisonStudy(Study[ComparisonResult]):
     """A comparison as a study: its jobs are the cells, after a search for margin and scale where one was asked for."""
 
     comparison: Comparison
+    name: ClassVar[str] = "compare"
     kind: ClassVar[str] = "comparison"
-    identity_file: ClassVar[str] = "compare.json"
 
-    @property
-    def recipe(self) -> Recipe:
-        """Shared by all cells."""
-        return self.comparison.recipe
-
-    def identity(self, data: TrainingData) -> dict[str, Any]:
-        """Return what must be the same for cells to stand in one table."""
-        return {
-            "format": "steradian.compare",
-            "version": 1,
-            "data": data.digest,
-            "trials": self.comparison.trials,
-            "recipe": self.recipe.model_dump(mode="json", exclude={"loss": {"name"}, "embedding_size": True}),
-        }
+    def identity(self) -> dict[str, Any]:
+        recipe = self.comparison.recipe.model_dump(mode="json", exclude={"loss": {"name"}, "embedding_size": True})
+        return {"trials": self.comparison.trials, "recipe": recipe}
 
     def phases(self, data: TrainingData, out: Path) -> Generator[Phase, Failures, None]:
-        """Search for margin and scale where trials were asked for, then train and measure every cell."""
         comparison, failures = self.comparison, Failures()
         steps = training_steps(comparison.recipe, data)
         if comparison.trials:
@@ -74,14 +60,15 @@ class ComparisonStudy:
                 for loss in comparison.losses
             ]
             # A search goes on from the trials that its folder holds, so none is left out as finished.
-            failures = yield Phase(
-                "tuning", searches, tune_technique, TUNING, steps * comparison.trials, lambda job, folder: False
-            )
+            budget = steps * comparison.trials
+            failures = yield Phase("tuning", searches, tune_technique, TUNING, budget, lambda job, folder: False)
             comparison = replace(comparison, tuned=read_best_trials(out / TUNING))
         cells = [spec for spec in comparison.cells() if f"{spec.loss}-{spec.dims}d" not in failures]
         yield Phase("comparing", cells, run_cell, CELLS, steps, is_finished)
 
-    def result(self, data: TrainingData, out: Path, failures: Failures, origin: dict[str, Any]) -> ComparisonResult:
+    def finish(
+        self, data: TrainingData, out: Path, failures: Failures, origin: dict[str, Any]
+    ) -> tuple[ComparisonResult, Summary]:
         """Collect the finished cells in ``out``, those of earlier commands included.
 
         Raises:
@@ -89,19 +76,13 @@ class ComparisonStudy:
         """
         tuned = read_best_trials(out / TUNING) if self.comparison.trials else {}
         combined = _with_earlier_cells(replace(self.comparison, tuned=tuned), out / CELLS)
-        finished = [
-            load_cell(spec, out / CELLS / spec.name)
-            for spec in combined.cells()
-            if is_finished(spec, out / CELLS / spec.name)
-        ]
+        folders = [(spec, out / CELLS / spec.name) for spec in combined.cells()]
+        finished = [load_cell(spec, folder) for spec, folder in folders if is_finished(spec, folder)]
         if not finished:
             raise TrainingError("Every technique failed:\n" + "\n".join(f"{k}: {why}" for k, why in failures.items()))
-        warnings = (*data.warnings, *few_steps_warning(training_steps(self.recipe, data)))
-        return ComparisonResult(combined, data.pixels.classes, tuple(finished), failures, origin, warnings)
-
-    def summarize(self, result: ComparisonResult) -> Summary:
-        """Return the rows and the page of a finished comparison."""
-        return Summary(rows(result), build_report(result).html())
+        warnings = (*data.warnings, *few_steps_warning(training_steps(combined.recipe, data)))
+        result = ComparisonResult(combined, data.pixels.classes, tuple(finished), failures, origin, warnings)
+        return result, Summary(rows(result), build_report(result).html())
 
 
 def compare(
@@ -149,8 +130,8 @@ def compare(
         )
     for spec in {(spec.loss, spec.dims): spec for spec in comparison.cells()}.values():
         preflight(make_plan(spec.recipe, data))
-    folder = Path(out) if out is not None else default_folder(comparison.recipe.data.source, "compare-")
-    return run_study(ComparisonStudy(comparison), data, folder, Workforce(jobs, quiet), exist_ok=exist_ok)
+    study = ComparisonStudy(comparison)
+    return run_study(study, comparison.recipe, data, out, Workforce(jobs, quiet), exist_ok=exist_ok)
 
 
 def shared_recipe(source: str | Recipe) -> Recipe:
@@ -204,9 +185,8 @@ def dry_run(comparison: Comparison) -> list[str]:
     recipe, data = one_batch(dataset.recipe, dataset.decode())
     short_recipe = Comparison(recipe, comparison.losses, comparison.dims, seeds=1)
     with tempfile.TemporaryDirectory(prefix="steradian-") as scratch:
-        failures = run_phases(
-            ComparisonStudy(short_recipe), data, Path(scratch), command_line(), Workforce(jobs=1, quiet=True)
-        )
+        study, workforce = ComparisonStudy(short_recipe), Workforce(jobs=1, quiet=True)
+        failures = run_phases(study, recipe, data, Path(scratch), command_line(), workforce)
     if failures:
         raise SteradianError("\n".join(f"{name}: {why}" for name, why in failures.items()))
     return [spec.name for spec in short_recipe.cells()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -53,14 +54,11 @@ def verdicts(
     level = 1.0 - 0.05 / max(1, len(means) - 1)
     by_name = {}
     for name in values:
-        if name == best:
-            by_name[name] = Verdict("best", None)
-            continue
-        difference = _difference(values, right or {}, best, name, level) if name in means else None
-        if difference is None or difference.low != difference.low:
-            by_name[name] = Verdict("unknown", difference)
-        else:
-            by_name[name] = Verdict("worse" if difference.excludes_zero else "within noise", difference)
+        difference = _difference(values, right or {}, best, name, level) if name in means and name != best else None
+        standing: Standing = "best" if name == best else "unknown"
+        if difference is not None and not math.isnan(difference.low):
+            standing = "worse" if difference.excludes_zero else "within noise"
+        by_name[name] = Verdict(standing, difference)
     return by_name
 
 

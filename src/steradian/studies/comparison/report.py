@@ -21,7 +21,7 @@ from steradian.plots import (
     TargetLogitDisplay,
 )
 from steradian.plots.report import Block, Cell, Figure, Mark, Report, Section, Spheres, Table, facts
-from steradian.plots.theme import Panel, small_multiples
+from steradian.plots.theme import Panel
 from steradian.studies.comparison.cells import CellResult
 from steradian.studies.comparison.noise import Verdict, verdicts
 from steradian.studies.comparison.result import ComparisonResult
@@ -55,24 +55,15 @@ COLUMNS: tuple[tuple[str, str, Callable[[float], str], bool | None], ...] = (
 def build_report(compared: ComparisonResult) -> Report:
     """Build the report, with one section per dimension."""
     comparison = compared.comparison
-    sections = [_conclusions(compared)]
-    for dims in comparison.dims:
-        sections.append(_section(compared, dims))
-    sections += [_tuning(compared)] if compared.comparison.tuned else []
-    sections.append(_curves(compared))
-    sections.append(_provenance(compared))
+    sections = [_conclusions(compared), *(_section(compared, dims) for dims in comparison.dims)]
+    sections += [_tuning(compared)] if comparison.tuned else []
+    sections += [_curves(compared), _provenance(compared)]
     return Report(
-        title=f"Techniques compared on {_short(comparison.recipe.data.source)}",
-        subtitle=(
-            f"{_plural(len(comparison.losses), 'technique')}, {_plural(comparison.seeds, 'seed')}, "
-            f"{comparison.recipe.training.epochs} epochs each, the same encoder and budget for all"
-        ),
-        sections=sections,
+        f"Techniques compared on {comparison.recipe.data.source.rstrip('/').rsplit('/', 1)[-1]}",
+        f"{_plural(len(comparison.losses), 'technique')}, {_plural(comparison.seeds, 'seed')}, "
+        f"{comparison.recipe.training.epochs} epochs each, the same encoder and budget for all",
+        sections,
     )
-
-
-def _short(source: str) -> str:
-    return source.rstrip("/").rsplit("/", 1)[-1]
 
 
 def _plural(count: int, word: str) -> str:
@@ -98,10 +89,8 @@ def _conclusions(compared: ComparisonResult) -> Section:
         even = [name for name, verdict in by_technique.items() if verdict.standing == "within noise"]
         worse = [name for name, verdict in by_technique.items() if verdict.standing == "worse"]
         sentence = f"In {dims}-D, {best} has the highest {label} ({mean:.4f})."
-        if even:
-            sentence += f" Within noise of it: {', '.join(even)}."
-        if worse:
-            sentence += f" Lower by more than noise: {', '.join(worse)}."
+        sentence += f" Within noise of it: {', '.join(even)}." if even else ""
+        sentence += f" Lower by more than noise: {', '.join(worse)}." if worse else ""
         text.append(sentence)
     if compared.comparison.seeds == 1:
         text.append(
@@ -115,21 +104,18 @@ def _conclusions(compared: ComparisonResult) -> Section:
             "images like these; other intervals cover new seeds on these images."
         )
     text += compared.warnings
-    for name, why in compared.failures.items():
-        text.append(f"{name} failed and is left out: {why.splitlines()[0]}")
+    text += [f"{name} failed and is left out: {why.splitlines()[0]}" for name, why in compared.failures.items()]
     return Section("What it says", text)
 
 
 def _table(compared: ComparisonResult, dims: int) -> Table:
     shown = [column for column in COLUMNS if any(compared.values(column[0], dims).values())]
     standing = {key: judged(compared, key, dims, higher) for key, _, _, higher in shown if higher is not None}
-    rows = []
-    for name in compared.comparison.losses:
-        cells = [Cell(name)]
-        for key, _, form, _ in shown:
-            values = compared.values(key, dims)[name]
-            cells.append(_cell(values, form, standing.get(key, {}).get(name)))
-        rows.append(cells)
+    values = {key: compared.values(key, dims) for key, *_ in shown}
+    rows = [
+        [Cell(name), *(_cell(values[key][name], form, standing.get(key, {}).get(name)) for key, _, form, _ in shown)]
+        for name in compared.comparison.losses
+    ]
     notes = [
         "Bold: the best mean of its column. ≈: within noise of it. Gray: worse by more than noise.",
         "± is half the 95 % interval of the mean over seeds (Student's t); with one seed there is none.",
@@ -167,10 +153,7 @@ def _drawn_images(cell: CellResult) -> Any:
 def _section(compared: ComparisonResult, dims: int) -> Section:
     first, classes = compared.first(dims), compared.classes
     blocks: list[Block] = [_table(compared, dims)]
-    if dims == 2:
-        blocks += _circles(first, classes)
-    if dims == 3:
-        blocks += _spheres(first, classes)
+    blocks += _circles(first, classes) if dims == 2 else _spheres(first, classes) if dims == 3 else []
     histograms: dict[str, Panel] = {}
     scatters: dict[str, Panel] = {}
     confusions: dict[str, Panel] = {}
@@ -181,30 +164,20 @@ def _section(compared: ComparisonResult, dims: int) -> Section:
             scatters[name] = angles.plot_own_against_nearest
         confusions[name] = ConfusionDisplay.from_predictions(cell.labels, cell.predictions, classes).plot
     if histograms:
-        blocks.append(
-            Figure(
-                small_multiples(
-                    histograms, f"Histograms of angles to own and nearest other class, {dims}-D", width=3.1, height=2.4
-                ),
-                "Angles of test images to the mean direction of their own class and of the nearest other: "
-                "the less the two overlap, the better a threshold works.",
-            )
+        title = f"Histograms of angles to own and nearest other class, {dims}-D"
+        caption = (
+            "Angles of test images to the mean direction of their own class and of the nearest other: "
+            "the less the two overlap, the better a threshold works."
         )
-        blocks.append(
-            Figure(
-                small_multiples(
-                    scatters, f"Angle to own class against angle to nearest other class, {dims}-D", width=3.1
-                ),
-                "One point per test image. Above the diagonal its own class is nearest; the distance from the "
-                "diagonal is its margin.",
-            )
+        blocks.append(Figure.of(histograms, title, caption, width=3.1, height=2.4))
+        title = f"Angle to own class against angle to nearest other class, {dims}-D"
+        caption = (
+            "One point per test image. Above the diagonal its own class is nearest; the distance from the "
+            "diagonal is its margin."
         )
-    blocks.append(
-        Figure(
-            small_multiples(confusions, f"Confusion matrices, {dims}-D", width=3.3),
-            "Confusion matrices of margin-free predictions, first seed: rows are true classes, columns predictions.",
-        )
-    )
+        blocks.append(Figure.of(scatters, title, caption, width=3.1))
+    caption = "Confusion matrices of margin-free predictions, first seed: rows are true classes, columns predictions."
+    blocks.append(Figure.of(confusions, f"Confusion matrices, {dims}-D", caption, width=3.3))
     blocks += [_intervals(compared, dims)] if compared.comparison.seeds > 1 else []
     return Section(f"{dims} dimensions", [], blocks)
 
@@ -217,14 +190,16 @@ def _circles(first: dict[str, CellResult], classes: tuple[str, ...]) -> list[Blo
         display = EmbeddingDisplay.from_embeddings(cell.raw[drawn], cell.labels[drawn], classes, cell.centers)
         raw[name], circle[name] = display.plot, display.plot_circle
     return [
-        Figure(
-            small_multiples(raw, "Scatter plots of 2-D test embeddings with class-center rays"),
+        Figure.of(
+            raw,
+            "Scatter plots of 2-D test embeddings with class-center rays",
             "Test images in the embedding that was trained in 2-D (no projection), first seed. Rays are class centers; "
             "the distance from the middle is the norm, which some losses use as confidence. Points with a rim: "
             "nearer to another center.",
         ),
-        Figure(
-            small_multiples(circle, "Directions of 2-D test embeddings on the unit circle"),
+        Figure.of(
+            circle,
+            "Directions of 2-D test embeddings on the unit circle",
             "The same directions on the unit circle: bars outside it show how many images point there (square-root "
             "scale).",
         ),
@@ -236,37 +211,30 @@ def _spheres(first: dict[str, CellResult], classes: tuple[str, ...]) -> list[Blo
     for name, cell in first.items():
         drawn = _drawn_images(cell)
         displays[name] = SphereDisplay.from_embeddings(cell.raw[drawn], cell.labels[drawn], classes, cell.centers)
-    still: dict[str, Panel] = {name: display.plot for name, display in displays.items()}
     fewer = {
         name: SphereDisplay(display.directions[:600], display.labels[:600], display.classes, display.centers)
         for name, display in displays.items()
     }
+    still = {name: display.plot for name, display in displays.items()}
+    title = "3-D test embeddings on the unit sphere, both halves"
+    caption = (
+        "Directions of test images on the unit sphere, trained in 3-D (no projection), first seed: both halves, "
+        "each seen straight on from outside. Names stand at the class centers."
+    )
     return [
-        Figure(
-            small_multiples(
-                still, "3-D test embeddings on the unit sphere, both halves", columns=2, width=4.6, height=2.7
-            ),
-            "Directions of test images on the unit sphere, trained in 3-D (no projection), first seed: both halves, "
-            "each seen straight on from outside. Names stand at the class centers.",
-        ),
+        Figure.of(still, title, caption, columns=2, width=4.6, height=2.7),
         Spheres("spheres-3d", fewer, "Drag to rotate, scroll to zoom, click a name in the legend to hide it."),
     ]
 
 
 def _intervals(compared: ComparisonResult, dims: int) -> Figure:
-    panels: dict[str, Panel] = {}
-    for key, title in (("clustering.majority", "k-means accuracy"), ("closed.accuracy", "accuracy")):
-        panels[title] = IntervalsDisplay.from_values(title, compared.values(key, dims)).plot
-    return Figure(
-        small_multiples(
-            panels,
-            f"Accuracies by technique with intervals, {dims}-D",
-            columns=2,
-            width=4.5,
-            height=0.7 + 0.36 * len(compared.comparison.losses),
-        ),
-        "Open points are seeds, the filled one their mean, the line its 95 % interval.",
-    )
+    panels = {
+        title: IntervalsDisplay.from_values(title, compared.values(key, dims)).plot
+        for key, title in (("clustering.majority", "k-means accuracy"), ("closed.accuracy", "accuracy"))
+    }
+    title, height = f"Accuracies by technique with intervals, {dims}-D", 0.7 + 0.36 * len(compared.comparison.losses)
+    caption = "Open points are seeds, the filled one their mean, the line its 95 % interval."
+    return Figure.of(panels, title, caption, columns=2, width=4.5, height=height)
 
 
 def _tuning(compared: ComparisonResult) -> Section:
@@ -296,18 +264,16 @@ def _curves(compared: ComparisonResult) -> Section:
             name: [cell.history for cell in compared.cells if cell.spec.dims == dims and cell.spec.loss == name]
             for name in compared.comparison.losses
         }
-        panels: dict[str, Panel] = {}
-        for value in ("train_loss", "validation_accuracy"):
-            panels[f"{dims}-D: {value.replace('_', ' ')}"] = HistoryDisplay.from_histories(histories, value).plot
-        blocks.append(
-            Figure(
-                small_multiples(panels, f"Training curves, {dims}-D", columns=2, width=4.5, height=3.4),
-                "Losses of different techniques are in different units: compare their shapes, not their heights. "
-                "Pair losses have no classifier to validate during training.",
-            )
+        panels = {
+            f"{dims}-D: {value.replace('_', ' ')}": HistoryDisplay.from_histories(histories, value).plot
+            for value in ("train_loss", "validation_accuracy")
+        }
+        caption = (
+            "Losses of different techniques are in different units: compare their shapes, not their heights. "
+            "Pair losses have no classifier to validate during training."
         )
-    blocks.append(_margins(compared))
-    return Section("Training", [], blocks)
+        blocks.append(Figure.of(panels, f"Training curves, {dims}-D", caption, columns=2, width=4.5, height=3.4))
+    return Section("Training", [], [*blocks, _margins(compared)])
 
 
 def _margins(compared: ComparisonResult) -> Figure:
@@ -320,36 +286,36 @@ def _margins(compared: ComparisonResult) -> Figure:
         # A new loss has an untrained score, whose curve would be wrong, so it is left out.
         fixed = {name: loss for name, loss in made.items() if getattr(loss, "score", None) is None}
         panels[f"{dims}-D"] = TargetLogitDisplay.from_losses(fixed).plot
-    return Figure(
-        small_multiples(panels, "Target logit against angle for every technique", columns=2, width=4.5, height=3.4),
+    return Figure.of(
+        panels,
+        "Target logit against angle for every technique",
         "The effect of each margin: the target logit over the scale, by angle to its own center. "
         "Steeper and lower is stricter. Pair losses and learned scores have no such curve.",
+        columns=2,
+        width=4.5,
+        height=3.4,
     )
 
 
 def _provenance(compared: ComparisonResult) -> Section:
     origin, recipe = compared.provenance, compared.comparison.recipe
-    blocks: list[Block] = [
-        facts(
-            {
-                "command": origin["command"],
-                "date": origin["date"],
-                "data": f"{origin['data']['source']}, {origin['data']['images']} images",
-                "data sha256": origin["data"]["digest"],
-                "encoder": recipe.encoder or "default for the size",
-                "epochs, batch": f"{recipe.training.epochs}, {recipe.training.batch_size}",
-                "first seed": recipe.training.seed,
-                "versions": f"steradian {origin['steradian']}, torch {origin['torch']}, Python {origin['python']}",
-                "machine": f"{origin['system']} {origin['machine']}, {origin['device']}",
-            }
-        )
-    ]
+    record = {
+        "command": origin["command"],
+        "date": origin["date"],
+        "data": f"{origin['data']['source']}, {origin['data']['images']} images",
+        "data sha256": origin["data"]["digest"],
+        "encoder": recipe.encoder or "default for the size",
+        "epochs, batch": f"{recipe.training.epochs}, {recipe.training.batch_size}",
+        "first seed": recipe.training.seed,
+        "versions": f"steradian {origin['steradian']}, torch {origin['torch']}, Python {origin['python']}",
+        "machine": f"{origin['system']} {origin['machine']}, {origin['device']}",
+    }
     options = [
         (Cell(name), Cell(f"{dims}-D"), Cell(", ".join(f"{k}={_rounded(v)}" for k, v in cell.options.items())))
         for dims in compared.comparison.dims
         for name, cell in compared.first(dims).items()
     ]
-    blocks.append(Table(("technique", "dims", "options"), options, align="left"))
+    blocks = [facts(record), Table(("technique", "dims", "options"), options, align="left")]
     text = [
         "All techniques share encoder, neck, data, splits, schedule, auxiliary head and, where they have any, center "
         "initialization and ramps of margin and scale. "

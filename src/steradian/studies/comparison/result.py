@@ -1,17 +1,66 @@
-"""The numbers of a finished comparison, by technique, dimension and seed."""
+"""What a comparison compares, on one shared recipe, and its numbers by technique, dimension and seed."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from steradian.studies.comparison.cells import CellResult
-from steradian.studies.comparison.comparison import Comparison
+from steradian.metrics import t_interval
+from steradian.studies.comparison.cells import CellResult, CellSpec
+from steradian.studies.comparison.tuning import Trial
 from steradian.studies.evaluation.inputs import flat
+from steradian.training.recipe import Recipe
+
+TECHNIQUES = ("softmax", "triplet", "sphereface", "cosface", "arcface", "sphere-arc")
+"""What is compared by default: system B's techniques and its hybrid."""
+KEYS = (
+    ("clustering.majority", ".4f"),
+    ("closed.accuracy", ".4f"),
+    ("neighbors.knn_accuracy", ".4f"),
+    ("verification.eer", ".4f"),
+    ("cost.seconds_per_epoch", ".2f"),
+)
+"""Columns of the summary: metric and format."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Settings of a comparison. All cells share ``recipe``; each sets its technique, dimension and seed.
+
+    Attributes:
+        trials: of the search for margin and scale, for each technique and dimension; 0: the fitted values.
+        tuned: (technique, dimension) -> the best trial of the search.
+    """
+
+    recipe: Recipe
+    losses: tuple[str, ...]
+    dims: tuple[int, ...]
+    seeds: int
+    trials: int = 0
+    tuned: Mapping[tuple[str, int], Trial] = field(default_factory=dict)
+
+    def recipe_of(self, loss: str, dims: int) -> Recipe:
+        """Return the shared recipe for one technique, without what a search found."""
+        return self.recipe.changed(**{"embedding_size": dims, "loss.name": loss})
+
+    def cells(self) -> list[CellSpec]:
+        """Return every cell, seeds outermost, so that an interrupted study has whole rows of techniques."""
+        cells = []
+        for seed in range(self.seeds):
+            for dims in self.dims:
+                for loss in self.losses:
+                    changes: dict[str, Any] = {"training.seed": self.recipe.training.seed + seed}
+                    if (loss, dims) in self.tuned:
+                        searched = self.tuned[loss, dims].options
+                        changes["loss.options"] = {**self.recipe.loss.options, **searched}
+                    recipe = self.recipe_of(loss, dims).changed(**changes)
+                    cells.append(CellSpec(loss, dims, self.recipe.training.seed + seed, recipe))
+        return cells
 
 
 @dataclass(frozen=True)
@@ -74,3 +123,22 @@ def rows(compared: ComparisonResult) -> list[dict[str, Any]]:
         }
         for cell in compared.cells
     ]
+
+
+def summary_rows(compared: ComparisonResult) -> list[list[str]]:
+    """Return a row per technique and dimension: name, dims, means (± half the 95 % interval) of `KEYS`."""
+    rows = []
+    for dims in compared.comparison.dims:
+        for name in compared.comparison.losses:
+            cells = [name, str(dims)]
+            for key, form in KEYS:
+                values = compared.values(key, dims)[name]
+                interval = t_interval(values) if values else None
+                if interval is None:
+                    cells.append("–")
+                elif math.isnan(interval.low) or key.startswith("cost."):
+                    cells.append(f"{np.mean(values):{form}}")
+                else:
+                    cells.append(f"{interval.mean:{form}} ± {interval.half_width:{form}}")
+            rows.append(cells)
+    return rows

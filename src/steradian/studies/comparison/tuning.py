@@ -82,7 +82,7 @@ def scaled_options(loss: str, options: Mapping[str, Any], factors: Mapping[str, 
     for name, value in options.items():
         if not is_finite_number(value):
             continue
-        if _multiplies_angle(loss, name):
+        if name == "m_s" or (name == "margin" and preset(loss).name in STRETCHING):
             scaled[name] = 1.0 + margin * (value - 1.0)
         elif name in MARGINS:
             scaled[name] = margin * value
@@ -91,10 +91,6 @@ def scaled_options(loss: str, options: Mapping[str, Any], factors: Mapping[str, 
         elif name in TEMPERATURES:
             scaled[name] = value / scale
     return scaled
-
-
-def _multiplies_angle(loss: str, option: str) -> bool:
-    return option == "m_s" or (option == "margin" and preset(loss).name in STRETCHING)
 
 
 def tune_technique(

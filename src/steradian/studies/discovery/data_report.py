@@ -18,7 +18,7 @@ from steradian.errors import DataError
 from steradian.files import check_folder, new_folder, write_text
 from steradian.plots import ClassSizesDisplay, ExamplesDisplay, MistakesDisplay
 from steradian.plots.report import Figure, Report, Section, facts
-from steradian.plots.theme import Panel, short_name, small_multiples
+from steradian.plots.theme import Panel, short_name
 from steradian.studies.discovery.near_copies import NearCopies
 from steradian.studies.discovery.near_copies import near_copies as find_near_copies
 from steradian.studies.discovery.view_sheet import write_view_sheet
@@ -159,4 +159,4 @@ def _tiles(images: ImageSet, chosen: Sequence[int]) -> dict[int, NDArray[np.uint
 
 
 def _figure(panel: Panel, title: str, height: float, caption: str) -> Figure:
-    return Figure(small_multiples({"": panel}, title, columns=1, width=8.8, height=height + 0.4), caption)
+    return Figure.of({"": panel}, title, caption, columns=1, width=8.8, height=height + 0.4)

@@ -45,12 +45,7 @@ def write_view_sheet(source: str, root: str | None, path: Path, recipe: Recipe |
     views = ProgressiveViews(RandomView(**limits), HarderView(**parts), count)
     view_batch = views(samples, torch.Generator().manual_seed(0)).view(count, *samples.shape)
     display = ViewsDisplay.from_views(samples.numpy(), view_batch.numpy())
-    picture = small_multiples(
-        {"": display.plot},
-        "Images and their views",
-        columns=1,
-        width=1.3 * (count + 1),
-        height=1.3 * len(decoded) + 0.3,
-    )
+    width, height = 1.3 * (count + 1), 1.3 * len(decoded) + 0.3
+    picture = small_multiples({"": display.plot}, "Images and their views", columns=1, width=width, height=height)
     with atomic_file(path) as temporary:
         temporary.write_bytes(picture.light)

@@ -14,7 +14,7 @@ from steradian.metrics.checks import Floats
 from steradian.metrics.confusion import DENSE_UP_TO
 from steradian.plots import ConfusionDisplay, PrecisionRecallDisplay, ReliabilityDisplay, RocDisplay
 from steradian.plots.report import Block, Cell, Figure, Table
-from steradian.plots.theme import Panel, small_multiples
+from steradian.plots.theme import Panel
 
 CONFUSED = 20
 CURVES_UP_TO = 8
@@ -24,6 +24,7 @@ DRAWN_UP_TO = 200
 LARGEST_CURVE = 20_000_000
 LISTED = 50
 TOPS = (3, 5, 10)
+PER_CLASS = ("tp", "fp", "fn", "tn", "precision", "recall", "specificity", "f1")
 
 
 def closed_numbers(confusion: metrics.Confusion, classes: Sequence[str]) -> dict[str, Any]:
@@ -83,8 +84,7 @@ def calibration_numbers(
 
 def per_class(counts: metrics.ClassCounts, classes: Sequence[str]) -> dict[str, dict[str, float]]:
     """Map each class to tp, fp, fn, tn, precision, recall, specificity and f1."""
-    names = ("tp", "fp", "fn", "tn", "precision", "recall", "specificity", "f1")
-    columns = {name: getattr(counts, name).tolist() for name in names}
+    columns = {name: getattr(counts, name).tolist() for name in PER_CLASS}
     return {name: {column: values[number] for column, values in columns.items()} for number, name in enumerate(classes)}
 
 
@@ -107,19 +107,17 @@ def confusion_picture(confusion: metrics.Confusion, classes: Sequence[str]) -> l
     if len(classes) > min(DENSE_UP_TO, DRAWN_UP_TO):
         return []
     display = ConfusionDisplay(confusion.matrix(), tuple(classes))
-    picture = small_multiples({"confusion": display.plot}, "Confusion matrix", width=5.6)
-    return [Figure(picture, "Rows are true classes, columns predictions.")]
+    caption = "Rows are true classes, columns predictions."
+    return [Figure.of({"confusion": display.plot}, "Confusion matrix", caption, width=5.6)]
 
 
 def classes_table(class_metrics: dict[str, dict[str, float]]) -> Block:
     """Return a table of per-class metrics, lowest F1 first."""
-    names = ("tp", "fp", "fn", "tn", "precision", "recall", "specificity", "f1")
     worst = sorted(class_metrics.items(), key=lambda item: (item[1]["f1"], item[0]))[:LISTED]
-    rows = [(Cell(name), *(Cell(formatted(values[column])) for column in names)) for name, values in worst]
-    notes = (
-        [f"The {LISTED} of {len(class_metrics):,} classes with the lowest F1."] if len(class_metrics) > LISTED else []
-    )
-    return Table(("class", *names), rows, notes=notes)
+    rows = [(Cell(name), *(Cell(formatted(values[column])) for column in PER_CLASS)) for name, values in worst]
+    count = len(class_metrics)
+    notes = [f"The {LISTED} of {count:,} classes with the lowest F1."] if count > LISTED else []
+    return Table(("class", *PER_CLASS), rows, notes=notes)
 
 
 def formatted(value: float) -> str:
@@ -160,4 +158,4 @@ def curves_picture(
     panels["reliability"] = reliability_panel(probabilities.max(axis=1), predictions == labels)
     caption = "On the dotted line of the reliability plot, confidence equals accuracy; below it, the model is too sure."
     title = "ROC, precision and recall, reliability"
-    return Figure(small_multiples(panels, title, columns=3, width=4.2, height=3.8), caption)
+    return Figure.of(panels, title, caption, columns=3, width=4.2, height=3.8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from steradian.plots.report import Cell, Table
+from steradian.plots.report import Table, facts
 from steradian.studies.evaluation.closed_set import formatted
 from steradian.studies.evaluation.inputs import flat
 
@@ -74,14 +74,13 @@ def meanings(numbers: Mapping[str, Any]) -> list[str]:
 def in_words(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return (label, formatted value) of every number that is not per class."""
     listed = {key: value for key, value in numbers.items() if key not in NOT_LISTED}
-    rows = [
-        (key, value)
+    return [
+        (key.replace("_", " ").replace(".", ": "), formatted(value))
         for key, value in flat(listed)
         if isinstance(value, float | int) and not any(f".{part}." in f".{key}." for part in NOT_LISTED)
     ]
-    return [(key.replace("_", " ").replace(".", ": "), formatted(value)) for key, value in rows]
 
 
 def numbers_table(numbers: Mapping[str, Any]) -> Table:
     """Return `in_words` as a table."""
-    return Table(("", ""), [(Cell(label), Cell(value)) for label, value in in_words(numbers)])
+    return facts(dict(in_words(numbers)), align="right")

@@ -16,8 +16,8 @@ from steradian.files import check_folder
 from steradian.models.recognizer import Recognizer
 from steradian.plots.report import Report, Section, facts
 from steradian.studies.evaluation.glossary import meanings, numbers_table
-from steradian.studies.evaluation.measurement import Measurement
 from steradian.studies.evaluation.run import origin_of, pixels_for
+from steradian.studies.evaluation.tables import Measurement
 from steradian.studies.evaluation.verification import pair_numbers, pairs_picture
 
 

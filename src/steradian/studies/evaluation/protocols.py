@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -216,9 +216,8 @@ def _open_set(inputs: EvaluationInputs) -> Metrics | None:
     if inputs.known is None or inputs.unknown is None:
         return None
     known, unknown = inputs.known, inputs.unknown
-    kinds: tuple[Literal["cosine", "logit", "probability"], ...] = ("cosine", "logit", "probability")
     numbers: dict[str, Any] = {"known": len(known), "unknown": len(unknown)}
-    for kind in kinds:
+    for kind in ("cosine", "logit", "probability"):
         sure, unsure = getattr(known.outputs, kind), getattr(unknown.outputs, kind)
         numbers[kind] = metrics.open_set_numbers(sure, known.right, unsure)._asdict()
     return Metrics(numbers, {})

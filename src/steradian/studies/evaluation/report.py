@@ -16,8 +16,8 @@ from steradian.files import check_folder, new_folder, write_text
 from steradian.models.locations import is_name
 from steradian.models.recognizer import Recognizer
 from steradian.plots import AnglesDisplay, EmbeddingDisplay, HistoryDisplay, MistakesDisplay, SphereDisplay
-from steradian.plots.report import Block, Cell, Figure, Report, Section, Spheres, Table, facts
-from steradian.plots.theme import Panel, small_multiples
+from steradian.plots.report import Block, Figure, Report, Section, Spheres, facts
+from steradian.plots.theme import Panel
 from steradian.studies.evaluation.closed_set import (
     classes_table,
     confused_table,
@@ -112,7 +112,7 @@ def write_evaluation(evaluated: EvaluationResult, folder: Path, history: list[di
 def build_report(evaluated: EvaluationResult, history: list[dict[str, Any]] | None = None) -> Report:
     """Build the report of one model."""
     spec, origin, numbers = evaluated.model.spec, evaluated.provenance, evaluated.metrics.numbers
-    headlines = Table(("", ""), [(Cell(label), Cell(value)) for label, value in headlines_in_words(evaluated)])
+    headlines = facts(dict(headlines_in_words(evaluated)), align="right")
     sections = [
         Section("Numbers", list(evaluated.notes), [headlines]),
         Section("Pictures", [], [*_embedding(evaluated), *_curves(evaluated)]),
@@ -121,11 +121,11 @@ def build_report(evaluated: EvaluationResult, history: list[dict[str, Any]] | No
     if "closed" in numbers:
         sections.append(Section("Classes", [], [classes_table(numbers["closed"]["per_class"])]))
     if history:
-        panels: dict[str, Panel] = {
+        panels = {
             value.replace("_", " "): HistoryDisplay.from_histories({spec.loss: [history]}, value).plot
             for value in ("train_loss", "validation_accuracy")
         }
-        figure = Figure(small_multiples(panels, "Training curves", columns=2, width=4.5, height=3.2), "By epoch.")
+        figure = Figure.of(panels, "Training curves", "By epoch.", columns=2, width=4.5, height=3.2)
         sections.append(Section("Training", [], [figure]))
     record = {
         "command": origin["command"],
@@ -164,11 +164,10 @@ def readme_numbers(evaluated: EvaluationResult) -> list[tuple[str, str]]:
     intervals: dict[str, str] = {}
     for key, (words, form) in HEADLINES.items():
         *groups, last = key.split(".")
-        numbers: Any = evaluated.metrics.numbers
+        values: Any = evaluated.metrics.numbers
         for group in groups:
-            numbers = numbers.get(group, {}) if isinstance(numbers, dict) else {}
-        interval = numbers.get(f"{last}_interval") if isinstance(numbers, dict) else None
-        if interval is not None:
+            values = values.get(group, {})
+        if (interval := values.get(f"{last}_interval")) is not None:
             intervals[words] = f" (95 % {form.format(interval[0])} to {form.format(interval[1])})"
     return [(words, value + intervals.get(words, "")) for words, value in headlines_in_words(evaluated)]
 
@@ -183,21 +182,17 @@ def _embedding(evaluated: EvaluationResult) -> list[Block]:
         flat_display = EmbeddingDisplay.from_embeddings(raw, labels, evaluated.inputs.classes, centers)
         panels: dict[str, Panel] = {"embedding": flat_display.plot, "directions": flat_display.plot_circle}
         title = "2-D embedding, raw and on the unit circle"
-        blocks.append(Figure(small_multiples(panels, title, columns=2, width=4.5), "Rays are class centers."))
+        blocks.append(Figure.of(panels, title, "Rays are class centers.", columns=2, width=4.5))
     if spec.embedding_size == 3:
         sphere = SphereDisplay.from_embeddings(raw, labels, evaluated.inputs.classes, centers)
         title = "3-D embedding on the unit sphere"
-        blocks.append(Figure(small_multiples({"": sphere.plot}, title, width=7.0, height=3.8), "Both halves."))
+        blocks.append(Figure.of({"": sphere.plot}, title, "Both halves.", width=7.0, height=3.8))
         blocks.append(Spheres("sphere", {spec.loss: sphere}, "Drag to rotate, scroll to zoom."))
     if len(np.unique(labels)) > 1:
         angles = AnglesDisplay.from_embeddings(raw, labels)
         panels = {"angles": angles.plot, "own against nearest other": angles.plot_own_against_nearest}
-        title = "Angles to own and nearest other class"
-        blocks.append(
-            Figure(
-                small_multiples(panels, title, columns=2, width=4.5, height=3.4), "Angles of test images, in degrees."
-            )
-        )
+        title, caption = "Angles to own and nearest other class", "Angles of test images, in degrees."
+        blocks.append(Figure.of(panels, title, caption, columns=2, width=4.5, height=3.4))
     return blocks
 
 
@@ -212,7 +207,7 @@ def _curves(evaluated: EvaluationResult) -> list[Block]:
             blocks.append(curves_picture(test.outputs.table, test.labels, test.predictions, classes))
         else:
             panel = {"reliability": reliability_panel(test.outputs.probability, test.right)}
-            blocks.append(Figure(small_multiples(panel, "Reliability"), "On the line, confidence equals accuracy."))
+            blocks.append(Figure.of(panel, "Reliability", "On the line, confidence equals accuracy."))
     if "verification" in numbers:
         parts = {"known classes": known, "unseen classes": unknown}
         curves = {name: _pair_curve(part) for name, part in parts.items() if part is not None}
@@ -241,7 +236,8 @@ def _mistakes(evaluated: EvaluationResult) -> list[Block]:
     known = evaluated.inputs.known
     if known is None or "closed" not in evaluated.metrics.numbers:
         return []
-    test, others = known, evaluated.inputs.reference if evaluated.inputs.reference is not None else known
+    inputs, test = evaluated.inputs, known
+    others = inputs.reference if inputs.reference is not None else known
     wrong = np.flatnonzero(~test.right)
     worst = wrong[np.argsort(-test.outputs.probability[wrong], kind="stable")][:WORST]
     shown, similar = [], []
@@ -256,15 +252,13 @@ def _mistakes(evaluated: EvaluationResult) -> list[Block]:
     display = MistakesDisplay.from_answers(
         known.images(shown),
         others.images(similar),
-        [evaluated.inputs.classes[label] for label in test.labels[shown]],
-        [evaluated.inputs.classes[label] for label in test.predictions[shown]],
+        [inputs.classes[label] for label in test.labels[shown]],
+        [inputs.classes[label] for label in test.predictions[shown]],
         test.outputs.probability[shown].tolist(),
     )
-    picture = small_multiples(
-        {"": display.plot}, "The most confident mistakes", columns=1, width=8.8, height=1.45 * display.rows
-    )
-    part = "training" if evaluated.inputs.reference is not None else "test"
+    part = "training" if inputs.reference is not None else "test"
     caption = (
         f"The most confident of {len(wrong):,} mistakes; right of each, the most similar {part} image of that class."
     )
-    return [Figure(picture, caption)]
+    title, height = "The most confident mistakes", 1.45 * display.rows
+    return [Figure.of({"": display.plot}, title, caption, columns=1, width=8.8, height=height)]

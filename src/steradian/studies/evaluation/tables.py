@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from steradian import metrics
 from steradian.data.answers import read_answers, read_columns, read_scored_pairs
-from steradian.files import check_folder
+from steradian.files import check_folder, new_folder, write_text
 from steradian.invocation import command_line
 from steradian.plots.report import Block, Report, Section, facts
 from steradian.studies.evaluation.closed_set import (
@@ -25,9 +26,34 @@ from steradian.studies.evaluation.closed_set import (
     most_confused,
 )
 from steradian.studies.evaluation.glossary import meanings, numbers_table
-from steradian.studies.evaluation.measurement import Measurement
 from steradian.studies.evaluation.verification import pair_numbers, pairs_picture
 from steradian.training.resources import environment
+from steradian.training.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Numbers with their report.
+
+    Attributes:
+        numbers: nested, snake case; NaN where a number does not exist.
+        report: the page.
+        notes: what was assumed or left out, in words.
+        folder: where `write` puts both.
+    """
+
+    numbers: dict[str, Any]
+    report: Report
+    notes: tuple[str, ...]
+    folder: Path
+
+    def write(self) -> Measurement:
+        """Write the page and then the numbers: where the numbers are, everything is."""
+        new_folder(self.folder, exist_ok=True)
+        run = RunFolder(self.folder)
+        write_text(run.report, self.report.html())
+        run.finish(self.numbers)
+        return self
 
 
 def kind_of(file: str | Path) -> Literal["predictions", "scores"]:
@@ -50,7 +76,8 @@ def measure_predictions(file: str | Path, *, out: str | Path | None = None, exis
         UsageError: ``out`` holds other files.
         DataError: the table cannot be used; see `read_answers`.
     """
-    path, folder = Path(file), _folder(file, out, exist_ok)
+    path = Path(file)
+    folder = _folder(path, out, exist_ok)
     answers = read_answers(path)
     confusion = metrics.Confusion.of(answers.predictions, answers.labels, len(answers.classes))
     closed_set = closed_numbers(confusion, answers.classes)
@@ -69,8 +96,7 @@ def measure_predictions(file: str | Path, *, out: str | Path | None = None, exis
             closed_set["score_auc"] = metrics.roc_auc(answers.confidence[answered], right[answered])
     confused = most_confused(confusion, answers.classes)
     numbers: dict[str, Any] = {"images": confusion.total, "closed": closed_set, "most_confused": confused}
-    if calibration:
-        numbers["calibration"] = calibration
+    numbers |= {"calibration": calibration} if calibration else {}
     provenance = _provenance(path)
     sections = [
         Section("Numbers", [], [numbers_table(numbers), *confused_table(confused)]),
@@ -98,7 +124,8 @@ def measure_scores(file: str | Path, *, out: str | Path | None = None, exist_ok:
         DataError: the table cannot be used; see `read_scored_pairs`.
         InputError: all pairs are genuine, or all are impostor.
     """
-    path, folder = Path(file), _folder(file, out, exist_ok)
+    path = Path(file)
+    folder = _folder(path, out, exist_ok)
     pairs = read_scored_pairs(path)
     verification, notes = pair_numbers(pairs.scores, pairs.same)
     numbers: dict[str, Any] = {"verification": verification}
@@ -114,8 +141,7 @@ def measure_scores(file: str | Path, *, out: str | Path | None = None, exist_ok:
     return Measurement(numbers, Report(f"Pairs in {path.name}", subtitle, sections), notes, folder).write()
 
 
-def _folder(file: str | Path, out: str | Path | None, exist_ok: bool) -> Path:
-    path = Path(file)
+def _folder(path: Path, out: str | Path | None, exist_ok: bool) -> Path:
     folder = Path(out) if out is not None else path.with_name(f"{path.stem}-evaluation")
     check_folder(folder, exist_ok=exist_ok)
     return folder

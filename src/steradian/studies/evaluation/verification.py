@@ -12,7 +12,6 @@ from steradian import metrics
 from steradian.metrics.checks import Floats
 from steradian.plots import RocDisplay
 from steradian.plots.report import Figure
-from steradian.plots.theme import Panel, small_multiples
 from steradian.studies.evaluation.closed_set import interval
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4)
@@ -68,5 +67,5 @@ def rates_picture(counts: dict[str, metrics.ScoreCounts], caption: str) -> Figur
     display = RocDisplay.from_rates(
         {name: (curve.false_positive_rate, curve.true_positive_rate) for name, curve in curves.items()}
     )
-    panels: dict[str, Panel] = {"ROC": display.plot, "DET": display.plot_det}
-    return Figure(small_multiples(panels, "ROC and DET", columns=2, width=4.5), caption)
+    panels = {"ROC": display.plot, "DET": display.plot_det}
+    return Figure.of(panels, "ROC and DET", caption, columns=2, width=4.5)

@@ -24,12 +24,17 @@ from steradian.data.pixels import Progress as DataProgress
 from steradian.data.pixels import no_progress
 from steradian.errors import DataError, UsageError
 from steradian.files import write_json
-from steradian.models.encoders import layers_of
-from steradian.studies.study import Failures, Phase, Summary, Workforce, run_study
-from steradian.studies.study_folder import default_folder
+from steradian.studies.study import Failures, Phase, Study, Summary, Workforce, run_study
 from steradian.studies.transferability.freezing_report import build_report, numbers_of
 from steradian.studies.transferability.freezing_result import FreezeArm, FreezeCell, FreezeSpec, FreezingResult
-from steradian.studies.transferability.networks import RESULT, accuracies, is_finished, read_results, train_network
+from steradian.studies.transferability.networks import (
+    RESULT,
+    accuracies,
+    encoder_depth,
+    is_finished,
+    read_results,
+    train_network,
+)
 from steradian.training.checkpoint import latest_checkpoint
 from steradian.training.dataset import Dataset, TrainingData
 from steradian.training.plan import make_plan, training_steps
@@ -53,25 +58,21 @@ def run_network(
 
 
 @dataclass(frozen=True)
-class FreezingStudy:
+class FreezingStudy(Study[FreezingResult]):
     """Which layers to freeze, as a study of independent networks."""
 
     recipe: Recipe
     depth: int
     layers: tuple[int, ...]
     seeds: int
+    name: ClassVar[str] = "freezing"
     kind: ClassVar[str] = "freezing study"
-    identity_file: ClassVar[str] = "freezing.json"
 
     def specs(self) -> list[FreezeSpec]:
         """Return every network. With none or all of the layers taken, "moved" and "tuned" equal other arms."""
         between = tuple(n for n in self.layers if 0 < n < self.depth)
-        numbers: dict[FreezeArm, tuple[int, ...]] = {
-            "scratch": (0,),
-            "kept": self.layers,
-            "moved": between,
-            "tuned": between,
-        }
+        numbers: dict[FreezeArm, tuple[int, ...]]
+        numbers = {"scratch": (0,), "kept": self.layers, "moved": between, "tuned": between}
         return [
             FreezeSpec(seed, arm, n, self.recipe)
             for seed in range(self.seeds)
@@ -79,28 +80,19 @@ class FreezingStudy:
             for n in layers
         ]
 
-    def identity(self, data: TrainingData) -> dict[str, Any]:
-        """Return what must be the same for networks to stand in one table."""
-        return {
-            "format": "steradian.freezing",
-            "version": 1,
-            "data": data.digest,
-            "recipe": self.recipe.model_dump(mode="json"),
-        }
+    def identity(self) -> dict[str, Any]:
+        return {"recipe": self.recipe.model_dump(mode="json")}
 
     def phases(self, data: TrainingData, out: Path) -> Generator[Phase, Failures, None]:
-        """Train all networks."""
         steps = training_steps(self.recipe, data)
         yield Phase("networks", self.specs(), run_network, CELLS, steps, is_finished, one_thread_each=True)
 
-    def result(self, data: TrainingData, out: Path, failures: Failures, origin: dict[str, Any]) -> FreezingResult:
-        """Collect the finished networks in ``out``."""
+    def finish(
+        self, data: TrainingData, out: Path, failures: Failures, origin: dict[str, Any]
+    ) -> tuple[FreezingResult, Summary]:
         cells = tuple(FreezeCell(**row) for row in read_results(self.specs(), out / CELLS))
-        return FreezingResult(self.recipe, self.depth, self.layers, self.seeds, cells, failures, origin)
-
-    def summarize(self, result: FreezingResult) -> Summary:
-        """Return the rows, the page and the numbers of a finished study."""
-        return Summary([vars(cell) for cell in result.cells], build_report(result).html(), numbers_of(result))
+        result = FreezingResult(self.recipe, self.depth, self.layers, self.seeds, cells, failures, origin)
+        return result, Summary([vars(cell) for cell in cells], build_report(result).html(), numbers_of(result))
 
 
 def study_freezing(
@@ -143,10 +135,9 @@ def study_freezing(
         raise DataError("The validation or test part is empty. Set data.validation and data.test above 0.")
     plan = make_plan(recipe, data)
     preflight(plan)
-    depth = max(layers_of(plan.model.encoder).values()) + 1
+    depth = encoder_depth(plan)
     chosen = tuple(layers) if layers is not None else tuple(range(depth + 1))
     if outside := sorted(set(chosen) - set(range(depth + 1))):
         raise UsageError(f"{recipe.encoder} has {depth} layers, so 0 to {depth} can be kept, not {outside[0]}.")
-    folder = Path(out) if out is not None else default_folder(recipe.data.source, "freezing-")
     study = FreezingStudy(recipe, depth, chosen, seeds)
-    return run_study(study, data, folder, Workforce(jobs, quiet), exist_ok=exist_ok)
+    return run_study(study, recipe, data, out, Workforce(jobs, quiet), exist_ok=exist_ok)

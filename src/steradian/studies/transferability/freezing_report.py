@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from steradian.metrics import t_interval
-from steradian.plots.freezing import STYLES, FreezingDisplay
+from steradian.plots.layers import FREEZING_STYLES, FreezingDisplay
 from steradian.plots.report import Cell, Figure, Report, Section, Table, facts
-from steradian.plots.theme import Panel, small_multiples
 from steradian.studies.transferability.freezing_result import ARMS, FreezingResult
 
 
@@ -27,12 +26,9 @@ def advice(result: FreezingResult) -> list[str]:
         f"Keep the first {best} of {result.depth} layers (--freeze {best}): best on validation images, {mean:.4f} on "
         f"test images{cost}."
     ]
-    ties = []
-    for n in result.layers:
-        if n != best and result.values("kept", best).keys() & result.values("kept", n).keys():
-            value = result.difference(best, n)
-            if math.isnan(value.low) or not value.excludes_zero:
-                ties.append(n)
+    seeds_of = {n: result.values("kept", n).keys() for n in result.layers}
+    others = {n: result.difference(best, n) for n in result.layers if n != best and seeds_of[best] & seeds_of[n]}
+    ties = [n for n, value in others.items() if math.isnan(value.low) or not value.excludes_zero]
     if ties:
         sentence = f"Within noise of it on test images: n = {', '.join(map(str, ties))}"
         timed = [n for n in ties if n in seconds and best in seconds]
@@ -57,11 +53,9 @@ def display_of(result: FreezingResult) -> FreezingDisplay:
 
 def build_report(result: FreezingResult) -> Report:
     """Build the report: recommendation, figure, table and provenance."""
-    panels: dict[str, Panel] = {"every network": display_of(result).plot}
-    figure = Figure(
-        small_multiples(panels, "Accuracy by layers kept", columns=1, width=6.2, height=4.4),
-        "Each marker is a network; lines connect their means. The dotted line is the n chosen on validation images.",
-    )
+    panels = {"every network": display_of(result).plot}
+    caption = "Each marker is a network; lines connect their means. The dotted line is the recommended n."
+    figure = Figure.of(panels, "Accuracy by layers kept", caption, columns=1, width=6.2, height=4.4)
     text = advice(result)
     text += [f"{name} failed and is left out: {why.splitlines()[0]}" for name, why in result.failures.items()]
     origin = result.provenance
@@ -88,15 +82,14 @@ def build_report(result: FreezingResult) -> Report:
 def _table(result: FreezingResult) -> Table:
     best, rows = result.advised(), []
     for arm in ARMS:
-        cells = [Cell(STYLES[arm][0])]
+        cells = [Cell(FREEZING_STYLES[arm][0])]
         for n in result.layers:
-            values = list(result.values(arm, n).values())
-            if not values:
+            if values := list(result.values(arm, n).values()):
+                value = t_interval(values)
+                half = "" if math.isnan(value.low) else f" ± {value.half_width:.3f}"
+                cells.append(Cell(f"{value.mean:.3f}{half}", "best" if arm == "kept" and n == best else ""))
+            else:
                 cells.append(Cell("–"))
-                continue
-            value = t_interval(values)
-            half = "" if math.isnan(value.low) else f" ± {value.half_width:.3f}"
-            cells.append(Cell(f"{value.mean:.3f}{half}", "best" if arm == "kept" and n == best else ""))
         rows.append(cells)
     for label, what, form in (("validation, kept", "validation", "{:.3f}"), ("CPU s, kept", "cpu_seconds", "{:.0f}")):
         by_n = [_finite_values(list(result.values("kept", n, what).values())) for n in result.layers]

@@ -14,7 +14,7 @@ from steradian.models.recognizer import Recognizer
 from steradian.studies.evaluation.inputs import embed_pixels
 from steradian.studies.workers import Job
 from steradian.training.dataset import TrainingData
-from steradian.training.plan import make_plan
+from steradian.training.plan import TrainingPlan, make_plan
 from steradian.training.progress import step_counter
 from steradian.training.recipe import Recipe
 from steradian.training.run import train
@@ -38,9 +38,9 @@ def train_network(
     return trained.save(run, plan.provenance(command))
 
 
-def encoder_depth(recipe: Recipe, data: TrainingData) -> int:
-    """Return how many layers the encoder of ``recipe`` has."""
-    return max(layers_of(make_plan(recipe, data).model.encoder).values()) + 1
+def encoder_depth(plan: TrainingPlan) -> int:
+    """Return how many layers the encoder has."""
+    return max(layers_of(plan.model.encoder).values()) + 1
 
 
 def accuracies(model: Recognizer, data: TrainingData) -> dict[str, Any]:

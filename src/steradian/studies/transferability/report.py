@@ -9,9 +9,7 @@ from steradian.metrics import Interval, t_interval
 from steradian.models.encoders import EIGHT_LAYER
 from steradian.plots import TransferDisplay
 from steradian.plots.report import Cell, Figure, Report, Section, Table, facts
-from steradian.plots.theme import Panel, small_multiples
-from steradian.studies.transferability.arms import MOVED, Arm
-from steradian.studies.transferability.result import TransferResult
+from steradian.studies.transferability.result import MOVED, Arm, TransferResult
 
 PUBLISHED: dict[str, tuple[float, ...]] = {
     "BnB": (0.0035, 0.0003, -0.0021, -0.0185, -0.0297, -0.0045, 0.0000),
@@ -24,14 +22,10 @@ PUBLISHED: dict[str, tuple[float, ...]] = {
 
 def display_of(result: TransferResult) -> TransferDisplay:
     """Return the plot of every network of the study."""
-    layers = result.layers
-    values: dict[str, dict[int, list[float]]] = {
-        "base": {0: list(result.accuracies("base").values())},
-        "base x2": {0: list(result.accuracies("base x2").values())},
-    }
-    for arm in MOVED:
-        values[arm] = {n: list(result.accuracies(arm, n).values()) for n in layers}
-    return TransferDisplay.from_accuracies(values)
+    numbers: dict[Arm, tuple[int, ...]] = {"base": (0,), "base x2": (0,), **dict.fromkeys(MOVED, result.layers)}
+    return TransferDisplay.from_accuracies(
+        {arm: {n: list(result.accuracies(arm, n).values()) for n in layers} for arm, layers in numbers.items()}
+    )
 
 
 def differences(result: TransferResult, to: Arm = "base") -> dict[str, dict[int, Interval]]:
@@ -63,29 +57,19 @@ def unfinished(result: TransferResult) -> list[str]:
 def findings(result: TransferResult) -> list[tuple[str, str]]:
     """Return the published findings, each with the verdict of this study: replicated, not, or too close to tell."""
     by_arm = differences(result)
-    layers = result.layers
     claims: list[tuple[str, str]] = []
-    middle = [n for n in layers if n in (3, 4, 5)]
-    if "BnB" in by_arm and middle:
-        dips = {n: by_arm["BnB"][n] for n in middle if n in by_arm["BnB"]}
+    dips = {n: value for n, value in by_arm.get("BnB", {}).items() if n in (3, 4, 5)}
+    if dips:
         lowest = min(dips, key=lambda n: dips[n].mean)
-        claims.append(
-            (
-                "Frozen own layers lose in the middle (co-adaptation): BnB below the base around n = 3..5",
-                _verdict(dips[lowest], below=True, n=lowest),
-            )
-        )
+        claim = "Frozen own layers lose in the middle (co-adaptation): BnB below the base around n = 3..5"
+        claims.append((claim, _verdict(dips[lowest], below=True, n=lowest)))
     if "BnB+" in by_arm:
         worst = min(by_arm["BnB+"], key=lambda n: by_arm["BnB+"][n].mean)
         claims.append(("Tuning recovers it: BnB+ is no worse than the base", _no_worse(by_arm["BnB+"][worst], worst)))
     if "AnB" in by_arm:
         last = max(by_arm["AnB"])
-        claims.append(
-            (
-                f"Upper layers are specific: AnB falls, at n = {last} below the base",
-                _verdict(by_arm["AnB"][last], below=True, n=last),
-            )
-        )
+        claim = f"Upper layers are specific: AnB falls, at n = {last} below the base"
+        claims.append((claim, _verdict(by_arm["AnB"][last], below=True, n=last)))
         if "BnB" in by_arm and last in by_arm["BnB"]:
             a, b = result.accuracies("AnB", last), result.accuracies("BnB", last)
             pairs = t_interval([a[key] - b[key] for key in sorted(a.keys() & b.keys())])
@@ -95,43 +79,39 @@ def findings(result: TransferResult) -> list[tuple[str, str]]:
         for reference, values in (("the base", by_arm["AnB+"]), ("a base trained twice as long", longer)):
             if values:
                 best = max(values, key=lambda n: values[n].mean)
-                claims.append(
-                    (
-                        f"Moved and tuned layers help: AnB+ above {reference}",
-                        _verdict(values[best], below=False, n=best),
-                    )
-                )
+                claim = f"Moved and tuned layers help: AnB+ above {reference}"
+                claims.append((claim, _verdict(values[best], below=False, n=best)))
     return claims
 
 
+def _described(value: Interval, n: int) -> str:
+    interval = "" if math.isnan(value.low) else f", 95 % {value.low:+.4f} to {value.high:+.4f}"
+    return f"{value.mean:+.4f} at n = {n}{interval}"
+
+
 def _verdict(value: Interval, *, below: bool, n: int) -> str:
-    numbers = f"{value.mean:+.4f} at n = {n}" + (
-        "" if math.isnan(value.low) else f", 95 % {value.low:+.4f} to {value.high:+.4f}"
-    )
     if math.isnan(value.low) or not value.excludes_zero:
-        return f"too close to tell: {numbers}"
-    return f"{'replicated' if (value.mean < 0) == below else 'not replicated, the other way round'}: {numbers}"
+        return f"too close to tell: {_described(value, n)}"
+    verdict = "replicated" if (value.mean < 0) == below else "not replicated, the other way round"
+    return f"{verdict}: {_described(value, n)}"
 
 
 def _no_worse(value: Interval, n: int) -> str:
-    numbers = f"lowest {value.mean:+.4f} at n = {n}" + (
-        "" if math.isnan(value.low) else f", 95 % {value.low:+.4f} to {value.high:+.4f}"
-    )
     worse = value.excludes_zero and value.mean < 0
-    return f"{'not replicated' if worse else 'replicated'}: {numbers}"
+    return f"{'not replicated' if worse else 'replicated'}: lowest {_described(value, n)}"
 
 
 def build_report(result: TransferResult) -> Report:
     """Build the report: findings, figure, differences beside the published ones, and provenance."""
     study, origin = result.transfer, result.provenance
     display = display_of(result)
-    panels: dict[str, Panel] = {"every network": display.plot, "means": display.plot_means}
-    figure = Figure(
-        small_multiples(panels, "Accuracy by number of layers moved", columns=2, width=5.4, height=4.4),
+    panels = {"every network": display.plot, "means": display.plot_means}
+    caption = (
         "Left: each network. Right: means, from the base. 2: frozen layers have lost the layers they co-adapted with; "
         "3: tuning recovers the loss; 4: layers are specific to the other half; 5: gains of transfer and tuning. "
-        "Random layers may fall below the range of the right plot.",
+        "Random layers may fall below the range of the right plot."
     )
+    figure = Figure.of(panels, "Accuracy by number of layers moved", caption, columns=2, width=5.4, height=4.4)
     text = unfinished(result)
     text += [f"{claim}. {verdict[0].upper()}{verdict[1:]}." for claim, verdict in findings(result)]
     text += [f"{name} failed and is left out: {why.splitlines()[0]}" for name, why in result.failures.items()]
@@ -164,22 +144,19 @@ def _table(result: TransferResult) -> Table:
     by_arm = differences(result)
     rows = []
     for arm, by_layers in by_arm.items():
-        cells = [Cell(arm)]
-        for n in result.layers:
-            cells.append(_difference(by_layers[n]) if n in by_layers else Cell("–"))
-        rows.append(cells)
+        values = [_difference(by_layers[n]) if n in by_layers else Cell("–") for n in result.layers]
+        rows.append([Cell(arm), *values])
         if arm in PUBLISHED and result.transfer.recipe.encoder == EIGHT_LAYER:
             values = [Cell(f"{PUBLISHED[arm][n - 1]:+.4f}" if 1 <= n <= 7 else "–") for n in result.layers]
             rows.append([Cell(f"{arm}, published"), *values])
-    twice = t_interval(result.differences("base x2", 0)) if result.differences("base x2", 0) else None
+    gains = result.differences("base x2", 0)
     notes = [
         "Accuracy minus that of the base of the same target half and seed; ± is half the 95 % interval over halves and "
         "seeds (Student's t). Bold: the interval excludes 0.",
         "Published: paired differences from the released logs of ImageNet halves (Yosinski et al. 2014); the tuned "
         "arms there rest on one or two runs.",
     ]
-    if twice is not None:
-        notes.append(f"The base trained twice as long: {_difference(twice).text}.")
+    notes += [f"The base trained twice as long: {_difference(t_interval(gains)).text}."] if gains else []
     return Table(["", *(f"n = {n}" for n in result.layers)], rows, notes)
 
 

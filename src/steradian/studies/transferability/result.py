@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from steradian.studies.transferability.arms import MOVED, Arm
 from steradian.studies.transferability.halves import HALVES, Half
 from steradian.training.recipe import Recipe
 from steradian.training.run_folder import RunFolder
+
+Arm = Literal["base", "base x2", "BnB", "BnB+", "AnB", "AnB+", "random"]
+"""By the names of the paper (Yosinski et al. 2014)."""
+MOVED: tuple[Arm, ...] = ("BnB", "BnB+", "AnB", "AnB+", "random")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,9 +30,7 @@ from steradian.data.pixels import no_progress
 from steradian.errors import DataError, UsageError
 from steradian.files import write_json
 from steradian.models.encoders import EIGHT_LAYER
-from steradian.studies.study import Failures, Phase, Summary, Workforce, run_study
-from steradian.studies.study_folder import default_folder
-from steradian.studies.transferability.arms import MOVED, Arm
+from steradian.studies.study import Failures, Phase, Study, Summary, Workforce, run_study
 from steradian.studies.transferability.halves import halves_of, joined, of_classes
 from steradian.studies.transferability.networks import (
     RESULT,
@@ -42,9 +41,9 @@ from steradian.studies.transferability.networks import (
     train_network,
 )
 from steradian.studies.transferability.report import build_report, numbers_of
-from steradian.studies.transferability.result import Cell, Transfer, TransferResult, TransferSpec
+from steradian.studies.transferability.result import MOVED, Arm, Cell, Transfer, TransferResult, TransferSpec
 from steradian.training.dataset import Dataset, TrainingData
-from steradian.training.plan import training_steps
+from steradian.training.plan import make_plan, training_steps
 from steradian.training.recipe import Recipe
 
 CELLS = "cells"
@@ -99,7 +98,7 @@ def open_domains(study: Transfer, progress: DataProgress = no_progress) -> tuple
         study = replace(study, half=data.pixels.classes)
         data = joined(data, Dataset.open(second).decode(progress))
     halves_of(data.pixels.classes, 0, study.half)
-    depth = encoder_depth(study.recipe, data)
+    depth = encoder_depth(make_plan(study.recipe, data))
     layers = study.layers if study.layers is not None else tuple(range(1, depth + 1))
     if not layers or not set(layers) <= set(range(1, depth + 1)):
         raise UsageError(f"{study.recipe.encoder} has {depth} layers: 1 to {depth} can be moved, not {list(layers)}.")
@@ -107,54 +106,30 @@ def open_domains(study: Transfer, progress: DataProgress = no_progress) -> tuple
 
 
 @dataclass(frozen=True)
-class TransferStudy:
+class TransferStudy(Study[TransferResult]):
     """Moved layers as a study: first the bases, then the networks that take their layers."""
 
     transfer: Transfer
+    name: ClassVar[str] = "transfer"
     kind: ClassVar[str] = "transfer study"
-    identity_file: ClassVar[str] = "transfer.json"
 
-    @property
-    def recipe(self) -> Recipe:
-        """Shared by all networks."""
-        return self.transfer.recipe
-
-    def identity(self, data: TrainingData) -> dict[str, Any]:
-        """Return what must be the same for networks to stand in one table."""
-        return {
-            "format": "steradian.transfer",
-            "version": 1,
-            "data": data.digest,
-            "half": list(self.transfer.half),
-            "other": self.transfer.other,
-            "target_images": self.transfer.target_images,
-            "recipe": self.recipe.model_dump(mode="json"),
-        }
+    def identity(self) -> dict[str, Any]:
+        study = self.transfer
+        settings = {"half": list(study.half), "other": study.other, "target_images": study.target_images}
+        return {**settings, "recipe": study.recipe.model_dump(mode="json")}
 
     def phases(self, data: TrainingData, out: Path) -> Generator[Phase, Failures, None]:
-        """Train the bases, then the networks with moved layers."""
-        steps = training_steps(self.recipe, data) // 2
+        steps, needs = training_steps(self.transfer.recipe, data) // 2, attrgetter("source")
         for title, specs in (("bases", self.transfer.bases()), ("transfer", self.transfer.moved())):
-            yield Phase(
-                title,
-                specs,
-                run_network,
-                CELLS,
-                steps,
-                is_finished,
-                needs=lambda spec: spec.source,
-                one_thread_each=True,
-            )
+            yield Phase(title, specs, run_network, CELLS, steps, is_finished, needs, one_thread_each=True)
 
-    def result(self, data: TrainingData, out: Path, failures: Failures, origin: dict[str, Any]) -> TransferResult:
-        """Collect the finished networks in ``out``."""
+    def finish(
+        self, data: TrainingData, out: Path, failures: Failures, origin: dict[str, Any]
+    ) -> tuple[TransferResult, Summary]:
         rows = read_results((*self.transfer.bases(), *self.transfer.moved()), out / CELLS)
         cells = tuple(Cell(**row) for row in rows)
-        return TransferResult(self.transfer, len(data.pixels.classes), cells, failures, origin)
-
-    def summarize(self, result: TransferResult) -> Summary:
-        """Return the rows, the page and the numbers of a finished study."""
-        return Summary([vars(cell) for cell in result.cells], build_report(result).html(), numbers_of(result))
+        result = TransferResult(self.transfer, len(data.pixels.classes), cells, failures, origin)
+        return result, Summary([vars(cell) for cell in cells], build_report(result).html(), numbers_of(result))
 
 
 def transfer(
@@ -194,10 +169,8 @@ def transfer(
     """
     recipe = source if isinstance(source, Recipe) else default_recipe().changed(**{"data.source": source})
     chosen = None if layers is None else tuple(layers)
-    data, study = open_domains(
-        Transfer(recipe, chosen, seeds, tuple(half), other, target_images, tuple(arms)), decoding
-    )
+    wanted = Transfer(recipe, chosen, seeds, tuple(half), other, target_images, tuple(arms))
+    data, study = open_domains(wanted, decoding)
     if len(data.splits.test) == 0:
         raise DataError("The test part is empty, so nothing can be measured. Set data.test above 0.")
-    folder = Path(out) if out is not None else default_folder(recipe.data.source, "transfer-")
-    return run_study(TransferStudy(study), data, folder, Workforce(jobs, quiet), exist_ok=exist_ok)
+    return run_study(TransferStudy(study), study.recipe, data, out, Workforce(jobs, quiet), exist_ok=exist_ok)

@@ -1,4 +1,4 @@
-"""Plot accuracy by the number of transferred layers, as in figures 2 and 3 of Yosinski et al. (2014)."""
+"""Plot accuracy by the number of layers that are transferred (figures 2 and 3 of Yosinski et al. 2014) or kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
-from steradian.plots.theme import LIGHT, Theme, own_axes
+from steradian.plots.theme import LIGHT, Display, Theme, own_axes
 
 STYLES: dict[str, tuple[str, str, bool]] = {
     "base": ("o", "none", True),
@@ -32,8 +32,14 @@ NAMES = {
 }
 
 
+def _measured(values: Mapping[str, Mapping[int, Sequence[float]]]) -> dict[str, dict[int, list[float]]]:
+    """Return the accuracies without the empty entries."""
+    lists = {arm: {n: list(runs) for n, runs in by_n.items() if len(runs)} for arm, by_n in values.items()}
+    return {arm: by_n for arm, by_n in lists.items() if by_n}
+
+
 @dataclass
-class TransferDisplay:
+class TransferDisplay(Display):
     """Accuracies of all networks of the transfer study.
 
     Attributes:
@@ -45,8 +51,7 @@ class TransferDisplay:
     @classmethod
     def from_accuracies(cls, values: Mapping[str, Mapping[int, Sequence[float]]]) -> TransferDisplay:
         """Create from accuracies by arm and number of layers."""
-        lists = {arm: {n: list(runs) for n, runs in by_n.items() if len(runs)} for arm, by_n in values.items()}
-        return cls({arm: by_n for arm, by_n in lists.items() if by_n})
+        return cls(_measured(values))
 
     def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> TransferDisplay:
         """Draw a marker for each network, as published: the scatter shows how much runs differ."""
@@ -59,8 +64,7 @@ class TransferDisplay:
             face = "none" if hollow or arm == "base x2" else color
             axes.scatter(x, y, s=26, marker=marker, facecolors=face, edgecolors=color, label=NAMES[arm], linewidths=1)
         axes.legend(frameon=False, fontsize=7, labelcolor=theme.ink, loc="lower left")
-        self.ax_, self.figure_ = axes, axes.figure
-        return self
+        return self._drawn_on(axes)
 
     def plot_means(self, ax: Axes | None = None, theme: Theme = LIGHT) -> TransferDisplay:
         """Draw lines through the means, each starting at the base, with the four gaps that the study explains."""
@@ -83,8 +87,7 @@ class TransferDisplay:
         # Random layers are far below all others: leave them out of the range, to show the other differences.
         axes.set_ylim(min(levels) - 0.9 * span, max(levels) + 0.3 * span)
         axes.legend(frameon=False, fontsize=7, labelcolor=theme.ink, loc="lower left")
-        self.ax_, self.figure_ = axes, axes.figure
-        return self
+        return self._drawn_on(axes)
 
     def _gaps(self, axes: Axes, theme: Theme, lines: Mapping[str, Mapping[int, float]], base: float) -> None:
         """Mark the gaps numbered in the published figure: 2 co-adaptation, 3 recovery, 4 specificity, 5 gain."""
@@ -104,13 +107,62 @@ class TransferDisplay:
 
     def _axes(self, ax: Axes | None, theme: Theme) -> Axes:
         axes = own_axes(ax, theme, 5.6, 4.6)
-        layers = sorted({n for by_layers in self.values.values() for n in by_layers})
-        axes.set_xticks(layers)
-        axes.set_xlabel("layers transferred, n")
-        axes.set_ylabel("accuracy on the target half's test images")
+        axes.set_xticks(sorted({n for by_layers in self.values.values() for n in by_layers}))
+        axes.set(xlabel="layers transferred, n", ylabel="accuracy on the target half's test images")
         return axes
 
     @staticmethod
     def _style(arm: str, theme: Theme) -> tuple[str, str, bool]:
         marker, color, hollow = STYLES[arm]
         return marker, theme.ink if color == "none" else color, hollow
+
+
+FREEZING_STYLES: dict[str, tuple[str, str, str]] = {
+    "kept": ("all layers pretrained, first n frozen", "o", "#3f76c4"),
+    "moved": ("only first n pretrained, frozen", "D", "#c23b30"),
+    "tuned": ("only first n pretrained, all tuned", "X", "#e88a7d"),
+}
+"""Arm -> legend label, marker, color."""
+
+
+@dataclass
+class FreezingDisplay(Display):
+    """Accuracies of all networks of the freezing study.
+
+    Attributes:
+        values: arm -> number of layers -> one accuracy for each seed.
+        scratch: accuracies without pretrained weights.
+        advised: the number of layers to mark, or None.
+    """
+
+    values: dict[str, dict[int, list[float]]]
+    scratch: list[float]
+    advised: int | None
+
+    @classmethod
+    def from_accuracies(
+        cls,
+        values: Mapping[str, Mapping[int, Sequence[float]]],
+        scratch: Sequence[float] = (),
+        advised: int | None = None,
+    ) -> FreezingDisplay:
+        """Create from accuracies by arm and number of layers."""
+        return cls(_measured(values), list(scratch), advised)
+
+    def plot(self, ax: Axes | None = None, theme: Theme = LIGHT) -> FreezingDisplay:
+        """Draw a line through the means of each arm and a marker for each network."""
+        axes = own_axes(ax, theme, 5.6, 4.2)
+        if self.scratch:
+            axes.axhline(float(np.mean(self.scratch)), color=theme.ink, ls="--", lw=1, label="no pretrained layers")
+        for arm, by_layers in self.values.items():
+            label, marker, color = FREEZING_STYLES[arm]
+            means = [float(np.mean(accuracies)) for accuracies in by_layers.values()]
+            axes.plot(list(by_layers), means, color=color, lw=1.4, label=label)
+            x = np.concatenate([np.full(len(accuracies), n) for n, accuracies in by_layers.items()])
+            axes.scatter(x, np.concatenate(list(by_layers.values())), s=24, marker=marker, color=color)
+        if self.advised is not None:
+            axes.axvline(self.advised, color=theme.ink, lw=1, ls=":")
+        axes.set_xticks(sorted({n for by_layers in self.values.values() for n in by_layers}))
+        axes.set(xlabel="layers, n", ylabel="accuracy on test images")
+        axes.legend(frameon=False, fontsize=7, labelcolor=theme.ink)
+        return self._drawn_on(axes)
