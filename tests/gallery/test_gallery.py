@@ -166,7 +166,7 @@ def test_hints_take_the_rate_that_there_is(gallery: Gallery) -> None:
     vectors = unit(1, D)
     assert gallery.enroll_vectors("a", vectors, ["a.png"]).hints == ()
     assert "is like 'a'" in gallery.enroll_vectors("b", vectors, ["a.png"]).hints[0]
-    assert gallery.thresholds.at().far == 0.1 and gallery.identify_vectors(vectors)[0].threshold == 0.9
+    assert gallery.thresholds.at().far == 0.1 and gallery.identify_vectors(vectors, far=0.1)[0].threshold == 0.9
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 257, "a\nb", "a\x00b", "a\u202eb", "a\u200bb"])

@@ -14,7 +14,7 @@ from steradian.data import Preprocessing
 from steradian.errors import InputError, StorageError
 from steradian.models import ModelSpec, Recognizer
 from steradian.models.calibration import Calibration, PairCurve
-from steradian.models.fitted_calibration import fit_calibration, fit_thresholds
+from steradian.models.fitted_calibration import fit_calibration, fit_thresholds, pair_curve
 
 
 def people(count: int, seed: int, size: int = 6, classes: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -44,8 +44,10 @@ def calibrated(count: int = 400) -> Recognizer:
     model, (raw, labels) = model_of_people(), people(count, seed=1)
     vectors = torch.from_numpy(raw)
     cosine = model.center_cosines(vectors).amax(dim=1).numpy()
-    model.calibration = fit_calibration(model.logits(vectors).numpy(), cosine, raw, labels, "people")
-    model.thresholds = fit_thresholds(raw, labels, "people")
+    model.calibration = fit_calibration(
+        model.logits(vectors).numpy(), cosine, labels, pair_curve([(raw, labels)]), "people"
+    )
+    model.thresholds = fit_thresholds([(raw, labels)], "people")
     return model
 
 
@@ -110,7 +112,7 @@ def test_a_model_without_calibration_says_so() -> None:
     assert not found.calibrated and found.candidates is None and found.known is None
     with pytest.raises(InputError, match="it has none, because too few images were held out"):
         model.verify(np.zeros((8, 8), np.uint8), np.zeros((8, 8), np.uint8))
-    assert fit_calibration(np.zeros((19, 2)), np.zeros(19), np.zeros((19, 2)), np.zeros(19, int), "few") is None
+    assert fit_calibration(np.zeros((19, 2)), np.zeros(19), np.zeros(19, int), None, "few") is None
 
 
 def test_calibrating_again_keeps_the_id(tmp_path: Path) -> None:

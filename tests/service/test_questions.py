@@ -115,4 +115,14 @@ def test_rates_that_nobody_named_are_those_of_whoever_answers(glyphs: Recognizer
         gallery.set_thresholds([Threshold(far=0.1, cosine=0.9, low=0.8, high=1.0, measured_on="few")])
         assert client.get("/v1/about").json()["far"] == 0.1
         assert client.post("/v1/verify", files=two).json()["far"] == 1e-3
-        assert client.post("/v1/identify", files=two).json()["answers"][0]["threshold"] == 0.9
+        asked = client.post("/v1/identify", params={"far": 0.1}, files=two)
+        assert asked.json()["answers"][0]["threshold"] == 0.9
+        assert client.get("/v1/about").json()["strangers"] == 0.01
+        strict, loose = (
+            client.post("/v1/identify", params={"strangers": rate}, files=two).json()["answers"][0]["threshold"]
+            for rate in (0.001, 0.1)
+        )
+        usual = client.post("/v1/identify", files=two).json()["answers"][0]["threshold"]
+        assert strict > usual > loose
+        refused = client.post("/v1/identify", params={"strangers": 0.1, "far": 0.1}, files=two)
+        assert refused.status_code == 422 and "give one of them" in refused.json()["detail"]

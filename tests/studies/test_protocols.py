@@ -61,7 +61,7 @@ def model() -> Recognizer:
     held = np.repeat(np.arange(4), 60)
     vectors = made.raw_embeddings(torch.from_numpy(pictures(held, 2)))
     cosine = made.center_cosines(vectors).amax(dim=1).numpy()
-    made.calibration = fit_calibration(made.logits(vectors).numpy(), cosine, vectors.numpy(), held, "squares")
+    made.calibration = fit_calibration(made.logits(vectors).numpy(), cosine, held, None, "squares")
     return made
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from steradian.cli.output import say
-from steradian.cli.settings import NAME, Far, GalleryFile, Run
+from steradian.cli.settings import NAME, Far, GalleryFile, Run, Strangers
 
 
 def bot(
@@ -16,6 +16,7 @@ def bot(
     allow: Annotated[list[int], typer.Option(help="Telegram user id that may use the bot. Repeatable.")],
     token: Annotated[str, typer.Option(help="Bot token from @BotFather.", envvar="STERADIAN_BOT_TOKEN")],
     gallery: GalleryFile = None,
+    strangers: Strangers = None,
     far: Far = None,
     address: Annotated[
         str | None, typer.Option(help="Address of another server that speaks Telegram's protocol.", metavar="URL")
@@ -49,8 +50,8 @@ def bot(
     log_to_stderr(token)
     try:
         if opened is not None:
-            opened.thresholds.at(far)
-        app = Bot(model, opened, allow, far).application(token, address)
+            opened.check_rates(strangers, far)
+        app = Bot(model, opened, allow, far, strangers).application(token, address)
         say("Listening on Telegram (press Ctrl-C to stop).")
         app.run_polling(bootstrap_retries=2)
     except InvalidToken as error:

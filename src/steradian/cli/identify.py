@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from steradian.cli.output import columns, fail_for, print_json, say
-from steradian.cli.settings import Far, GalleryFile, Images, Json, Run, existing_gallery, json_object
+from steradian.cli.settings import Far, GalleryFile, Images, Json, Run, Strangers, existing_gallery, json_object
 
 if TYPE_CHECKING:
     from steradian.gallery import Decision
+    from steradian.gallery.strangers import StrangerThreshold
     from steradian.models.recognizer import Recognizer
 
 
@@ -19,8 +20,9 @@ def identify(
     run: Run,
     images: Images,
     gallery: GalleryFile = None,
+    strangers: Strangers = None,
     far: Far = None,
-    threshold: Annotated[float | None, typer.Option(help="Cosine threshold, instead of --far.", min=-1, max=1)] = None,
+    threshold: Annotated[float | None, typer.Option(help="Cosine threshold, instead of a rate.", min=-1, max=1)] = None,
     top: Annotated[int, typer.Option(help="Number of names to list per image.", min=1)] = 5,
     strategy: Annotated[
         str,
@@ -36,24 +38,24 @@ def identify(
 ) -> None:
     """Identify images: name the enrolled identity, or answer "unknown" or "ambiguous".
 
-    The threshold comes from the gallery if 'steradian gallery calibrate' was run, and otherwise from the model.
+    At most the share --strangers of people who are not enrolled is given a name. The threshold follows the gallery: it
+    is measured on its own images, each asked as a stranger, and in small galleries also on classes that the model was
+    not trained on. --far is a rate of pairs instead, as 'steradian verify' uses it.
 
     Examples:
 
     \b
       steradian identify runs/photos holiday.jpg
-      steradian identify runs/photos holiday/ --far 0.01 --json
+      steradian identify runs/photos holiday/ --strangers 0.001 --json
       steradian identify runs/photos gate.jpg --where '{"site": "north"}'
       steradian identify runs/photos gate.jpg --label Ada --label Ben
       steradian identify glyphs drawn.png --gallery symbols.db
     """
-    import math
-
     from steradian.data.image_files import image_files, in_parts
     from steradian.errors import UsageError
     from steradian.gallery import Gallery
     from steradian.gallery.decision import as_answer
-    from steradian.models.calibration import FAR
+    from steradian.models.calibration import STRANGERS
 
     files, metadata = image_files(images), json_object("--where", where)
     if not files:
@@ -63,14 +65,19 @@ def identify(
     failures: list[tuple[str, str]] = []
     with Gallery.open(existing_gallery(run, gallery), _model_source(run, strategy)) as opened:
         if far is None and threshold is None and strategy != "centers":
-            far = opened.thresholds.at().far
-            if not math.isclose(far, FAR):
-                say(f"! There is no threshold for a false-accept rate of {FAR:g}; using the one for {far:g}.")
+            say(_describe_threshold(opened.stranger_threshold(STRANGERS if strangers is None else strangers)))
         for batch in in_parts(files, opened.recognizer.preprocessing.shortest):
             readable += batch.files
             failures += [(str(file), reason) for file, reason in batch.failures]
             decisions += opened.identify(
-                batch.pixels, top=top, far=far, threshold=threshold, strategy=strategy, labels=label, where=metadata
+                batch.pixels,
+                top=top,
+                strangers=strangers,
+                far=far,
+                threshold=threshold,
+                strategy=strategy,
+                labels=label,
+                where=metadata,
             )
     if json:
         answers = [as_answer(str(file), decision) for file, decision in zip(readable, decisions, strict=True)]
@@ -91,6 +98,17 @@ def _model_source(run: str, strategy: str) -> str | Recognizer:
     from steradian.models.recognizer import Recognizer
 
     return Recognizer.load(run)
+
+
+def _describe_threshold(chosen: StrangerThreshold) -> str:
+    if chosen.cosine >= 1.0:
+        return (
+            f"! A rate of {chosen.rate:g} cannot be kept, so every answer is unknown: it rests on {chosen.measured_on}."
+        )
+    return (
+        f"At most {chosen.rate:g} of strangers get a name among {chosen.identities} enrolled: cosine above "
+        f"{chosen.cosine:.3f}, by {chosen.measured_on}."
+    )
 
 
 def _describe_decision(decision: Decision) -> str:

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from steradian.cli.output import say
-from steradian.cli.settings import GalleryFile, gallery_of
+from steradian.cli.settings import GalleryFile, Strangers, gallery_of
 
-DEMO, DEMO_FAR = "glyphs", 0.01
+DEMO = "glyphs"
 
 LANES = 2
 """Batches that run in parallel, so that a request need not wait for a whole batch that has just started."""
@@ -34,7 +34,10 @@ def serve(
     read_token: Annotated[
         str | None, typer.Option(help="Token that only allows reading.", envvar="STERADIAN_READ_TOKEN")
     ] = None,
-    far: Annotated[float | None, typer.Option(help="False-accept rate for requests that give none.")] = None,
+    strangers: Strangers = None,
+    far: Annotated[
+        float | None, typer.Option(help="False-accept rate of pairs for requests that give none, instead.")
+    ] = None,
     runtime: Annotated[str, typer.Option(help="Runtime: auto, openvino, onnxruntime, torch or compiled.")] = "auto",
     keep_pictures: Annotated[
         bool, typer.Option(help="Keep enrolled images next to the gallery, to show them and to re-embed them later.")
@@ -62,7 +65,6 @@ def serve(
 
     from steradian.errors import InputError, UsageError
     from steradian.gallery import Gallery
-    from steradian.models.calibration import FAR
     from steradian.models.encoders import OWN
     from steradian.models.recognizer import Recognizer
     from steradian.models.runtimes import RUNTIMES
@@ -100,18 +102,22 @@ def serve(
             model.accelerate(runtime, lanes)  # type: ignore[arg-type]
         opened = stack.enter_context(Gallery.open(gallery_path, model))
         opened.pictures.sweep(source for _, source in opened.register.backend.sources().values())
-        default_rate = DEMO_FAR if demo and far is None else far
         try:
-            chosen = opened.thresholds.at(default_rate).far
-            if default_rate is None and chosen != FAR:
-                say(f"! There is no threshold for a false-accept rate of {FAR:g}; requests use the one for {chosen:g}.")
+            opened.check_rates(strangers, far)
         except InputError as error:
-            if far is not None:
+            if far is not None or strangers is not None:
                 raise
-            say(f"! Requests must give a threshold or another false-accept rate: {error}")
+            say(f"! Requests must give a threshold: {error}")
         limits = Limits(requests_per_minute=rate)
         app = build_app(
-            model, opened, access=access, limits=limits, keep_pictures=keep_pictures, far=default_rate, lanes=lanes
+            model,
+            opened,
+            access=access,
+            limits=limits,
+            keep_pictures=keep_pictures,
+            far=far,
+            strangers=strangers,
+            lanes=lanes,
         )
         if log:
             log_to_stderr()

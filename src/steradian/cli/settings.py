@@ -44,7 +44,13 @@ GalleryFile = Annotated[
 ]
 Far = Annotated[
     float | None,
-    typer.Option(help="False-accept rate; sets the threshold (default: 0.001, or the lowest calibrated one)."),
+    typer.Option(help="False-accept rate of pairs of images, instead of --strangers."),
+]
+Strangers = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of strangers that may be given any name in this gallery; sets the threshold (default: 0.01)."
+    ),
 ]
 Images = Annotated[list[Path], typer.Argument(help="Image files, or folders of them.", metavar="IMAGE…")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]

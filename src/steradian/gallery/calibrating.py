@@ -10,13 +10,8 @@ from numpy.typing import NDArray
 from steradian import metrics
 from steradian.errors import InputError
 from steradian.gallery.gallery import Gallery
-from steradian.gallery.search.exact import top
+from steradian.gallery.strangers import ASKED, FEWEST_IDENTITIES, FEWEST_IMAGES, strangers
 from steradian.models.calibration import FARS, Threshold
-
-ASKED = 2000
-"""Maximum number of probes."""
-
-FEWEST_IDENTITIES, FEWEST_IMAGES = 5, 20
 
 
 def calibrate(gallery: Gallery, seed: int = 0) -> tuple[Threshold, ...]:
@@ -60,18 +55,3 @@ def calibrate(gallery: Gallery, seed: int = 0) -> tuple[Threshold, ...]:
         thresholds.append(Threshold(far=far, cosine=value, low=low, high=high, measured_on=measured_on))
     gallery.set_thresholds(thresholds)
     return tuple(thresholds)
-
-
-def strangers(
-    vectors: NDArray[np.float32], identities: NDArray[np.int64], probes: NDArray[np.intp]
-) -> NDArray[np.float64]:
-    """Return the highest cosine [A] of each of the images ``probes`` to an image of another identity."""
-    most = int(np.bincount(np.unique(identities, return_inverse=True)[1]).max())
-    highest = np.empty(len(probes))
-    for start in range(0, len(probes), 64):
-        rows = probes[start : start + 64]
-        # Of most + 1 images at least one is of another identity.
-        scores, neighbors = top(vectors, vectors[rows], most + 1)
-        other = identities[neighbors] != identities[rows][:, None]
-        highest[start : start + 64] = np.where(other, scores, -np.inf).max(axis=1)
-    return highest

@@ -23,13 +23,17 @@ from steradian.gallery.search.faiss_index import Header, Kind
 from steradian.gallery.search.gallery_search import GallerySearch
 from steradian.gallery.search.pool import Pool, centers_of
 from steradian.gallery.search.snapshot import Snapshot
-from steradian.models.calibration import Threshold, Thresholds
+from steradian.gallery.strangers import OwnStrangers, StrangerThreshold, stranger_threshold
+from steradian.models.calibration import STRANGERS, Threshold, Thresholds
 from steradian.models.embedder import Embedder, open_model
 
 if TYPE_CHECKING:
     from steradian.models.recognizer import Images
 
 KNOWN = 0.95
+
+CHANGED = 0.02
+"""Share of the images by which a gallery may change before its own images are asked as strangers again."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class Gallery:
         self.model = model
         self.pictures = Pictures(backend.beside)
         self._search = GallerySearch(backend)
+        self._asked: OwnStrangers | None = None
 
     @classmethod
     def open(cls, path: str | Path, model: Embedder | str | Path | None = None) -> Gallery:
@@ -177,6 +182,7 @@ class Gallery:
         images: Images,
         *,
         top: int = 5,
+        strangers: float | None = None,
         far: float | None = None,
         threshold: float | None = None,
         strategy: str = "nearest",
@@ -188,23 +194,24 @@ class Gallery:
         Args:
             images: as for `enroll`.
             top: number of identities that an answer lists.
-            far: false-accept rate that selects the threshold, of the gallery if `calibrate` was called (a share of
-                probes that are not enrolled), else of the model (a share of pairs). Class centers have their own
-                threshold, which a share `KNOWN` of the images of known classes reaches. None: 0.001, or the
-                lowest calibrated rate.
-            threshold: cosine threshold, used instead of ``far``.
+            strangers: share of people who are not enrolled that may be given any name, in this gallery at its present
+                size (FPIR); sets the threshold, see `stranger_threshold`. None: 0.01. Class centers have their own
+                threshold, which a share `KNOWN` of the images of known classes reaches.
+            far: a rate of pairs instead: of the gallery if `calibrate` was called, else of the model.
+            threshold: a cosine instead of a rate.
             strategy: "nearest" image, "mean" of each identity's images, "vote" of the nearest
                 images, or "centers": the model's training classes instead of enrolled identities.
             labels: only identities with these names.
             where: only identities with these metadata.
 
         Raises:
-            InputError: ``far`` has no threshold, or the strategy is unknown.
+            InputError: the rate has no threshold, nothing is known about strangers, or the strategy is unknown.
             DataError: an image cannot be decoded.
         """
         return self.identify_vectors(
             self.recognizer.embed(images),
             top=top,
+            strangers=strangers,
             far=far,
             threshold=threshold,
             strategy=strategy,
@@ -217,6 +224,7 @@ class Gallery:
         vectors: NDArray[np.float32],
         *,
         top: int = 5,
+        strangers: float | None = None,
         far: float | None = None,
         threshold: float | None = None,
         strategy: str = "nearest",
@@ -234,7 +242,9 @@ class Gallery:
             raise InputError(f"labels must be a list of names, not one name: use [{labels!r}].")
         if strategy == "centers" and (where or labels is not None):
             raise InputError("class centers have no metadata and are all compared: leave out `where` and `labels`.")
-        minimum = threshold if threshold is not None else self._limit(far, strategy)
+        if sum(one is not None for one in (strangers, far, threshold)) > 1:
+            raise InputError("strangers, far and threshold each set the threshold: give one of them.")
+        minimum = threshold if threshold is not None else self._limit(strangers, far, strategy)
         identities = None
         if where or labels is not None:
             names = {normalized_name(label) for label in labels or ()}
@@ -250,9 +260,32 @@ class Gallery:
         results = self._pool(strategy, identities).nearest(vectors, max(top, VOTERS), strategy, self._probability)
         return [listed(decide(matches, minimum, margin), top) for matches in results]
 
-    def _limit(self, far: float | None, strategy: str) -> float:
+    def stranger_threshold(self, strangers: float = STRANGERS) -> StrangerThreshold:
+        """Return the threshold that at most a share ``strangers`` of strangers exceeds in the gallery as it is now.
+
+        It follows the gallery: own images are asked again when their number has changed by more than 2 %.
+
+        Raises:
+            InputError: nothing is known about strangers; see `strangers.stranger_threshold`.
+        """
+        backend = self.register.backend
+        # A remote backend sends all vectors for a snapshot, so there the number of identities tells of changes.
+        size = len(self.register) if backend.state() is None else len(self._search.snapshot().ids)
+        if self._asked is None or abs(size - self._asked.size) > CHANGED * size:
+            self._asked = OwnStrangers.of(self._search.snapshot(), size)
+        scores = self.model.strangers if self.model is not None else None
+        pairs = self.model.thresholds if self.model is not None else Thresholds()
+        return stranger_threshold(strangers, self._asked, scores, pairs)
+
+    def check_rates(self, strangers: float | None, far: float | None) -> None:
+        """Raise `InputError` if queries with these rates, or with the default one, would have no threshold."""
+        self._limit(strangers, far, "nearest")
+
+    def _limit(self, strangers: float | None, far: float | None, strategy: str) -> float:
         if strategy != "centers":
-            return self.thresholds.at(far).cosine
+            if far is not None:
+                return self.thresholds.at(far).cosine
+            return self.stranger_threshold(STRANGERS if strangers is None else strangers).cosine
         calibration = self.model.calibration if self.model is not None else None
         if calibration is None:
             raise InputError("this model has no calibrated threshold for class centers: give a threshold.")

@@ -18,6 +18,9 @@ FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 FAR = 1e-3
 """The default false-accept rate, if the model has a threshold for it."""
 
+STRANGERS = 0.01
+"""The default share of strangers that may be given a name."""
+
 KNOTS = 200
 
 
@@ -78,6 +81,45 @@ class Threshold(_Strict):
     low: float
     high: float
     measured_on: str
+
+
+class StrangerScores(_Strict):
+    """How close strangers come to a gallery: the highest cosine of images of classes that the model was not fitted on.
+
+    Attributes:
+        identities: mean number of identities of the galleries that were asked, also of unseen classes.
+        rates, cosines: shares of the strangers, falling, and the cosine that each share exceeds, rising.
+        measured_on: description of the images.
+    """
+
+    identities: float = Field(gt=0)
+    rates: list[float] = Field(min_length=2, max_length=KNOTS)
+    cosines: list[float] = Field(min_length=2, max_length=KNOTS)
+    measured_on: str
+
+    @model_validator(mode="after")
+    def _ordered(self) -> StrangerScores:
+        if len(self.rates) != len(self.cosines):
+            raise ValueError("a cosine is needed for each rate")
+        falling = all(0 < later < earlier < 1 for earlier, later in pairwise(self.rates))
+        if not falling or any(later < earlier for earlier, later in pairwise(self.cosines)):
+            raise ValueError("rates must fall and cosines rise")
+        return self
+
+    def cosine(self, rate: float, identities: int) -> float:
+        """Return the cosine that a share ``rate`` of strangers exceeds in a gallery of so many identities.
+
+        Identities are taken as independent: a stranger is given none of N names with probability (1 - p)^N, so that
+        rate r at N is 1 - (1 - r)^(n / N) at the measured n. Below the lowest measured rate the tail is taken as
+        exponential, with the slope of the last tenth.
+        """
+        wanted = -math.expm1(math.log1p(-rate) * self.identities / max(identities, 1))
+        logs = -np.log(self.rates)
+        if wanted >= self.rates[-1]:
+            return float(np.interp(-math.log(wanted), logs, self.cosines))
+        start = int(np.searchsorted(logs, min(logs[-1] - math.log(10.0), logs[-2])))
+        slope = (self.cosines[-1] - self.cosines[start]) / (logs[-1] - logs[start])
+        return min(1.0, float(self.cosines[-1] + slope * (-math.log(wanted) - logs[-1])))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from steradian.data.preprocessing import Interpolation, Preprocessing
 from steradian.errors import StorageError
 from steradian.files import read_json
-from steradian.models.calibration import Calibration, Threshold
+from steradian.models.calibration import Calibration, StrangerScores, Threshold
 
 DESCRIPTION = "description.json"
 
@@ -45,6 +45,7 @@ class Description(_Strict):
     input: Input
     calibration: Calibration | None
     thresholds: tuple[Threshold, ...]
+    strangers: StrangerScores | None = None
 
 
 def read_description(folder: Path) -> Description:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from steradian.data.preprocessing import Preprocessing
 from steradian.errors import StorageError
 from steradian.files import read_json
-from steradian.models.calibration import Calibration, Thresholds
+from steradian.models.calibration import Calibration, StrangerScores, Thresholds
 from steradian.models.description import DESCRIPTION
 from steradian.models.locations import MANIFEST
 
@@ -30,6 +30,8 @@ class Embedder(Protocol):
     def calibration(self) -> Calibration | None: ...
     @property
     def thresholds(self) -> Thresholds: ...
+    @property
+    def strangers(self) -> StrangerScores | None: ...
     @property
     def classes(self) -> tuple[str, ...]: ...
     def class_centers(self) -> NDArray[np.float32]:
@@ -67,5 +69,6 @@ def _exported_from(exported: Path, run: Path) -> bool:
     if not (isinstance(manifest, dict) and isinstance(description, dict)):
         return False
     # Refitting thresholds does not change the id, so compare them too.
-    pairs = (("id", "model"), ("calibration", "calibration"), ("thresholds", "thresholds"))
+    same = ("calibration", "thresholds", "strangers")
+    pairs = (("id", "model"), *((name, name) for name in same))
     return all(manifest.get(key) == description.get(exported_key) for key, exported_key in pairs)

@@ -105,6 +105,7 @@ def describe(model: Recognizer) -> Description:
         input=Input(channels=shape.channels, size=shape.size, crop=shape.crop, interpolation=shape.interpolation),
         calibration=model.calibration,
         thresholds=model.thresholds.items,
+        strangers=model.strangers,
     )
 
 

@@ -35,6 +35,7 @@ class ExportedModel:
         self.embedding_size = int(session.get_outputs()[0].shape[1])
         self.classes, self.preprocessing = tuple(description.labels), description.input.preprocessing
         self.calibration, self.thresholds = description.calibration, Thresholds(description.thresholds)
+        self.strangers = description.strangers
 
     @classmethod
     def load(cls, folder: str | Path) -> ExportedModel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,21 +11,28 @@ from numpy.typing import NDArray
 from steradian import metrics
 from steradian.errors import InputError
 from steradian.metrics.checks import Floats
-from steradian.models.calibration import COVERAGES, FARS, KNOTS, Calibration, PairCurve, Threshold
+from steradian.models.calibration import COVERAGES, FARS, KNOTS, Calibration, PairCurve, StrangerScores, Threshold
 
 FEWEST = 20
 """Fewest images, and fewest pairs of each kind, to fit probabilities on."""
+
+ENROLLED, ENROLLMENTS = 5, 5
+"""Images of a class that are enrolled to ask strangers, and how often they are drawn."""
 
 PAIRED = 2000
 """Most images whose pairs are used: two million pairs."""
 
 
+Part = tuple[Floats, NDArray[np.int64]]
+"""Embeddings [N, D] with labels [N]. Pairs are made within a part: those of two folds are of two models."""
+
+
 def fit_calibration(
-    logits: Floats, cosine: Floats, raw: Floats, labels: NDArray[np.int64], measured_on: str
+    logits: Floats, cosine: Floats, labels: NDArray[np.int64], pairs: PairCurve | None, measured_on: str
 ) -> Calibration | None:
     """Fit a calibration on images used for nothing else; return None for fewer than `FEWEST` images.
 
-    The logits [N, C] are margin-free, ``cosine`` [N] is to the nearest class center, and ``raw`` are embeddings [N, D].
+    The logits [N, C] are margin-free, ``cosine`` [N] is to the nearest class center; ``pairs`` is of `pair_curve`.
     """
     if len(labels) < FEWEST:
         return None
@@ -36,15 +44,16 @@ def fit_calibration(
         temperature=temperature,
         coverage_quantiles={share: bound for share, bound in bounds.items() if math.isfinite(bound)},
         known_cosines={share: bound for share, bound in known.items() if math.isfinite(bound)},
-        pairs=pair_curve(raw, labels),
+        pairs=pairs,
         measured_on=measured_on,
     )
 
 
-def pair_curve(raw: Floats, labels: NDArray[np.int64]) -> PairCurve | None:
-    """Fit P(same class | cosine) on embeddings [N, D]; None with fewer than `FEWEST` genuine or impostor pairs."""
-    scores = metrics.pair_scores(raw, labels, max_items=PAIRED)
-    genuine, impostor = scores.genuine, scores.impostor
+def pair_curve(parts: Sequence[Part]) -> PairCurve | None:
+    """Fit P(same class | cosine) on pairs within parts; None with fewer than `FEWEST` genuine or impostor pairs."""
+    scores = [metrics.pair_scores(raw, labels, max_items=PAIRED) for raw, labels in parts]
+    genuine = np.concatenate([part.genuine for part in scores] or [np.zeros(0)])
+    impostor = np.concatenate([part.impostor for part in scores] or [np.zeros(0)])
     if min(len(genuine), len(impostor)) < FEWEST:
         return None
     same = np.arange(len(genuine) + len(impostor)) < len(genuine)
@@ -54,23 +63,31 @@ def pair_curve(raw: Floats, labels: NDArray[np.int64]) -> PairCurve | None:
     return PairCurve(cosines=fitted.knots[indices].tolist(), probabilities=fitted.probabilities[indices].tolist())
 
 
-def fit_thresholds(raw: Floats, labels: NDArray[np.int64], measured_on: str, seed: int = 0) -> tuple[Threshold, ...]:
-    """Fit a cosine threshold for each rate of `FARS` that the pairs of ``raw`` [N, D] support, with 95 % intervals.
+def fit_thresholds(parts: Sequence[Part], measured_on: str, seed: int = 0) -> tuple[Threshold, ...]:
+    """Fit a cosine threshold for each rate of `FARS` that the pairs within ``parts`` support, with 95 % intervals.
 
     Intervals resample identities (`metrics.identity_interval`), so they hold for other identities of the same kind.
     A rate that half of the identities cannot support gets no threshold.
     """
-    if len(labels) > PAIRED:
-        sample = np.sort(np.random.default_rng(seed).choice(len(labels), PAIRED, replace=False))
-        raw, labels = raw[sample], labels[sample]
-    vectors = metrics.unit(raw).astype(np.float32)
+    most = PAIRED // max(1, len(parts))
+    sampled = [_sample(raw, labels, most, seed) for raw, labels in parts]
+    if not sampled:
+        return ()
+    vectors = [metrics.unit(raw).astype(np.float32) for raw, _ in sampled]
+    labels = np.concatenate([labels for _, labels in sampled])
+    part_of = np.repeat(np.arange(len(sampled)), [len(labels) for _, labels in sampled])
+    starts = np.searchsorted(part_of, np.arange(len(sampled)))
     thresholds = []
     for far in FARS:
 
         def threshold(chosen: NDArray[np.intp], far: float = far) -> float:
-            chosen_vectors, chosen_labels = vectors[chosen], labels[chosen]
-            different = np.triu(chosen_labels[:, None] != chosen_labels[None, :], 1)
-            return metrics.impostor_threshold((chosen_vectors @ chosen_vectors.T)[different], far)
+            impostors = []
+            for part, start in enumerate(starts):
+                rows = chosen[part_of[chosen] == part]
+                names, rows = labels[rows], rows - start
+                different = np.triu(names[:, None] != names[None, :], 1)
+                impostors.append((vectors[part][rows] @ vectors[part][rows].T)[different])
+            return metrics.impostor_threshold(np.concatenate(impostors), far)
 
         try:
             interval = metrics.identity_interval(threshold, labels, rounds=100, seed=seed)
@@ -81,3 +98,41 @@ def fit_thresholds(raw: Floats, labels: NDArray[np.int64], measured_on: str, see
                 Threshold(far=far, cosine=interval.mean, low=interval.low, high=interval.high, measured_on=measured_on)
             )
     return tuple(thresholds)
+
+
+def fit_strangers(parts: Sequence[Part], measured_on: str, seed: int = 0) -> StrangerScores | None:
+    """Enroll a few images of each class within a part, and ask all other images as strangers.
+
+    A stranger's score is its highest cosine to an enrolled image of another class. None without `FEWEST` scores.
+    """
+    generator = np.random.default_rng(seed)
+    scores, sizes = [], []
+    for raw, labels in parts:
+        vectors, classes = metrics.unit(raw).astype(np.float32), np.unique(labels)
+        if len(classes) < 2:
+            continue
+        for _ in range(ENROLLMENTS):
+            order = generator.permutation(len(labels))
+            enrolled = np.concatenate([order[labels[order] == label][:ENROLLED] for label in classes])
+            probes = np.setdiff1d(order, enrolled) if len(enrolled) < len(labels) else order
+            cosines = vectors[probes] @ vectors[enrolled].T
+            cosines[labels[probes][:, None] == labels[enrolled][None, :]] = -np.inf
+            scores.append(cosines.max(axis=1))
+            sizes.append(len(classes) - 1)
+    if sum(map(len, scores)) < FEWEST:
+        return None
+    descending = np.sort(np.concatenate(scores))[::-1]
+    places = np.unique(np.geomspace(1, len(descending) // 2, KNOTS).astype(int))[::-1]
+    return StrangerScores(
+        identities=float(np.mean(sizes)),
+        rates=(places / len(descending)).tolist(),
+        cosines=np.clip(descending[places - 1], -1.0, 1.0).tolist(),
+        measured_on=measured_on,
+    )
+
+
+def _sample(raw: Floats, labels: NDArray[np.int64], most: int, seed: int) -> Part:
+    if len(labels) <= most:
+        return raw, labels
+    sample = np.sort(np.random.default_rng(seed).choice(len(labels), most, replace=False))
+    return raw[sample], labels[sample]

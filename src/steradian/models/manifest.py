@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from steradian.data.preprocessing import Preprocessing
-from steradian.models.calibration import Calibration, Threshold
+from steradian.models.calibration import Calibration, StrangerScores, Threshold
 from steradian.models.necks import NeckName
 from steradian.models.pooling import PoolingName
 
@@ -53,7 +53,8 @@ class ModelManifest(ModelSpec):
     Attributes:
         id: SHA-256 of the spec and all tensors (see `artifact.content_id`).
         steradian: version that wrote it.
-        calibration, thresholds: from held-out images; None and empty until measured. They do not enter the id.
+        calibration, thresholds, strangers: from held-out images; None and empty until measured. They do not enter
+            the id.
         provenance: command, data, versions, date.
     """
 
@@ -63,4 +64,5 @@ class ModelManifest(ModelSpec):
     steradian: str
     calibration: Calibration | None = None
     thresholds: tuple[Threshold, ...] = ()
+    strangers: StrangerScores | None = None
     provenance: dict[str, Any] = {}

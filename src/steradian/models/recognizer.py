@@ -21,7 +21,7 @@ from steradian.files import finite
 from steradian.losses import Head
 from steradian.losses.cosines import cosines, unit_rows
 from steradian.models.artifact import Artifact, content_id, write
-from steradian.models.calibration import Calibration, Threshold, Thresholds
+from steradian.models.calibration import Calibration, StrangerScores, Threshold, Thresholds
 from steradian.models.encoders import OWN, build_encoder
 from steradian.models.heads import build_head
 from steradian.models.hub import push
@@ -95,6 +95,7 @@ class Recognizer(nn.Module):
         manifest: the manifest of the artifact (None until saved or loaded).
         readme: the model card in Markdown; None: `save` writes one from the manifest.
         calibration, thresholds: fitted on held-out images; None and empty until then.
+        strangers: how close unseen classes come to a gallery; None until measured.
     """
 
     def __init__(self, spec: ModelSpec, head_options: Mapping[str, Any] | None = None) -> None:
@@ -104,6 +105,7 @@ class Recognizer(nn.Module):
         self.readme: str | None = None
         self.calibration: Calibration | None = None
         self._thresholds = Thresholds()
+        self.strangers: StrangerScores | None = None
         self._fast: FastEncoder | None = None
         self.encoder, num_features = build_encoder(
             spec.encoder,
@@ -145,6 +147,7 @@ class Recognizer(nn.Module):
         artifact.check_id({name: tensor.cpu() for name, tensor in model.state_dict().items()})
         model.manifest, model.readme = manifest, artifact.readme
         model.calibration, model.thresholds = manifest.calibration, Thresholds(manifest.thresholds)
+        model.strangers = manifest.strangers
         return model.eval()
 
     def save(self, folder: str | Path, provenance: Mapping[str, Any] | None = None) -> ModelManifest:
@@ -161,10 +164,12 @@ class Recognizer(nn.Module):
             steradian=__version__,
             calibration=self.calibration,
             thresholds=self.thresholds.items,
+            strangers=self.strangers,
             provenance=finite(dict(provenance)) if provenance is not None else earlier,
         )
         unchanged = self.manifest is not None and all(
-            getattr(manifest, name) == getattr(self.manifest, name) for name in ("id", "calibration", "thresholds")
+            getattr(manifest, name) == getattr(self.manifest, name)
+            for name in ("id", "calibration", "thresholds", "strangers")
         )
         write(Path(folder), manifest, tensors, self.readme if unchanged else None)
         self.manifest = manifest

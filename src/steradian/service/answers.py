@@ -207,5 +207,6 @@ class About(BaseModel):
     dark: bool = Field(description="whether the model's images are mostly dark")
     coverages: list[float]
     thresholds: list[Threshold]
-    far: float = Field(description="default false-accept rate")
+    far: float = Field(description="default false-accept rate of pairs")
+    strangers: float = Field(description="default share of strangers that may be given a name")
     gallery: bool = Field(description="whether identities can be enrolled")

@@ -17,6 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from steradian.errors import NotFoundError, SteradianError, StorageError
 from steradian.gallery import Gallery
+from steradian.models.calibration import STRANGERS
 from steradian.models.recognizer import Recognizer
 from steradian.service.access import BEARER, Access
 from steradian.service.answers import CLOSED, REFUSALS, About
@@ -42,6 +43,7 @@ def build_app(
     limits: Limits | None = None,
     keep_pictures: bool = True,
     far: float | None = None,
+    strangers: float | None = None,
     lanes: int = 1,
 ) -> FastAPI:
     """Build the service as an ASGI application.
@@ -50,7 +52,9 @@ def build_app(
         gallery: of the same model; None: no identity can be enrolled or identified.
         access: None: without tokens, for this machine alone.
         keep_pictures: whether enrolled pictures are kept beside the gallery.
-        far: default false-accept rate of requests; None: 0.001, or the lowest calibrated rate.
+        far: default rate of pairs, for verifying and, where no ``strangers`` are given, for identifying; None: verify
+            at 0.001 or the lowest calibrated rate, identify at a rate of strangers.
+        strangers: default share of strangers that may be given a name; None: 0.01.
         lanes: batches that run at the same time; the ``model`` must be accelerated for as many callers.
     """
     access, limits = access or Access(None, None, "127.0.0.1"), limits or Limits()
@@ -72,7 +76,7 @@ def build_app(
         redoc_url=None,
         openapi_url="/v1/openapi.json",
     )
-    app.include_router(question_routes(engine, gallery, limits, numbers, far), responses=REFUSALS)
+    app.include_router(question_routes(engine, gallery, limits, numbers, far, strangers), responses=REFUSALS)
     if gallery is not None:
         people = identity_routes(engine, gallery, keep_pictures, limits)
         app.include_router(people, responses=REFUSALS | CLOSED, dependencies=[Depends(BEARER)])
@@ -93,6 +97,7 @@ def build_app(
             coverages=[float(one) for one in quantiles],
             thresholds=list(thresholds),
             far=thresholds.default_far if far is None else far,
+            strangers=STRANGERS if strangers is None else strangers,
             gallery=gallery is not None,
         )
 

@@ -34,9 +34,15 @@ class Bot:
     """
 
     def __init__(
-        self, model: Recognizer, gallery: Gallery | None, allowed: Collection[int], far: float | None, top: int = 5
+        self,
+        model: Recognizer,
+        gallery: Gallery | None,
+        allowed: Collection[int],
+        far: float | None = None,
+        strangers: float | None = None,
+        top: int = 5,
     ) -> None:
-        self._model, self._gallery, self._far, self._top = model, gallery, far, top
+        self._model, self._gallery, self._far, self._strangers, self._top = model, gallery, far, strangers, top
         self._allowed = frozenset(allowed)
 
     def application(self, token: str, address: str | None = None) -> Application[Any, Any, Any, Any, Any, Any]:
@@ -119,7 +125,9 @@ class Bot:
         if named.candidates is not None:
             lines.append(f"One of these, in {named.coverage:.0%} of cases: {', '.join(named.candidates[:10])}.")
         if self._gallery is not None and len(self._gallery):
-            lines.insert(0, in_words(self._gallery.identify([pixels], far=self._far)[0]) + "\n")
+            lines.insert(
+                0, in_words(self._gallery.identify([pixels], strangers=self._strangers, far=self._far)[0]) + "\n"
+            )
         return "\n".join(lines)
 
 

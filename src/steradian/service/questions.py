@@ -25,7 +25,12 @@ Far = Annotated[float | None, Query(gt=0, lt=1, description="False-accept rate t
 
 
 def question_routes(
-    engine: Engine, gallery: Gallery | None, limits: Limits, numbers: ServiceMetrics, usual_far: float | None
+    engine: Engine,
+    gallery: Gallery | None,
+    limits: Limits,
+    numbers: ServiceMetrics,
+    usual_far: float | None,
+    usual_strangers: float | None,
 ) -> APIRouter:
     """Build the routes for a model and, if given, a gallery."""
     router, model = APIRouter(prefix="/v1", tags=["questions"]), engine.model
@@ -69,20 +74,29 @@ def question_routes(
     async def identify(
         files: Files,
         top: Top = 5,
-        far: Far = None,
-        threshold: Annotated[float | None, Query(ge=-1, le=1, description="Cosine threshold, instead of far.")] = None,
+        strangers: Annotated[
+            float | None,
+            Query(gt=0, lt=1, description="Share of strangers that may be given any name; sets the threshold."),
+        ] = None,
+        far: Annotated[float | None, Query(gt=0, lt=1, description="A rate of pairs, instead of strangers.")] = None,
+        threshold: Annotated[
+            float | None, Query(ge=-1, le=1, description="Cosine threshold, instead of a rate.")
+        ] = None,
         strategy: Annotated[str, Query(description=f"One of {', '.join(STRATEGIES)}.")] = "nearest",
         label: Annotated[list[str] | None, Query(description="Only identities with these names.")] = None,
         where: Annotated[str | None, Query(description="A JSON object: only identities with these metadata.")] = None,
     ) -> Identify:
         """Decide who of the gallery is on each image: a match, "unknown" or "ambiguous"."""
         metadata = json_object("where", where)
+        if strangers is None and far is None and threshold is None:
+            strangers, far = usual_strangers, usual_far
         decoded, raw = await engine.embed(await uploads.read(files, limits))
         decisions = await run_in_threadpool(
             gallery.identify_vectors,
             unit(raw),
             top=top,
-            far=far or usual_far,
+            strangers=strangers,
+            far=far,
             threshold=threshold,
             strategy=strategy,
             labels=label,

@@ -61,13 +61,13 @@ function naming(file, changed) {
   return form;
 }
 
-async function answer(file, far, about, changed) {
+async function answer(file, strangers, about, changed) {
   const shown = element("img", { src: URL.createObjectURL(file), alt: file.name });
   const body = element("div");
   $("answers").prepend(element("article", { className: "answer" }, shown, body));
   while ($("answers").children.length > 20) $("answers").lastChild.remove();
   try {
-    const known = !about.gallery ? null : (await send(`/v1/identify?far=${far}`, [file])).answers[0];
+    const known = !about.gallery ? null : (await send(`/v1/identify?strangers=${strangers}`, [file])).answers[0];
     const named = (await send("/v1/classify", [file])).answers[0];
     if (known) {
       body.append(
@@ -83,15 +83,14 @@ async function answer(file, far, about, changed) {
 }
 
 export function startAsking(about, changed) {
-  const far = $("far");
-  for (const one of about.thresholds) far.append(element("option", { value: one.far, textContent: percent(one.far), selected: one.far === about.far }));
-  // If the default rate has no threshold, select the strictest calibrated one.
-  if (!about.thresholds.some((one) => one.far === about.far)) far.selectedIndex = far.options.length - 1;
-  far.closest("p").hidden = !about.gallery || !about.thresholds.length;
+  const strangers = $("strangers");
+  const rates = [...new Set([0.1, 0.01, 0.001, about.strangers])].sort((a, b) => b - a);
+  for (const rate of rates) strangers.append(element("option", { value: rate, textContent: percent(rate), selected: rate === about.strangers }));
+  strangers.closest("p").hidden = !about.gallery;
   const ask = (files) => attempt(async () => {
     const images = [...files].filter((file) => file.type.startsWith("image/"));
     if (!images.length) throw new Error("That is no picture.");
-    for (const file of images) await answer(file, far.value || about.far, about, changed);
+    for (const file of images) await answer(file, strangers.value, about, changed);
   });
   // Models with gray input also accept drawings.
   if (about.channels === 1) {
@@ -103,7 +102,7 @@ export function startAsking(about, changed) {
       if (drawing.empty) throw new Error("Draw something first.");
       const file = await drawing.file();
       drawing.clear();
-      await answer(file, far.value || about.far, about, changed);
+      await answer(file, strangers.value, about, changed);
     }, event.currentTarget));
   }
   $("file").addEventListener("change", (event) => { ask(event.target.files); event.target.value = ""; });

@@ -1,0 +1,163 @@
+"""The rate of strangers: thresholds from the gallery's own images, from the model, and from pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from steradian.errors import InputError
+from steradian.gallery import Gallery
+from steradian.gallery.strangers import OwnStrangers, own_scores, stranger_threshold
+from steradian.metrics.checks import unit
+from steradian.models.calibration import StrangerScores, Threshold, Thresholds
+from steradian.models.fitted_calibration import fit_strangers
+
+
+def asked(identities: int, images: int) -> OwnStrangers:
+    """A gallery whose own images say nothing."""
+    return OwnStrangers(images, np.zeros(0), identities, images)
+
+
+def faces(identities: int, each: int, seed: int, size: int = 24, spread: float = 0.7) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors around random directions, new ones for every seed."""
+    generator = np.random.default_rng(seed)
+    centers = unit(generator.normal(size=(identities, size)))
+    labels = np.repeat(np.arange(identities), each)
+    noise = generator.normal(size=(len(labels), size)) * spread / size**0.5
+    return unit(centers[labels] + noise).astype(np.float32), labels
+
+
+def measured() -> StrangerScores:
+    parts = [faces(20, 12, seed) for seed in (100, 101, 102)]
+    scores = fit_strangers(parts, "others")
+    assert scores is not None
+    return scores
+
+
+class Model:
+    """What a gallery needs of a model, without images."""
+
+    model_id, embedding_size = "m" * 64, 24
+    calibration, classes = None, ()
+    strangers: StrangerScores | None = None
+    thresholds = Thresholds()
+
+
+def filled(path: Path, model: Model, identities: int, each: int, seed: int) -> Gallery:
+    gallery = Gallery.open(path, model)
+    vectors, labels = faces(identities, each, seed)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        gallery.enroll_vectors(f"p{label}", vectors[rows], [f"{row}.png" for row in rows])
+    return gallery
+
+
+@pytest.mark.parametrize("identities", [8, 40, 120])
+@pytest.mark.parametrize("rate", [0.1, 0.01])
+def test_the_promised_share_of_strangers_gets_a_name(tmp_path: Path, identities: int, rate: float) -> None:
+    model, shares = Model(), []
+    model.strangers = measured()
+    for draw in range(4):
+        with filled(tmp_path / f"{draw}.db", model, identities, 5, draw) as gallery:
+            probes, _ = faces(150, 4, 1000 + draw)
+            answers = gallery.identify_vectors(probes, strangers=rate)
+            shares.append(np.mean([answer.decision != "unknown" for answer in answers]))
+    # 600 probes of 150 strangers and four draws of a gallery: the mean share is within a factor of two.
+    assert rate / 4 < np.mean(shares) < 2 * rate
+
+
+def test_one_in_a_hundred_strangers_is_the_default(tmp_path: Path) -> None:
+    with filled(tmp_path / "g.db", Model(), 60, 5, 0) as gallery:
+        threshold = gallery.stranger_threshold()
+        assert (threshold.rate, threshold.identities) == (
+            0.01,
+            60,
+        ) and "300 images of the gallery" in threshold.measured_on
+        assert gallery.identify_vectors(faces(1, 1, 5)[0])[0].threshold == threshold.cosine
+        assert gallery.stranger_threshold(0.1).cosine < threshold.cosine
+        for both in ({"far": 0.1, "strangers": 0.1}, {"strangers": 0.1, "threshold": 0.5}):
+            with pytest.raises(InputError, match="give one of them"):
+                gallery.identify_vectors(faces(1, 1, 5)[0], **both)
+        for wrong in (0.0, 1.0, float("nan")):
+            with pytest.raises(InputError, match="above 0 and below 1"):
+                gallery.stranger_threshold(wrong)
+
+
+def test_the_threshold_follows_the_gallery(tmp_path: Path) -> None:
+    model = Model()
+    model.strangers = measured()
+    with filled(tmp_path / "g.db", model, 10, 5, 0) as gallery:
+        small = gallery.stranger_threshold(0.05)
+        vectors, labels = faces(300, 5, 7)
+        for label in np.unique(labels):
+            gallery.enroll_vectors(f"new {label}", vectors[labels == label], [""] * 5)
+        large = gallery.stranger_threshold(0.05)
+    assert large.cosine > small.cosine and (small.identities, large.identities) == (10, 310)
+
+
+def test_what_cannot_be_kept_is_unknown_and_says_why(tmp_path: Path) -> None:
+    with filled(tmp_path / "g.db", Model(), 8, 5, 0) as gallery:
+        threshold = gallery.stranger_threshold(1e-4)
+        assert threshold.cosine > 1.0 and "cannot tell a rate of 0.0001" in threshold.measured_on
+        known = faces(8, 5, 0)[0]
+        assert {answer.decision for answer in gallery.identify_vectors(known, strangers=1e-4)} == {"unknown"}
+    with filled(tmp_path / "few.db", Model(), 2, 2, 0) as gallery, pytest.raises(InputError, match="nothing is known"):
+        gallery.stranger_threshold(0.1)
+
+
+def test_identical_strangers_and_one_identity(tmp_path: Path) -> None:
+    model = Model()
+    model.strangers = measured()
+    with Gallery.open(tmp_path / "g.db", model) as gallery:
+        one = faces(1, 1, 0)[0]
+        gallery.enroll_vectors("only", np.repeat(one, 30, axis=0), [""] * 30)
+        assert gallery.stranger_threshold(0.01).measured_on == "others"
+        for name in "abcdef":
+            gallery.enroll_vectors(name, np.repeat(one, 5, axis=0), [""] * 5)
+        # Strangers look exactly like the enrolled: nobody can be told apart.
+        assert {answer.decision for answer in gallery.identify_vectors(one, strangers=0.1)} == {"unknown"}
+
+
+def test_pairs_bound_the_rate_where_nothing_else_is_known() -> None:
+    pairs = Thresholds(
+        tuple(
+            Threshold(far=far, cosine=cosine, low=0, high=1, measured_on="x")
+            for far, cosine in ((0.1, 0.3), (0.01, 0.5))
+        )
+    )
+    assert stranger_threshold(0.1, asked(1, 1), None, pairs).cosine == pytest.approx(0.3)
+    assert stranger_threshold(0.1, asked(10, 10), None, pairs).cosine == pytest.approx(0.5)
+    assert stranger_threshold(0.1, asked(10, 100), None, pairs).cosine == pytest.approx(0.7)
+    assert stranger_threshold(0.01, asked(10, 10**9), None, pairs).cosine > 1.0
+
+
+def test_scores_of_the_model_by_hand() -> None:
+    scores = StrangerScores(identities=4, rates=[0.5, 0.1, 0.01], cosines=[0.2, 0.4, 0.6], measured_on="x")
+    assert scores.cosine(0.1, 4) == pytest.approx(0.4) and scores.cosine(0.01, 4) == pytest.approx(0.6)
+    # One minus .9 to the power of 2 strangers of 8 pass at what one of 4 passes.
+    assert scores.cosine(1 - 0.9**2, 8) == pytest.approx(0.4)
+    assert scores.cosine(0.001, 4) == pytest.approx(0.8) and scores.cosine(1e-9, 4) == 1.0
+    for wrong in ({"rates": [0.1, 0.5, 0.6]}, {"cosines": [0.6, 0.4, 0.2]}, {"cosines": [0.1, 0.2]}):
+        with pytest.raises(ValidationError):
+            StrangerScores.model_validate({**scores.model_dump(), **wrong})
+
+
+def test_scores_leave_out_the_own_class() -> None:
+    vectors, labels = faces(6, 20, 3)
+    scores = fit_strangers([(vectors, labels)], "x")
+    assert scores is not None and scores.identities == 5
+    cosines = vectors @ vectors.T
+    cosines[labels[:, None] == labels[None, :]] = -1
+    assert max(scores.cosines) <= cosines.max() + 1e-6
+    assert fit_strangers([(vectors[:20], labels[:20])], "one class") is None
+
+
+def test_own_images_are_asked_as_strangers(tmp_path: Path) -> None:
+    with filled(tmp_path / "g.db", Model(), 6, 5, 0) as gallery:
+        snapshot = gallery.snapshot()
+        cosines = snapshot.vectors @ snapshot.vectors.T
+        cosines[snapshot.identities[:, None] == snapshot.identities[None, :]] = -2
+        np.testing.assert_allclose(np.sort(own_scores(snapshot)), np.sort(cosines.max(axis=1)), atol=1e-5)
