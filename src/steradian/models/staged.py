@@ -18,6 +18,9 @@ class StagedEncoder(nn.Module):
     """A timm model whose features are the means of its last ``stages`` stages and its final features, concatenated.
 
     Input float [N, channels, size, size]; output [N, F].
+
+    Attributes:
+        sizes: number of features of each stage, then of the final ones; their sum is F.
     """
 
     def __init__(self, model: nn.Module, stages: int, channels: int, size: int) -> None:
@@ -27,17 +30,22 @@ class StagedEncoder(nn.Module):
         training = model.training
         try:
             with torch.no_grad():
-                self.num_features = int(self.eval()(torch.zeros(1, channels, size, size)).shape[1])
+                parts = self.eval()._parts(torch.zeros(1, channels, size, size))
+                self.sizes = tuple(int(part.shape[1]) for part in parts)
         except (AttributeError, AssertionError, TypeError, RuntimeError, NotImplementedError) as error:
             raise InputError(
                 f"this encoder does not return {stages} intermediate stages ({error}). Use stages: 0."
             ) from error
+        self.num_features = sum(self.sizes)
         self.train(training)
 
     def forward(self, images: Tensor) -> Tensor:
+        return torch.cat(self._parts(images), dim=1)
+
+    def _parts(self, images: Tensor) -> list[Tensor]:
         final, intermediates = self.model.forward_intermediates(images, indices=self.stages)
         means = [stage.mean(dim=(2, 3)) for stage in intermediates]
-        return torch.cat([*means, self.model.forward_head(final, pre_logits=True)], dim=1)
+        return [*means, self.model.forward_head(final, pre_logits=True)]
 
 
 def bare(encoder: nn.Module) -> nn.Module:

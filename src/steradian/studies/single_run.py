@@ -17,13 +17,14 @@ from steradian.invocation import command_line
 from steradian.losses import preset
 from steradian.models.calibration import Thresholds
 from steradian.models.encoders import check_encoder
-from steradian.models.fitted_calibration import fit_calibration, fit_thresholds
+from steradian.models.fitted_calibration import fit_calibration, fit_strangers, fit_thresholds, pair_curve
 from steradian.models.pretrained import PACKAGED, check_weights
 from steradian.models.readme import readme_text
 from steradian.models.recognizer import Recognizer
 from steradian.studies.evaluation.report import readme_numbers, write_evaluation
-from steradian.studies.evaluation.run import EvaluationResult, evaluate_run
+from steradian.studies.evaluation.run import EvaluationResult, evaluate_run, with_adaptation
 from steradian.studies.study_folder import default_folder
+from steradian.training.adaptation.adapt import Adaptation
 from steradian.training.dataset import Dataset, TrainingData
 from steradian.training.distributed import barrier, is_rank_zero, world_size
 from steradian.training.plan import TrainingPlan, make_plan, one_batch
@@ -83,7 +84,7 @@ def train(
     recipe = source if isinstance(source, Recipe) else Recipe().changed(**{"data.source": source})
     check_names(recipe)
     folder = RunFolder(Path(out) if out is not None else default_folder(recipe.data.source))
-    dataset = Dataset.open(recipe)
+    dataset = Dataset.open(recipe).with_adaptation()
     if not is_rank_zero():
         return _train_other_rank(dataset, folder)
     folder.check(dataset.recipe, exist_ok=exist_ok)
@@ -120,7 +121,7 @@ def dry_run(recipe: Recipe) -> Run:
     check_names(recipe)
     if world_size() > 1:
         raise UsageError("A dry run is for one process: start it without torchrun.")
-    dataset = Dataset.open(recipe)
+    dataset = Dataset.open(recipe).with_adaptation()
     plan = make_plan(*one_batch(dataset.recipe, dataset.decode()))
     with tempfile.TemporaryDirectory(prefix="steradian-") as scratch:
         return _train_into(plan, RunFolder(Path(scratch)), quiet=True)
@@ -130,12 +131,15 @@ def _train_into(plan: TrainingPlan, folder: RunFolder, quiet: bool, caching: Dat
     with Progress(0, "training", quiet=quiet) as progress:
         trained = follow(plan, folder, on_batch=progress.at, on_plan=None if quiet else progress.note, progress=caching)
     origin = plan.provenance(command_line())
-    _calibrate(trained.model, plan.data)
+    if trained.adaptation is not None:
+        _calibrate_by_folds(trained.model, trained.adaptation)
+    else:
+        _calibrate(trained.model, plan.data)
     model = trained.save(folder, origin)
     if len(plan.data.splits.test) == 0:
         folder.finish({"provenance": origin})
         return Run(folder, trained, None, plan.warnings)
-    evaluation = evaluate_run(model, plan.data)
+    evaluation = with_adaptation(evaluate_run(model, plan.data), trained.adaptation)
     if model.manifest is not None:
         write_text(folder.readme, readme_text(model.manifest, readme_numbers(evaluation)))
     write_evaluation(evaluation, folder.path, trained.history)
@@ -155,5 +159,26 @@ def _calibrate(model: Recognizer, data: TrainingData) -> None:
     raw = model.raw_embeddings(torch.from_numpy(np.ascontiguousarray(data.pixels.pixels[chosen])))
     description = f"{len(chosen)} images of trained classes, held out for calibration"
     cosine = model.center_cosines(raw).amax(dim=1).numpy()
-    model.calibration = fit_calibration(model.logits(raw).numpy(), cosine, raw.numpy(), labels, description)
-    model.thresholds = Thresholds(fit_thresholds(raw.numpy(), labels, description))
+    pairs = [(raw.numpy(), labels)]
+    model.calibration = fit_calibration(model.logits(raw).numpy(), cosine, labels, pair_curve(pairs), description)
+    model.thresholds = Thresholds(fit_thresholds(pairs, description))
+
+
+def _calibrate_by_folds(model: Recognizer, adaptation: Adaptation) -> None:
+    """Fit calibration on images whose group was not fitted on, and thresholds on classes that were not.
+
+    Where there are too few classes to leave some out, thresholds are of images of trained classes.
+    """
+    unseen, held_out = adaptation.embedding.folds, adaptation.held_out
+    pairs = [(fold.vectors, fold.labels) for fold in unseen] or [(fold.raw, fold.labels) for fold in held_out]
+    images = sum(len(labels) for _, labels in pairs)
+    of = "classes that were left out of the fit" if unseen else "trained classes, left out of the fit"
+    model.thresholds = Thresholds(fit_thresholds(pairs, f"{images} images of {of}"))
+    if unseen:
+        model.strangers = fit_strangers(pairs, f"{images} images of {of}")
+    if held_out:
+        logits, cosine, labels = (
+            np.concatenate([getattr(fold, name) for fold in held_out]) for name in ("logits", "cosine", "labels")
+        )
+        described = f"{len(labels)} images whose group was left out of the fit"
+        model.calibration = fit_calibration(logits, cosine, labels, pair_curve(pairs), described)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import torch
 
 from steradian.data.pixels import available_cores
+from steradian.errors import UsageError
 from steradian.files import locked, new_folder, write_json, write_text
 from steradian.invocation import command_line
 from steradian.models.encoders import OWN, default_encoder
@@ -120,8 +121,12 @@ def run_study(
         exist_ok: write into a folder that holds other things.
 
     Raises:
-        UsageError: ``out`` holds another study, or other files.
+        UsageError: ``out`` holds another study, or other files; the recipe adapts in closed form, without a loss.
     """
+    if recipe.adapts:
+        raise UsageError(
+            f"adapt: auto fits in closed form, but '{study.name}' trains by the loss: leave adapt out, or use train."
+        )
     folder = Path(out) if out is not None else default_folder(recipe.data.source, f"{study.name}-")
     command, identity_file = command_line(), f"{study.name}.json"
     identity = {"format": f"steradian.{study.name}", "version": 1, "data": data.digest, **study.identity()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from steradian import data
 from steradian.data.inspection import lonely_classes
@@ -12,10 +13,11 @@ from steradian.data.pixels import PixelSet, listing, load_for, no_progress, samp
 from steradian.data.pixels import Progress as DataProgress
 from steradian.data.preprocessing import Preprocessing, statistics
 from steradian.data.splits import Splits, groups_by, make_splits, unseen_classes
-from steradian.errors import DataError
+from steradian.errors import DataError, UsageError
 from steradian.models.encoders import SMALL_UP_TO
 from steradian.models.pretrained import PACKAGED, has_package, pretrained_preprocessing
 from steradian.training.batches import Indices
+from steradian.training.distributed import world_size
 from steradian.training.recipe import DataSettings, Recipe
 
 
@@ -31,6 +33,7 @@ class TrainingData:
             weights.
         unseen: images of classes that are held out of training, or None.
         warnings: messages for the user before training.
+        groups: [N] names of images of ``pixels`` that belong together, or None.
     """
 
     pixels: PixelSet
@@ -39,6 +42,7 @@ class TrainingData:
     preprocessing: Preprocessing
     unseen: PixelSet | None = None
     warnings: tuple[str, ...] = ()
+    groups: NDArray[np.str_] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,15 @@ class Dataset:
         images = data.open(settings.source, settings.root).with_min_images(settings.min_images)
         sizes, gray = sample_sizes(images)
         native_size = int(np.median([min(size) for size in sizes]))
-        return cls(_resolve_encoder(recipe, native_size), images, native_size, gray)
+        return cls(_resolve_encoder(recipe, native_size, gray), images, native_size, gray)
+
+    def with_adaptation(self) -> Dataset:
+        """Return the data set with ``adapt: auto`` in its recipe where that applies (see `_adapts`).
+
+        Raises:
+            UsageError: it was asked for and cannot work.
+        """
+        return replace(self, recipe=self.recipe.changed(adapt="auto")) if _adapts(self.recipe) else self
 
     @property
     def input_shape(self) -> Preprocessing:
@@ -92,21 +104,23 @@ class Dataset:
         decoded = load_for(self.images, shape, progress)
         pixels, unseen = _seen_and_unseen(decoded, settings)
         pixels = with_quarter_turns(pixels) if settings.quarter_turns else pixels
+        groups = groups_by(settings.group_by, pixels.names) if settings.group_by is not None else pixels.groups
         splits = make_splits(
             pixels.labels,
             pixels.splits,
-            validation=settings.validation,
-            calibration=settings.calibration,
+            # Cross-validation takes the place of both parts, so that all images are fitted on.
+            validation=0.0 if self.recipe.adapts else settings.validation,
+            calibration=0.0 if self.recipe.adapts else settings.calibration,
             test=settings.test,
             seed=settings.split_seed,
-            groups=groups_by(settings.group_by, pixels.names) if settings.group_by is not None else pixels.groups,
+            groups=groups,
         )
         _check_classes(pixels, splits.train)
         if self.recipe.weights is None:
             mean, std = statistics(pixels.pixels, splits.train)
             shape = replace(shape, mean=mean, std=std)
         warnings = (*lonely_classes(pixels.classes, pixels.labels), *self._decoding_warnings(decoded, pixels))
-        return TrainingData(pixels, splits, decoded.digest(), shape, unseen, warnings)
+        return TrainingData(pixels, splits, decoded.digest(), shape, unseen, warnings, groups)
 
     def _decoding_warnings(self, decoded: PixelSet, pixels: PixelSet) -> list[str]:
         warnings = []
@@ -128,16 +142,53 @@ def load_data(recipe: Recipe, progress: DataProgress = no_progress) -> TrainingD
     return Dataset.open(recipe).decode(progress)
 
 
-def _resolve_encoder(recipe: Recipe, native_size: int) -> Recipe:
-    """Return the recipe with its encoder chosen where none is: for photographs the installed weights, if they are."""
+SMALLEST_PHOTOGRAPH = 24
+"""Color images of this many pixels per side or more are taken for photographs, and enlarged for the encoder."""
+
+
+def _resolve_encoder(recipe: Recipe, native_size: int, gray: bool) -> Recipe:
+    """Return the recipe with its encoder chosen where none is: for photographs the installed weights, if they are.
+
+    Color images are photographs from `SMALLEST_PHOTOGRAPH` pixels on, gray ones above `SMALL_UP_TO`.
+    """
     if recipe.encoder is None and recipe.weights == "package":
         return recipe.changed(encoder=PACKAGED)
     if recipe.encoder is not None or recipe.weights is not None or not has_package():
         return recipe
     size = recipe.data.image_size
-    if min(native_size, native_size if size is None else size) <= SMALL_UP_TO:
+    if size is not None and size <= SMALL_UP_TO:
+        return recipe
+    if native_size <= SMALL_UP_TO if gray else native_size < SMALLEST_PHOTOGRAPH:
         return recipe
     return recipe.changed(encoder=PACKAGED, weights="package")
+
+
+LEARNING = ("loss", "views", "progressive", "training", "neck", "embedding_size", "stages", "pooling", "flip_tta")
+"""Settings of a recipe that decide how a model learns by its loss."""
+
+
+def _adapts(recipe: Recipe) -> bool:
+    """Return whether to adapt in closed form: where it was asked for, or weights are there and nothing says otherwise.
+
+    The seed alone says nothing: it also seeds the folds.
+    """
+    plain = Recipe()
+    plain = plain.changed(**{"training.seed": recipe.training.seed})
+    changed = [name for name in LEARNING if getattr(recipe, name) != getattr(plain, name)]
+    possible = recipe.weights is not None and recipe.transfer_layers is None and world_size() == 1
+    if recipe.adapt != "auto":
+        return recipe.adapt is None and possible and not changed
+    if not possible:
+        raise UsageError(
+            "--adapt auto needs all layers of a pretrained encoder and one process: add --weights package, or use "
+            "--adapt train."
+        )
+    if changed:
+        raise UsageError(
+            f"--adapt auto fits in closed form and has no use for {', '.join(changed)}: leave "
+            f"{'it' if len(changed) == 1 else 'them'} out, or use --adapt train."
+        )
+    return True
 
 
 def _seen_and_unseen(pixels: PixelSet, settings: DataSettings) -> tuple[PixelSet, PixelSet | None]:

@@ -15,8 +15,9 @@ from steradian.data.progressive import HarderView, ProgressiveViews
 from steradian.data.sampling import epoch_length
 from steradian.data.splits import Splits
 from steradian.data.views import RandomView
+from steradian.errors import InputError
 from steradian.losses import HEAD_OPTIONS, fitted_options, preset
-from steradian.models.encoders import OWN, check_encoder, default_encoder, layers_of
+from steradian.models.encoders import OWN, build_encoder, check_encoder, default_encoder, layers_of
 from steradian.models.heads import training_head_options
 from steradian.models.manifest import ModelSpec
 from steradian.models.pretrained import PretrainedWeights
@@ -27,6 +28,9 @@ from steradian.training.dataset import TrainingData
 from steradian.training.recipe import Recipe
 from steradian.training.resources import environment, pick_device
 from steradian.training.stages import StagePlan, frozen_layers
+
+ADAPTED_STAGES = 2
+"""Number of last stages whose averages join the features that an adaptation may use."""
 
 FEW_STEPS = 60
 """A run of fewer steps than this learns hardly anything."""
@@ -41,7 +45,8 @@ class TrainingPlan:
         data: the decoded images in their parts.
         model: the recognizer, built once and filled with pretrained weights; training changes it.
         head_options: head options for training only; not saved.
-        stages: which layers learn, until which epoch, on cached features or on images.
+        stages: which layers learn, until which epoch, on cached features or on images; none where all is fitted in
+            closed form.
         frozen_because: the reason for the number of frozen layers; empty if it was not chosen automatically.
         rng_state: torch's random state right after the model was built.
     """
@@ -77,7 +82,7 @@ class TrainingPlan:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Warnings to show before training."""
-        return (*self.data.warnings, *few_steps_warning(self.steps))
+        return (*self.data.warnings, *(() if self.recipe.adapts else few_steps_warning(self.steps)))
 
     def batches(self, indices: Indices) -> Batches:
         """Return batches of the images at ``indices``, with the random views of the recipe."""
@@ -132,6 +137,8 @@ def model_spec(recipe: Recipe, data: TrainingData) -> ModelSpec:
     pixels = data.pixels
     encoder = recipe.encoder if recipe.encoder is not None else default_encoder(pixels.size)
     check_encoder(encoder)
+    if recipe.adapts:
+        return _adapted_spec(encoder, data)
     chosen = {key: value for key, value in recipe.loss.options.items() if key not in HEAD_OPTIONS}
     options = fitted_options(recipe.loss.name, len(pixels.classes), recipe.embedding_size, **chosen)
     if "class_counts" in preset(recipe.loss.name).options() and options.get("class_counts") is None:
@@ -151,8 +158,32 @@ def model_spec(recipe: Recipe, data: TrainingData) -> ModelSpec:
     )
 
 
+def _adapted_spec(encoder: str, data: TrainingData) -> ModelSpec:
+    """Return a recognizer with an affine embedding of all features and a linear classifier on it."""
+    shape = data.preprocessing
+    stages = 0 if encoder in OWN else ADAPTED_STAGES
+    with torch.device("meta"):
+        try:
+            _, features = build_encoder(encoder, channels=shape.channels, size=shape.size, stages=stages)
+        except InputError:
+            stages = 0
+            _, features = build_encoder(encoder, channels=shape.channels, size=shape.size)
+    return ModelSpec(
+        encoder=encoder,
+        embedding_size=features,
+        loss="softmax",
+        loss_options={"bias": True},
+        classes=data.pixels.classes,
+        preprocessing=shape,
+        neck="affine",
+        stages=stages,
+    )
+
+
 def _plan_stages(recipe: Recipe, model: Recognizer, images: int) -> tuple[tuple[StagePlan, ...], str]:
     """Return the stages of a training, and why so many layers are frozen."""
+    if recipe.adapts:
+        return (), ""
     settings = recipe.training
     asked: int | Literal["all", "auto"] = "auto" if recipe.weights is not None else 0
     asked = settings.freeze if settings.freeze is not None else asked

@@ -172,6 +172,11 @@ class Recipe(_Settings):
         None,
         description="Pretrained weights: 'package' (extra: weights), 'hub', a file or a model folder; none: random.",
     )
+    adapt: Literal["auto", "train"] | None = Field(
+        None,
+        description="auto: fit embedding and classifier on features of the pretrained encoder, in closed form, chosen "
+        "by cross-validation; train: learn them by the loss; none: auto where no setting of the training was changed.",
+    )
     transfer_layers: int | None = Field(
         None, ge=0, description="Layers to load from the pretrained encoder, from the input; none: all."
     )
@@ -192,7 +197,14 @@ class Recipe(_Settings):
 
     def digest(self) -> str:
         """Return a hash of all settings, by the names that they had when the first checkpoints recorded it."""
-        return sha256_of(self.model_dump_json(by_alias=True).encode())
+        # A recipe that learns by its loss keeps the digest that it had before there was a choice.
+        left_out = None if self.adapts else {"adapt"}
+        return sha256_of(self.model_dump_json(by_alias=True, exclude=left_out).encode())
+
+    @property
+    def adapts(self) -> bool:
+        """Whether embedding and classifier are fitted in closed form."""
+        return self.adapt == "auto"
 
     def changed(self, **changes: Any) -> Recipe:
         """Return a validated copy with new values for dotted keys, such as ``{"training.epochs": 3}``."""

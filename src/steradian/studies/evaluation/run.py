@@ -6,7 +6,7 @@ import csv
 import datetime
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,12 @@ from steradian.data.pixels import PixelSet, load_for, no_progress, with_known_fi
 from steradian.data.pixels import Progress as DataProgress
 from steradian.errors import DataError, UsageError
 from steradian.invocation import command_line
+from steradian.models.encoders import OWN
 from steradian.models.recognizer import Recognizer
+from steradian.studies.evaluation.adapted import adaptation_numbers, new_classes_sentence
 from steradian.studies.evaluation.inputs import EvaluationInputs, Metrics, embed_pixels, run_inputs
 from steradian.studies.evaluation.protocols import DEFAULT, check_protocols, left_out, measure
+from steradian.training.adaptation.adapt import Adaptation
 from steradian.training.dataset import TrainingData, load_data
 from steradian.training.resources import environment
 from steradian.training.run_folder import RunFolder
@@ -43,6 +46,17 @@ class EvaluationResult:
     part: str
     notes: tuple[str, ...]
     provenance: dict[str, Any]
+
+
+def with_adaptation(evaluated: EvaluationResult, adaptation: Adaptation | None) -> EvaluationResult:
+    """Add what the training compared, and a sentence on classes that the model was not trained on."""
+    found = adaptation_numbers(adaptation) if adaptation is not None else {}
+    measured = replace(evaluated.metrics, numbers={**evaluated.metrics.numbers, **found})
+    if evaluated.inputs.unknown is not None:
+        return replace(evaluated, metrics=measured)
+    pretrained = evaluated.model.spec.encoder not in OWN
+    sentence = new_classes_sentence(measured.numbers, pretrained)
+    return replace(evaluated, metrics=measured, notes=(*evaluated.notes, sentence))
 
 
 def measure_model(
@@ -158,8 +172,15 @@ def _measured(
     missing = left_out(protocols, metrics.numbers) if protocols is not None else []
     if protocols is not None and len(missing) == len(set(protocols)):
         raise UsageError(" ".join(missing))
+    if len(inputs.images) and np.bincount(inputs.images.labels).max() == 1:
+        notes = [*notes, ONE_OF_EACH]
     return EvaluationResult(model, metrics, inputs, part, (*notes, *missing), origin)
 
+
+ONE_OF_EACH = (
+    "No class has two images in this part, so numbers that compare images of one class are left out: silhouette, angle "
+    "to the own class, verification, retrieval."
+)
 
 PREDICTIONS = ("id", "label", "prediction", "score")
 

@@ -1,0 +1,139 @@
+"""The newcomer's command on photographs: adapted in closed form, measured on new classes, enrolled into at once."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import steradian as st
+from steradian.cli.main import app
+from steradian.errors import UsageError
+from steradian.models.pretrained import PACKAGED
+from steradian.studies.single_run import Run, train
+from steradian.training import Dataset, Recipe
+from steradian.training.run_folder import RunFolder
+
+
+def photographs(folder: Path, classes: int, each: int, seed: int = 0, size: int = 32) -> Path:
+    """Color images whose classes are textures of a direction, a wavelength and a color."""
+    generator = np.random.default_rng(seed)
+    rows, columns = np.mgrid[0:size, 0:size] / size
+    for label in range(classes):
+        angle, waves, color = generator.uniform(0, np.pi), generator.uniform(2, 7), generator.uniform(60, 195, 3)
+        (folder / f"kind {label}").mkdir(parents=True)
+        for number in range(each):
+            turned = angle + generator.normal() * 0.08
+            wave = np.sin(
+                2 * np.pi * waves * (rows * np.sin(turned) + columns * np.cos(turned)) + generator.uniform(0, 6)
+            )
+            pixels = color + 60 * wave[..., None] + generator.normal(size=(size, size, 3)) * 25
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"kind {label}" / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def adapted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
+    folder = tmp_path_factory.mktemp("adapted")
+    photographs(folder / "photos", 8, 10)
+    return folder, train(str(folder / "photos"), folder / "run", quiet=True)
+
+
+def test_small_color_photographs_start_from_the_pretrained_encoder(adapted) -> None:
+    _, run = adapted
+    recipe = run.folder.read_recipe()
+    assert recipe is not None and (recipe.encoder, recipe.weights, recipe.adapt) == (PACKAGED, "package", "auto")
+    assert run.model.spec.neck == "affine" and run.model.spec.preprocessing.size == 224
+    assert run.evaluation is not None and run.evaluation.metrics.numbers["closed"]["accuracy"] > 0.8
+
+
+def test_new_classes_are_measured_beside_the_untrained_encoder(adapted) -> None:
+    _, run = adapted
+    numbers = json.loads(run.folder.metrics.read_text())
+    model, untrained = (numbers["new_classes"][name] for name in ("model", "untrained"))
+    assert model["recall_at_1"] >= untrained["recall_at_1"] - 0.003 and model["tar"] >= untrained["tar"] - 0.003
+    assert any("classes left out in turn" in note for note in numbers["notes"])
+    page = run.folder.report.read_text()
+    assert "untrained encoder" in page and "What was compared" in page and "whitened class means" in page
+
+
+def test_every_image_but_the_test_part_was_fitted_on_and_calibrated(adapted) -> None:
+    _, run = adapted
+    manifest = run.model.manifest
+    assert manifest is not None and manifest.calibration is not None and manifest.strangers is not None
+    # A class whose images are near copies of each other is one group, and has no image beside it.
+    assert re.fullmatch(r"(48|56|64) images whose group was left out of the fit", manifest.calibration.measured_on)
+    assert "classes that were left out of the fit" in manifest.thresholds[0].measured_on
+
+
+def test_the_artifact_answers_as_the_run_did_and_is_enrolled_into(adapted, tmp_path: Path) -> None:
+    folder, run = adapted
+    model = st.Recognizer.load(folder / "run")
+    pictures = sorted((folder / "photos" / "kind 3").iterdir())
+    np.testing.assert_allclose(model.embed(pictures), run.model.embed(pictures), atol=1e-5)
+    assert model.strangers == run.model.strangers
+    new = photographs(tmp_path / "new", 12, 6, seed=9)
+    with st.Gallery.open(tmp_path / "g.db", model) as gallery:
+        for kind in sorted(new.iterdir())[:6]:
+            gallery.enroll(kind.name, sorted(kind.iterdir())[:5])
+        answers = gallery.identify([kind / "5.png" for kind in sorted(new.iterdir())], strangers=0.2)
+    assert sum(answer.decision != "unknown" for answer in answers[6:]) <= 3
+
+
+def test_the_command_says_what_it_does_for_new_classes(adapted, tmp_path: Path) -> None:
+    folder, _ = adapted
+    shown = CliRunner().invoke(app, ["train", str(folder / "photos"), "--out", str(tmp_path / "run")])
+    assert shown.exit_code == 0, shown.output
+    assert "new classes: recall at 1, untrained encoder" in shown.output and "note: New classes" in shown.output
+
+
+def test_two_classes_and_two_images(tmp_path: Path) -> None:
+    run = train(str(photographs(tmp_path / "photos", 2, 4)), tmp_path / "run", quiet=True)
+    assert run.evaluation is not None and "cannot be told" in " ".join(run.evaluation.notes)
+
+
+def test_a_training_option_means_training(tmp_path: Path) -> None:
+    folder = photographs(tmp_path / "photos", 3, 4)
+    for changes in ({"training.epochs": 2}, {"loss.name": "cosface"}, {"embedding_size": 8}, {"adapt": "train"}):
+        dataset = Dataset.open(Recipe().changed(**{"data.source": str(folder), **changes})).with_adaptation()
+        assert not dataset.recipe.adapts and dataset.recipe.weights == "package"
+    assert Dataset.open(Recipe().changed(**{"data.source": str(folder)})).with_adaptation().recipe.adapts
+    for changes, words in (
+        ({"loss.name": "cosface"}, "has no use for loss"),
+        ({"encoder": "small"}, "needs all layers of a pretrained encoder"),
+    ):
+        recipe = Recipe().changed(**{"data.source": str(folder), "adapt": "auto", **changes})
+        with pytest.raises(UsageError, match=words):
+            Dataset.open(recipe).with_adaptation()
+
+
+def test_a_size_that_was_asked_for_keeps_the_small_encoder(tmp_path: Path) -> None:
+    folder = photographs(tmp_path / "photos", 3, 4)
+    recipe = Dataset.open(Recipe().changed(**{"data.source": str(folder), "data.image_size": 32})).recipe
+    assert recipe.encoder is None and recipe.weights is None
+
+
+def test_recipes_without_a_choice_keep_their_digest() -> None:
+    plain = Recipe()
+    assert plain.digest() == plain.changed(adapt="train").digest() != plain.changed(adapt="auto").digest()
+    assert RunFolder(Path("nowhere")).read_recipe() is None
+
+
+def test_a_comparison_trains_by_its_losses(tmp_path: Path) -> None:
+    folder = photographs(tmp_path / "photos", 3, 6)
+    recipe = Recipe().changed(**{"data.source": str(folder), "weights": "package", "adapt": "auto"})
+    with pytest.raises(UsageError, match="'compare' trains by the loss"):
+        st.studies.compare(recipe, losses=["softmax"], dims=[2], out=tmp_path / "runs", quiet=True)
+
+
+def test_evaluating_again_gives_the_same_numbers(adapted, tmp_path: Path) -> None:
+    folder, run = adapted
+    again = st.studies.evaluate(folder / "run", out=tmp_path / "again")
+    assert run.evaluation is not None
+    assert again.metrics.numbers["closed"]["accuracy"] == run.evaluation.metrics.numbers["closed"]["accuracy"]
+    np.testing.assert_allclose(again.inputs.images.raw, run.evaluation.inputs.images.raw, atol=1e-4)
