@@ -65,20 +65,20 @@ def adaptation_sections(numbers: Mapping[str, Any]) -> list[Section]:
     """Return the sections of the report on new classes and on what was compared; none without an adaptation."""
     if "adaptation" not in numbers:
         return []
-    found = numbers["adaptation"]
+    adaptation = numbers["adaptation"]
     blocks: list[Block] = []
     if "new_classes" in numbers:
         rows = {"this model": numbers["new_classes"]["model"], "untrained encoder": numbers["new_classes"]["untrained"]}
         blocks.append(_table("embedding", rows))
     tried = [
         [Cell(one["name"]), Cell(f"{one['accuracy']:.4f}"), Cell(f"{one['log_likelihood']:.4f}")]
-        for one in found["classifiers"][:LISTED]
+        for one in adaptation["classifiers"][:LISTED]
     ]
     compared: list[Block] = []
     if tried:
         compared.append(Table(("classifier", "accuracy", "log-likelihood"), tried))
-    if found["embeddings"]:
-        best = sorted(found["embeddings"].items(), key=lambda item: -item[1]["recall_at_1"] - item[1]["tar"])
+    if adaptation["embeddings"]:
+        best = sorted(adaptation["embeddings"].items(), key=lambda item: -item[1]["recall_at_1"] - item[1]["tar"])
         compared.append(_table("embedding", dict(best[:LISTED])))
     return [
         Section(
@@ -92,8 +92,8 @@ def adaptation_sections(numbers: Mapping[str, Any]) -> list[Section]:
         Section(
             "What was compared",
             [
-                f"Embedding: {found['embedding']}. Classifier: {', '.join(found['classifier'])}. All candidates were "
-                "fitted on frozen features and compared by cross-validation; near copies stay together.",
+                f"Embedding: {adaptation['embedding']}. Classifier: {', '.join(adaptation['classifier'])}. "
+                "All candidates were fitted on frozen features and cross-validated; near copies stay together.",
             ],
             compared,
         ),

@@ -50,8 +50,8 @@ class EvaluationResult:
 
 def with_adaptation(evaluated: EvaluationResult, adaptation: Adaptation | None) -> EvaluationResult:
     """Add what the training compared, and a sentence on classes that the model was not trained on."""
-    found = adaptation_numbers(adaptation) if adaptation is not None else {}
-    measured = replace(evaluated.metrics, numbers={**evaluated.metrics.numbers, **found})
+    added = adaptation_numbers(adaptation) if adaptation is not None else {}
+    measured = replace(evaluated.metrics, numbers={**evaluated.metrics.numbers, **added})
     if evaluated.inputs.unknown is not None:
         return replace(evaluated, metrics=measured)
     pretrained = evaluated.model.spec.encoder not in OWN
