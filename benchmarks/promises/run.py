@@ -294,7 +294,7 @@ def _ask(
     adaptation: Adaptation,
     enrolled: Indices,
     strangers: Indices,
-    scores: StrangerScores | None,
+    scores: tuple[StrangerScores, ...],
     generator: np.random.Generator,
 ) -> dict[str, float]:
     first, rest = [], []

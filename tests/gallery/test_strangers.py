@@ -12,7 +12,7 @@ from steradian.errors import InputError
 from steradian.gallery import Gallery
 from steradian.gallery.strangers import OwnStrangers, own_scores, stranger_threshold
 from steradian.metrics.checks import unit
-from steradian.models.calibration import StrangerScores, Threshold, Thresholds
+from steradian.models.calibration import StrangerScores, Threshold, Thresholds, nearest_size
 from steradian.models.fitted_calibration import fit_strangers
 
 
@@ -30,11 +30,9 @@ def faces(identities: int, each: int, seed: int, size: int = 24, spread: float =
     return unit(centers[labels] + noise).astype(np.float32), labels
 
 
-def measured() -> StrangerScores:
+def measured() -> tuple[StrangerScores, ...]:
     parts = [faces(20, 12, seed) for seed in (100, 101, 102)]
-    scores = fit_strangers(parts, "others")
-    assert scores is not None
-    return scores
+    return fit_strangers(parts, "others")
 
 
 class Model:
@@ -42,7 +40,7 @@ class Model:
 
     model_id, embedding_size = "m" * 64, 24
     calibration, classes = None, ()
-    strangers: StrangerScores | None = None
+    strangers: tuple[StrangerScores, ...] = ()
     thresholds = Thresholds()
 
 
@@ -128,10 +126,10 @@ def test_pairs_bound_the_rate_where_nothing_else_is_known() -> None:
             for far, cosine in ((0.1, 0.3), (0.01, 0.5))
         )
     )
-    assert stranger_threshold(0.1, asked(1, 1), None, pairs).cosine == pytest.approx(0.3)
-    assert stranger_threshold(0.1, asked(10, 10), None, pairs).cosine == pytest.approx(0.5)
-    assert stranger_threshold(0.1, asked(10, 100), None, pairs).cosine == pytest.approx(0.7)
-    assert stranger_threshold(0.01, asked(10, 10**9), None, pairs).cosine > 1.0
+    assert stranger_threshold(0.1, asked(1, 1), (), pairs).cosine == pytest.approx(0.3)
+    assert stranger_threshold(0.1, asked(10, 10), (), pairs).cosine == pytest.approx(0.5)
+    assert stranger_threshold(0.1, asked(10, 100), (), pairs).cosine == pytest.approx(0.7)
+    assert stranger_threshold(0.01, asked(10, 10**9), (), pairs).cosine > 1.0
 
 
 def test_scores_of_the_model_by_hand() -> None:
@@ -145,14 +143,19 @@ def test_scores_of_the_model_by_hand() -> None:
             StrangerScores.model_validate({**scores.model_dump(), **wrong})
 
 
-def test_scores_leave_out_the_own_class() -> None:
-    vectors, labels = faces(6, 20, 3)
+def test_scores_leave_out_the_own_class_and_are_of_several_sizes() -> None:
+    vectors, labels = faces(30, 20, 3)
     scores = fit_strangers([(vectors, labels)], "x")
-    assert scores is not None and scores.identities == 5
+    # An asked image of an enrolled class has one class fewer against it.
+    assert [round(one.identities) for one in scores] == [5, 10, 19, 29]
     cosines = vectors @ vectors.T
     cosines[labels[:, None] == labels[None, :]] = -1
-    assert max(scores.cosines) <= cosines.max() + 1e-6
-    assert fit_strangers([(vectors[:20], labels[:20])], "one class") is None
+    assert max(scores[-1].cosines) <= cosines.max() + 1e-6
+    middle = [np.interp(np.log(10), -np.log(one.rates), one.cosines) for one in scores]
+    assert middle == sorted(middle)
+    assert nearest_size(scores, 12) is scores[1] and nearest_size(scores, 10**6) is scores[-1]
+    assert nearest_size((), 5) is None
+    assert fit_strangers([(vectors[:20], labels[:20])], "one class") == ()
 
 
 def test_own_images_are_asked_as_strangers(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_new_classes_are_measured_beside_the_untrained_encoder(adapted) -> None:
 def test_every_image_but_the_test_part_was_fitted_on_and_calibrated(adapted) -> None:
     _, run = adapted
     manifest = run.model.manifest
-    assert manifest is not None and manifest.calibration is not None and manifest.strangers is not None
+    assert manifest is not None and manifest.calibration is not None and manifest.strangers
     # A class whose images are near copies of each other is one group, and has no image beside it.
     assert re.fullmatch(r"(48|56|64) images whose group was left out of the fit", manifest.calibration.measured_on)
     assert "classes that were left out of the fit" in manifest.thresholds[0].measured_on

@@ -273,7 +273,7 @@ class Gallery:
         size = len(self.register) if backend.state() is None else len(self._search.snapshot().ids)
         if self._asked is None or abs(size - self._asked.size) > CHANGED * size:
             self._asked = OwnStrangers.of(self._search.snapshot(), size)
-        scores = self.model.strangers if self.model is not None else None
+        scores = self.model.strangers if self.model is not None else ()
         pairs = self.model.thresholds if self.model is not None else Thresholds()
         return stranger_threshold(strangers, self._asked, scores, pairs)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from steradian.errors import InputError
 from steradian.gallery.search.exact import top
 from steradian.gallery.search.snapshot import Snapshot
-from steradian.models.calibration import StrangerScores, Thresholds
+from steradian.models.calibration import StrangerScores, Thresholds, nearest_size
 
 FEWEST_IDENTITIES, FEWEST_IMAGES = 5, 20
 """With fewer, a gallery's own images say nothing about strangers."""
@@ -68,7 +69,7 @@ class OwnStrangers:
 
 
 def stranger_threshold(
-    rate: float, asked: OwnStrangers, scores: StrangerScores | None, pairs: Thresholds
+    rate: float, asked: OwnStrangers, measured: Sequence[StrangerScores], pairs: Thresholds
 ) -> StrangerThreshold:
     """Return the threshold for strangers at a false-positive identification rate.
 
@@ -79,7 +80,7 @@ def stranger_threshold(
     Args:
         rate: the share of strangers that may be given any name, in (0, 1).
         asked: the gallery.
-        scores, pairs: what the model knows.
+        measured, pairs: what the model knows.
 
     Raises:
         InputError: the rate is outside (0, 1), or neither gallery nor model say anything about strangers.
@@ -93,6 +94,7 @@ def stranger_threshold(
         if allowed >= 1:
             value = float(np.partition(own, len(own) - allowed - 1)[len(own) - allowed - 1])
             answers.append((value, f"{len(own)} images of the gallery, asked as strangers"))
+    scores = nearest_size(measured, identities)
     if scores is not None and (identities < ENOUGH_IDENTITIES or not answers):
         answers.append((scores.cosine(rate, identities), scores.measured_on))
     if not answers:

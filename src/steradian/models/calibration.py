@@ -87,7 +87,7 @@ class StrangerScores(_Strict):
     """How close strangers come to a gallery: the highest cosine of images of classes that the model was not fitted on.
 
     Attributes:
-        identities: mean number of identities of the galleries that were asked, also of unseen classes.
+        identities: mean number of other identities in the galleries that were asked, also of unseen classes.
         rates, cosines: shares of the strangers, falling, and the cosine that each share exceeds, rising.
         measured_on: description of the images.
     """
@@ -120,6 +120,11 @@ class StrangerScores(_Strict):
         start = int(np.searchsorted(logs, min(logs[-1] - math.log(10.0), logs[-2])))
         slope = (self.cosines[-1] - self.cosines[start]) / (logs[-1] - logs[start])
         return min(1.0, float(self.cosines[-1] + slope * (-math.log(wanted) - logs[-1])))
+
+
+def nearest_size(scores: Sequence[StrangerScores], identities: int) -> StrangerScores | None:
+    """Return the measurement of the gallery size nearest to ``identities`` in proportion; None if there is none."""
+    return min(scores, key=lambda one: abs(math.log(one.identities / max(identities, 1))), default=None)
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class Description(_Strict):
     input: Input
     calibration: Calibration | None
     thresholds: tuple[Threshold, ...]
-    strangers: StrangerScores | None = None
+    strangers: tuple[StrangerScores, ...] = ()
 
 
 def read_description(folder: Path) -> Description:

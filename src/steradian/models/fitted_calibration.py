@@ -16,8 +16,11 @@ from steradian.models.calibration import COVERAGES, FARS, KNOTS, Calibration, Pa
 FEWEST = 20
 """Fewest images, and fewest pairs of each kind, to fit probabilities on."""
 
-ENROLLED, ENROLLMENTS = 5, 5
-"""Images of a class that are enrolled to ask strangers, and how often they are drawn."""
+SIZES = (5, 10, 20, 50, 100, 200, 500, 1000)
+"""Numbers of enrolled classes at which strangers are asked."""
+
+ENROLLED, ENROLLMENTS, STRANGER_KNOTS = 5, 5, 60
+"""Images of a class that are enrolled to ask strangers, how often they are drawn, and most rates that are kept."""
 
 PAIRED = 2000
 """Most images whose pairs are used: two million pairs."""
@@ -100,35 +103,45 @@ def fit_thresholds(parts: Sequence[Part], measured_on: str, seed: int = 0) -> tu
     return tuple(thresholds)
 
 
-def fit_strangers(parts: Sequence[Part], measured_on: str, seed: int = 0) -> StrangerScores | None:
-    """Enroll a few images of each class within a part, and ask all other images as strangers.
+def fit_strangers(parts: Sequence[Part], measured_on: str, seed: int = 0) -> tuple[StrangerScores, ...]:
+    """Measure strangers at galleries of the `SIZES` that the parts have classes for, and of nearly all their classes.
 
-    A stranger's score is its highest cosine to an enrolled image of another class. None without `FEWEST` scores.
+    A few images of each class of a gallery are enrolled, and the other images of the part are asked. A stranger's score
+    is its highest cosine to an enrolled image of another class. Sizes with fewer than `FEWEST` scores are left out.
     """
-    generator = np.random.default_rng(seed)
-    scores, sizes = [], []
-    for raw, labels in parts:
-        vectors, classes = metrics.unit(raw).astype(np.float32), np.unique(labels)
-        if len(classes) < 2:
+    largest = max((len(np.unique(labels)) for _, labels in parts), default=0)
+    measured = []
+    for size in (*(one for one in SIZES if one < 0.8 * largest), largest):
+        generator = np.random.default_rng([seed, size])
+        drawn = [_ask(raw, labels, size, generator) for raw, labels in parts for _ in range(ENROLLMENTS)]
+        scores = np.concatenate([one for one, _ in drawn] or [np.zeros(0)])
+        if len(scores) < FEWEST:
             continue
-        for _ in range(ENROLLMENTS):
-            order = generator.permutation(len(labels))
-            enrolled = np.concatenate([order[labels[order] == label][:ENROLLED] for label in classes])
-            probes = np.setdiff1d(order, enrolled) if len(enrolled) < len(labels) else order
-            cosines = vectors[probes] @ vectors[enrolled].T
-            cosines[labels[probes][:, None] == labels[enrolled][None, :]] = -np.inf
-            scores.append(cosines.max(axis=1))
-            sizes.append(len(classes) - 1)
-    if sum(map(len, scores)) < FEWEST:
-        return None
-    descending = np.sort(np.concatenate(scores))[::-1]
-    places = np.unique(np.geomspace(1, len(descending) // 2, KNOTS).astype(int))[::-1]
-    return StrangerScores(
-        identities=float(np.mean(sizes)),
-        rates=(places / len(descending)).tolist(),
-        cosines=np.clip(descending[places - 1], -1.0, 1.0).tolist(),
-        measured_on=measured_on,
-    )
+        descending = np.sort(scores)[::-1]
+        places = np.unique(np.geomspace(1, len(descending) // 2, STRANGER_KNOTS).astype(int))[::-1]
+        measured.append(
+            StrangerScores(
+                identities=float(np.mean([others for one, others in drawn if len(one)])),
+                rates=(places / len(descending)).tolist(),
+                cosines=np.clip(descending[places - 1], -1.0, 1.0).tolist(),
+                measured_on=measured_on,
+            )
+        )
+    return tuple(measured)
+
+
+def _ask(raw: Floats, labels: NDArray[np.int64], size: int, generator: np.random.Generator) -> tuple[Floats, float]:
+    """Enroll ``size`` random classes and ask the other images; return scores and the mean number of other classes."""
+    vectors = metrics.unit(raw).astype(np.float32)
+    classes = generator.permutation(np.unique(labels))[:size]
+    if len(classes) < 2:
+        return np.zeros(0), 0.0
+    order = generator.permutation(len(labels))
+    enrolled = np.concatenate([order[labels[order] == label][:ENROLLED] for label in classes])
+    probes = np.setdiff1d(order, enrolled) if len(enrolled) < len(labels) else order
+    cosines = vectors[probes] @ vectors[enrolled].T
+    cosines[labels[probes][:, None] == labels[enrolled][None, :]] = -np.inf
+    return cosines.max(axis=1), len(classes) - float(np.isin(labels[probes], classes).mean())
 
 
 def _sample(raw: Floats, labels: NDArray[np.int64], most: int, seed: int) -> Part:

@@ -64,5 +64,5 @@ class ModelManifest(ModelSpec):
     steradian: str
     calibration: Calibration | None = None
     thresholds: tuple[Threshold, ...] = ()
-    strangers: StrangerScores | None = None
+    strangers: tuple[StrangerScores, ...] = ()
     provenance: dict[str, Any] = {}

@@ -95,7 +95,7 @@ class Recognizer(nn.Module):
         manifest: the manifest of the artifact (None until saved or loaded).
         readme: the model card in Markdown; None: `save` writes one from the manifest.
         calibration, thresholds: fitted on held-out images; None and empty until then.
-        strangers: how close unseen classes come to a gallery; None until measured.
+        strangers: how close unseen classes come to galleries of several sizes; empty until measured.
     """
 
     def __init__(self, spec: ModelSpec, head_options: Mapping[str, Any] | None = None) -> None:
@@ -105,7 +105,7 @@ class Recognizer(nn.Module):
         self.readme: str | None = None
         self.calibration: Calibration | None = None
         self._thresholds = Thresholds()
-        self.strangers: StrangerScores | None = None
+        self.strangers: tuple[StrangerScores, ...] = ()
         self._fast: FastEncoder | None = None
         self.encoder, num_features = build_encoder(
             spec.encoder,
