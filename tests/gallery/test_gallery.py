@@ -208,7 +208,7 @@ def test_thresholds_of_strangers(gallery: Gallery) -> None:
         calibrate(gallery)
     fill(gallery, people=90, images=4)
     memory = gallery.snapshot()
-    highest = strangers(memory.vectors, memory.identities, np.arange(360))
+    highest = strangers(memory.vectors, memory.identities, memory.vectors, memory.identities)
     whole = memory.vectors @ memory.vectors.T
     whole[memory.identities[:, None] == memory.identities[None]] = -2
     np.testing.assert_allclose(highest, whole.max(axis=1), rtol=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 
 from steradian.errors import InputError
 from steradian.gallery import Gallery
-from steradian.gallery.strangers import OwnStrangers, own_scores, stranger_threshold
+from steradian.gallery.strangers import WIDENING, OwnStrangers, own_scores, stranger_threshold
 from steradian.metrics.checks import unit
 from steradian.models.calibration import StrangerScores, Threshold, Thresholds, nearest_size
 from steradian.models.fitted_calibration import fit_strangers
@@ -18,7 +19,7 @@ from steradian.models.fitted_calibration import fit_strangers
 
 def asked(identities: int, images: int) -> OwnStrangers:
     """A gallery whose own images say nothing."""
-    return OwnStrangers(images, np.zeros(0), identities, images)
+    return OwnStrangers(images, "nearest", np.zeros(0), identities, images)
 
 
 def faces(identities: int, each: int, seed: int, size: int = 24, spread: float = 0.7) -> tuple[np.ndarray, np.ndarray]:
@@ -145,7 +146,9 @@ def test_scores_of_the_model_by_hand() -> None:
 
 def test_scores_leave_out_the_own_class_and_are_of_several_sizes() -> None:
     vectors, labels = faces(30, 20, 3)
-    scores = fit_strangers([(vectors, labels)], "x")
+    everything = fit_strangers([(vectors, labels)], "x")
+    scores = [one for one in everything if one.strategy == "nearest"]
+    assert [one.identities for one in everything if one.strategy == "mean"] == [one.identities for one in scores]
     # An asked image of an enrolled class has one class fewer against it.
     assert [round(one.identities) for one in scores] == [5, 10, 19, 29]
     cosines = vectors @ vectors.T
@@ -164,3 +167,51 @@ def test_own_images_are_asked_as_strangers(tmp_path: Path) -> None:
         cosines = snapshot.vectors @ snapshot.vectors.T
         cosines[snapshot.identities[:, None] == snapshot.identities[None, :]] = -2
         np.testing.assert_allclose(np.sort(own_scores(snapshot)), np.sort(cosines.max(axis=1)), atol=1e-5)
+        means, numbers = snapshot.means
+        to_means = snapshot.vectors @ means.T
+        to_means[snapshot.identities[:, None] == numbers[None, :]] = -2
+        np.testing.assert_allclose(np.sort(own_scores(snapshot, "mean")), np.sort(to_means.max(axis=1)), atol=1e-5)
+
+
+def test_a_few_identities_predict_strangers_by_the_formula() -> None:
+    scores = np.tanh(np.array([0.1, 0.2, 0.3, 0.4, 0.5] * 2))
+    own = OwnStrangers(10, "nearest", scores, 6, 10)
+    # Student's t with 5 degrees of freedom exceeds 1.4759 with probability .1; the deviation is sqrt(.02).
+    expected = np.tanh(0.3 + WIDENING * 1.4759 * (7 / 6) ** 0.5 * 0.02**0.5)
+    threshold = stranger_threshold(0.1, own, (), Thresholds())
+    assert threshold.cosine == pytest.approx(expected, abs=1e-5)
+    assert threshold.low < threshold.cosine < threshold.high
+    # A rate below the measured ones is not extrapolated to.
+    assert stranger_threshold(0.001, own, (), Thresholds()).cosine > 1.0
+    # The model's measurement counts as much as the gallery's own.
+    model = StrangerScores(identities=6, rates=[0.5, 0.1], cosines=[0.0, 0.8], measured_on="model")
+    both = stranger_threshold(0.1, own, (model,), Thresholds())
+    assert both.cosine == pytest.approx(np.tanh((np.arctanh(expected) + np.arctanh(0.8)) / 2), abs=1e-5)
+    # For another strategy it says nothing.
+    assert stranger_threshold(0.1, replace(own, strategy="mean"), (model,), Thresholds()).cosine == threshold.cosine
+
+
+def test_means_are_compared_where_they_name_more_images_right(tmp_path: Path) -> None:
+    """Noisy images of one kind each have better means; identities of two kinds each are far from their means."""
+    vectors, labels = faces(20, 6, 0, spread=1.6)
+    two_kinds, _ = faces(40, 3, 1, spread=0.3)
+    kinds = np.repeat(np.arange(20), 6)
+    for name, some, whose, expected in (("one", vectors, labels, "mean"), ("two", two_kinds, kinds, "nearest")):
+        with Gallery.open(tmp_path / f"{name}.db", Model()) as gallery:
+            for label in np.unique(whose):
+                gallery.enroll_vectors(f"p{label}", some[whose == label], [""] * 6)
+            assert gallery.strategy() == expected
+            answer = gallery.identify_vectors(some[:1], strangers=0.1)[0]
+            assert answer.matches[0].similarity == pytest.approx(
+                gallery.identify_vectors(some[:1], strangers=0.1, strategy=expected)[0].matches[0].similarity
+            )
+            assert answer.threshold == gallery.stranger_threshold(0.1).cosine
+            assert answer.matches[0].image is not None
+            # A rate of pairs and a given threshold are of single images.
+            nearest = gallery.identify_vectors(some[:1], threshold=0.5, strategy="nearest")
+            assert gallery.identify_vectors(some[:1], threshold=0.5) == nearest
+
+
+def test_few_images_choose_the_nearest(tmp_path: Path) -> None:
+    with filled(tmp_path / "g.db", Model(), 4, 9, 0) as few, filled(tmp_path / "h.db", Model(), 9, 1, 0) as single:
+        assert (few.strategy(), single.strategy()) == ("nearest", "nearest")

@@ -27,9 +27,10 @@ def identify(
     strategy: Annotated[
         str,
         typer.Option(
-            help="nearest (image), mean (of a name's images), vote (of the nearest images) or centers (of classes)."
+            help="nearest (image), mean (of a name's images), vote (of the nearest images), centers (of classes), or "
+            "auto: nearest or mean, whichever names more of the gallery's own images right."
         ),
-    ] = "nearest",
+    ] = "auto",
     label: Annotated[list[str] | None, typer.Option(help="Search only this name. Repeatable.", metavar="NAME")] = None,
     where: Annotated[
         str | None, typer.Option(help="A JSON object: search only names with this metadata.", metavar="JSON")
@@ -65,7 +66,7 @@ def identify(
     failures: list[tuple[str, str]] = []
     with Gallery.open(existing_gallery(run, gallery), _model_source(run, strategy)) as opened:
         if far is None and threshold is None and strategy != "centers":
-            say(_describe_threshold(opened.stranger_threshold(STRANGERS if strangers is None else strangers)))
+            say(_describe_threshold(opened.stranger_threshold(strangers or STRANGERS, strategy)))
         for batch in in_parts(files, opened.recognizer.preprocessing.shortest):
             readable += batch.files
             failures += [(str(file), reason) for file, reason in batch.failures]

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from steradian import metrics
 from steradian.errors import InputError
 from steradian.gallery.gallery import Gallery
-from steradian.gallery.strangers import ASKED, FEWEST_IDENTITIES, FEWEST_IMAGES, strangers
+from steradian.gallery.strangers import ASKED, FEWEST_IDENTITIES, strangers
 from steradian.models.calibration import FARS, Threshold
+
+FEWEST_IMAGES = 20
 
 
 def calibrate(gallery: Gallery, seed: int = 0) -> tuple[Threshold, ...]:
@@ -33,8 +35,8 @@ def calibrate(gallery: Gallery, seed: int = 0) -> tuple[Threshold, ...]:
             f"{present} with {len(vectors)}. Enroll more, or use the thresholds of the model."
         )
     probes = np.random.default_rng(seed).permutation(len(vectors))[:ASKED]
-    highest = strangers(vectors, identities, probes)
     probe_identities = identities[probes]
+    highest = strangers(vectors[probes], probe_identities, vectors, identities)
     measured_on = f"{len(probes)} images of {present} identities of the gallery, each used as a probe not enrolled"
     thresholds = []
     for far in FARS:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Verdict = Literal["match", "unknown", "ambiguous"]
-STRATEGIES = ("nearest", "mean", "vote", "centers")
+AUTO = "auto"
+STRATEGIES = (AUTO, "nearest", "mean", "vote", "centers")
 
 MARGIN = 0.02
 """If the two best similarities are above the threshold and differ by less, the answer is ambiguous."""
@@ -27,7 +28,7 @@ class Match:
         similarity: cosine.
         probability: of the same identity, if same and different are equally likely before; None if not calibrated.
         identity: its id in the gallery; None for a class of the model.
-        image: id of the nearest image; None if the match is not to a single image.
+        image: id of the nearest image, or of the most typical one of a mean; None for a class of the model.
     """
 
     label: str

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from steradian.errors import InputError, StorageError, UsageError
 from steradian.gallery.backend import Backend
 from steradian.gallery.backends import open_backend
-from steradian.gallery.decision import MARGIN, STRATEGIES, VOTERS, Decision, decide, listed
+from steradian.gallery.decision import AUTO, MARGIN, STRATEGIES, VOTERS, Decision, decide, listed
 from steradian.gallery.pictures import Pictures
 from steradian.gallery.records import Identity, IdentityRef, normalized_name
 from steradian.gallery.register import Register
@@ -24,6 +24,7 @@ from steradian.gallery.search.gallery_search import GallerySearch
 from steradian.gallery.search.pool import Pool, centers_of
 from steradian.gallery.search.snapshot import Snapshot
 from steradian.gallery.strangers import OwnStrangers, StrangerThreshold, stranger_threshold
+from steradian.gallery.strategy import choose_strategy
 from steradian.models.calibration import STRANGERS, Threshold, Thresholds
 from steradian.models.embedder import Embedder, open_model
 
@@ -69,7 +70,8 @@ class Gallery:
         self.model = model
         self.pictures = Pictures(backend.beside)
         self._search = GallerySearch(backend)
-        self._asked: OwnStrangers | None = None
+        self._asked: dict[str, OwnStrangers] = {}
+        self._chosen: tuple[int, str] | None = None
 
     @classmethod
     def open(cls, path: str | Path, model: Embedder | str | Path | None = None) -> Gallery:
@@ -185,7 +187,7 @@ class Gallery:
         strangers: float | None = None,
         far: float | None = None,
         threshold: float | None = None,
-        strategy: str = "nearest",
+        strategy: str = AUTO,
         labels: Sequence[str] | None = None,
         where: Mapping[str, Any] | None = None,
     ) -> list[Decision]:
@@ -199,8 +201,9 @@ class Gallery:
                 threshold, which a share `KNOWN` of the images of known classes reaches.
             far: a rate of pairs instead: of the gallery if `calibrate` was called, else of the model.
             threshold: a cosine instead of a rate.
-            strategy: "nearest" image, "mean" of each identity's images, "vote" of the nearest
-                images, or "centers": the model's training classes instead of enrolled identities.
+            strategy: "nearest" image, "mean" of each identity's images, "vote" of the nearest images, or "centers": the
+                model's training classes instead of enrolled identities. "auto": see `strategy`; "nearest" for a
+                rate of pairs or a given threshold.
             labels: only identities with these names.
             where: only identities with these metadata.
 
@@ -227,7 +230,7 @@ class Gallery:
         strangers: float | None = None,
         far: float | None = None,
         threshold: float | None = None,
-        strategy: str = "nearest",
+        strategy: str = AUTO,
         labels: Sequence[str] | None = None,
         where: Mapping[str, Any] | None = None,
     ) -> list[Decision]:
@@ -244,6 +247,8 @@ class Gallery:
             raise InputError("class centers have no metadata and are all compared: leave out `where` and `labels`.")
         if sum(one is not None for one in (strangers, far, threshold)) > 1:
             raise InputError("strangers, far and threshold each set the threshold: give one of them.")
+        if strategy == AUTO:
+            strategy = self.strategy() if far is None and threshold is None else "nearest"
         minimum = threshold if threshold is not None else self._limit(strangers, far, strategy)
         identities = None
         if where or labels is not None:
@@ -260,32 +265,52 @@ class Gallery:
         results = self._pool(strategy, identities).nearest(vectors, max(top, VOTERS), strategy, self._probability)
         return [listed(decide(matches, minimum, margin), top) for matches in results]
 
-    def stranger_threshold(self, strangers: float = STRANGERS) -> StrangerThreshold:
+    def strategy(self) -> str:
+        """Return "mean" or "nearest": which names more of the gallery's own images right, each held out in turn.
+
+        A gallery with an index, or on a server, answers "nearest", which these search fast. The choice is made again
+        when the number of images has changed by more than 2 %.
+        """
+        if self.register.backend.state() is None or self._search.has_index():
+            return "nearest"
+        size = self._size()
+        if self._chosen is None or abs(size - self._chosen[0]) > CHANGED * size:
+            self._chosen = (size, choose_strategy(self._search.snapshot()))
+        return self._chosen[1]
+
+    def stranger_threshold(self, strangers: float = STRANGERS, strategy: str = AUTO) -> StrangerThreshold:
         """Return the threshold that at most a share ``strangers`` of strangers exceeds in the gallery as it is now.
 
         It follows the gallery: own images are asked again when their number has changed by more than 2 %.
 
+        Args:
+            strategy: what a query is compared with, see `identify`.
+
         Raises:
             InputError: nothing is known about strangers; see `strangers.stranger_threshold`.
         """
-        backend = self.register.backend
-        # A remote backend sends all vectors for a snapshot, so there the number of identities tells of changes.
-        size = len(self.register) if backend.state() is None else len(self._search.snapshot().ids)
-        if self._asked is None or abs(size - self._asked.size) > CHANGED * size:
-            self._asked = OwnStrangers.of(self._search.snapshot(), size)
+        # Votes decide between images above the threshold, so their strangers are those of the nearest image.
+        compared = "mean" if (self.strategy() if strategy == AUTO else strategy) == "mean" else "nearest"
+        size, asked = self._size(), self._asked.get(compared)
+        if asked is None or abs(size - asked.size) > CHANGED * size:
+            asked = self._asked[compared] = OwnStrangers.of(self._search.snapshot(), size, compared)
         scores = self.model.strangers if self.model is not None else ()
         pairs = self.model.thresholds if self.model is not None else Thresholds()
-        return stranger_threshold(strangers, self._asked, scores, pairs)
+        return stranger_threshold(strangers, asked, scores, pairs)
+
+    def _size(self) -> int:
+        # A remote backend sends all vectors for a snapshot, so there the number of identities tells of changes.
+        return len(self.register) if self.register.backend.state() is None else len(self._search.snapshot().ids)
 
     def check_rates(self, strangers: float | None, far: float | None) -> None:
         """Raise `InputError` if queries with these rates, or with the default one, would have no threshold."""
-        self._limit(strangers, far, "nearest")
+        self._limit(strangers, far, AUTO)
 
     def _limit(self, strangers: float | None, far: float | None, strategy: str) -> float:
         if strategy != "centers":
             if far is not None:
                 return self.thresholds.at(far).cosine
-            return self.stranger_threshold(STRANGERS if strangers is None else strangers).cosine
+            return self.stranger_threshold(STRANGERS if strangers is None else strangers, strategy).cosine
         calibration = self.model.calibration if self.model is not None else None
         if calibration is None:
             raise InputError("this model has no calibrated threshold for class centers: give a threshold.")

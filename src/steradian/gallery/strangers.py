@@ -14,18 +14,26 @@ from steradian.gallery.search.exact import top
 from steradian.gallery.search.snapshot import Snapshot
 from steradian.models.calibration import StrangerScores, Thresholds, nearest_size
 
-FEWEST_IDENTITIES, FEWEST_IMAGES = 5, 20
+FEWEST_IDENTITIES = 5
 """With fewer, a gallery's own images say nothing about strangers."""
 
 ENOUGH_IDENTITIES = 50
-"""From this number on the gallery's own images decide alone; below, the model's measurement is a lower limit."""
+"""From this number on the gallery's own images are counted; below, their distribution is extended to new identities."""
+
+WIDENING = 1.12
+"""Factor on the quantile of `predicted`: real scores have heavier tails than the normal distribution."""
+
+LOWEST_PREDICTED = 0.01
+"""Lowest rate for which `predicted` was measured."""
+
+LARGEST_COSINE = 1.0 - 1e-4
+"""Cosines above this one count as this one, so that their Fisher transform is finite."""
 
 ASKED = 2000
 """Most of the gallery's own images that are asked as strangers."""
 
 SCORES = 20_000_000
 """Most cosines that are computed to ask them, with 200 images asked at least."""
-
 
 UNREACHABLE = 1.00001
 """A threshold that no cosine exceeds, rounding included."""
@@ -37,12 +45,15 @@ class StrangerThreshold:
 
     Attributes:
         cosine: the threshold; `UNREACHABLE` where the rate cannot be kept.
+        low, high: 95 % interval of the threshold, for other identities of the same kind.
         identities: size of the gallery that it is for.
         measured_on: what it rests on, or why there is none.
     """
 
     rate: float
     cosine: float
+    low: float
+    high: float
     identities: int
     measured_on: str
 
@@ -53,19 +64,21 @@ class OwnStrangers:
 
     Attributes:
         size: by which a change of the gallery is noticed.
-        scores: [A] highest cosine of each asked image to an image of another identity; empty where there are too few.
+        strategy: what they are compared with: the "nearest" image or the "mean" of each other identity.
+        scores: [A] highest cosine of each asked image; empty where there are too few identities.
         identities, images: numbers of both in the gallery.
     """
 
     size: int
+    strategy: str
     scores: NDArray[np.float64]
     identities: int
     images: int
 
     @classmethod
-    def of(cls, snapshot: Snapshot, size: int) -> OwnStrangers:
+    def of(cls, snapshot: Snapshot, size: int, strategy: str = "nearest") -> OwnStrangers:
         """Ask the images of ``snapshot``."""
-        return cls(size, own_scores(snapshot), snapshot.present, len(snapshot.ids))
+        return cls(size, strategy, own_scores(snapshot, strategy), snapshot.present, len(snapshot.ids))
 
 
 def stranger_threshold(
@@ -73,9 +86,10 @@ def stranger_threshold(
 ) -> StrangerThreshold:
     """Return the threshold for strangers at a false-positive identification rate.
 
-    With `ENOUGH_IDENTITIES` the gallery's own images decide. Below that number the higher threshold counts, of that
-    and of what was measured on classes that the model was not fitted on. A model without that measurement gives a
-    bound from its pairs: a stranger exceeds the threshold of FAR rate / M against one of M images at most at the rate.
+    With `ENOUGH_IDENTITIES` the gallery's own images are counted. Below that number, `predicted` extends their
+    distribution to new identities, and its mean with the model's measurement on unseen classes, on Fisher's scale,
+    is the threshold. Where neither is there, it is a bound from the model's pairs: a stranger exceeds the threshold
+    of FAR rate / M against one of M images at most at the rate.
 
     Args:
         rate: the share of strangers that may be given any name, in (0, 1).
@@ -88,15 +102,15 @@ def stranger_threshold(
     if not 0.0 < rate < 1.0:
         raise InputError(f"strangers is a share and must be above 0 and below 1, but is {rate}.")
     own, identities = asked.scores, asked.identities
+    counted = identities >= ENOUGH_IDENTITIES and math.floor(rate * len(own)) >= 1
+    model = nearest_size(measured, identities, asked.strategy)
     answers: list[tuple[float, str]] = []
-    if len(own):
-        allowed = math.floor(rate * len(own))
-        if allowed >= 1:
-            value = float(np.partition(own, len(own) - allowed - 1)[len(own) - allowed - 1])
-            answers.append((value, f"{len(own)} images of the gallery, asked as strangers"))
-    scores = nearest_size(measured, identities)
-    if scores is not None and (identities < ENOUGH_IDENTITIES or not answers):
-        answers.append((scores.cosine(rate, identities), scores.measured_on))
+    if counted:
+        answers.append((_counted(rate, own), f"{len(own)} images of the gallery, asked as strangers"))
+    elif len(own) and rate >= LOWEST_PREDICTED:
+        answers.append((predicted(rate, own, identities), f"{len(own)} images of the gallery, asked as strangers"))
+    if model is not None and not counted:
+        answers.append((model.cosine(rate, identities), model.measured_on))
     if not answers:
         answers = _from_pairs(rate, asked.images, pairs)
     if not answers:
@@ -105,15 +119,52 @@ def stranger_threshold(
                 f"nothing: {len(own)} images of the gallery cannot tell a rate of {rate:g}, and the model was not "
                 "calibrated"
             )
-            return StrangerThreshold(rate, UNREACHABLE, identities, reason)
+            return StrangerThreshold(rate, UNREACHABLE, UNREACHABLE, UNREACHABLE, identities, reason)
         raise InputError(
             "nothing is known about strangers: the model was not calibrated, and the gallery has fewer than "
-            f"{FEWEST_IDENTITIES} identities or {FEWEST_IMAGES} images. Enroll more, or give a threshold."
+            f"{FEWEST_IDENTITIES} identities. Enroll more, or give a threshold."
         )
-    cosine, measured_on = max(answers)
-    if cosine > 1.0 - 1e-6:
-        return StrangerThreshold(rate, UNREACHABLE, identities, f"{measured_on}, some of which equal enrolled ones")
-    return StrangerThreshold(rate, cosine, identities, measured_on)
+    level = float(np.mean([_fisher(cosine) for cosine, _ in answers]))
+    measured_on = " and ".join(dict.fromkeys(origin for _, origin in answers))
+    if max(cosine for cosine, _ in answers) >= LARGEST_COSINE:
+        reason = f"{measured_on}, by which strangers reach a cosine of 1"
+        return StrangerThreshold(rate, UNREACHABLE, UNREACHABLE, UNREACHABLE, identities, reason)
+    error = 1.96 * _standard_error(rate, own, identities)
+    low, high = math.tanh(level - error), math.tanh(level + error)
+    return StrangerThreshold(rate, math.tanh(level), low, high, identities, measured_on)
+
+
+def predicted(rate: float, scores: NDArray[np.float64], identities: int) -> float:
+    """Return the cosine that a share ``rate`` of the scores of new identities exceeds.
+
+    Formula: tanh(m + w t sqrt(1 + 1/N) s), where m and s are mean and deviation of artanh(score), t is the quantile
+    of Student's distribution with N - 1 degrees of freedom for N identities, and w is `WIDENING`. Without the widening
+    this is the prediction limit of a normal distribution (Hahn and Meeker 1991); artanh is Fisher's (1915).
+    """
+    from scipy.stats import t
+
+    levels = np.arctanh(np.minimum(scores, LARGEST_COSINE))
+    quantile = WIDENING * float(t.ppf(1.0 - rate, identities - 1)) * math.sqrt(1.0 + 1.0 / identities)
+    return math.tanh(float(levels.mean()) + quantile * float(levels.std()))
+
+
+def _fisher(cosine: float) -> float:
+    return math.atanh(max(-LARGEST_COSINE, min(cosine, LARGEST_COSINE)))
+
+
+def _counted(rate: float, scores: NDArray[np.float64]) -> float:
+    position = len(scores) - math.floor(rate * len(scores)) - 1
+    return float(np.partition(scores, position)[position])
+
+
+def _standard_error(rate: float, scores: NDArray[np.float64], identities: int) -> float:
+    """Return the standard error of a normal quantile on Fisher's scale; images of one identity count as one."""
+    if len(scores) == 0:
+        return math.inf
+    from scipy.stats import norm
+
+    deviation = float(np.arctanh(np.minimum(scores, LARGEST_COSINE)).std())
+    return deviation * math.sqrt((1.0 + float(norm.ppf(1.0 - rate)) ** 2 / 2.0) / identities)
 
 
 def _from_pairs(rate: float, images: int, pairs: Thresholds) -> list[tuple[float, str]]:
@@ -129,26 +180,36 @@ def _from_pairs(rate: float, images: int, pairs: Thresholds) -> list[tuple[float
     return [(cosines[0] + slope * (wanted - logs[0]), f"pairs: {pairs[0].measured_on}")]
 
 
-def own_scores(snapshot: Snapshot, seed: int = 0) -> NDArray[np.float64]:
-    """Return the highest cosine [A] of images of the gallery to images of other identities; empty for too few."""
+def own_scores(snapshot: Snapshot, strategy: str = "nearest", seed: int = 0) -> NDArray[np.float64]:
+    """Return the highest cosine [A] of images of the gallery to other identities; empty for too few identities."""
     images = len(snapshot.ids)
-    if snapshot.present < FEWEST_IDENTITIES or images < FEWEST_IMAGES:
+    if snapshot.present < FEWEST_IDENTITIES:
         return np.zeros(0)
     asked = min(ASKED, max(200, SCORES // images))
     probes = np.random.default_rng(seed).permutation(images)[:asked]
-    return strangers(snapshot.vectors, snapshot.identities, probes)
+    if strategy == "mean":
+        means, numbers = snapshot.means
+        return strangers(snapshot.vectors[probes], snapshot.identities[probes], means, numbers)
+    return strangers(snapshot.vectors[probes], snapshot.identities[probes], snapshot.vectors, snapshot.identities)
 
 
 def strangers(
-    vectors: NDArray[np.float32], identities: NDArray[np.int64], probes: NDArray[np.intp]
+    probes: NDArray[np.float32],
+    own: NDArray[np.int64],
+    vectors: NDArray[np.float32],
+    identities: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """Return the highest cosine [A] of each of the images ``probes`` to an image of another identity."""
+    """Return the highest cosine [A] of each of the ``probes`` [A, D] to one of the ``vectors`` of another identity.
+
+    Args:
+        own, identities: [A] and [N], whose the probes and the vectors are.
+    """
     most = int(np.bincount(np.unique(identities, return_inverse=True)[1]).max())
     highest = np.empty(len(probes))
     for start in range(0, len(probes), 64):
-        rows = probes[start : start + 64]
-        # Of most + 1 images at least one is of another identity.
-        scores, neighbors = top(vectors, vectors[rows], most + 1)
-        other = identities[neighbors] != identities[rows][:, None]
-        highest[start : start + 64] = np.where(other, scores, -np.inf).max(axis=1)
+        rows = slice(start, start + 64)
+        # Of most + 1 vectors at least one is of another identity.
+        scores, neighbors = top(vectors, probes[rows], most + 1)
+        other = identities[neighbors] != own[rows][:, None]
+        highest[rows] = np.where(other, scores, -np.inf).max(axis=1)
     return highest

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import overload
+from typing import Literal, overload
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -87,11 +87,13 @@ class StrangerScores(_Strict):
     """How close strangers come to a gallery: the highest cosine of images of classes that the model was not fitted on.
 
     Attributes:
+        strategy: what a stranger is compared with: the "nearest" image, or the "mean" of each identity's images.
         identities: mean number of other identities in the galleries that were asked, also of unseen classes.
         rates, cosines: shares of the strangers, falling, and the cosine that each share exceeds, rising.
         measured_on: description of the images.
     """
 
+    strategy: Literal["nearest", "mean"] = "nearest"
     identities: float = Field(gt=0)
     rates: list[float] = Field(min_length=2, max_length=KNOTS)
     cosines: list[float] = Field(min_length=2, max_length=KNOTS)
@@ -122,9 +124,10 @@ class StrangerScores(_Strict):
         return min(1.0, float(self.cosines[-1] + slope * (-math.log(wanted) - logs[-1])))
 
 
-def nearest_size(scores: Sequence[StrangerScores], identities: int) -> StrangerScores | None:
+def nearest_size(scores: Sequence[StrangerScores], identities: int, strategy: str = "nearest") -> StrangerScores | None:
     """Return the measurement of the gallery size nearest to ``identities`` in proportion; None if there is none."""
-    return min(scores, key=lambda one: abs(math.log(one.identities / max(identities, 1))), default=None)
+    measured = [one for one in scores if one.strategy == strategy]
+    return min(measured, key=lambda one: abs(math.log(one.identities / max(identities, 1))), default=None)
 
 
 @dataclass(frozen=True)

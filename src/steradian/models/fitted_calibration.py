@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ SIZES = (5, 10, 20, 50, 100, 200, 500, 1000)
 
 ENROLLED, ENROLLMENTS, STRANGER_KNOTS = 5, 5, 60
 """Images of a class that are enrolled to ask strangers, how often they are drawn, and most rates that are kept."""
+
+STRANGER_STRATEGIES: tuple[Literal["nearest", "mean"], ...] = ("nearest", "mean")
 
 PAIRED = 2000
 """Most images whose pairs are used: two million pairs."""
@@ -107,41 +110,57 @@ def fit_strangers(parts: Sequence[Part], measured_on: str, seed: int = 0) -> tup
     """Measure strangers at galleries of the `SIZES` that the parts have classes for, and of nearly all their classes.
 
     A few images of each class of a gallery are enrolled, and the other images of the part are asked. A stranger's score
-    is its highest cosine to an enrolled image of another class. Sizes with fewer than `FEWEST` scores are left out.
+    is its highest cosine to an enrolled image of another class, or to the mean of one. Sizes with fewer than `FEWEST`
+    scores are left out.
     """
     largest = max((len(np.unique(labels)) for _, labels in parts), default=0)
     measured = []
     for size in (*(one for one in SIZES if one < 0.8 * largest), largest):
         generator = np.random.default_rng([seed, size])
-        drawn = [_ask(raw, labels, size, generator) for raw, labels in parts for _ in range(ENROLLMENTS)]
-        scores = np.concatenate([one for one, _ in drawn] or [np.zeros(0)])
-        if len(scores) < FEWEST:
+        attempts = (_ask(raw, labels, size, generator) for raw, labels in parts for _ in range(ENROLLMENTS))
+        drawn = [asked for asked in attempts if asked is not None]
+        if sum(len(one.nearest) for one in drawn) < FEWEST:
             continue
-        descending = np.sort(scores)[::-1]
-        places = np.unique(np.geomspace(1, len(descending) // 2, STRANGER_KNOTS).astype(int))[::-1]
-        measured.append(
-            StrangerScores(
-                identities=float(np.mean([others for one, others in drawn if len(one)])),
-                rates=(places / len(descending)).tolist(),
-                cosines=np.clip(descending[places - 1], -1.0, 1.0).tolist(),
-                measured_on=measured_on,
+        identities = float(np.mean([one.others for one in drawn]))
+        for strategy in STRANGER_STRATEGIES:
+            descending = np.sort(np.concatenate([getattr(one, strategy) for one in drawn]))[::-1]
+            places = np.unique(np.geomspace(1, len(descending) // 2, STRANGER_KNOTS).astype(int))[::-1]
+            measured.append(
+                StrangerScores(
+                    strategy=strategy,
+                    identities=identities,
+                    rates=(places / len(descending)).tolist(),
+                    cosines=np.clip(descending[places - 1], -1.0, 1.0).tolist(),
+                    measured_on=measured_on,
+                )
             )
-        )
     return tuple(measured)
 
 
-def _ask(raw: Floats, labels: NDArray[np.int64], size: int, generator: np.random.Generator) -> tuple[Floats, float]:
-    """Enroll ``size`` random classes and ask the other images; return scores and the mean number of other classes."""
+class _Asked(NamedTuple):
+    """Highest cosines [A] of strangers to an image and to a mean, and the mean number of other classes enrolled."""
+
+    nearest: Floats
+    mean: Floats
+    others: float
+
+
+def _ask(raw: Floats, labels: NDArray[np.int64], size: int, generator: np.random.Generator) -> _Asked | None:
+    """Enroll ``size`` random classes and ask the other images; None for fewer than two classes."""
     vectors = metrics.unit(raw).astype(np.float32)
     classes = generator.permutation(np.unique(labels))[:size]
     if len(classes) < 2:
-        return np.zeros(0), 0.0
+        return None
     order = generator.permutation(len(labels))
-    enrolled = np.concatenate([order[labels[order] == label][:ENROLLED] for label in classes])
+    by_class = [order[labels[order] == label][:ENROLLED] for label in classes]
+    enrolled = np.concatenate(by_class)
     probes = np.setdiff1d(order, enrolled) if len(enrolled) < len(labels) else order
-    cosines = vectors[probes] @ vectors[enrolled].T
-    cosines[labels[probes][:, None] == labels[enrolled][None, :]] = -np.inf
-    return cosines.max(axis=1), len(classes) - float(np.isin(labels[probes], classes).mean())
+    means = metrics.unit(np.stack([vectors[images].mean(axis=0) for images in by_class])).astype(np.float32)
+    to_images, to_means = vectors[probes] @ vectors[enrolled].T, vectors[probes] @ means.T
+    to_images[labels[probes][:, None] == labels[enrolled][None, :]] = -np.inf
+    to_means[labels[probes][:, None] == classes[None, :]] = -np.inf
+    others = len(classes) - float(np.isin(labels[probes], classes).mean())
+    return _Asked(to_images.max(axis=1), to_means.max(axis=1), others)
 
 
 def _sample(raw: Floats, labels: NDArray[np.int64], most: int, seed: int) -> Part:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, File, HTTPException, Query, UploadFile
 from starlette.concurrency import run_in_threadpool
 
 from steradian.gallery import Gallery
-from steradian.gallery.decision import STRATEGIES, as_answer
+from steradian.gallery.decision import AUTO, STRATEGIES, as_answer
 from steradian.gallery.search.exact import unit
 from steradian.service import uploads
 from steradian.service.access import BEARER
@@ -82,7 +82,7 @@ def question_routes(
         threshold: Annotated[
             float | None, Query(ge=-1, le=1, description="Cosine threshold, instead of a rate.")
         ] = None,
-        strategy: Annotated[str, Query(description=f"One of {', '.join(STRATEGIES)}.")] = "nearest",
+        strategy: Annotated[str, Query(description=f"One of {', '.join(STRATEGIES)}.")] = AUTO,
         label: Annotated[list[str] | None, Query(description="Only identities with these names.")] = None,
         where: Annotated[str | None, Query(description="A JSON object: only identities with these metadata.")] = None,
     ) -> Identify:

@@ -40,6 +40,10 @@ class GallerySearch:
             self._index, self._index_token = read(index_file(self._backend.path), token, snapshot), token
         return self._index
 
+    def has_index(self) -> bool:
+        """Return whether there is an approximate index beside the file."""
+        return index_file(self._backend.path).exists()
+
     def snapshot(self) -> Snapshot:
         """Return all vectors as they are now, in this process."""
         return self._reader.now()

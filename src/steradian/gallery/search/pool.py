@@ -94,7 +94,7 @@ def means_of(snapshot: Snapshot, identities: Sequence[int] | None = None) -> Poo
     vectors, numbers = snapshot.means
     allowed = None if identities is None else np.isin(numbers, identities)
     count = len(numbers) if allowed is None else int(allowed.sum())
-    return Pool(count, count, snapshot.names, _as_search(exact(vectors, allowed), numbers, None))
+    return Pool(count, count, snapshot.names, _as_search(exact(vectors, allowed), numbers, snapshot.typical))
 
 
 def centers_of(centers: Floats, classes: Sequence[str]) -> Pool:

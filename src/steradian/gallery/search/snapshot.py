@@ -44,6 +44,16 @@ class Snapshot:
         np.add.at(sums, inverse, self.vectors)
         return unit(sums), numbers
 
+    @cached_property
+    def typical(self) -> NDArray[np.int64]:
+        """The id of the image nearest to each mean, [I]."""
+        means, numbers = self.means
+        inverse = np.searchsorted(numbers, self.identities)
+        cosines = np.einsum("nd,nd->n", self.vectors, means[inverse])
+        order = np.lexsort((cosines, inverse))
+        ends = np.searchsorted(inverse[order], np.arange(len(numbers)), side="right") - 1
+        return self.ids[order[ends]]
+
 
 class SnapshotReader:
     """A copy of a gallery's vectors. `now` reads only added rows, or all if rows were changed or deleted."""
