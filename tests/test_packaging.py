@@ -18,7 +18,14 @@ def test_wheel_installs_and_works_elsewhere(tmp_path: Path) -> None:
     assert built.returncode == 0, built.stderr
     (wheel,) = tmp_path.glob("steradian-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    needed = ("py.typed", "plots/report.html", "models/glyphs/model.safetensors", "models/glyphs/README.md")
+    needed = (
+        "py.typed",
+        "plots/report.html",
+        "models/glyphs/model.safetensors",
+        "models/glyphs/README.md",
+        "models/lite0/model.json",
+        "models/lite2/model.json",
+    )
     assert {f"steradian/{name}" for name in needed} <= {*names}
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
     install = [

@@ -18,7 +18,8 @@ from tqdm import tqdm
 from steradian import data
 from steradian.data.images import ImageSet
 from steradian.models import build_encoder
-from steradian.models.pretrained import PACKAGED, PretrainedWeights
+from steradian.models.pretrained import PretrainedWeights
+from steradian.models.weight_packages import PACKAGED
 
 
 def encoder() -> nn.Module:

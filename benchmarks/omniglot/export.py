@@ -2,6 +2,8 @@
 
     python benchmarks/omniglot/export.py --run runs/glyphs --data omniglot.npz --to src/steradian/models/glyphs
 
+With ``--run glyphs`` the built-in model keeps its weights, and only what is measured is measured again.
+
 Rotated characters were classes in training and are dropped from the head. Class probabilities are calibrated on the
 run's calibration part; thresholds and the curve for pairs are fitted on the unseen alphabets, because the symbols of a
 user are unseen, too.
@@ -17,13 +19,18 @@ import torch
 
 from steradian import Recognizer
 from steradian.data.pixels import TURNS
-from steradian.models.fitted_calibration import fit_calibration, fit_thresholds, pair_curve
+from steradian.models.calibration import Thresholds
+from steradian.models.fitted_calibration import fit_calibration, fit_strangers, fit_thresholds, pair_curve
 from steradian.training import read_recipe
 from steradian.training.dataset import load_data
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "glyphs.yaml"
 
 
 def without_turns(model: Recognizer) -> Recognizer:
     """Return the same encoder and neck with only the upright classes."""
+    if not any(TURNS[1] in name for name in model.spec.classes):
+        return model
     count = len(model.spec.classes) // len(TURNS)
     spec = model.spec.model_copy(update={"classes": model.spec.classes[:count]})
     upright = Recognizer(spec)
@@ -39,7 +46,8 @@ def main() -> None:
     parser.add_argument("--data", required=True, type=Path)
     parser.add_argument("--to", required=True, type=Path)
     args = parser.parse_args()
-    prepared = load_data(read_recipe(args.run / "recipe.yaml").changed(**{"data.source": str(args.data)}))
+    recipe = args.run / "recipe.yaml" if args.run.is_dir() else RECIPE
+    prepared = load_data(read_recipe(recipe).changed(**{"data.source": str(args.data)}))
     trained = Recognizer.load(args.run)
     model = without_turns(trained)
     held_out = prepared.splits.calibration
@@ -51,18 +59,22 @@ def main() -> None:
     unseen_raw = model.raw_embeddings(torch.from_numpy(np.ascontiguousarray(unseen.pixels))).numpy()
     note = f"{len(held_out)} drawings of trained characters, kept for nothing else"
     cosine = model.center_cosines(raw).amax(dim=1).numpy()
-    fitted = fit_calibration(model.logits(raw).numpy(), cosine, raw.numpy(), prepared.pixels.labels[held_out], note)
+    fitted = fit_calibration(model.logits(raw).numpy(), cosine, prepared.pixels.labels[held_out], None, note)
     if fitted is None:
         raise SystemExit(f"too few drawings to calibrate on ({len(held_out)}); raise data.calibration in the recipe")
+    pairs = [(unseen_raw, unseen.labels)]
     pairs_note = f"{len(unseen_raw)} drawings of {len(unseen.classes)} characters of alphabets that were never seen"
     model.calibration = fitted.model_copy(
-        update={"pairs": pair_curve(unseen_raw, unseen.labels), "measured_on": f"{note}; pairs: {pairs_note}"}
+        update={"pairs": pair_curve(pairs), "measured_on": f"{note}; pairs: {pairs_note}"}
     )
-    model.thresholds = fit_thresholds(unseen_raw, unseen.labels, pairs_note)
+    model.thresholds = Thresholds(fit_thresholds(pairs, pairs_note))
+    model.strangers = fit_strangers(pairs, pairs_note)
     origin = trained.manifest.provenance if trained.manifest is not None else {}
+    readme = (args.to / "README.md").read_text(encoding="utf-8")
     info = {name: origin[name] for name in ("date", "recipe", "seed", "steradian", "torch", "python") if name in origin}
     source = "Omniglot background set (Lake et al. 2015, MIT), 24 of its 30 alphabets"
-    model.save(args.to, {**info, "data": {"source": source}, "from": origin.get("command")})
+    model.save(args.to, {**info, "data": {"source": source}, "from": origin.get("command", origin.get("from"))})
+    (args.to / "README.md").write_text(readme, encoding="utf-8")
     print(model.model_id)
 
 

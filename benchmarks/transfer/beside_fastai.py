@@ -30,7 +30,8 @@ from fastai.vision.all import (
 )
 from torch import nn
 
-from steradian.models.pretrained import PACKAGED, PretrainedWeights
+from steradian.models.pretrained import PretrainedWeights
+from steradian.models.weight_packages import PACKAGED
 from steradian.training.resources import environment
 
 SIZE = 160

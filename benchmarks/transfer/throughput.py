@@ -21,8 +21,9 @@ from steradian.data import Preprocessing
 from steradian.data.images import ChosenItems, ImageSet
 from steradian.data.pixels import load_pixels
 from steradian.models.encoders import build_encoder
-from steradian.models.pretrained import PACKAGED, PretrainedWeights, pretrained_preprocessing
+from steradian.models.pretrained import PretrainedWeights, pretrained_preprocessing
 from steradian.models.runtimes import available_runtimes, fast_encoder
+from steradian.models.weight_packages import PACKAGED
 from steradian.training.resources import environment
 
 SIZE, BATCH = 160, 64

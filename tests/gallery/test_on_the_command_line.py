@@ -42,7 +42,7 @@ def test_enroll_identify_and_look_after_it(command, tmp_path: Path) -> None:
         for shift in range(3):
             draw(tmp_path / "symbols" / kind / f"{shift}.png", kind, shift)
     code, out, err = command("enroll", "glyphs", "symbols")
-    assert code == 2 and "name one with --gallery FILE" in err
+    assert code == 2 and "Name one with --gallery FILE" in err
     code, out, err = command("enroll", "glyphs", "symbols", "--gallery", "s.db", "--metadata", '{"hand": "left"}')
     assert code == 0 and "2 name(s) enrolled, 2 in s.db" in out, err
     again = ("enroll", "glyphs", "symbols/ring/0.png", "symbols/ring/0.png", "--gallery", "n.db", "--name", " e\u0301 ")

@@ -14,7 +14,8 @@ from steradian.models import ModelSpec, Recognizer
 from steradian.models.encoders import MOBILE_FACE, OWN, build_encoder, freeze_layers, layers_of
 from steradian.models.necks import build_neck
 from steradian.models.pooling import GeneralizedMean
-from steradian.models.pretrained import PACKAGED, PretrainedWeights
+from steradian.models.pretrained import PretrainedWeights
+from steradian.models.weight_packages import PACKAGED
 
 
 @pytest.mark.parametrize("name", list(OWN))

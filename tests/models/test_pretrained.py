@@ -17,11 +17,11 @@ from sklearn.datasets import load_sample_image
 from steradian.data import Preprocessing
 from steradian.errors import InputError, StorageError, UsageError
 from steradian.models import ModelSpec, Recognizer
-from steradian.models import pretrained as room
 from steradian.models.encoders import EIGHT_LAYER, RESIDUAL, build_encoder, check_encoder, freeze_layers, layers_of
 from steradian.models.necks import NECKS, build_neck
-from steradian.models.pretrained import PACKAGED, PretrainedWeights, check_weights, pretrained_preprocessing
+from steradian.models.pretrained import PretrainedWeights, check_weights, pretrained_preprocessing
 from steradian.models.runtimes import available_runtimes, chosen_runtime, fast_encoder
+from steradian.models.weight_packages import PACKAGED, PACKAGES
 
 LITTLE = "mobilenetv3_small_050"
 
@@ -29,7 +29,7 @@ LITTLE = "mobilenetv3_small_050"
 def classifier(name: str) -> torch.nn.Module:
     """The packaged weights with their 1,000 classes, in the timm model ``name``."""
     model = timm.create_model(name, pretrained=False)
-    model.load_state_dict(room._renamed(room._read(room._package_file())))
+    model.load_state_dict(PACKAGES["lite0"].tensors())
     return model.eval()
 
 
@@ -118,7 +118,7 @@ def test_what_is_no_file_of_weights_is_said_and_never_executed(
 
 
 def test_weights_that_cannot_be_those_of_the_encoder() -> None:
-    with pytest.raises(UsageError, match="is for the encoder 'tf_efficientnet_lite0', not for 'efficientnet_lite0'"):
+    with pytest.raises(UsageError, match="No weights package is for the encoder 'efficientnet_lite0'"):
         check_weights("efficientnet_lite0", "package")
     with pytest.raises(UsageError, match="'small' has no published weights"):
         check_weights("small", "hub")

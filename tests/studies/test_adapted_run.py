@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import steradian as st
 from steradian.cli.main import app
 from steradian.errors import UsageError
-from steradian.models.pretrained import PACKAGED
+from steradian.models.weight_packages import PACKAGED
 from steradian.studies.single_run import Run, train
 from steradian.training import Dataset, Recipe
 from steradian.training.run_folder import RunFolder

@@ -30,9 +30,10 @@ def export(
     """
     from steradian.errors import UsageError
     from steradian.models.export import export as write
+    from steradian.models.locations import is_name
     from steradian.models.recognizer import Recognizer
 
-    if out is None and not Path(run).is_dir():
+    if out is None and (is_name(run) or not Path(run).is_dir()):
         raise UsageError(f"{run} is not a folder to write into. Choose one with --out DIR.")
     model = Recognizer.load(run)
     path = write(model, out if out is not None else Path(run) / to, to)

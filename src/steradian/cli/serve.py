@@ -18,7 +18,7 @@ LANES = 2
 
 def serve(
     run: Annotated[
-        str | None, typer.Argument(help="Run or model folder, or 'glyphs' (built-in symbol model).", metavar="[RUN]")
+        str | None, typer.Argument(help="Run or model folder, 'general' or 'glyphs' (built in).", metavar="[RUN]")
     ] = None,
     demo: Annotated[
         bool, typer.Option("--demo", help="Serve the built-in model of drawn symbols with a temporary gallery.")

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 Data = Annotated[str, typer.Argument(help="Built-in name, folder, .zip, .tar, .npz, .csv or .parquet.", metavar="DATA")]
 Root = Annotated[str | None, typer.Option(help="Folder with the files of a built-in data set.", metavar="DIR")]
 Encoder = Annotated[
-    str | None, typer.Option(help="'small' (default up to 64 px), 'eight-layer', or any timm name.", metavar="NAME")
+    str | None,
+    typer.Option(
+        help="'lite0' (default for photographs), 'lite2', 'small', 'residual', or any timm name.", metavar="NAME"
+    ),
 ]
 Weights = Annotated[
     str | None,
@@ -38,7 +41,13 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Change any recipe setting, such as training.clip=1. Repeatable.", metavar="KEY=VALUE"),
 ]
-Run = Annotated[str, typer.Argument(help="Run or model folder, or 'glyphs' (built-in symbol model).", metavar="RUN")]
+Run = Annotated[
+    str,
+    typer.Argument(
+        help="Run or model folder, or a built-in model: 'general' for photographs, 'glyphs' for drawn symbols.",
+        metavar="RUN",
+    ),
+]
 GalleryFile = Annotated[
     Path | None, typer.Option(help="Gallery file (default: RUN/gallery.db), or milvus:HOST:PORT/NAME.", metavar="FILE")
 ]
@@ -121,10 +130,14 @@ def gallery_of(run: str, gallery: Path | None) -> Path:
     """Return the path ``gallery``, or the gallery in the folder ``run``.
 
     Raises:
-        UsageError: no ``gallery``, and ``run`` is not a folder.
+        UsageError: no ``gallery``, and ``run`` is the name of a model or no folder.
     """
+    from steradian.models.locations import is_name
+
     if gallery is not None:
         return gallery_file(gallery)
+    if is_name(run):
+        raise UsageError(f"{run} is a built-in or published model, so it has no gallery. Name one with --gallery FILE.")
     if Path(run).is_dir():
         return Path(run) / NAME
     raise UsageError(f"{run} is not a folder, so it has no gallery. Name a run, or name one with --gallery FILE.")

@@ -11,13 +11,23 @@ from steradian.models.hub import PREFIX, fetch
 
 MANIFEST = "model.json"
 
-BUILT_IN = ("glyphs",)
-"""Names of the models in the package."""
+BUILT_IN = {"general": "lite0", "lite0": "lite0", "lite2": "lite2", "glyphs": "glyphs"}
+"""Name of a built-in model -> its folder in this package."""
 
 
 def is_name(location: str | Path) -> bool:
-    """Return whether ``location`` names a built-in model or a repository on the hub, rather than a folder."""
-    return (str(location) in BUILT_IN or str(location).startswith(PREFIX)) and not Path(location).exists()
+    """Return whether ``location`` names a built-in model or a repository on the hub, rather than a folder.
+
+    A built-in name goes first, unless a folder of that name holds a model.
+    """
+    if str(location) in BUILT_IN:
+        return not holds_model(location)
+    return str(location).startswith(PREFIX) and not Path(location).exists()
+
+
+def is_built_in(folder: Path) -> bool:
+    """Return whether ``folder`` is that of a built-in model."""
+    return folder.parent == _package_folder() and folder.name in BUILT_IN.values()
 
 
 def model_folder(location: str | Path, revision: str | None = None) -> Path:
@@ -31,8 +41,8 @@ def model_folder(location: str | Path, revision: str | None = None) -> Path:
         raise UsageError(f"{location} is not on the hub, so it has no revisions: leave revision={revision!r} out.")
     if on_hub:
         path = fetch(str(location), revision)
-    if str(path) in BUILT_IN and not path.exists():
-        path = Path(str(resources.files("steradian.models"))) / str(path)
+    elif is_name(location):
+        path = _package_folder() / BUILT_IN[str(location)]
     for folder in (path, path / "model"):
         if (folder / MANIFEST).is_file():
             return folder
@@ -41,6 +51,10 @@ def model_folder(location: str | Path, revision: str | None = None) -> Path:
             f"{path} is an exported model, for identify and for other programs. Name the run that it was exported from."
         )
     raise StorageError(f"{path} holds no model: {MANIFEST} was expected in it or in its subfolder model/.")
+
+
+def _package_folder() -> Path:
+    return Path(str(resources.files("steradian.models")))
 
 
 def holds_model(path: str | Path) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from steradian.errors import InputError
 from steradian.models.encoders import SMALL, pooled
 
-NeckName = Literal["auto", "conv", "linear", "bn", "mlp", "affine"]
+NeckName = Literal["auto", "conv", "linear", "bn", "mlp", "affine", "none"]
 
 
 class ConvNeck(nn.Module):
@@ -39,21 +39,36 @@ class LinearNeck(nn.Module):
         return embeddings
 
 
+class NoNeck(nn.Module):
+    """Feature vector [N, F] -> embedding [N, F]: the features themselves."""
+
+    def __init__(self, num_features: int, embedding_size: int) -> None:
+        super().__init__()
+        _same_size("none", num_features, embedding_size)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return pooled(features)
+
+
 class NormNeck(nn.Module):
     """Feature vector [N, F] -> embedding [N, F]: batch norm alone."""
 
     def __init__(self, num_features: int, embedding_size: int) -> None:
         super().__init__()
-        if num_features != embedding_size:
-            raise InputError(
-                f"the neck 'bn' keeps the number of dimensions: the encoder gives {num_features} features, but "
-                f"embedding_size is {embedding_size}. Use --embedding-size {num_features}, or another neck."
-            )
+        _same_size("bn", num_features, embedding_size)
         self.normalization = nn.BatchNorm1d(embedding_size)
 
     def forward(self, features: Tensor) -> Tensor:
         embeddings: Tensor = self.normalization(pooled(features))
         return embeddings
+
+
+def _same_size(neck: str, num_features: int, embedding_size: int) -> None:
+    if num_features != embedding_size:
+        raise InputError(
+            f"the neck {neck!r} keeps the number of dimensions: the encoder gives {num_features} features, but "
+            f"embedding_size is {embedding_size}. Use --embedding-size {num_features}, or another neck."
+        )
 
 
 class AffineNeck(nn.Module):
@@ -105,12 +120,13 @@ class ResidualNeck(nn.Module):
         return embeddings
 
 
-NECKS: dict[str, type[ConvNeck | LinearNeck | NormNeck | ResidualNeck | AffineNeck]] = {
+NECKS: dict[str, type[ConvNeck | LinearNeck | NormNeck | ResidualNeck | AffineNeck | NoNeck]] = {
     "conv": ConvNeck,
     "linear": LinearNeck,
     "bn": NormNeck,
     "mlp": ResidualNeck,
     "affine": AffineNeck,
+    "none": NoNeck,
 }
 
 

