@@ -14,7 +14,8 @@ from PIL import Image
 
 from steradian import data
 from steradian.data.pixel_buffer import pixel_buffer
-from steradian.data.pixels import load_pixels, sample_sizes
+from steradian.data.pixels import load_pixels
+from steradian.data.sample import sample_images
 from steradian.errors import DataError, UsageError
 
 
@@ -25,7 +26,7 @@ def loaded(source: Path, **options):
 def test_folder(image_folder) -> None:
     found = data.open(image_folder(3, 4))
     assert len(found) == 12 and found.classes == ("class-0", "class-1", "class-2") and found.splits is None
-    assert sample_sizes(found) == ([(16, 16)] * 12, True)
+    assert (sample_images(found).sizes, sample_images(found).gray) == (((16, 16),) * 12, True)
 
 
 def test_folder_with_splits(image_folder, tmp_path: Path) -> None:
@@ -260,7 +261,7 @@ def test_color_images_become_gray_and_back(tmp_path: Path) -> None:
     for name, color in (("a", "red"), ("b", "blue")):
         (tmp_path / "c" / name).mkdir(parents=True)
         Image.new("RGB", (20, 30), color).save(tmp_path / "c" / name / "1.png")
-    assert sample_sizes(data.open(tmp_path / "c"))[1] is False
+    assert sample_images(data.open(tmp_path / "c")).gray is False
     assert loaded(tmp_path / "c", channels=3).pixels.shape == (2, 3, 16, 16)
     assert loaded(tmp_path / "c", channels=1).pixels.shape == (2, 1, 16, 16)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageOps
 from typer.testing import CliRunner
 
 import steradian as st
@@ -137,3 +137,56 @@ def test_evaluating_again_gives_the_same_numbers(adapted, tmp_path: Path) -> Non
     assert run.evaluation is not None
     assert again.metrics.numbers["closed"]["accuracy"] == run.evaluation.metrics.numbers["closed"]["accuracy"]
     np.testing.assert_allclose(again.inputs.images.raw, run.evaluation.inputs.images.raw, atol=1e-4)
+
+
+def drawings(folder: Path, kinds: int, each: int, dark: bool = False) -> Path:
+    """Lines through random points of their own for every kind, by an unsteady hand."""
+    for label in range(kinds):
+        points = np.random.default_rng(label).uniform(12, 48, (4, 2))
+        (folder / f"kind {label:02d}").mkdir(parents=True)
+        for number in range(each):
+            generator = np.random.default_rng([label, number])
+            page = Image.new("L", (60, 60), 255)
+            line = [tuple(point) for point in points + generator.normal(0, 1.5, (4, 2))]
+            ImageDraw.Draw(page).line(line, fill=0, width=4, joint="curve")
+            page = ImageOps.invert(page) if dark else page
+            page.save(folder / f"kind {label:02d}" / f"{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_drawings_of_many_kinds_start_from_the_model_of_symbols(tmp_path: Path, dark: bool) -> None:
+    run = train(str(drawings(tmp_path / "symbols", 20, 5, dark)), tmp_path / "run", quiet=True)
+    recipe = run.folder.read_recipe()
+    assert recipe is not None and (recipe.encoder, recipe.weights, recipe.adapt) == ("residual", "glyphs", "auto")
+    shape, glyphs = run.model.spec.preprocessing, st.Recognizer.load("glyphs").spec.preprocessing
+    assert shape == (glyphs.inverted() if dark else glyphs)
+    assert run.evaluation is not None and run.evaluation.metrics.numbers["closed"]["accuracy"] > 0.9
+
+
+def test_drawings_that_learn_by_a_loss_start_from_nothing(tmp_path: Path) -> None:
+    folder = drawings(tmp_path / "symbols", 20, 2)
+    for changes in ({"adapt": "train"}, {"loss.name": "cosface"}):
+        dataset = Dataset.open(Recipe().changed(**{"data.source": str(folder), **changes})).with_adaptation()
+        assert (dataset.recipe.encoder, dataset.recipe.weights, dataset.recipe.adapts) == ("residual", None, False)
+    few = drawings(tmp_path / "few", 3, 2)
+    assert Dataset.open(Recipe().changed(**{"data.source": str(few)})).recipe.encoder is None
+
+
+def test_the_choice_of_the_encoder_is_said(tmp_path: Path) -> None:
+    symbols, photos = drawings(tmp_path / "symbols", 20, 2, dark=True), photographs(tmp_path / "photos", 3, 2)
+    for folder, changes, words in (
+        (symbols, {}, "residual, pretrained as glyphs, because these are drawings of 20 kinds on a dark page"),
+        (photos, {}, "tf_efficientnet_lite0, pretrained on ImageNet, because these are photographs"),
+        (photos, {"data.image_size": 32}, "small, trained from nothing, because these are small images"),
+    ):
+        dataset = Dataset.open(Recipe().changed(**{"data.source": str(folder), **changes})).with_adaptation()
+        assert words in dataset.encoder_choice
+    assert Dataset.open(Recipe().changed(**{"data.source": str(photos), "encoder": "small"})).encoder_choice == ""
+
+
+def test_lite2_by_name(tmp_path: Path) -> None:
+    folder = photographs(tmp_path / "photos", 3, 2)
+    dataset = Dataset.open(Recipe().changed(**{"data.source": str(folder), "encoder": "lite2"})).with_adaptation()
+    assert (dataset.recipe.encoder, dataset.recipe.weights) == ("tf_efficientnet_lite2", "package")
+    assert dataset.recipe.adapts and dataset.input_shape.size == 260

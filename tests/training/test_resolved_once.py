@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from steradian.models import pretrained
+from steradian.models import weight_packages
 from steradian.models.recognizer import Recognizer
 from steradian.studies import train
 from steradian.training import Recipe, plan
@@ -30,7 +30,7 @@ def test_spec_weights_and_model_are_made_once(
         monkeypatch.setattr(owner, name, counted)
 
     count(Recognizer, "__init__")
-    count(pretrained, "_read")
+    count(weight_packages, "read_weights")
     count(plan, "model_spec")
     changes = {
         "data.source": str(image_folder(3, 20)), "data.image_size": 32, "weights": "package",
@@ -38,4 +38,4 @@ def test_spec_weights_and_model_are_made_once(
     }  # fmt: skip
     run = train(Recipe().changed(**changes), out=tmp_path / "run", quiet=True)
     assert run.evaluation is not None and (tmp_path / "run" / "report.html").is_file()
-    assert counts == {"__init__": 1, "_read": 1, "model_spec": 1}
+    assert counts == {"__init__": 1, "read_weights": 1, "model_spec": 1}

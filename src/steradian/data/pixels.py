@@ -93,21 +93,6 @@ def no_progress(items: Iterable[int], total: int, what: str) -> Iterable[int]:
     return items
 
 
-def sample_sizes(images: ImageSet, count: int = 64) -> tuple[list[tuple[int, int]], bool]:
-    """Return heights and widths of up to ``count`` evenly spaced images, and whether all of them are gray."""
-    sizes, gray = [], True
-    for index in np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)):
-        try:
-            pixels = images.items.pixels(int(index))
-        except DataError:
-            continue
-        sizes.append((int(pixels.shape[0]), int(pixels.shape[1])))
-        gray = gray and pixels.ndim == 2
-    if not sizes:
-        raise DataError(f"{images.source}: none of the sampled images can be decoded.")
-    return sizes, gray
-
-
 def load_pixels(
     images: ImageSet,
     *,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -26,7 +26,7 @@ class Preprocessing:
     Attributes:
         size: pixels per side.
         channels: 1 (gray) or 3 (RGB).
-        mean, std: one value per channel, for samples in [0, 1].
+        mean, std: one value per channel, for samples in [0, 1]; with a negative std, dark becomes light.
         crop: side of the square, as a share of the shorter side.
         interpolation: how images are scaled.
     """
@@ -45,8 +45,8 @@ class Preprocessing:
             raise InputError(f"the image size must be 1..4096 pixels, but is {self.size}.")
         if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise InputError(f"mean and std need one value for each of the {self.channels} channels.")
-        if not all(value > 0 for value in self.std):
-            raise InputError(f"std must be positive, but is {self.std}.")
+        if not all(self.std):
+            raise InputError(f"std must not be zero, but is {self.std}.")
         if not 0.0 < self.crop <= 1.0:
             raise InputError(f"crop must be above 0 and at most 1, but is {self.crop}.")
         if self.interpolation not in get_args(Interpolation):
@@ -60,6 +60,10 @@ class Preprocessing:
     def shortest(self) -> int:
         """Smallest length, in pixels, that the shorter side of a decoded image should have."""
         return math.ceil(self.size / self.crop)
+
+    def inverted(self) -> Preprocessing:
+        """Return the same input for images whose light and dark are exchanged: (1 - x - mean) / std."""
+        return replace(self, mean=tuple(1.0 - value for value in self.mean), std=tuple(-value for value in self.std))
 
     def normalize(self, batch: Tensor) -> Tensor:
         """Normalize samples in [0, 1], float [N, channels, size, size], to the encoder's input."""

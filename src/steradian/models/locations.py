@@ -57,6 +57,11 @@ def _package_folder() -> Path:
     return Path(str(resources.files("steradian.models")))
 
 
+def names_model(location: str | Path) -> bool:
+    """Return whether ``location`` is the name of a built-in model, a model folder or a run folder with a model."""
+    return str(location) in BUILT_IN or holds_model(location)
+
+
 def holds_model(path: str | Path) -> bool:
     """Return whether ``path`` is a model folder, or a run folder with a model."""
     return any((folder / MANIFEST).is_file() for folder in (Path(path), Path(path) / "model"))

@@ -19,7 +19,7 @@ from steradian.data.preprocessing import Interpolation, Preprocessing
 from steradian.errors import StorageError, UsageError
 from steradian.models.artifact import TENSORS, Artifact, read_manifest
 from steradian.models.encoders import OWN, layers_of
-from steradian.models.locations import holds_model, is_built_in, model_folder
+from steradian.models.locations import is_built_in, model_folder, names_model
 from steradian.models.pooling import POWER
 from steradian.models.staged import bare
 from steradian.models.weight_files import read_weights
@@ -30,7 +30,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 def check_weights(encoder: str, weights: str) -> None:
     """Raise `UsageError` if ``weights`` cannot be for ``encoder``. Reads no weights."""
-    if holds_model(weights):
+    if names_model(weights):
         return
     if encoder in OWN:
         raise UsageError(
@@ -58,7 +58,7 @@ def pretrained_preprocessing(encoder: str, weights: str) -> Preprocessing:
     package = package_of(encoder) if weights == "package" else None
     if package is not None:
         return package.preprocessing
-    if holds_model(weights):
+    if names_model(weights):
         return read_manifest(model_folder(weights)).preprocessing
     import timm
 
@@ -88,8 +88,8 @@ class PretrainedWeights:
             if package is None:
                 raise UsageError(f"No weights package is for the encoder {encoder!r}.")
             tensors = package.tensors()
-        elif holds_model(weights):
-            artifact = Artifact.open(model_folder(weights))
+        elif names_model(weights):
+            artifact = open_artifact(weights)
             prefix = "encoder.model." if artifact.manifest.stages else "encoder."
             own = {name: tensor for name, tensor in artifact.tensors().items() if name.startswith(prefix)}
             tensors = {name.removeprefix(prefix): tensor for name, tensor in own.items()}

@@ -95,6 +95,8 @@ def train(
     with locked(folder.path):
         folder.claim(plan.recipe)
         barrier()
+        if not quiet and dataset.encoder_choice:
+            Progress(0, "training").note(dataset.encoder_choice)
         return _train_into(plan, folder, quiet, decoding)
 
 

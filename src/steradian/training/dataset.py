@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from steradian import data
 from steradian.data.inspection import lonely_classes
-from steradian.data.pixels import PixelSet, listing, load_for, no_progress, sample_sizes, subset, with_quarter_turns
+from steradian.data.pixels import PixelSet, listing, load_for, no_progress, subset, with_quarter_turns
 from steradian.data.pixels import Progress as DataProgress
 from steradian.data.preprocessing import Preprocessing, statistics
+from steradian.data.sample import ImageSample, sample_images
 from steradian.data.splits import Splits, groups_by, make_splits, unseen_classes
 from steradian.errors import DataError, UsageError
-from steradian.models.encoders import SMALL_UP_TO
+from steradian.models.encoders import RESIDUAL, SMALL_UP_TO, default_encoder
 from steradian.models.pretrained import pretrained_preprocessing
 from steradian.models.weight_packages import PACKAGED, PACKAGES, timm_name
 from steradian.training.batches import Indices
@@ -53,14 +54,14 @@ class Dataset:
     Attributes:
         recipe: the recipe with its encoder named.
         images: names, labels, splits and groups, and where each image lies.
-        native_size: median of the shorter sides, in pixels.
-        gray: whether all images are gray.
+        sample: what some of the images look like.
+        asked: the recipe as it was given.
     """
 
     recipe: Recipe
     images: data.ImageSet
-    native_size: int
-    gray: bool
+    sample: ImageSample
+    asked: Recipe
 
     @classmethod
     def open(cls, recipe: Recipe) -> Dataset:
@@ -71,17 +72,38 @@ class Dataset:
         """
         settings = recipe.data
         images = data.open(settings.source, settings.root).with_min_images(settings.min_images)
-        sizes, gray = sample_sizes(images)
-        native_size = int(np.median([min(size) for size in sizes]))
-        return cls(_resolve_encoder(recipe, native_size, gray), images, native_size, gray)
+        sample = sample_images(images)
+        return cls(_resolve_encoder(recipe, sample, len(images.classes)), images, sample, recipe)
 
     def with_adaptation(self) -> Dataset:
         """Return the data set with ``adapt: auto`` in its recipe where that applies (see `_adapts`).
 
+        Drawings whose recipe names no encoder start from the built-in model `DRAWN_WEIGHTS`.
+
         Raises:
             UsageError: it was asked for and cannot work.
         """
-        return replace(self, recipe=self.recipe.changed(adapt="auto")) if _adapts(self.recipe) else self
+        recipe = self.recipe
+        drawn = self.asked.encoder is None and recipe.encoder == RESIDUAL and recipe.data.image_size == DRAWN_SIZE
+        if drawn and recipe.adapt != "train" and not _learning_settings(recipe):
+            recipe = recipe.changed(weights=DRAWN_WEIGHTS)
+        return replace(self, recipe=recipe.changed(adapt="auto")) if _adapts(recipe) else self
+
+    @property
+    def encoder_choice(self) -> str:
+        """Which encoder was chosen and why, in a sentence; empty where the recipe names one."""
+        recipe, sample = self.recipe, self.sample
+        if self.asked.encoder is not None:
+            return ""
+        if recipe.encoder == RESIDUAL:
+            seen = f"these are drawings of {len(self.images.classes)} kinds on a {sample.page} page"
+        elif recipe.encoder is not None:
+            seen = f"these are photographs, {sample.native_size} pixels wide or high"
+        else:
+            seen = f"these are small {'gray ' if sample.gray else ''}images of {sample.native_size} pixels"
+        known = {"package": ", pretrained on ImageNet", DRAWN_WEIGHTS: f", pretrained as {DRAWN_WEIGHTS}"}
+        origin = known.get(recipe.weights or "", ", trained from nothing")
+        return f"encoder: {recipe.encoder or default_encoder(self.input_shape.size)}{origin}, because {seen}"
 
     @property
     def input_shape(self) -> Preprocessing:
@@ -90,9 +112,11 @@ class Dataset:
         asked = recipe.data.image_size
         if recipe.weights is not None and recipe.encoder is not None:
             shape = pretrained_preprocessing(recipe.encoder, recipe.weights)
+            if recipe.weights == DRAWN_WEIGHTS and self.sample.page == "dark":
+                shape = shape.inverted()
             return shape if asked is None else replace(shape, size=asked)
-        size = asked if asked is not None else min(self.native_size, SMALL_UP_TO)
-        middle = (0.5,) * (1 if self.gray else 3)
+        size = asked if asked is not None else min(self.sample.native_size, SMALL_UP_TO)
+        middle = (0.5,) * (1 if self.sample.gray or (recipe.encoder == RESIDUAL and self.sample.page) else 3)
         return Preprocessing(max(size, 4), len(middle), middle, middle)
 
     def decode(self, progress: DataProgress = no_progress) -> TrainingData:
@@ -146,22 +170,28 @@ def load_data(recipe: Recipe, progress: DataProgress = no_progress) -> TrainingD
 SMALLEST_PHOTOGRAPH = 24
 """Color images of this many pixels per side or more are taken for photographs, and enlarged for the encoder."""
 
+DRAWN_WEIGHTS, MANY_SYMBOLS, DRAWN_SIZE = "glyphs", 20, 28
+"""Drawings of so many classes or more are taken for symbols, and start from this built-in model, at its size."""
 
-def _resolve_encoder(recipe: Recipe, native_size: int, gray: bool) -> Recipe:
+
+def _resolve_encoder(recipe: Recipe, sample: ImageSample, classes: int) -> Recipe:
     """Return the recipe with its encoder chosen where none is: for photographs the installed weights, if they are.
 
-    Color images are photographs from `SMALLEST_PHOTOGRAPH` pixels on, gray ones above `SMALL_UP_TO`.
+    Color images are photographs from `SMALLEST_PHOTOGRAPH` pixels on, gray ones above `SMALL_UP_TO`. Drawings of
+    `MANY_SYMBOLS` get the encoder of `DRAWN_WEIGHTS`.
     """
     if recipe.encoder in PACKAGES:
         return recipe.changed(encoder=timm_name(recipe.encoder), weights=recipe.weights or "package")
     if recipe.encoder is None and recipe.weights == "package":
         return recipe.changed(encoder=PACKAGED)
-    if recipe.encoder is not None or recipe.weights is not None or not PACKAGES["lite0"].installed:
+    if recipe.encoder is not None or recipe.weights is not None:
         return recipe
     size = recipe.data.image_size
-    if size is not None and size <= SMALL_UP_TO:
+    if sample.page is not None and classes >= MANY_SYMBOLS:
+        return recipe.changed(encoder=RESIDUAL, **{"data.image_size": size if size is not None else DRAWN_SIZE})
+    if (size is not None and size <= SMALL_UP_TO) or not PACKAGES["lite0"].installed:
         return recipe
-    if native_size <= SMALL_UP_TO if gray else native_size < SMALLEST_PHOTOGRAPH:
+    if sample.native_size <= SMALL_UP_TO if sample.gray else sample.native_size < SMALLEST_PHOTOGRAPH:
         return recipe
     return recipe.changed(encoder=PACKAGED, weights="package")
 
@@ -175,9 +205,7 @@ def _adapts(recipe: Recipe) -> bool:
 
     The seed alone says nothing: it also seeds the folds.
     """
-    plain = Recipe()
-    plain = plain.changed(**{"training.seed": recipe.training.seed})
-    changed = [name for name in LEARNING if getattr(recipe, name) != getattr(plain, name)]
+    changed = _learning_settings(recipe)
     possible = recipe.weights is not None and recipe.transfer_layers is None and world_size() == 1
     if recipe.adapt != "auto":
         return recipe.adapt is None and possible and not changed
@@ -192,6 +220,12 @@ def _adapts(recipe: Recipe) -> bool:
             f"{'it' if len(changed) == 1 else 'them'} out, or use --adapt train."
         )
     return True
+
+
+def _learning_settings(recipe: Recipe) -> list[str]:
+    """Return the names of the settings of `LEARNING` that were changed, other than the seed."""
+    plain = Recipe().changed(**{"training.seed": recipe.training.seed})
+    return [name for name in LEARNING if getattr(recipe, name) != getattr(plain, name)]
 
 
 def _seen_and_unseen(pixels: PixelSet, settings: DataSettings) -> tuple[PixelSet, PixelSet | None]:
