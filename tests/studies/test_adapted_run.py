@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -190,3 +191,14 @@ def test_lite2_by_name(tmp_path: Path) -> None:
     dataset = Dataset.open(Recipe().changed(**{"data.source": str(folder), "encoder": "lite2"})).with_adaptation()
     assert (dataset.recipe.encoder, dataset.recipe.weights) == ("tf_efficientnet_lite2", "package")
     assert dataset.recipe.adapts and dataset.input_shape.size == 260
+
+
+def test_a_burst_is_not_tested_on_what_it_was_trained_on(tmp_path: Path) -> None:
+    folder = photographs(tmp_path / "photos", 3, 5)
+    for path in sorted(folder.rglob("*.png")):
+        shutil.copy(path, path.with_name(f"{path.stem} again.png"))
+    data = Dataset.open(Recipe().changed(**{"data.source": str(folder)})).with_adaptation().decode()
+    assert {*data.splits.train, *data.splits.test} == set(range(30))
+    pictures = np.array([name.replace(" again", "") for name in data.pixels.names])
+    assert not {*pictures[data.splits.test]} & {*pictures[data.splits.train]}
+    assert len(data.splits.test) and any("near cop" in warning for warning in data.warnings)

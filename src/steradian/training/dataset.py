@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from steradian import data
 from steradian.data.inspection import lonely_classes
+from steradian.data.near_copies import MOST as MOST_COMPARED
+from steradian.data.near_copies import near_copies, without_copies_in_test
 from steradian.data.pixels import PixelSet, listing, load_for, no_progress, subset, with_quarter_turns
 from steradian.data.pixels import Progress as DataProgress
 from steradian.data.preprocessing import Preprocessing, statistics
@@ -140,11 +142,15 @@ class Dataset:
             seed=settings.split_seed,
             groups=groups,
         )
+        notes: list[str] = []
+        if self.recipe.adapts and self.sample.page is None and pixels.splits is None and groups is None:
+            splits, notes = _without_copies(splits, pixels)
         _check_classes(pixels, splits.train)
         if self.recipe.weights is None:
             mean, std = statistics(pixels.pixels, splits.train)
             shape = replace(shape, mean=mean, std=std)
-        warnings = (*lonely_classes(pixels.classes, pixels.labels), *self._decoding_warnings(decoded, pixels))
+        lonely = lonely_classes(pixels.classes, pixels.labels)
+        warnings = (*lonely, *notes, *self._decoding_warnings(decoded, pixels))
         return TrainingData(pixels, splits, decoded.digest(), shape, unseen, warnings, groups)
 
     def _decoding_warnings(self, decoded: PixelSet, pixels: PixelSet) -> list[str]:
@@ -226,6 +232,23 @@ def _learning_settings(recipe: Recipe) -> list[str]:
     """Return the names of the settings of `LEARNING` that were changed, other than the seed."""
     plain = Recipe().changed(**{"training.seed": recipe.training.seed})
     return [name for name in LEARNING if getattr(recipe, name) != getattr(plain, name)]
+
+
+def _without_copies(splits: Splits, pixels: PixelSet) -> tuple[Splits, list[str]]:
+    """Keep near copies of training images out of the test part; return the parts and what there is to say."""
+    if len(pixels) > MOST_COMPARED:
+        return splits, [f"Near copies were not looked for among {len(pixels):,} images: test numbers may count some."]
+    kept, moved = without_copies_in_test(splits, near_copies(pixels.pixels))
+    if not moved:
+        return splits, []
+    if len(kept.test) == 0:
+        return splits, [
+            "Every test image is a near copy of a training image, so the test numbers say nothing about new pictures."
+        ]
+    return kept, [
+        f"{moved} image{'s' * (moved != 1)} drawn for the test {'are near copies' if moved != 1 else 'is a near copy'} "
+        "of training images and will be trained on instead."
+    ]
 
 
 def _seen_and_unseen(pixels: PixelSet, settings: DataSettings) -> tuple[PixelSet, PixelSet | None]:

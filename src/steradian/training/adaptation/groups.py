@@ -5,16 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from steradian.data.near_copies import MOST, ROWS, connected
 from steradian.metrics.checks import unit
 from steradian.training.adaptation.scatter import Floats
 
 ALIKE = 0.97
 """Cosine of the features of two near copies."""
-
-MOST = 30_000
-"""Above this number of images near copies are not looked for: it would take minutes."""
-
-ROWS = 1024
 
 
 def grouped(features: Floats, names: NDArray[np.str_] | None) -> NDArray[np.int64]:
@@ -24,9 +20,6 @@ def grouped(features: Floats, names: NDArray[np.str_] | None) -> NDArray[np.int6
         features: [N, F] of the untrained encoder.
         names: [N], or None where the data names no groups.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     count = len(features)
     first = np.arange(count)
     pairs = [np.zeros((2, 0), dtype=np.int64)]
@@ -39,7 +32,4 @@ def grouped(features: Floats, names: NDArray[np.str_] | None) -> NDArray[np.int6
             alike = directions[start : start + ROWS] @ directions.T >= ALIKE
             rows, columns = np.nonzero(alike)
             pairs.append(np.stack([rows + start, columns]))
-    rows, columns = np.concatenate(pairs, axis=1)
-    graph = coo_array((np.ones(len(rows), dtype=bool), (rows, columns)), shape=(count, count))
-    groups: NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)
-    return groups
+    return connected(count, np.concatenate(pairs, axis=1))
