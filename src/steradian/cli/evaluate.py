@@ -38,6 +38,13 @@ def evaluate(
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="With --pairs: leave out pairs whose images are missing.")
     ] = False,
+    recalibrate: Annotated[
+        bool,
+        typer.Option(
+            "--recalibrate",
+            help="Afterwards fit probabilities and thresholds on DATA, labeled images of a new place, and save them.",
+        ),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results (default: RUN/evaluation, FILE-evaluation).")
     ] = None,
@@ -49,7 +56,9 @@ def evaluate(
 
     The report has metrics with confidence intervals, curves and the worst mistakes. Without DATA, the run's own test
     images are used. With DATA, its test images are used if it has a test part, and otherwise all images. Images of
-    classes that the model does not know count as unknown. --predictions and --scores need no model: they measure the
+    classes that the model does not know count as unknown. Each promise of the model (rates of pairs and strangers,
+    sets, known) is told beside what was kept, and so is how unlike the images are to those it was calibrated on.
+    --predictions and --scores need no model: they measure the
     output of any classifier or matcher, from CSV or parquet.
 
     Examples:
@@ -58,6 +67,7 @@ def evaluate(
       steradian evaluate runs/digits
       steradian evaluate runs/photos new-photos/ --out runs/photos-new
       steradian evaluate runs/photos new-photos/ --protocol verification,open_set
+      steradian evaluate runs/photos new-camera/ --recalibrate
       steradian evaluate runs/faces lfw/ --pairs pairs.txt --flip
       steradian evaluate --predictions answers.csv --out answers
       steradian evaluate --scores pairs.csv --out pairs
@@ -67,6 +77,8 @@ def evaluate(
         raise UsageError("Expected exactly one of RUN, --predictions FILE and --scores FILE.")
     if pairs is None and (flip or skip_missing):
         raise UsageError("--flip and --skip-missing go with --pairs. Add --pairs FILE.")
+    if recalibrate and (data is None or protocol is not None or pairs is not None):
+        raise UsageError("--recalibrate needs DATA, and measures everything: leave out --protocol and --pairs.")
     for option, value in (("--root", root), ("--protocol", protocol), ("--pairs", pairs)):
         if run is None and value is not None:
             raise UsageError(f"{option} works only with a RUN: a table has no images. Remove {option}.")
@@ -94,15 +106,31 @@ def evaluate(
         print_measurement(measurement, json)
         return
     from steradian.studies.evaluation import report
+    from steradian.studies.evaluation.promises import promises_in_words, unlikeness
 
     folder = out if out is not None else run / "evaluation"
     names = list_of(protocol) if protocol is not None else None
-    result = report.evaluate(run, data, out=out, root=root, protocols=names, exist_ok=exist_ok, progress=shown)
+    result = report.evaluate(
+        run,
+        data,
+        out=out,
+        root=root,
+        protocols=names,
+        recalibrate=recalibrate,
+        exist_ok=exist_ok,
+        progress=shown,
+    )
     if json:
         numbers = {**result.metrics.numbers, "notes": list(result.notes), "part": result.part}
         print_json({**numbers, "report": str(folder / "report.html")})
         return
     print(f"measured on {result.part} of {result.provenance['data']['source']}\n")
     print(columns(report.headlines_in_words(result)))
+    if promises := promises_in_words(result.metrics.numbers):
+        print(f"\n{columns(promises)}")
+        sentence = unlikeness(result.metrics.numbers["promises"])
+        bullets([sentence] if sentence is not None else [], "note:")
     bullets(result.notes, "note:")
+    if recalibrate:
+        print(f"\nThe model's probabilities and thresholds are now those of {data}; its id is the same.")
     print(f"\nreport  {folder / 'report.html'}")

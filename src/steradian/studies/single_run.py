@@ -22,6 +22,7 @@ from steradian.models.pretrained import check_weights
 from steradian.models.readme import readme_text
 from steradian.models.recognizer import Recognizer
 from steradian.models.weight_packages import PACKAGED, PACKAGES, timm_name
+from steradian.studies.evaluation.recalibration import fit_promises
 from steradian.studies.evaluation.report import readme_numbers, write_evaluation
 from steradian.studies.evaluation.run import EvaluationResult, evaluate_run, with_adaptation
 from steradian.studies.study_folder import default_folder
@@ -160,13 +161,9 @@ def _calibrate(model: Recognizer, data: TrainingData) -> None:
     if len(chosen) == 0:
         return
     model.accelerate_for(len(chosen))
-    labels = data.pixels.labels[chosen]
-    raw = model.raw_embeddings(torch.from_numpy(np.ascontiguousarray(data.pixels.pixels[chosen])))
-    description = f"{len(chosen)} images of trained classes, held out for calibration"
-    cosine = model.center_cosines(raw).amax(dim=1).numpy()
-    pairs = [(raw.numpy(), labels)]
-    model.calibration = fit_calibration(model.logits(raw).numpy(), cosine, labels, pair_curve(pairs), description)
-    model.thresholds = Thresholds(fit_thresholds(pairs, description))
+    raw = model.raw_embeddings(torch.from_numpy(np.ascontiguousarray(data.pixels.pixels[chosen]))).numpy()
+    described = f"{len(chosen)} images of trained classes, held out for calibration"
+    fit_promises(model, raw, data.pixels.labels[chosen], described)
 
 
 def _calibrate_by_folds(model: Recognizer, adaptation: Adaptation) -> None:

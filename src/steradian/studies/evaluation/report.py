@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from steradian.data.pixels import Progress as DataProgress
 from steradian.data.pixels import no_progress
 from steradian.errors import UsageError
 from steradian.files import check_folder, new_folder, write_text
-from steradian.models.locations import is_name
+from steradian.models.locations import is_name, model_folder
 from steradian.models.recognizer import Recognizer
 from steradian.plots import AnglesDisplay, EmbeddingDisplay, HistoryDisplay, MistakesDisplay, SphereDisplay
 from steradian.plots.report import Block, Figure, Report, Section, Spheres, facts
@@ -28,6 +30,8 @@ from steradian.studies.evaluation.closed_set import (
 )
 from steradian.studies.evaluation.glossary import meanings, numbers_table
 from steradian.studies.evaluation.inputs import EmbeddingSet, flat
+from steradian.studies.evaluation.promises import promise_section
+from steradian.studies.evaluation.recalibration import recalibrate as recalibrated
 from steradian.studies.evaluation.run import EvaluationResult, measure_model, predictions_csv
 from steradian.studies.evaluation.verification import rates_picture
 from steradian.training.run_folder import RunFolder
@@ -78,6 +82,7 @@ def evaluate(
     out: str | Path | None = None,
     root: str | None = None,
     protocols: Sequence[str] | None = None,
+    recalibrate: bool = False,
     exist_ok: bool = False,
     progress: DataProgress = no_progress,
 ) -> EvaluationResult:
@@ -89,18 +94,28 @@ def evaluate(
         out: folder of the results; None: the folder ``evaluation`` inside the run folder ``model``, replaced.
         root: folder with the files of a built-in data set.
         protocols: names of `protocols.PROTOCOLS`; None: all that the images suffice for, except landmarks.
+        recalibrate: afterwards fit probabilities, thresholds and what is known about strangers on these images, and
+            save them in the model's folder. Its weights and its id stay, so galleries stay valid.
         exist_ok: write into a folder that holds other things.
         progress: shows the progress of decoding.
 
     Raises:
         UsageError: ``out`` holds other files, or is needed; see also `measure_model`.
-        DataError: the run's data has changed since training.
+        DataError: the run's data has changed since training, or there are too few images to recalibrate on.
     """
+    if recalibrate and (source is None or isinstance(model, Recognizer) or is_name(model)):
+        raise UsageError("Recalibration needs a run or model folder to save into, and DATA: labeled images of a place.")
     if out is None and (isinstance(model, Recognizer) or is_name(model)):
         raise UsageError("The results need a folder: name one with out (--out DIR).")
     folder = Path(out) if out is not None else Path(str(model)) / "evaluation"
     check_folder(folder, exist_ok=exist_ok or out is None)
     result = measure_model(model, source, root=root, protocols=protocols, progress=progress)
+    if recalibrate:
+        described = f"{len(result.inputs.images)} images of {source}, {datetime.date.today().isoformat()}"
+        again = recalibrated(result.model, result.inputs, described)
+        result.model.save(model_folder(str(model)))
+        numbers = {**result.metrics.numbers, "recalibrated": asdict(again)}
+        result = replace(result, metrics=replace(result.metrics, numbers=numbers))
     new_folder(folder, exist_ok=True)
     write_evaluation(result, folder)
     return result
@@ -123,7 +138,7 @@ def build_report(evaluated: EvaluationResult, history: list[dict[str, Any]] | No
         Section("Pictures", [], [*_embedding(evaluated), *_curves(evaluated)]),
         Section("Worst mistakes", [], [*_mistakes(evaluated), *confused_table(numbers.get("most_confused", []))]),
     ]
-    sections += adaptation_sections(numbers)
+    sections += [*promise_section(numbers), *adaptation_sections(numbers)]
     if "closed" in numbers:
         sections.append(Section("Classes", [], [classes_table(numbers["closed"]["per_class"])]))
     if history:

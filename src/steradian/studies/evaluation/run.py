@@ -21,6 +21,7 @@ from steradian.models.encoders import OWN
 from steradian.models.recognizer import Recognizer
 from steradian.studies.evaluation.adapted import adaptation_numbers, new_classes_sentence
 from steradian.studies.evaluation.inputs import EvaluationInputs, Metrics, embed_pixels, run_inputs
+from steradian.studies.evaluation.promises import promise_numbers
 from steradian.studies.evaluation.protocols import DEFAULT, check_protocols, left_out, measure
 from steradian.training.adaptation.adapt import Adaptation
 from steradian.training.dataset import TrainingData, load_data
@@ -169,6 +170,8 @@ def _measured(
     protocols: Sequence[str] | None,
 ) -> EvaluationResult:
     metrics = measure(inputs, DEFAULT if protocols is None else protocols)
+    if protocols is None and (promises := promise_numbers(model, inputs)):
+        metrics = replace(metrics, numbers={**metrics.numbers, "promises": promises})
     missing = left_out(protocols, metrics.numbers) if protocols is not None else []
     if protocols is not None and len(missing) == len(set(protocols)):
         raise UsageError(" ".join(missing))
