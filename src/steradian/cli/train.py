@@ -23,11 +23,15 @@ def train(
     encoder: settings.Encoder = None,
     weights: settings.Weights = None,
     adapt: Annotated[
-        Literal["auto", "train"] | None,
+        Literal["auto", "full", "train"] | None,
         typer.Option(
-            help="auto: fit on frozen pretrained features in closed form, chosen by cross-validation; train: learn by "
-            "the loss (default: auto where weights are there and no training option is given)."
+            help="auto: fit on frozen pretrained features in closed form, chosen by cross-validation; full: also tune "
+            "the encoder, and keep that where it pays; train: learn by the loss (default: auto where weights are there "
+            "and no training option is given)."
         ),
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="Minutes for tuning the encoder (--adapt full).", metavar="MINUTES")
     ] = None,
     freeze: Annotated[
         str | None, typer.Option(help="Freeze the encoder's first N layers: a number, all, or auto.", metavar="N")
@@ -57,6 +61,7 @@ def train(
     \b
       steradian train digits --out runs/digits
       steradian train photos/
+      steradian train photos/ --budget 30
       steradian train photos/ --loss cosface --embedding-size 128
       steradian train photos/ --weights package --adapt train --freeze auto
       steradian train recipe.yaml --set training.seed=1
@@ -74,6 +79,7 @@ def train(
         "embedding_size": embedding_size,
         "loss.name": loss,
         "adapt": adapt,
+        "budget": budget,
         "training.freeze": int(freeze) if freeze is not None and freeze.isdecimal() else freeze,
         "progressive.views": views,
         **training_options(root, image_size, encoder, weights, epochs, batch_size, lr, seed),

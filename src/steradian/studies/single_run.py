@@ -25,6 +25,7 @@ from steradian.models.weight_packages import PACKAGED, PACKAGES, timm_name
 from steradian.studies.evaluation.recalibration import fit_promises
 from steradian.studies.evaluation.report import readme_numbers, write_evaluation
 from steradian.studies.evaluation.run import EvaluationResult, evaluate_run, with_adaptation
+from steradian.studies.fine_tuning import fine_tune
 from steradian.studies.study_folder import default_folder
 from steradian.training.adaptation.adapt import Adaptation
 from steradian.training.dataset import Dataset, TrainingData
@@ -136,6 +137,16 @@ def dry_run(recipe: Recipe) -> Run:
 def _train_into(plan: TrainingPlan, folder: RunFolder, quiet: bool, caching: DataProgress = no_progress) -> Run:
     with Progress(0, "training", quiet=quiet) as progress:
         trained = follow(plan, folder, on_batch=progress.at, on_plan=None if quiet else progress.note, progress=caching)
+        tuning = None
+        if plan.recipe.adapt == "full":
+            trained, tuning = fine_tune(
+                plan,
+                trained,
+                plan.recipe.budget,
+                note=(lambda text: None) if quiet else progress.note,
+                on_batch=progress.at,
+                progress=caching,
+            )
     origin = plan.provenance(command_line())
     if trained.adaptation is not None:
         _calibrate_by_folds(trained.model, trained.adaptation)
@@ -145,7 +156,7 @@ def _train_into(plan: TrainingPlan, folder: RunFolder, quiet: bool, caching: Dat
     if len(plan.data.splits.test) == 0:
         folder.finish({"provenance": origin})
         return Run(folder, trained, None, plan.warnings)
-    evaluation = with_adaptation(evaluate_run(model, plan.data), trained.adaptation)
+    evaluation = with_adaptation(evaluate_run(model, plan.data), trained.adaptation, tuning)
     if model.manifest is not None:
         write_text(folder.readme, readme_text(model.manifest, readme_numbers(evaluation)))
     write_evaluation(evaluation, folder.path, trained.history)

@@ -78,7 +78,7 @@ class Dataset:
         return cls(_resolve_encoder(recipe, sample, len(images.classes)), images, sample, recipe)
 
     def with_adaptation(self) -> Dataset:
-        """Return the data set with ``adapt: auto`` in its recipe where that applies (see `_adapts`).
+        """Return the data set with ``adapt: auto`` or ``full`` in its recipe where that applies (see `_adapts`).
 
         Drawings whose recipe names no encoder start from the built-in model `DRAWN_WEIGHTS`.
 
@@ -89,7 +89,10 @@ class Dataset:
         drawn = self.asked.encoder is None and recipe.encoder == RESIDUAL and recipe.data.image_size == DRAWN_SIZE
         if drawn and recipe.adapt != "train" and not _learning_settings(recipe):
             recipe = recipe.changed(weights=DRAWN_WEIGHTS)
-        return replace(self, recipe=recipe.changed(adapt="auto")) if _adapts(recipe) else self
+        if not _adapts(recipe):
+            return self
+        full = recipe.adapt == "full" or (recipe.adapt is None and recipe.budget is not None)
+        return replace(self, recipe=recipe.changed(adapt="full" if full else "auto"))
 
     @property
     def encoder_choice(self) -> str:
@@ -213,16 +216,19 @@ def _adapts(recipe: Recipe) -> bool:
     """
     changed = _learning_settings(recipe)
     possible = recipe.weights is not None and recipe.transfer_layers is None and world_size() == 1
-    if recipe.adapt != "auto":
+    if not recipe.adapts and recipe.budget is None:
         return recipe.adapt is None and possible and not changed
+    asked = f"--adapt {recipe.adapt}" if recipe.adapts else "--budget"
+    if recipe.adapt == "train" or (recipe.adapt == "auto" and recipe.budget is not None):
+        raise UsageError(f"--budget is for --adapt full, but --adapt {recipe.adapt} tunes no encoder: leave one out.")
     if not possible:
         raise UsageError(
-            "--adapt auto needs all layers of a pretrained encoder and one process: add --weights package, or use "
+            f"{asked} needs all layers of a pretrained encoder and one process: add --weights package, or use "
             "--adapt train."
         )
     if changed:
         raise UsageError(
-            f"--adapt auto fits in closed form and has no use for {', '.join(changed)}: leave "
+            f"{asked} fits in closed form and has no use for {', '.join(changed)}: leave "
             f"{'it' if len(changed) == 1 else 'them'} out, or use --adapt train."
         )
     return True

@@ -172,10 +172,14 @@ class Recipe(_Settings):
         None,
         description="Pretrained weights: 'package' (lite0 or lite2), 'hub', a file or a model folder; none: random.",
     )
-    adapt: Literal["auto", "train"] | None = Field(
+    adapt: Literal["auto", "full", "train"] | None = Field(
         None,
         description="auto: fit embedding and classifier on features of the pretrained encoder, in closed form, chosen "
-        "by cross-validation; train: learn them by the loss; none: auto where no setting of the training was changed.",
+        "by cross-validation; full: also tune the encoder, and keep that where it pays; train: learn them by the loss; "
+        "none: auto where no setting of the training was changed.",
+    )
+    budget: float | None = Field(
+        None, gt=0, description="Minutes for tuning the encoder; with a budget, adapt is full where it would be auto."
     )
     transfer_layers: int | None = Field(
         None, ge=0, description="Layers to load from the pretrained encoder, from the input; none: all."
@@ -202,13 +206,13 @@ class Recipe(_Settings):
     def digest(self) -> str:
         """Return a hash of all settings, by the names that they had when the first checkpoints recorded it."""
         # A recipe that learns by its loss keeps the digest that it had before there was a choice.
-        left_out = None if self.adapts else {"adapt"}
+        left_out = {"adapt", "budget"} if not self.adapts else {"budget"} if self.budget is None else None
         return sha256_of(self.model_dump_json(by_alias=True, exclude=left_out).encode())
 
     @property
     def adapts(self) -> bool:
         """Whether embedding and classifier are fitted in closed form."""
-        return self.adapt == "auto"
+        return self.adapt in ("auto", "full")
 
     def changed(self, **changes: Any) -> Recipe:
         """Return a validated copy with new values for dotted keys, such as ``{"training.epochs": 3}``."""

@@ -18,9 +18,9 @@ from steradian.data.pixels import no_progress
 from steradian.models.artifact import Artifact
 from steradian.models.encoders import freeze_layers
 from steradian.models.recognizer import Recognizer
-from steradian.models.staged import StagedEncoder
 from steradian.training import distributed
-from steradian.training.adaptation.adapt import Adaptation, adapt
+from steradian.training.adaptation.adapt import Adaptation
+from steradian.training.adapted import adapt_plan, encoder_features, fitted_on, install
 from steradian.training.checkpoint import latest_checkpoint, read_model, read_record, restore, save_checkpoint
 from steradian.training.features import cached
 from steradian.training.interrupts import Interrupted, deferred_interrupts
@@ -155,29 +155,11 @@ def train(
     return TrainingResult(model, state.history, per_epoch, peak_memory_bytes())
 
 
-@torch.no_grad()
 def _adapted(plan: TrainingPlan, progress: DataProgress) -> TrainingResult:
     """Fit neck and head in closed form on the features of all images but those of the test part."""
-    model, splits = plan.model, plan.data.splits
-    chosen = np.sort(np.concatenate([splits.train, splits.validation]))
-    features = np.asarray(cached(plan.batches(chosen), model, plan.data.digest, progress=progress).views[0])
-    groups, encoder = plan.data.groups, model.encoder
-    adaptation = adapt(
-        features.astype(np.float32),
-        plan.data.pixels.labels[chosen],
-        len(plan.spec.classes),
-        sizes=encoder.sizes if isinstance(encoder, StagedEncoder) else (model.num_features,),
-        names=None if groups is None else groups[chosen],
-        calibrate_on=np.flatnonzero(np.isin(chosen, splits.validation)),
-        seed=plan.recipe.training.seed,
-        progress=progress,
-    )
-    fitted = {"neck.linear": adaptation.neck, "head": adaptation.head}
-    for name, linear in fitted.items():
-        part: Any = model.get_submodule(name)
-        part.weight.copy_(torch.from_numpy(linear.weight.T))
-        part.bias.copy_(torch.from_numpy(linear.bias))
-    return TrainingResult(model.eval(), [], math.nan, peak_memory_bytes(), adaptation)
+    chosen = fitted_on(plan)
+    adaptation = adapt_plan(plan, chosen, encoder_features(plan, chosen, progress), progress)
+    return TrainingResult(install(plan.model, adaptation), [], math.nan, peak_memory_bytes(), adaptation)
 
 
 def _resume(state: TrainingState, plan: TrainingPlan, run: RunFolder | None) -> None:

@@ -80,6 +80,15 @@ def adaptation_sections(numbers: Mapping[str, Any]) -> list[Section]:
     if adaptation["embeddings"]:
         best = sorted(adaptation["embeddings"].items(), key=lambda item: -item[1]["recall_at_1"] - item[1]["tar"])
         compared.append(_table("embedding", dict(best[:LISTED])))
+    if numbers.get("fine_tuning", {}).get("attempts"):
+        attempts = [
+            [Cell(f"{one['name']}, {one['blend']:.0%} tuned" if one["blend"] else one["name"]),
+             Cell(f"{one['accuracy']:.4f}"), Cell(f"{one['minutes']:.1f}")]
+            for one in numbers["fine_tuning"]["attempts"]
+        ]  # fmt: skip
+        compared.append(
+            Table(("encoder", "accuracy, held out", "minutes"), attempts, [numbers["fine_tuning"]["verdict"]])
+        )
     return [
         Section(
             "New classes",

@@ -9,7 +9,7 @@ from steradian.plots.report import Table, facts
 from steradian.studies.evaluation.closed_set import formatted
 from steradian.studies.evaluation.inputs import flat
 
-NOT_LISTED = ("provenance", "most_confused", "notes", "per_class", "adaptation")
+NOT_LISTED = ("provenance", "most_confused", "notes", "per_class", "adaptation", "fine_tuning")
 """Keys whose values are not numbers, or are per-class numbers."""
 
 MEANINGS: dict[str, tuple[str, ...]] = {

@@ -6,7 +6,7 @@ import csv
 import datetime
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from steradian.studies.evaluation.adapted import adaptation_numbers, new_classes
 from steradian.studies.evaluation.inputs import EvaluationInputs, Metrics, embed_pixels, run_inputs
 from steradian.studies.evaluation.promises import promise_numbers
 from steradian.studies.evaluation.protocols import DEFAULT, check_protocols, left_out, measure
+from steradian.studies.fine_tuning import FineTuning
 from steradian.training.adaptation.adapt import Adaptation
 from steradian.training.dataset import TrainingData, load_data
 from steradian.training.resources import environment
@@ -49,9 +50,14 @@ class EvaluationResult:
     provenance: dict[str, Any]
 
 
-def with_adaptation(evaluated: EvaluationResult, adaptation: Adaptation | None) -> EvaluationResult:
+def with_adaptation(
+    evaluated: EvaluationResult, adaptation: Adaptation | None, tuning: FineTuning | None = None
+) -> EvaluationResult:
     """Add what the training compared, and a sentence on classes that the model was not trained on."""
     added = adaptation_numbers(adaptation) if adaptation is not None else {}
+    if tuning is not None:
+        added |= {"fine_tuning": asdict(tuning)}
+        evaluated = replace(evaluated, notes=(*evaluated.notes, tuning.verdict))
     measured = replace(evaluated.metrics, numbers={**evaluated.metrics.numbers, **added})
     if evaluated.inputs.unknown is not None:
         return replace(evaluated, metrics=measured)

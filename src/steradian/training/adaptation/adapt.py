@@ -88,6 +88,20 @@ def adapt(
     return Adaptation(neck, head, embedding, classification, held_out)
 
 
+def answers_of(adaptation: Adaptation, features: Floats, labels: NDArray[np.int64]) -> HeldOut:
+    """Return what an adaptation says of ``features`` [M, F] of images that it was not fitted on."""
+    raw = adaptation.neck(features)
+    centers = adaptation.head.weight
+    return HeldOut(raw, adaptation.head(raw), _nearest(raw, centers), labels)
+
+
+def _nearest(raw: Floats, centers: Floats) -> Floats:
+    """Return the highest cosine [M] of embeddings [M, F] to centers [F, C]."""
+    lengths = np.linalg.norm(raw, axis=1)[:, None] * np.linalg.norm(centers, axis=0)
+    cosines: Floats = (raw @ centers / np.maximum(lengths, 1e-30)).max(axis=1)
+    return cosines
+
+
 def _folds(
     labels: NDArray[np.int64], groups: NDArray[np.int64], calibrate_on: Indices | None, seed: int
 ) -> list[tuple[Indices, Indices]]:
@@ -119,6 +133,4 @@ def _answers(blocks: Blocks, whitening: Whitening, fitted: Indices, held: Indice
     head = _head(linear, whitening, blocks.weights[whitening.block], scatter)
     present = np.unique(blocks.labels[fitted])
     raw = whitening(blocks.at(whitening.block, held), scatter)
-    lengths = np.linalg.norm(raw, axis=1)[:, None] * np.linalg.norm(head.weight[:, present], axis=0)
-    cosines = raw @ head.weight[:, present] / np.maximum(lengths, 1e-30)
-    return HeldOut(raw, head(raw), cosines.max(axis=1), blocks.labels[held])
+    return HeldOut(raw, head(raw), _nearest(raw, head.weight[:, present]), blocks.labels[held])

@@ -1,0 +1,58 @@
+"""Fit neck and head of a plan's model in closed form, on features of its encoder as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from steradian.data.pixels import Progress, no_progress
+from steradian.models.recognizer import Recognizer
+from steradian.models.staged import StagedEncoder
+from steradian.training.adaptation.adapt import Adaptation, adapt
+from steradian.training.adaptation.scatter import Floats
+from steradian.training.batches import Indices
+from steradian.training.features import cached
+from steradian.training.plan import TrainingPlan
+
+
+def fitted_on(plan: TrainingPlan) -> Indices:
+    """Return the images that are fitted on: all but those of the test part."""
+    return np.sort(np.concatenate([plan.data.splits.train, plan.data.splits.validation]))
+
+
+def encoder_features(plan: TrainingPlan, chosen: Indices, progress: Progress = no_progress) -> Floats:
+    """Return the features float32 [n, F] of the images ``chosen``, from the cache or computed now."""
+    batches = cached(plan.batches(chosen), plan.model, plan.data.digest, progress=progress)
+    return np.asarray(batches.views[0], dtype=np.float32)
+
+
+def feature_sizes(model: Recognizer) -> tuple[int, ...]:
+    """Return the number of features of each stage that the encoder gives, the final ones last."""
+    return model.encoder.sizes if isinstance(model.encoder, StagedEncoder) else (model.num_features,)
+
+
+def adapt_plan(plan: TrainingPlan, chosen: Indices, features: Floats, progress: Progress = no_progress) -> Adaptation:
+    """Choose embedding and classifier on the ``features`` of the images ``chosen``."""
+    groups = plan.data.groups
+    return adapt(
+        features,
+        plan.data.pixels.labels[chosen],
+        len(plan.spec.classes),
+        sizes=feature_sizes(plan.model),
+        names=None if groups is None else groups[chosen],
+        calibrate_on=np.flatnonzero(np.isin(chosen, plan.data.splits.validation)),
+        seed=plan.recipe.training.seed,
+        progress=progress,
+    )
+
+
+@torch.no_grad()
+def install(model: Recognizer, adaptation: Adaptation) -> Recognizer:
+    """Copy neck and head of the adaptation into the model."""
+    for name, linear in {"neck.linear": adaptation.neck, "head": adaptation.head}.items():
+        part: Any = model.get_submodule(name)
+        part.weight.copy_(torch.from_numpy(linear.weight.T))
+        part.bias.copy_(torch.from_numpy(linear.bias))
+    return model.eval()

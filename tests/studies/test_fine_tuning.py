@@ -1,0 +1,97 @@
+"""A tuned encoder is kept only where held-out groups and left-out classes say that it pays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import steradian as st
+from steradian.errors import UsageError
+from steradian.models.staged import bare
+from steradian.models.weight_packages import PACKAGES
+from steradian.studies import fine_tuning
+from steradian.studies.single_run import Run, train
+from steradian.training import Dataset, Recipe
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Five kinds of colored noise, eight pictures each."""
+    for label in range(5):
+        (tmp_path / "photos" / f"kind {label}").mkdir(parents=True)
+        color = np.random.default_rng(label).uniform(60, 190, 3)
+        for number in range(8):
+            generator = np.random.default_rng([label, number])
+            blocks = np.kron(generator.normal(size=(8, 8, 3)), np.ones((8, 8, 1)))
+            pixels = color + 40 * blocks + generator.normal(0, 30, (64, 64, 3))
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(
+                tmp_path / "photos" / f"kind {label}" / f"{number}.png"
+            )
+    return tmp_path / "photos"
+
+
+def tuned(photos: Path, monkeypatch: pytest.MonkeyPatch, gain: float, slack: float, **changes: object) -> Run:
+    monkeypatch.setattr(fine_tuning, "EPOCHS", 2)
+    monkeypatch.setattr(fine_tuning, "LEAST_GAIN", gain)
+    monkeypatch.setattr(fine_tuning, "SLACK", slack)
+    settings = {"data.source": str(photos), "data.image_size": 64, "weights": "package", "adapt": "full", **changes}
+    return train(Recipe().changed(**settings), photos.parent / "run", quiet=True)
+
+
+def is_untrained(run: Run) -> bool:
+    published = PACKAGES["lite0"].tensors()
+    own = bare(run.model.encoder).state_dict()
+    return all(torch.equal(own[name], tensor) for name, tensor in published.items() if name in own)
+
+
+def test_a_winner_is_tuned_on_everything_and_calibrated_by_the_hold_outs(photos: Path, monkeypatch) -> None:
+    run = tuned(photos, monkeypatch, gain=-1.0, slack=2.0)
+    assert run.evaluation is not None and not is_untrained(run)
+    tuning = run.evaluation.metrics.numbers["fine_tuning"]
+    assert [one["name"] for one in tuning["attempts"]] == ["frozen", *["last layers"] * 2, *["all layers"] * 2]
+    assert "was chosen" in tuning["verdict"] and tuning["verdict"] in run.evaluation.notes
+    new = run.evaluation.metrics.numbers["new_classes"]
+    assert new == {"model": tuning["tuned"], "untrained": tuning["frozen"]}
+    # A third of the 30 or so images was held out, once.
+    assert run.model.calibration is None or int(run.model.calibration.measured_on.split()[0]) < 20
+    assert "all layers, 50% tuned" in run.folder.report.read_text()
+    again = st.Recognizer.load(run.folder.model)
+    pictures = sorted(photos.rglob("*.png"))[:4]
+    np.testing.assert_allclose(again.embed(pictures), run.model.embed(pictures), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("gain", "slack", "verdict"), [(2.0, 2.0, "gained too little"), (-1.0, -2.0, "but loses on new ones")]
+)
+def test_a_loser_leaves_everything_as_it_was(
+    photos: Path, monkeypatch, gain: float, slack: float, verdict: str
+) -> None:
+    run = tuned(photos, monkeypatch, gain, slack)
+    assert run.evaluation is not None and is_untrained(run)
+    assert verdict in run.evaluation.metrics.numbers["fine_tuning"]["verdict"]
+    settings = {"data.source": str(photos), "data.image_size": 64, "weights": "package"}
+    auto = train(Recipe().changed(**settings), photos.parent / "auto", quiet=True)
+    assert auto.model.model_id == run.model.model_id and auto.model.thresholds == run.model.thresholds
+
+
+def test_a_budget_that_is_too_small_is_said(photos: Path, monkeypatch) -> None:
+    run = tuned(photos, monkeypatch, 2.0, 2.0, adapt=None, budget=1e-4)
+    assert run.evaluation is not None and is_untrained(run)
+    recipe = run.folder.read_recipe()
+    assert recipe is not None and recipe.adapt == "full"
+    note = " ".join(run.evaluation.notes)
+    assert "last layers were not tuned" in note and "all layers were not tuned" in note and "of 0.0001 minutes" in note
+
+
+def test_what_does_not_go_with_a_budget(photos: Path) -> None:
+    for adapt in ("auto", "train"):
+        recipe = Recipe().changed(**{"data.source": str(photos), "adapt": adapt, "budget": 5.0})
+        with pytest.raises(UsageError, match=f"--adapt {adapt} tunes no encoder"):
+            Dataset.open(recipe).with_adaptation()
+    recipe = Recipe().changed(**{"data.source": str(photos), "encoder": "small", "budget": 5.0})
+    with pytest.raises(UsageError, match="--budget needs all layers of a pretrained encoder"):
+        Dataset.open(recipe).with_adaptation()
