@@ -38,6 +38,7 @@ MOST = 2500
 FEW_SHOTS = (5, 20, 10**9)
 PENALTIES = (0.01, 0.1, 1.0, 10.0)
 FARS = (0.1, 0.01, 0.001)
+SIZES = (10, 50, 200)
 SHARES = (0.9, 0.95)
 LEAST_IMAGES = 2
 """Images of a class that can be enrolled and asked."""
@@ -346,19 +347,46 @@ def strangers_named(sets: dict[str, FeatureSet], draws: int) -> dict[str, Any]:
             enrolled, others = rest[: len(rest) // 2], rest[len(rest) // 2 :]
             probes = np.flatnonzero(np.isin(data.labels, others))
             enrolled = enrolled[counts[enrolled] >= LEAST_IMAGES]
-            for identities in (10, 50, 200):
+            vectors = unit(adaptation.neck(data.features))
+            for identities in SIZES:
                 if len(enrolled) >= identities:
-                    chosen = enrolled[:identities]
-                    for key, value in _ask(data, adaptation, chosen, probes, scores, generator).items():
+                    answers = _ask(data, vectors, enrolled[:identities], probes, scores, generator)
+                    for key, value in answers.items():
                         rows.setdefault(f"{identities} enrolled, {key}", []).append(value)
         found[name] = {key: interval(values) for key, values in rows.items()}
         print("strangers", name, found[name], flush=True)
     return found
 
 
+def built_in(sets: dict[str, FeatureSet], draws: int) -> dict[str, Any]:
+    """Count pairs and strangers of the built-in model `general`, for which nothing was trained."""
+    thresholds = Recognizer.load("general").thresholds
+    found: dict[str, Any] = {}
+    for name in ("lfw", "dogs60", "gtsrb", "monuments", "clothing"):
+        data = sets[name]
+        vectors, counts = unit(data.final), np.bincount(data.labels)
+        rows: dict[str, list[float]] = {}
+        pairs = metrics.pair_scores(data.final, data.labels, MOST)
+        for far in FARS:
+            rows[f"pairs {far:g}"] = [float((pairs.impostor > thresholds.at(far).cosine).mean())]
+        for draw in range(draws):
+            generator = np.random.default_rng(draw)
+            classes = generator.permutation(np.unique(data.labels))
+            enrolled, others = classes[: len(classes) // 2], classes[len(classes) // 2 :]
+            probes = np.flatnonzero(np.isin(data.labels, others))
+            enrolled = enrolled[counts[enrolled] >= LEAST_IMAGES]
+            for identities in (5, *SIZES):
+                if len(enrolled) >= identities:
+                    for key, value in _ask(data, vectors, enrolled[:identities], probes, (), generator).items():
+                        rows.setdefault(f"{identities} enrolled, {key}", []).append(value)
+        found[name] = {key: interval(values) for key, values in rows.items()}
+        print("general", name, found[name], flush=True)
+    return found
+
+
 def _ask(
     data: FeatureSet,
-    adaptation: Adaptation,
+    vectors: NDArray[np.float32],
     enrolled: Indices,
     strangers: Indices,
     scores: tuple[StrangerScores, ...],
@@ -370,13 +398,12 @@ def _ask(
         first.append(order[: min(5, len(order) - 1)])
         rest.append(order[min(5, len(order) - 1) :])
     gallery, known = np.concatenate(first), np.concatenate(rest)
-    vectors = {name: unit(embedded(data, adaptation, rows)) for name, rows in (("gallery", gallery), ("known", known))}
-    snapshot = Snapshot(np.arange(len(gallery)), data.labels[gallery], vectors["gallery"], {})
+    snapshot = Snapshot(np.arange(len(gallery)), data.labels[gallery], vectors[gallery], {})
     strategy = choose_strategy(snapshot)
     own = OwnStrangers.of(snapshot, len(gallery), strategy)
-    compared, owners = snapshot.means if strategy == "mean" else (vectors["gallery"], data.labels[gallery])
-    highest = (unit(embedded(data, adaptation, strangers)) @ compared.T).max(axis=1)
-    cosines = vectors["known"] @ compared.T
+    compared, owners = snapshot.means if strategy == "mean" else (vectors[gallery], data.labels[gallery])
+    highest = (vectors[strangers] @ compared.T).max(axis=1)
+    cosines = vectors[known] @ compared.T
     right = owners[cosines.argmax(axis=1)] == data.labels[known]
     similarity = cosines.max(axis=1)
     answers = {"mean": float(strategy == "mean"), "named without a threshold": float(right.mean())}
@@ -393,7 +420,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with the sets of sets.FILES")
     parser.add_argument("--draws", type=int, default=5)
-    parser.add_argument("--only", default="cross,unseen,strangers,trained,known")
+    parser.add_argument("--only", default="cross,unseen,strangers,general,trained,known")
     parser.add_argument("--out", type=Path, default=HERE / "result.json")
     args = parser.parse_args()
     sets = {name: load(name, args.data) for name in FILES}
@@ -402,6 +429,7 @@ def main() -> None:
         "cross": lambda: cross_domain(sets),
         "unseen": lambda: unseen_classes(sets, args.draws),
         "strangers": lambda: strangers_named(sets, 2 * args.draws),
+        "general": lambda: built_in(sets, 2 * args.draws),
         "trained": lambda: trained_classes(sets, args.draws),
         "known": lambda: known_and_unknown(sets, args.draws),
     }

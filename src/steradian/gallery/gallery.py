@@ -36,6 +36,9 @@ KNOWN = 0.95
 CHANGED = 0.02
 """Share of the images by which a gallery may change before its own images are asked as strangers again."""
 
+MOST_MEANS = 20_000
+"""Most images of a gallery whose means are compared by default."""
+
 
 @dataclass(frozen=True)
 class Enrolled:
@@ -268,12 +271,14 @@ class Gallery:
     def strategy(self) -> str:
         """Return "mean" or "nearest": which names more of the gallery's own images right, each held out in turn.
 
-        A gallery with an index, or on a server, answers "nearest", which these search fast. The choice is made again
-        when the number of images has changed by more than 2 %.
+        A gallery with an index, on a server, or of more than `MOST_MEANS` images answers "nearest": means are computed
+        anew after every change. The choice is made again when the number of images has changed by more than 2 %.
         """
         if self.register.backend.state() is None or self._search.has_index():
             return "nearest"
         size = self._size()
+        if size > MOST_MEANS:
+            return "nearest"
         if self._chosen is None or abs(size - self._chosen[0]) > CHANGED * size:
             self._chosen = (size, choose_strategy(self._search.snapshot()))
         return self._chosen[1]

@@ -39,10 +39,11 @@ class Snapshot:
     @cached_property
     def means(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The mean direction of each identity's images, float32 [I, D], and the identities [I]."""
-        numbers, inverse = np.unique(self.identities, return_inverse=True)
-        sums = np.zeros((len(numbers), self.vectors.shape[1]), dtype=np.float64)
-        np.add.at(sums, inverse, self.vectors)
-        return unit(sums), numbers
+        order = np.argsort(self.identities, kind="stable")
+        numbers, starts = np.unique(self.identities[order], return_index=True)
+        if len(numbers) == 0:
+            return np.zeros((0, self.vectors.shape[1]), np.float32), numbers
+        return unit(np.add.reduceat(self.vectors[order], starts, axis=0, dtype=np.float64)), numbers
 
     @cached_property
     def typical(self) -> NDArray[np.int64]:
