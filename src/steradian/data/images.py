@@ -150,7 +150,10 @@ class ImageSet:
         if len(self.items) == 0:
             raise DataError(f"{self.source} holds no images. {EXPECTED}")
         if len(self.classes) < 2:
-            raise DataError(f"{self.source} has a single class ({self.classes[0]!r}); at least two are needed.")
+            raise DataError(
+                f"{self.source} has a single class ({self.classes[0]!r}); at least two are needed. To enroll one thing "
+                "without training, use a built-in model: steradian enroll general FOLDER --gallery FILE."
+            )
 
     def __len__(self) -> int:
         return len(self.items)

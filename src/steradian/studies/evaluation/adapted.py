@@ -48,7 +48,8 @@ def new_classes_sentence(numbers: Mapping[str, Any], pretrained: bool) -> str:
     if "adaptation" in numbers:
         return (
             "What the model does for new classes cannot be told: this takes "
-            f"{FEWEST_CLASSES} classes, some of them with two images or more. Its embedding is that of the encoder."
+            f"{FEWEST_CLASSES} classes, some of them with two images that are no near copies. Its embedding is that of "
+            "the encoder."
         )
     if pretrained:
         return (

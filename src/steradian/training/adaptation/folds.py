@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -30,7 +31,10 @@ def grouped_folds(labels: Labels, groups: Labels, seed: int) -> list[tuple[Indic
     if count < 2:
         return []
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-    folds = splitter.split(np.zeros(len(labels)), labels, groups)
+    with warnings.catch_warnings():
+        # A class with fewer groups than folds is held out in fewer of them.
+        warnings.filterwarnings("ignore", message="The least populated class")
+        folds = list(splitter.split(np.zeros(len(labels)), labels, groups))
     return [(fitted, held) for fitted, held in folds if len(fitted) and len(held)]
 
 
