@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 import steradian as st
 from steradian.errors import UsageError
+from steradian.models.encoders import build_encoder
+from steradian.models.low_rank import add_low_rank, merged_state
 from steradian.models.staged import bare
 from steradian.models.weight_packages import PACKAGES
 from steradian.studies import fine_tuning
@@ -95,3 +98,34 @@ def test_what_does_not_go_with_a_budget(photos: Path) -> None:
     recipe = Recipe().changed(**{"data.source": str(photos), "encoder": "small", "budget": 5.0})
     with pytest.raises(UsageError, match="--budget needs all layers of a pretrained encoder"):
         Dataset.open(recipe).with_adaptation()
+
+
+def test_a_vision_transformer_also_gets_low_rank_updates(photos: Path, monkeypatch, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    encoder, _ = build_encoder("vit_tiny_patch16_224", channels=3, size=64)
+    save_file(dict(encoder.state_dict()), tmp_path / "vit.safetensors")
+    changes = {"encoder": "vit_tiny_patch16_224", "weights": str(tmp_path / "vit.safetensors")}
+    run = tuned(photos, monkeypatch, 2.0, 2.0, **changes)
+    assert run.evaluation is not None
+    attempts = run.evaluation.metrics.numbers["fine_tuning"]["attempts"]
+    assert [one["name"] for one in attempts[-2:]] == ["low-rank updates"] * 2
+
+
+def test_low_rank_updates_start_at_nothing_and_merge_into_the_weights() -> None:
+    torch.manual_seed(0)
+    encoder, _ = build_encoder("vit_tiny_patch16_224", channels=3, size=32)
+    plain, _ = build_encoder("vit_tiny_patch16_224", channels=3, size=32)
+    images, encoder = torch.rand(2, 3, 32, 32), encoder.eval()
+    with torch.no_grad():
+        before = encoder(images)
+        add_low_rank(encoder)
+        torch.testing.assert_close(encoder(images), before)
+        for name, parameter in encoder.named_parameters():
+            if name.endswith(".up"):
+                parameter.normal_(0, 0.05)
+        plain.load_state_dict(merged_state(encoder))
+        changed = encoder(images)
+        torch.testing.assert_close(plain.eval()(images), changed, atol=1e-4, rtol=1e-4)
+    assert float((changed - before).abs().max()) > 1e-3
+    learned = {name.rpartition(".")[2] for name, _ in encoder.named_parameters() if ".attn." in name or ".mlp." in name}
+    assert learned == {"up", "down"}

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from steradian.data.pixels import Progress, no_progress
 from steradian.data.splits import Splits
 from steradian.models.encoders import layers_of
+from steradian.models.low_rank import add_low_rank, merged_state
 from steradian.models.staged import bare
 from steradian.training.adaptation.adapt import Adaptation, adapt, answers_of
 from steradian.training.adaptation.embedding import SLACK, UnseenFold, UnseenScore, score_unseen
@@ -106,6 +107,26 @@ class FineTuning:
     tuned: UnseenScore | None = None
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """What is tuned: the last ``layers`` of the encoder, or with ``low_rank`` updates of its linear layers (LoRA)."""
+
+    name: str
+    layers: int
+    low_rank: bool = False
+
+
+def candidates_for(encoder: nn.Module) -> tuple[Candidate, ...]:
+    """Return what is tuned of an encoder: its last layers and all layers, and for a vision transformer also LoRA."""
+    from timm.models import VisionTransformer
+
+    layers = max(layers_of(encoder).values()) + 1
+    found = [Candidate("last layers", min(LAST, layers)), Candidate("all layers", layers)]
+    if isinstance(bare(encoder), VisionTransformer):
+        found.append(Candidate("low-rank updates", layers, low_rank=True))
+    return tuple(found)
+
+
 @dataclass
 class _Tuner:
     """Tunes copies of one encoder on parts of one data set."""
@@ -122,14 +143,17 @@ class _Tuner:
     def labels(self) -> NDArray[np.int64]:
         return self.plan.data.pixels.labels[self.chosen]
 
-    def tune(self, rows: Indices, tuned: int, epochs: int) -> Tensors:
-        """Return the encoder's weights after tuning its last ``tuned`` layers on the images at ``rows``."""
+    def tune(self, rows: Indices, candidate: Candidate, epochs: int) -> Tensors:
+        """Return the encoder's weights after tuning them on the images at ``rows``."""
         none = np.zeros(0, dtype=np.intp)
         data = replace(self.plan.data, splits=Splits(self.chosen[rows], none, none, none))
         layers = max(layers_of(self.plan.model.encoder).values()) + 1
-        recipe = tuning_recipe(self.plan.recipe, layers, tuned, epochs, feature_sizes(self.plan.model)[-1])
-        model = follow(make_plan(recipe, data), on_batch=self.on_batch, progress=self.progress).model
-        return {name: tensor.detach().clone() for name, tensor in bare(model.encoder).state_dict().items()}
+        size = feature_sizes(self.plan.model)[-1]
+        plan = make_plan(tuning_recipe(self.plan.recipe, layers, candidate.layers, epochs, size), data)
+        if candidate.low_rank:
+            add_low_rank(bare(plan.model.encoder))
+        model = follow(plan, on_batch=self.on_batch, progress=self.progress).model
+        return merged_state(bare(model.encoder))
 
     def features_of(self, tuned: Tensors, blend: float) -> Floats:
         """Load the mean of tuned and untrained weights into the plan's encoder; return the features of all images."""
@@ -184,8 +208,7 @@ def fine_tune(
         return frozen, FineTuning(
             (), 0, "No encoder was tuned: this takes four classes, and two groups in one of them."
         )
-    layers = max(layers_of(plan.model.encoder).values()) + 1
-    candidates = {"last layers": min(LAST, layers), "all layers": layers}
+    candidates = candidates_for(plan.model.encoder)
     fitted, held = folds[0]
     seen, unseen = classes[0]
     epochs, left_out = _epochs(tuner, candidates, (len(fitted), len(seen), len(chosen)), budget)
@@ -194,36 +217,37 @@ def fine_tune(
     if not epochs:
         return frozen, FineTuning((), 0, " ".join(left_out))
     attempts = [Attempt("frozen", 0.0, _accuracy(tuner, features, fitted, held), 0.0)]
-    best: tuple[Attempt, int, Tensors] | None = None
-    for name, tuned in candidates.items():
+    best: tuple[Attempt, Candidate, Tensors] | None = None
+    for candidate in candidates:
+        name = candidate.name
         if name not in epochs:
             continue
         started = time.monotonic()
         note(f"tuning {name}: {epochs[name]} epochs on {len(fitted)} images, {len(held)} are held out")
-        weights = tuner.tune(fitted, tuned, epochs[name])
+        weights = tuner.tune(fitted, candidate, epochs[name])
         minutes = (time.monotonic() - started) / 60
         for blend in BLENDS:
             accuracy = _accuracy(tuner, tuner.features_of(weights, blend), fitted, held)
             attempts.append(Attempt(name, blend, accuracy, minutes))
             if best is None or accuracy > best[0].accuracy:
-                best = attempts[-1], tuned, weights
+                best = attempts[-1], candidate, weights
     tried = FineTuning(tuple(attempts), max(epochs.values()), "")
     if best is None or best[0].accuracy < attempts[0].accuracy + LEAST_GAIN:
         return _restored(tuner, frozen), replace(
             tried, verdict="The frozen encoder was kept: tuning gained too little."
         )
-    winner, tuned, weights = best
+    winner, candidate, weights = best
     of_fold = tuner.features_of(weights, winner.blend)
     held_out = answers_of(tuner.adapt(of_fold, fitted), of_fold[held], tuner.labels[held])
     note(f"tuning {winner.name} without {len(np.unique(tuner.labels[unseen]))} classes")
-    weights = tuner.tune(seen, tuned, epochs[winner.name])
+    weights = tuner.tune(seen, candidate, epochs[winner.name])
     fold, scores = _unseen(tuner, tuner.features_of(weights, winner.blend), seen, unseen)
     tried = replace(tried, frozen=scores[0], tuned=scores[1])
     if any(getattr(scores[1], name) < getattr(scores[0], name) - SLACK for name in ("recall_at_1", "tar")):
         verdict = f"The frozen encoder was kept: tuning {winner.name} gains on trained classes, but loses on new ones."
         return _restored(tuner, frozen), replace(tried, verdict=verdict)
     note(f"tuning {winner.name} on all {len(chosen)} images")
-    final = tuner.features_of(tuner.tune(np.arange(len(chosen)), tuned, epochs[winner.name]), winner.blend)
+    final = tuner.features_of(tuner.tune(np.arange(len(chosen)), candidate, epochs[winner.name]), winner.blend)
     adaptation = adapt_plan(plan, chosen, final, progress)
     adaptation = replace(
         adaptation,
@@ -262,19 +286,19 @@ def _unseen(
 
 
 def _epochs(
-    tuner: _Tuner, candidates: Mapping[str, int], images: tuple[int, int, int], budget: float | None
+    tuner: _Tuner, candidates: Sequence[Candidate], images: tuple[int, int, int], budget: float | None
 ) -> tuple[dict[str, int], list[str]]:
     """Return the epochs of each candidate that fit the budget, and a sentence for each that does not."""
     if budget is None:
-        return dict.fromkeys(candidates, EPOCHS), []
+        return dict.fromkeys([one.name for one in candidates], EPOCHS), []
     fitted, seen, everything = images
     left, sentences = 60.0 * budget, []
     epochs: dict[str, int] = {}
-    for name, tuned in candidates.items():
-        seconds = _seconds_per_image(tuner, tuned)
+    for number, candidate in enumerate(candidates):
+        name, seconds = candidate.name, _seconds_per_image(tuner, candidate.layers)
         # The winner is tuned three times: without the held-out groups, without some classes, and on all images.
         passes = fitted + seen + everything
-        possible = int(left / (seconds * passes * (len(candidates) - len(epochs)) / 1.5))
+        possible = int(left / (seconds * passes * (len(candidates) - number) / 1.5))
         if possible < 2:
             sentences.append(
                 f"{name} were not tuned: two epochs take about {2 * seconds * passes / 60:.0f} of {budget:g} minutes."
