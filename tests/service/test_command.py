@@ -109,7 +109,7 @@ def test_nothing_acknowledged_is_lost_when_it_is_killed(tmp_path: Path) -> None:
     [
         ((), "Name the RUN to serve, or --demo"),
         (("glyphs", "--demo"), "Name the RUN to serve, or --demo"),
-        (("glyphs",), "name one with --gallery FILE"),
+        (("glyphs",), "Name one with --gallery FILE"),
         (("glyphs", "--gallery", "g.db", "--host", "0.0.0.0"), "open to others"),
         (("glyphs", "--gallery", "g.db", "--host", "203.0.113.1", "--token", "long-enough"), "choose another --port"),
         (("glyphs", "--gallery", "g.db", "--runtime", "gpu"), "Unknown runtime 'gpu'"),
