@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +19,7 @@ from steradian.errors import InputError, SteradianError, StorageError, UsageErro
 from steradian.files import finite
 from steradian.losses import Head
 from steradian.losses.cosines import cosines, unit_rows
+from steradian.models.answers import Classification, Verification
 from steradian.models.artifact import content_id, write
 from steradian.models.calibration import Calibration, StrangerScores, Threshold, Thresholds
 from steradian.models.encoders import OWN, build_encoder
@@ -35,52 +35,6 @@ from steradian.models.weight_packages import PACKAGES
 from steradian.version import __version__
 
 Images = Tensor | Pictures
-
-
-@dataclass(frozen=True)
-class Classification:
-    """The answer for one image.
-
-    Attributes:
-        ranking: pairs (class name, probability), the most probable first.
-        calibrated: whether the probabilities were calibrated on held-out images.
-        coverage: nominal coverage of ``candidates`` and ``known``, for images like the held-out ones.
-        candidates: the most probable classes; the true class is among them with probability ``coverage``. None for
-            a model that is not calibrated for it.
-        known: whether the cosine to the nearest class center reaches the value that a share ``coverage`` of images
-            of known classes reaches. None for a model that is not calibrated for it.
-    """
-
-    ranking: tuple[tuple[str, float], ...]
-    calibrated: bool
-    coverage: float = 0.95
-    candidates: tuple[str, ...] | None = None
-    known: bool | None = None
-
-    def as_answer(self, image: str) -> dict[str, Any]:
-        """Return plain values: {image, ranking [{label, probability}], calibrated, coverage, candidates, known}."""
-        ranking = [{"label": label, "probability": probability} for label, probability in self.ranking]
-        promise = {"coverage": self.coverage, "candidates": self.candidates, "known": self.known}
-        return {"image": image, "ranking": ranking, "calibrated": self.calibrated, **promise}
-
-
-@dataclass(frozen=True)
-class Verification:
-    """The answer for two images.
-
-    Attributes:
-        same: whether ``similarity`` exceeds ``threshold``.
-        similarity: cosine of the two embeddings.
-        threshold: cosine at the false-accept rate ``far``.
-        probability: probability that both show the same class, for a prior of 0.5; None for a model that is not
-            calibrated.
-    """
-
-    same: bool
-    similarity: float
-    threshold: float
-    far: float
-    probability: float | None
 
 
 class Recognizer(nn.Module):
