@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from steradian.lazy import lazy
 
 if TYPE_CHECKING:
+    from steradian.models.answers import Classification, Verification
     from steradian.models.calibration import Calibration, Threshold, Thresholds
     from steradian.models.encoders import build_encoder
     from steradian.models.exported import ExportedModel
     from steradian.models.manifest import ModelManifest, ModelSpec
-    from steradian.models.recognizer import Classification, Recognizer, Verification
+    from steradian.models.recognizer import Recognizer
 
 __all__ = [
     "Calibration", "Classification", "ExportedModel", "ModelManifest", "ModelSpec", "Recognizer", "Threshold",
@@ -21,10 +22,11 @@ __all__ = [
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        "answers": "Classification Verification",
         "calibration": "Calibration Threshold Thresholds",
         "encoders": "build_encoder",
         "exported": "ExportedModel",
         "manifest": "ModelManifest ModelSpec",
-        "recognizer": "Classification Recognizer Verification",
+        "recognizer": "Recognizer",
     },
 )
