@@ -187,6 +187,9 @@ def test_a_few_identities_predict_strangers_by_the_formula() -> None:
     model = StrangerScores(identities=6, rates=[0.5, 0.1], cosines=[0.0, 0.8], measured_on="model")
     both = stranger_threshold(0.1, own, (model,), Thresholds())
     assert both.cosine == pytest.approx(np.tanh((np.arctanh(expected) + np.arctanh(0.8)) / 2), abs=1e-5)
+    measured = StrangerScores(identities=6, rates=[0.5, 0.1, 0.001], cosines=[0.0, 0.8, 0.9], measured_on="model")
+    alone = stranger_threshold(0.005, own, (measured,), Thresholds())
+    assert (alone.low, alone.high, alone.measured_on) == (-1.0, 1.0, "model")
     # For another strategy it says nothing.
     assert stranger_threshold(0.1, replace(own, strategy="mean"), (model,), Thresholds()).cosine == threshold.cosine
 

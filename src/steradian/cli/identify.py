@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -106,9 +107,11 @@ def _describe_threshold(chosen: StrangerThreshold) -> str:
         return (
             f"! A rate of {chosen.rate:g} cannot be kept, so every answer is unknown: it rests on {chosen.measured_on}."
         )
+    measured = math.isfinite(chosen.low) and chosen.low < chosen.high < 1.0
+    spread = f" (95 % interval {chosen.low:.3f} to {chosen.high:.3f})" if measured else ""
     return (
         f"At most {chosen.rate:g} of strangers get a name among {chosen.identities} enrolled: cosine above "
-        f"{chosen.cosine:.3f}, by {chosen.measured_on}."
+        f"{chosen.cosine:.3f}{spread}, by {chosen.measured_on}."
     )
 
 

@@ -45,7 +45,8 @@ class StrangerThreshold:
 
     Attributes:
         cosine: the threshold; `UNREACHABLE` where the rate cannot be kept.
-        low, high: 95 % interval of the threshold, for other identities of the same kind.
+        low, high: 95 % interval of the threshold, for other identities of the same kind; -1 and 1 where it does not
+            rest on the gallery's own images.
         identities: size of the gallery that it is for.
         measured_on: what it rests on, or why there is none.
     """
@@ -103,11 +104,12 @@ def stranger_threshold(
         raise InputError(f"strangers is a share and must be above 0 and below 1, but is {rate}.")
     own, identities = asked.scores, asked.identities
     counted = identities >= ENOUGH_IDENTITIES and math.floor(rate * len(own)) >= 1
+    asks_own = counted or rate >= LOWEST_PREDICTED
     model = nearest_size(measured, identities, asked.strategy)
     answers: list[tuple[float, str]] = []
     if counted:
         answers.append((_counted(rate, own), f"{len(own)} images of the gallery, asked as strangers"))
-    elif len(own) and rate >= LOWEST_PREDICTED:
+    elif asks_own and len(own):
         answers.append((predicted(rate, own, identities), f"{len(own)} images of the gallery, asked as strangers"))
     if model is not None and not counted:
         answers.append((model.cosine(rate, identities), model.measured_on))
@@ -129,7 +131,7 @@ def stranger_threshold(
     if max(cosine for cosine, _ in answers) >= LARGEST_COSINE:
         reason = f"{measured_on}, by which strangers reach a cosine of 1"
         return StrangerThreshold(rate, UNREACHABLE, UNREACHABLE, UNREACHABLE, identities, reason)
-    error = 1.96 * _standard_error(rate, own, identities)
+    error = 1.96 * _standard_error(rate, own if asks_own else own[:0], identities)
     low, high = math.tanh(level - error), math.tanh(level + error)
     return StrangerThreshold(rate, math.tanh(level), low, high, identities, measured_on)
 
