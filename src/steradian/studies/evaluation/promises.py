@@ -23,8 +23,8 @@ from steradian.studies.evaluation.inputs import EmbeddingSet, EvaluationInputs
 MOST = 800
 """Most images whose pairs are counted."""
 
-ENROLLED, DRAWS = 5, 5
-"""Images of an identity that are enrolled to ask strangers, and how often galleries are drawn."""
+ENROLLED, MOST_ENROLLED, DRAWS = 5, 1000, 5
+"""Images of an identity that are enrolled to ask strangers, most identities, and how often galleries are drawn."""
 
 RATES = (0.1, 0.01)
 """Shares of strangers that are counted."""
@@ -89,12 +89,13 @@ def _strangers(model: Recognizer, images: EmbeddingSet, seed: int) -> dict[str, 
     for draw in range(DRAWS):
         order = np.random.default_rng([seed, draw]).permutation(len(labels))
         chosen = np.random.default_rng([seed, draw, 1]).permutation(classes)[: len(classes) // 2]
-        rows = np.concatenate([order[labels[order] == label][:ENROLLED] for label in chosen])
+        gallery = chosen[:MOST_ENROLLED]
+        rows = np.concatenate([order[labels[order] == label][:ENROLLED] for label in gallery])
         snapshot = Snapshot(np.arange(len(rows)), labels[rows], vectors[rows], {})
         own = OwnStrangers.of(snapshot, len(rows))
         probes = order[~np.isin(labels[order], chosen)][: 4 * MOST]
         highest = (vectors[probes] @ vectors[rows].T).max(axis=1)
-        asked, enrolled = asked + len(probes), len(chosen)
+        asked, enrolled = asked + len(probes), len(gallery)
         for rate in RATES:
             try:
                 chosen_threshold = stranger_threshold(rate, own, model.strangers, model.thresholds)
