@@ -169,10 +169,18 @@ def test_scores_of_unseen_classes_by_hand() -> None:
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     score = score_unseen(vectors, np.array([0, 0, 1, 1]), np.arange(4))
     assert score is not None and (score.recall_at_1, score.tar, score.mean_rank) == (1.0, 1.0, 1.0)
+    # Without their own class the images at 10 and 50 degrees come closest to another, at 40; all own are closer.
+    assert score.identified == 1.0
     mixed = score_unseen(vectors, np.array([0, 1, 0, 1]), np.arange(4))
     # Each image's nearest is of the other class; its own class comes second, third, second and third at best.
     assert mixed is not None and mixed.recall_at_1 == 0.0 and mixed.mean_rank == pytest.approx(2.5)
     assert score_unseen(vectors, np.array([0, 0, 1, 1]), np.array([0, 0, 1, 1])) is None
+    assert mixed.identified == 0.0
+    wide = np.deg2rad([0.0, 45.0, 50.0, 52.0])
+    vectors = np.stack([np.cos(wide), np.sin(wide)], axis=1).astype(np.float32)
+    far_apart = score_unseen(vectors, np.array([0, 0, 1, 1]), np.arange(4))
+    # Strangers come as close as 5 degrees, so only the images 2 degrees apart are named.
+    assert far_apart is not None and far_apart.recall_at_1 == 0.75 and far_apart.identified == 0.5
 
 
 def test_the_mixture_is_one_linear_classifier_and_loses_to_no_member() -> None:

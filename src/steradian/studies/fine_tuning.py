@@ -281,7 +281,7 @@ def _unseen(
     vectors = tuner.adapt(features, seen).neck(features[unseen])
     base = score_unseen(tuner.features[unseen, -feature_sizes(tuner.plan.model)[-1] :], labels, groups)
     score = score_unseen(vectors, labels, groups)
-    nothing = UnseenScore(0.0, 0.0, 0.0)
+    nothing = UnseenScore(0.0, 0.0, 0.0, 0.0)
     return UnseenFold(vectors, labels, groups), (base or nothing, score or nothing)
 
 

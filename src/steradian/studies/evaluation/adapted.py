@@ -17,6 +17,7 @@ COLUMNS = {
     "recall_at_1": ("recall at 1", "{:.3f}"),
     "tar": ("TAR at FAR 1e-2", "{:.3f}"),
     "mean_rank": ("mean rank", "{:.1f}"),
+    "identified": ("named right, 1 % of strangers named", "{:.3f}"),
 }
 
 

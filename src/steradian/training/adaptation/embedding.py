@@ -20,6 +20,7 @@ Labels = NDArray[np.int64]
 SHRINKAGES = (0.1, 0.3, 0.6, 0.9)
 CENTERINGS = (0.0, 0.5, 1.0)
 FAR = 1e-2
+STRANGERS = 1e-2
 MOST = 1200
 """Largest number of unseen images of a fold that are compared: 720,000 pairs."""
 
@@ -59,11 +60,14 @@ class UnseenScore:
         recall_at_1: share of images whose nearest image of another group is of their class.
         tar: share of pairs of one class that are accepted where a share `FAR` of the others is.
         mean_rank: mean over images of the number of images of other classes before the first of their own, plus 1.
+        identified: share of images that are named right where a share `STRANGERS` of them, asked as strangers, is given
+            a name: without their own class, their highest cosine exceeds the threshold.
     """
 
     recall_at_1: float
     tar: float
     mean_rank: float
+    identified: float
 
 
 @dataclass(frozen=True)
@@ -143,10 +147,21 @@ def score_unseen(vectors: Floats, labels: Labels, groups: Labels) -> UnseenScore
     cosines[~apart] = -2.0
     best_own = np.where(same, cosines, -2.0).max(axis=1)
     before = (~same & (cosines >= best_own[:, None])).sum(axis=1)[asked]
-    threshold = metrics.impostor_threshold(impostor, FAR) if len(impostor) >= 1 / FAR else float(impostor.max())
+    threshold = _exceeded_by(impostor, FAR)
+    nearest_other = np.where(same, -2.0, cosines).max(axis=1)[asked]
+    own = best_own[asked]
+    identified = (own > nearest_other) & (own > _exceeded_by(nearest_other, STRANGERS))
     return UnseenScore(
-        float((before == 0).mean()), float((genuine > threshold).mean()), float(before.mean(dtype=np.float64)) + 1.0
+        float((before == 0).mean()),
+        float((genuine > threshold).mean()),
+        float(before.mean(dtype=np.float64)) + 1.0,
+        float(identified.mean()),
     )
+
+
+def _exceeded_by(scores: Floats, share: float) -> float:
+    """Return the threshold that at most a share of ``scores`` exceeds; the highest score where these are few."""
+    return metrics.impostor_threshold(scores, share) if len(scores) >= 1 / share else float(scores.max())
 
 
 def _embeddings(blocks: Blocks, seen: Indices, asked: Indices) -> Iterator[tuple[Whitening, Floats]]:
@@ -175,5 +190,8 @@ def _sample(images: Indices, labels: Labels, seed: int) -> Indices:
 
 def _mean(scores: list[UnseenScore]) -> UnseenScore:
     return UnseenScore(
-        *(float(np.mean([getattr(one, name) for one in scores])) for name in ("recall_at_1", "tar", "mean_rank"))
+        *(
+            float(np.mean([getattr(one, name) for one in scores]))
+            for name in ("recall_at_1", "tar", "mean_rank", "identified")
+        )
     )
