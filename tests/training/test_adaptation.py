@@ -221,3 +221,10 @@ def test_one_group_a_class_leaves_the_classifier_untested() -> None:
     features, labels = made(classes=5, each=4)
     found = adapt(features, labels, 5, sizes=(12,), names=labels.astype(str))
     assert found.held_out == () and found.classification.tried == ()
+
+
+def test_a_given_embedding_is_not_chosen() -> None:
+    features, labels = made()
+    whitening = Whitening(FINAL, 0.3, 0.5)
+    result = adapt(features, labels, 6, sizes=(12,), whitening=whitening)
+    assert result.embedding.whitening == whitening and result.embedding.folds == () and result.held_out

@@ -18,7 +18,7 @@ from steradian.models.encoders import layers_of
 from steradian.models.low_rank import add_low_rank, merged_state
 from steradian.models.staged import bare
 from steradian.training.adaptation.adapt import Adaptation, adapt, answers_of
-from steradian.training.adaptation.embedding import SLACK, UnseenFold, UnseenScore, score_unseen
+from steradian.training.adaptation.embedding import SLACK, UnseenFold, UnseenScore, Whitening, score_unseen
 from steradian.training.adaptation.folds import class_folds, grouped_folds
 from steradian.training.adaptation.groups import grouped
 from steradian.training.adaptation.scatter import Floats
@@ -164,8 +164,8 @@ class _Tuner:
         bare(self.plan.model.encoder).load_state_dict(mixed)
         return encoder_features(self.plan, self.chosen, self.progress)
 
-    def adapt(self, features: Floats, rows: Indices) -> Adaptation:
-        """Adapt to the images at ``rows``."""
+    def adapt(self, features: Floats, rows: Indices, whitening: Whitening | None = None) -> Adaptation:
+        """Adapt to the images at ``rows``, with a given embedding or a chosen one."""
         names = self.groups.astype(str)
         return adapt(
             features[rows],
@@ -173,6 +173,7 @@ class _Tuner:
             len(self.plan.spec.classes),
             sizes=feature_sizes(self.plan.model),
             names=names[rows],
+            whitening=whitening,
             seed=self.plan.recipe.training.seed,
         )
 
@@ -238,17 +239,20 @@ def fine_tune(
         )
     winner, candidate, weights = best
     of_fold = tuner.features_of(weights, winner.blend)
-    held_out = answers_of(tuner.adapt(of_fold, fitted), of_fold[held], tuner.labels[held])
     note(f"tuning {winner.name} without {len(np.unique(tuner.labels[unseen]))} classes")
-    weights = tuner.tune(seen, candidate, epochs[winner.name])
-    fold, scores = _unseen(tuner, tuner.features_of(weights, winner.blend), seen, unseen)
+    without = tuner.features_of(tuner.tune(seen, candidate, epochs[winner.name]), winner.blend)
+    adapted = tuner.adapt(without, seen)
+    # Cosines of two embeddings cannot be compared, so the one of the hold-outs is that of the final model.
+    whitening = adapted.embedding.whitening
+    held_out = answers_of(tuner.adapt(of_fold, fitted, whitening), of_fold[held], tuner.labels[held])
+    fold, scores = _unseen(tuner, adapted.neck(without[unseen]), unseen)
     tried = replace(tried, frozen=scores[0], tuned=scores[1])
     if any(getattr(scores[1], name) < getattr(scores[0], name) - SLACK for name in ("recall_at_1", "tar")):
         verdict = f"The frozen encoder was kept: tuning {winner.name} gains on trained classes, but loses on new ones."
         return _restored(tuner, frozen), replace(tried, verdict=verdict)
     note(f"tuning {winner.name} on all {len(chosen)} images")
     final = tuner.features_of(tuner.tune(np.arange(len(chosen)), candidate, epochs[winner.name]), winner.blend)
-    adaptation = adapt_plan(plan, chosen, final, progress)
+    adaptation = adapt_plan(plan, chosen, final, progress, whitening)
     adaptation = replace(
         adaptation,
         held_out=(held_out,),
@@ -273,12 +277,9 @@ def _accuracy(tuner: _Tuner, features: Floats, fitted: Indices, held: Indices) -
     return float((predicted == tuner.labels[held]).mean())
 
 
-def _unseen(
-    tuner: _Tuner, features: Floats, seen: Indices, unseen: Indices
-) -> tuple[UnseenFold, tuple[UnseenScore, UnseenScore]]:
+def _unseen(tuner: _Tuner, vectors: Floats, unseen: Indices) -> tuple[UnseenFold, tuple[UnseenScore, UnseenScore]]:
     """Return the embeddings of classes that were not tuned on, and scores of untrained features and of these."""
     labels, groups = tuner.labels[unseen], tuner.groups[unseen]
-    vectors = tuner.adapt(features, seen).neck(features[unseen])
     base = score_unseen(tuner.features[unseen, -feature_sizes(tuner.plan.model)[-1] :], labels, groups)
     score = score_unseen(vectors, labels, groups)
     nothing = UnseenScore(0.0, 0.0, 0.0, 0.0)

@@ -11,6 +11,7 @@ from steradian.data.pixels import Progress, no_progress
 from steradian.models.recognizer import Recognizer
 from steradian.models.staged import StagedEncoder
 from steradian.training.adaptation.adapt import Adaptation, adapt
+from steradian.training.adaptation.embedding import Whitening
 from steradian.training.adaptation.scatter import Floats
 from steradian.training.batches import Indices
 from steradian.training.features import cached
@@ -33,8 +34,14 @@ def feature_sizes(model: Recognizer) -> tuple[int, ...]:
     return model.encoder.sizes if isinstance(model.encoder, StagedEncoder) else (model.num_features,)
 
 
-def adapt_plan(plan: TrainingPlan, chosen: Indices, features: Floats, progress: Progress = no_progress) -> Adaptation:
-    """Choose embedding and classifier on the ``features`` of the images ``chosen``."""
+def adapt_plan(
+    plan: TrainingPlan,
+    chosen: Indices,
+    features: Floats,
+    progress: Progress = no_progress,
+    whitening: Whitening | None = None,
+) -> Adaptation:
+    """Choose embedding, unless ``whitening`` is given, and classifier on the ``features`` of the images ``chosen``."""
     groups = plan.data.groups
     return adapt(
         features,
@@ -43,6 +50,7 @@ def adapt_plan(plan: TrainingPlan, chosen: Indices, features: Floats, progress: 
         sizes=feature_sizes(plan.model),
         names=None if groups is None else groups[chosen],
         calibrate_on=np.flatnonzero(np.isin(chosen, plan.data.splits.validation)),
+        whitening=whitening,
         seed=plan.recipe.training.seed,
         progress=progress,
     )

@@ -61,6 +61,7 @@ def adapt(
     sizes: Sequence[int],
     names: NDArray[np.str_] | None = None,
     calibrate_on: Indices | None = None,
+    whitening: Whitening | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> Adaptation:
@@ -73,11 +74,15 @@ def adapt(
         names: groups of images that belong together, or None; near copies are grouped in any case.
         calibrate_on: images that the data sets aside for validation. They take the place of the folds, so that
             probabilities are fitted on them alone; None: three folds.
+        whitening: the embedding; None: chosen on classes that are left out.
     """
     blocks, factors = Blocks.of(features, labels, sizes)
     groups = grouped(features[:, -sizes[-1] :], names)
     folds = _folds(labels, groups, calibrate_on, seed)
-    embedding = choose_embedding(blocks, groups, seed, progress)
+    if whitening is None:
+        embedding = choose_embedding(blocks, groups, seed, progress)
+    else:
+        embedding = EmbeddingChoice(whitening, None, None, {}, ())
     classification = choose_classifier(blocks, num_classes, folds, progress)
     everything = np.arange(len(labels))
     whitening = embedding.whitening
