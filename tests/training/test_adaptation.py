@@ -228,3 +228,6 @@ def test_a_given_embedding_is_not_chosen() -> None:
     whitening = Whitening(FINAL, 0.3, 0.5)
     result = adapt(features, labels, 6, sizes=(12,), whitening=whitening)
     assert result.embedding.whitening == whitening and result.embedding.folds == () and result.held_out
+    again = adapt(features, labels, 6, sizes=(12,), whitening=whitening, mixture=result.classification)
+    assert again.classification.members == result.classification.members and again.held_out == ()
+    np.testing.assert_allclose(again.head.weight, result.head.weight, atol=1e-5)

@@ -242,9 +242,10 @@ def fine_tune(
     note(f"tuning {winner.name} without {len(np.unique(tuner.labels[unseen]))} classes")
     without = tuner.features_of(tuner.tune(seen, candidate, epochs[winner.name]), winner.blend)
     adapted = tuner.adapt(without, seen)
-    # Cosines of two embeddings cannot be compared, so the one of the hold-outs is that of the final model.
+    # Cosines of two embeddings or kinds of classifiers cannot be compared: the final model has those of the hold-outs.
     whitening = adapted.embedding.whitening
-    held_out = answers_of(tuner.adapt(of_fold, fitted, whitening), of_fold[held], tuner.labels[held])
+    judge = tuner.adapt(of_fold, fitted, whitening)
+    held_out = answers_of(judge, of_fold[held], tuner.labels[held])
     fold, scores = _unseen(tuner, adapted.neck(without[unseen]), unseen)
     tried = replace(tried, frozen=scores[0], tuned=scores[1])
     if any(getattr(scores[1], name) < getattr(scores[0], name) - SLACK for name in ("recall_at_1", "tar")):
@@ -252,7 +253,7 @@ def fine_tune(
         return _restored(tuner, frozen), replace(tried, verdict=verdict)
     note(f"tuning {winner.name} on all {len(chosen)} images")
     final = tuner.features_of(tuner.tune(np.arange(len(chosen)), candidate, epochs[winner.name]), winner.blend)
-    adaptation = adapt_plan(plan, chosen, final, progress, whitening)
+    adaptation = adapt_plan(plan, chosen, final, progress, whitening, judge.classification)
     adaptation = replace(
         adaptation,
         held_out=(held_out,),

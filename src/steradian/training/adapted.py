@@ -11,6 +11,7 @@ from steradian.data.pixels import Progress, no_progress
 from steradian.models.recognizer import Recognizer
 from steradian.models.staged import StagedEncoder
 from steradian.training.adaptation.adapt import Adaptation, adapt
+from steradian.training.adaptation.classification import Classification
 from steradian.training.adaptation.embedding import Whitening
 from steradian.training.adaptation.scatter import Floats
 from steradian.training.batches import Indices
@@ -40,8 +41,9 @@ def adapt_plan(
     features: Floats,
     progress: Progress = no_progress,
     whitening: Whitening | None = None,
+    mixture: Classification | None = None,
 ) -> Adaptation:
-    """Choose embedding, unless ``whitening`` is given, and classifier on the ``features`` of the images ``chosen``."""
+    """Fit embedding and classifier on the ``features`` of the images ``chosen``; choose what is not given."""
     groups = plan.data.groups
     return adapt(
         features,
@@ -51,6 +53,7 @@ def adapt_plan(
         names=None if groups is None else groups[chosen],
         calibrate_on=np.flatnonzero(np.isin(chosen, plan.data.splits.validation)),
         whitening=whitening,
+        mixture=mixture,
         seed=plan.recipe.training.seed,
         progress=progress,
     )

@@ -62,6 +62,7 @@ def adapt(
     names: NDArray[np.str_] | None = None,
     calibrate_on: Indices | None = None,
     whitening: Whitening | None = None,
+    mixture: Classification | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> Adaptation:
@@ -75,6 +76,7 @@ def adapt(
         calibrate_on: images that the data sets aside for validation. They take the place of the folds, so that
             probabilities are fitted on them alone; None: three folds.
         whitening: the embedding; None: chosen on classes that are left out.
+        mixture: the choice of classifiers; None: made by cross-validation.
     """
     blocks, factors = Blocks.of(features, labels, sizes)
     groups = grouped(features[:, -sizes[-1] :], names)
@@ -83,7 +85,7 @@ def adapt(
         embedding = choose_embedding(blocks, groups, seed, progress)
     else:
         embedding = EmbeddingChoice(whitening, None, None, {}, ())
-    classification = choose_classifier(blocks, num_classes, folds, progress)
+    classification = choose_classifier(blocks, num_classes, folds, progress, mixture)
     everything = np.arange(len(labels))
     whitening = embedding.whitening
     scatter = blocks.scatter(whitening.block, everything)

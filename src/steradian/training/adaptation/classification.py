@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,18 +41,24 @@ class Classification:
     Attributes:
         linear: fitted on all images; takes the unweighted features of `Blocks`, like those of the folds.
         members: names of the mixture's members.
+        factors: on the logits of each member, by name.
         tried: all candidates, the best first.
         folds: (fitted, held out, classifier fitted without the latter) of each fold.
     """
 
     linear: Linear
     members: tuple[str, ...]
+    factors: dict[str, float]
     tried: tuple[Tried, ...]
     folds: tuple[tuple[Indices, Indices, Linear], ...]
 
 
 def choose_classifier(
-    blocks: Blocks, num_classes: int, folds: list[tuple[Indices, Indices]], progress: Progress = no_progress
+    blocks: Blocks,
+    num_classes: int,
+    folds: list[tuple[Indices, Indices]],
+    progress: Progress = no_progress,
+    given: Classification | None = None,
 ) -> Classification:
     """Fit all candidates on the folds, mix those that predict the held-out images best, and fit the mixture on all.
 
@@ -62,9 +68,10 @@ def choose_classifier(
     Args:
         folds: of `grouped_folds`; empty: the class means, untested.
         progress: shows the progress over candidates.
+        given: a choice whose mixture is fitted as it is; None: choose.
     """
     labels = blocks.labels
-    table = candidates(len(labels), blocks.features.shape[1], num_classes)
+    table = candidates(0 if given is not None else len(labels), blocks.features.shape[1], num_classes)
     fits = {f"{name} ({block})": (block, fit) for block in blocks.weights for name, fit in table.items()}
 
     def fit(name: str, indices: Indices) -> Linear:
@@ -75,10 +82,16 @@ def choose_classifier(
         bias = np.where(absent, ABSENT, linear.bias).astype(np.float32)
         return Linear(linear.weight * blocks.weights[block][:, None], bias)
 
+    def mixed(members: tuple[str, ...], factors: dict[str, float], indices: Indices) -> Linear:
+        parts = {name: fit(name, indices).scaled(factors[name]) for name in set(members)}
+        return _mean([parts[name] for name in members])
+
     everything = np.arange(len(labels))
+    if given is not None:
+        return replace(given, linear=mixed(given.members, given.factors, everything), folds=())
     if not folds:
         name = next(iter(fits))
-        return Classification(fit(name, everything), (name,), (), ())
+        return Classification(fit(name, everything), (name,), {name: 1.0}, (), ())
     held_out = np.concatenate([held for _, held in folds])
     truth = labels[held_out]
     names, logits = list(fits), {}
@@ -94,15 +107,12 @@ def choose_classifier(
     ]
     members = _mix(scores, truth)
 
-    def mixture(indices: Indices) -> Linear:
-        parts = {name: fit(name, indices).scaled(factors[name]) for name in set(members)}
-        return _mean([parts[name] for name in members])
-
     return Classification(
-        mixture(everything),
+        mixed(members, factors, everything),
         members,
+        {name: factors[name] for name in members},
         tuple(sorted(tried, key=lambda one: -one.log_likelihood)),
-        tuple((fitted, held, mixture(fitted)) for fitted, held in folds),
+        tuple((fitted, held, mixed(members, factors, fitted)) for fitted, held in folds),
     )
 
 
