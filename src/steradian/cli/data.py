@@ -26,6 +26,9 @@ def data(
             metavar="MODEL",
         ),
     ] = None,
+    copy_to: Annotated[
+        Path | None, typer.Option(help="Write the photographs of 'sample' into this new folder.", metavar="FOLDER")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for an HTML report with pictures.")] = None,
     json: Json = False,
 ) -> None:
@@ -35,14 +38,25 @@ def data(
 
     \b
       steradian data
+      steradian data sample --copy-to photos/
       steradian data photos/ --json
       steradian data photos/ --views sheet.png
       steradian data photos/ --near-copies package --out runs/photos-data
     """
-    from steradian.data import DESCRIPTIONS
+    from steradian.data.catalog import DESCRIPTIONS, SAMPLE, copy_sample
+    from steradian.errors import UsageError
 
     if source is None:
         print_json(DESCRIPTIONS) if json else print(columns(list(DESCRIPTIONS.items())))
+        return
+    if copy_to is not None:
+        if source != SAMPLE:
+            raise UsageError(f"--copy-to is for the built-in photographs: steradian data {SAMPLE} --copy-to FOLDER.")
+        count = copy_sample(copy_to)
+        print_json({"images": count, "folder": str(copy_to)}) if json else print(
+            f"{copy_to} holds {count} photographs of clothing, a folder for each of 10 kinds.\n"
+            f"Next: steradian train {copy_to}"
+        )
         return
     from steradian.data.pixels import listing
     from steradian.studies.discovery.data_report import facts_of, inspect_data

@@ -9,7 +9,7 @@ from steradian.data.decode import decode
 from steradian.lazy import lazy
 
 if TYPE_CHECKING:
-    from steradian.data.catalog import DESCRIPTIONS
+    from steradian.data.catalog import DESCRIPTIONS, copy_sample
     from steradian.data.images import ImageSet
     from steradian.data.inspection import Inspection, inspect
     from steradian.data.pixels import PixelSet, Skipped, load_pixels
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DESCRIPTIONS", "ImageSet", "Inspection", "PixelSet", "Preprocessing", "RandomView", "Skipped", "Splits",
-    "decode", "inspect", "load_pixels", "make_splits", "open",
+    "copy_sample", "decode", "inspect", "load_pixels", "make_splits", "open",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        "catalog": "DESCRIPTIONS",
+        "catalog": "DESCRIPTIONS copy_sample",
         "decode": "decode",
         "images": "ImageSet",
         "inspection": "Inspection inspect",

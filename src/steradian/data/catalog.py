@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,13 @@ from typing import Any
 import numpy as np
 
 from steradian.data.images import ArrayItems, ImageSet
-from steradian.errors import DataError
+from steradian.errors import DataError, UsageError
+from steradian.files import atomic_folder
+
+SAMPLE = "sample"
 
 DESCRIPTIONS = {
+    SAMPLE: "200 photographs of clothing, up to 208 pixels, 10 classes; shipped with steradian, CC0",
     "digits": "1,797 handwritten digits, 8x8 gray, 10 classes; shipped with scikit-learn",
     "mnist": "70,000 handwritten digits, 28x28 gray, 10 classes",
     "fashion-mnist": "70,000 articles of clothing, 28x28 gray, 10 classes",
@@ -43,6 +48,8 @@ def load(name: str, root: Path | None = None) -> ImageSet | Path:
     """
     if name == "digits":
         return _digits()
+    if name == SAMPLE:
+        return sample_archive()
     folder = data_root(root)
     try:
         return _from_torchvision(name, folder, download=False)
@@ -60,6 +67,34 @@ def load(name: str, root: Path | None = None) -> ImageSet | Path:
             f"({_first_line(error)}). Connect to the network, or give the folder that holds it with "
             "--root or the environment variable STERADIAN_DATA."
         ) from error
+
+
+def sample_archive() -> Path:
+    """Return the zip of the photographs that are part of steradian."""
+    return Path(__file__).with_name("clothing.zip")
+
+
+def copy_sample(folder: str | Path) -> int:
+    """Write the built-in photographs into ``folder``, one folder per class, whole or not at all; return how many.
+
+    Copying to the same folder again does nothing.
+
+    Raises:
+        UsageError: ``folder`` holds something else.
+    """
+    target = Path(folder)
+    with zipfile.ZipFile(sample_archive()) as archive:
+        members = archive.namelist()
+        images = sum(name.endswith(".jpg") for name in members)
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            if all((target / name).is_file() for name in members):
+                return images
+            raise UsageError(f"{target} already exists and holds something else: choose another folder.")
+        with atomic_folder(target) as temporary:
+            for name in members:
+                (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+                (temporary / name).write_bytes(archive.read(name))
+    return images
 
 
 def _first_line(error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from steradian.data import catalog
@@ -36,7 +37,8 @@ def open(source: str | Path, root: str | Path | None = None) -> ImageSet:  # noq
         raise UsageError(f"The name {printable(path)} is not UTF-8, so results could not record it. Rename it.")
     if str(source) in catalog.NAMES and not path.is_dir():
         loaded = catalog.load(str(source), Path(root) if root is not None else None)
-        return _open_path(loaded) if isinstance(loaded, Path) else loaded
+        # A built-in set is known by its name, wherever its file is.
+        return replace(_open_path(loaded), source=str(source)) if isinstance(loaded, Path) else loaded
     if not path.exists():
         raise UsageError(
             f"{str(source)!r} is no built-in data set and no existing path. {did_you_mean(str(source), catalog.NAMES)} "

@@ -8,8 +8,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from steradian.errors import InputError, UsageError, did_you_mean
+from steradian.models.efficientnet_lite import EfficientNetLite
 from steradian.models.pooling import PoolingName, set_pooling
 from steradian.models.staged import StagedEncoder, bare
+from steradian.models.weight_packages import package_of
 
 SMALL, EIGHT_LAYER, RESIDUAL, MOBILE_FACE = "small", "eight-layer", "residual", "mobile-face"
 SMALL_UP_TO = 64
@@ -215,12 +217,17 @@ def layers_of(encoder: nn.Module) -> dict[str, int]:
     if isinstance(encoder, LayeredEncoder):
         modules_per_layer = 3 if isinstance(encoder, SmallEncoder) else 1
         return {name: int(name.split(".")[1]) // modules_per_layer for name, _ in encoder.named_parameters()}
+    model = bare(encoder)
+    layers = model.layers() if isinstance(model, EfficientNetLite) else _timm_layers(model)
+    return {f"model.{name}": layer for name, layer in layers.items()} if model is not encoder else layers
+
+
+def _timm_layers(model: nn.Module) -> dict[str, int]:
     from timm.models import group_parameters
 
-    model = bare(encoder)
     matcher: Any = model.group_matcher
     layers: dict[str, int] = group_parameters(model, matcher(coarse=True), reverse=True)
-    return {f"model.{name}": layer for name, layer in layers.items()} if model is not encoder else layers
+    return layers
 
 
 def freeze_layers(encoder: nn.Module, count: int) -> None:
@@ -244,7 +251,7 @@ def default_encoder(size: int) -> str:
 
 def check_encoder(name: str) -> None:
     """Raise `UsageError`, with the closest names, unless ``name`` is in `OWN` or in ``timm.list_models()``."""
-    if name in OWN:
+    if name in OWN or package_of(name) is not None:
         return
     import timm
 
@@ -275,6 +282,19 @@ def build_encoder(
             raise InputError(f"the encoder {name!r} has a fixed pooling: use pooling: average, or a timm encoder.")
         own = OWN[name](channels, size)
         return own, own.num_features
+    if (package := package_of(name)) is not None and pooling == "average" and channels == 3:
+        encoder: nn.Module = EfficientNetLite(package.blocks, package.width_factor)
+    else:
+        encoder = _timm_encoder(name, channels, size)
+        set_pooling(encoder, name, pooling)
+    if stages:
+        staged = StagedEncoder(encoder, stages, channels, size)
+        return staged, staged.num_features
+    features: Any = getattr(encoder, "head_hidden_size", None) or encoder.num_features
+    return encoder, int(features)
+
+
+def _timm_encoder(name: str, channels: int, size: int) -> nn.Module:
     import timm
 
     settings: dict[str, Any] = {"pretrained": False, "in_chans": channels, "num_classes": 0}
@@ -282,11 +302,7 @@ def build_encoder(
     if configuration is not None and configuration.fixed_input_size:
         settings["img_size"] = size
     try:
-        encoder = timm.create_model(name, **settings)
+        encoder: nn.Module = timm.create_model(name, **settings)
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         raise InputError(f"timm cannot build {name!r} for {channels} channel(s) at {size} px: {error}") from error
-    set_pooling(encoder, name, pooling)
-    if stages:
-        staged = StagedEncoder(encoder, stages, channels, size)
-        return staged, staged.num_features
-    return encoder, int(getattr(encoder, "head_hidden_size", None) or encoder.num_features)
+    return encoder

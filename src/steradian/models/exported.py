@@ -13,13 +13,12 @@ from steradian.data.pixels import available_cores
 from steradian.errors import InputError, StorageError, UsageError
 from steradian.models.calibration import Thresholds
 from steradian.models.description import Description, read_description
-from steradian.models.image_batch import Pictures, square_batch
+from steradian.models.image_batch import Pictures, images_at_once, square_batch
 
 if TYPE_CHECKING:
     import onnxruntime
 
 GRAPH = "model.onnx"
-BATCH = 64
 
 
 class ExportedModel:
@@ -84,7 +83,8 @@ class ExportedModel:
         """
         pixels = square_batch(images, self.preprocessing)
         parts: list[Any] = [np.zeros((0, self.embedding_size), np.float32)]
-        for start in range(0, len(pixels), BATCH):
-            samples = pixels[start : start + BATCH].astype(np.float32) / np.float32(255.0)
+        at_once = images_at_once(self.preprocessing.size)
+        for start in range(0, len(pixels), at_once):
+            samples = pixels[start : start + at_once].astype(np.float32) / np.float32(255.0)
             parts.append(self._session.run(["embedding"], {self._input: samples})[0])
         return np.concatenate(parts)

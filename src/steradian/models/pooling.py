@@ -32,10 +32,10 @@ class GeneralizedMean(nn.Module):
 
 def set_pooling(encoder: nn.Module, name: str, pooling: PoolingName) -> None:
     """Replace the final pooling of the timm model ``encoder``. Raises `InputError` if it pools no feature map."""
-    from timm.layers import SelectAdaptivePool2d
-
     if pooling == "average":
         return
+    from timm.layers import SelectAdaptivePool2d
+
     pools = [module for module in encoder.modules() if isinstance(module, SelectAdaptivePool2d)]
     if len(pools) != 1 or not isinstance(pools[0].pool, nn.AdaptiveAvgPool2d):
         raise InputError(f"the encoder {name!r} does not average a feature map at its end. Use pooling: average.")

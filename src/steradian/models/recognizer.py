@@ -25,12 +25,12 @@ from steradian.models.calibration import Calibration, StrangerScores, Threshold,
 from steradian.models.encoders import OWN, build_encoder
 from steradian.models.heads import build_head
 from steradian.models.hub import push
-from steradian.models.image_batch import Pictures, decode_file, square_batch
+from steradian.models.image_batch import Pictures, decode_file, images_at_once, square_batch
 from steradian.models.locations import MANIFEST
 from steradian.models.manifest import ModelManifest, ModelSpec
 from steradian.models.necks import build_neck
 from steradian.models.pretrained import open_artifact
-from steradian.models.runtimes import FEW, FastEncoder, Runtime, fast_encoder
+from steradian.models.runtimes import FastEncoder, Runtime, fast_encoder, runtime_for
 from steradian.models.weight_packages import PACKAGES
 from steradian.version import __version__
 
@@ -217,10 +217,10 @@ class Recognizer(nn.Module):
         self._fast = fast_encoder(self.encoder, self.spec.preprocessing, runtime, callers)
 
     def accelerate_for(self, images: int) -> None:
-        """Call `accelerate` if it pays off: for many images, a timm encoder and no GPU."""
+        """Call `accelerate` if it pays off: for more than a few images, a pretrained encoder and no GPU."""
         on_cpu = next(self.parameters()).device.type == "cpu"
-        if images >= FEW and self.spec.encoder not in OWN and on_cpu and self._fast is None:
-            self.accelerate()
+        if images > 1 and self.spec.encoder not in OWN and on_cpu and self._fast is None:
+            self.accelerate(runtime_for(images))
 
     def prepare(self, pixels: Tensor) -> Tensor:
         """Compute the encoder input from uint8 pixels, or floats in [0, 1], [N, channels, size, size]."""
@@ -229,7 +229,7 @@ class Recognizer(nn.Module):
         samples = samples.float() / 255.0 if samples.dtype == torch.uint8 else samples.float()
         return self.spec.preprocessing.normalize(samples)
 
-    def embed(self, images: Images, *, normalize: bool = True, batch_size: int = 256) -> NDArray[np.float32]:
+    def embed(self, images: Images, *, normalize: bool = True, batch_size: int | None = None) -> NDArray[np.float32]:
         """Return embeddings, a NumPy array float32 [N, D]: unit vectors, or raw ones with ``normalize=False``.
 
         Every model, gallery and export gives NumPy arrays; ``torch.from_numpy(vectors)`` makes a tensor without a copy.
@@ -237,6 +237,7 @@ class Recognizer(nn.Module):
         Args:
             images: a list of paths, PIL images or decoded arrays; or a tensor [N, channels, size, size] of uint8
                 pixels or floats in [0, 1].
+            batch_size: images in one pass; None: 256 on a GPU, `image_batch.images_at_once` on a CPU.
 
         Raises:
             DataError: an image that cannot be decoded.
@@ -247,9 +248,11 @@ class Recognizer(nn.Module):
         return vectors
 
     @torch.no_grad()
-    def raw_embeddings(self, images: Images, batch_size: int = 256) -> Tensor:
+    def raw_embeddings(self, images: Images, batch_size: int | None = None) -> Tensor:
         """Return raw embeddings as a tensor float32 [N, D] on the CPU, which losses and `classify_embeddings` take."""
         pixels = self._pixels(images)
+        on_gpu = next(self.parameters()).device.type != "cpu"
+        batch_size = batch_size or (256 if on_gpu else images_at_once(self.spec.preprocessing.size))
         was_training = self.training
         if was_training:
             self.eval()
@@ -262,6 +265,12 @@ class Recognizer(nn.Module):
             if was_training:
                 self.train()
         return torch.cat(parts) if parts else torch.zeros(0, self.spec.embedding_size)
+
+    @torch.no_grad()
+    def embed_features(self, features: Tensor) -> Tensor:
+        """Return raw embeddings float32 [N, D] on the CPU of features [N, F] of the encoder."""
+        raw: Tensor = self.neck(features.to(next(self.parameters()).device))
+        return raw.float().cpu()
 
     def _raw(self, pixels: Tensor) -> Tensor:
         raw = self._raw_single(pixels)
@@ -276,7 +285,7 @@ class Recognizer(nn.Module):
 
     @torch.no_grad()
     def classify(
-        self, images: Images, *, top: int = 5, coverage: float = 0.95, batch_size: int = 256
+        self, images: Images, *, top: int = 5, coverage: float = 0.95, batch_size: int | None = None
     ) -> list[Classification]:
         """Rank the classes by probability; return one `Classification` per image (see `embed` for ``images``).
 

@@ -23,13 +23,14 @@ from torch import Tensor, nn
 from steradian.data.preprocessing import Preprocessing
 from steradian.errors import UsageError
 from steradian.losses.head.plan import has_compiler
+from steradian.models.image_batch import images_at_once
 
 Runtime = Literal["openvino", "onnxruntime", "torch", "compiled"]
 RUNTIMES: tuple[Runtime, ...] = ("openvino", "onnxruntime", "torch", "compiled")
 NEEDS = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "onnxscript")}
 
-FEW = 256
-"""For fewer images than this, building a fast encoder does not pay off."""
+FEW = 512
+"""For fewer images than this, building an encoder for OpenVINO or ONNX Runtime takes longer than it saves."""
 
 FastEncoder = Callable[[Tensor], Tensor]
 """uint8 pixels or floats in [0, 1], [N, channels, size, size] -> features float32, [N, F] or a map, on the CPU."""
@@ -39,6 +40,11 @@ def available_runtimes() -> tuple[Runtime, ...]:
     """Return the installed runtimes, fastest first; "compiled" comes last because compiling takes a minute."""
     installed = [name for name in RUNTIMES if all(importlib.util.find_spec(part) for part in NEEDS.get(name, ()))]
     return tuple(name for name in installed if name != "compiled" or has_compiler("cpu"))
+
+
+def runtime_for(images: int) -> Runtime:
+    """Return the runtime that encodes this many images soonest, with the time to build it."""
+    return available_runtimes()[0] if images >= FEW else "torch"
 
 
 def chosen_runtime(name: Runtime | Literal["auto"]) -> Runtime:
@@ -86,7 +92,11 @@ def fast_encoder(
     finally:
         encoder.to(device).train(training)
 
+    at_once = images_at_once(preprocessing.size)
+
     def features(pixels: Tensor) -> Tensor:
+        if len(pixels) > at_once:
+            return torch.cat([features(part) for part in pixels.split(at_once)])
         if pixels.dtype == torch.uint8:
             # NumPy converts in this thread alone: torch's threads would compete with the runtime's for the cores.
             return run(torch.from_numpy(np.divide(pixels.numpy(), np.float32(255.0), order="C")))

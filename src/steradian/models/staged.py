@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from steradian.errors import InputError
+from steradian.models.efficientnet_lite import EfficientNetLite
 
 
 class StagedEncoder(nn.Module):
@@ -27,17 +28,22 @@ class StagedEncoder(nn.Module):
         super().__init__()
         self.model: Any = model
         self.stages = stages
-        training = model.training
         try:
-            with torch.no_grad():
-                parts = self.eval()._parts(torch.zeros(1, channels, size, size))
-                self.sizes = tuple(int(part.shape[1]) for part in parts)
+            # A trial on no memory, as when a model is loaded, would import torch's compiler: half a second.
+            known = isinstance(model, EfficientNetLite)
+            self.sizes = model.sizes(stages) if known else self._tried_sizes(torch.zeros(1, channels, size, size))
         except (AttributeError, AssertionError, TypeError, RuntimeError, NotImplementedError) as error:
             raise InputError(
                 f"this encoder does not return {stages} intermediate stages ({error}). Use stages: 0."
             ) from error
         self.num_features = sum(self.sizes)
+
+    @torch.no_grad()
+    def _tried_sizes(self, images: Tensor) -> tuple[int, ...]:
+        training = self.model.training
+        parts = self.eval()._parts(images)
         self.train(training)
+        return tuple(int(part.shape[1]) for part in parts)
 
     def forward(self, images: Tensor) -> Tensor:
         return torch.cat(self._parts(images), dim=1)

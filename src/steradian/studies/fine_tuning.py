@@ -199,7 +199,7 @@ def fine_tune(
         note: receives a sentence before each step.
     """
     chosen = fitted_on(plan)
-    features = encoder_features(plan, chosen, progress)
+    features = frozen.features.of(chosen) if frozen.features else encoder_features(plan, chosen, progress)
     named = plan.data.groups
     groups = grouped(features[:, -feature_sizes(plan.model)[-1] :], None if named is None else named[chosen])
     untrained = {name: tensor.detach().clone() for name, tensor in bare(plan.model.encoder).state_dict().items()}
@@ -261,9 +261,8 @@ def fine_tune(
     )
     verdict = f"Tuning {winner.name} was chosen, with {winner.blend:.0%} of the tuned weights."
     model = install(plan.model, adaptation)
-    return replace(frozen, model=model, adaptation=adaptation, peak_memory=peak_memory_bytes()), replace(
-        tried, verdict=verdict
-    )
+    tuned = replace(frozen, model=model, adaptation=adaptation, features=None, peak_memory=peak_memory_bytes())
+    return tuned, replace(tried, verdict=verdict)
 
 
 def _restored(tuner: _Tuner, frozen: TrainingResult) -> TrainingResult:

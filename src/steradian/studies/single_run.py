@@ -156,7 +156,8 @@ def _train_into(plan: TrainingPlan, folder: RunFolder, quiet: bool, caching: Dat
     if len(plan.data.splits.test) == 0:
         folder.finish({"provenance": origin})
         return Run(folder, trained, None, plan.warnings)
-    evaluation = with_adaptation(evaluate_run(model, plan.data), trained.adaptation, tuning)
+    evaluation = evaluate_run(model, plan.data, features=trained.features, progress=caching)
+    evaluation = with_adaptation(evaluation, trained.adaptation, tuning)
     if model.manifest is not None:
         write_text(folder.readme, readme_text(model.manifest, readme_numbers(evaluation)))
     write_evaluation(evaluation, folder.path, trained.history)

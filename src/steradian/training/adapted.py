@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,19 @@ from steradian.training.adaptation.scatter import Floats
 from steradian.training.batches import Indices
 from steradian.training.features import cached
 from steradian.training.plan import TrainingPlan
+
+
+@dataclass(frozen=True)
+class EncoderFeatures:
+    """Features of an encoder: float32 [n, F] of the images at the sorted ``indices``."""
+
+    indices: Indices
+    values: Floats
+
+    def of(self, chosen: Indices) -> Floats:
+        """Return the rows of the images ``chosen``, [len(chosen), F]."""
+        rows: Floats = self.values[np.searchsorted(self.indices, chosen)]
+        return rows
 
 
 def fitted_on(plan: TrainingPlan) -> Indices:

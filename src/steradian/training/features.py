@@ -23,7 +23,7 @@ from steradian.data.views import RandomView
 from steradian.files import atomic_file, explained, sha256_of
 from steradian.models.encoders import pooled
 from steradian.models.recognizer import Recognizer
-from steradian.models.runtimes import FEW, FastEncoder, chosen_runtime, fast_encoder
+from steradian.models.runtimes import FastEncoder, fast_encoder, runtime_for
 from steradian.training import distributed
 from steradian.training.batches import Batches, Blend, Indices
 
@@ -75,7 +75,7 @@ def cached(
 
     ``digest`` is the hash of the pixels. All but the first of ``views`` are random views of ``batches``.
     """
-    runtime = chosen_runtime("auto" if len(batches.indices) >= FEW else "torch")
+    runtime = runtime_for(len(batches.indices))
     weights = [(name, tensor) for name, tensor in sorted(model.encoder.state_dict().items())]
     parts = [f"{name} {list(tensor.shape)}".encode() for name, tensor in weights]
     parts += [tensor.cpu().reshape(-1).view(torch.uint8).numpy().tobytes() for _, tensor in weights]

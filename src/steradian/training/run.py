@@ -20,7 +20,7 @@ from steradian.models.encoders import freeze_layers
 from steradian.models.recognizer import Recognizer
 from steradian.training import distributed
 from steradian.training.adaptation.adapt import Adaptation
-from steradian.training.adapted import adapt_plan, encoder_features, fitted_on, install
+from steradian.training.adapted import EncoderFeatures, adapt_plan, encoder_features, fitted_on, install
 from steradian.training.checkpoint import latest_checkpoint, read_model, read_record, restore, save_checkpoint
 from steradian.training.features import cached
 from steradian.training.interrupts import Interrupted, deferred_interrupts
@@ -50,6 +50,7 @@ class TrainingResult:
         seconds_per_epoch: median over the epochs that ran without interruption.
         peak_memory: bytes.
         adaptation: what was compared and chosen, where the model was fitted in closed form.
+        features: of the model's encoder, for all images of the data set, where they were computed to fit on.
     """
 
     model: Recognizer
@@ -57,6 +58,7 @@ class TrainingResult:
     seconds_per_epoch: float
     peak_memory: int
     adaptation: Adaptation | None = None
+    features: EncoderFeatures | None = None
 
     def save(self, run: RunFolder, provenance: dict[str, Any]) -> Recognizer:
         """Write the artifact, read it back, and return the model as loading would: equal, and in contiguous memory."""
@@ -158,8 +160,11 @@ def train(
 def _adapted(plan: TrainingPlan, progress: DataProgress) -> TrainingResult:
     """Fit neck and head in closed form on the features of all images but those of the test part."""
     chosen = fitted_on(plan)
-    adaptation = adapt_plan(plan, chosen, encoder_features(plan, chosen, progress), progress)
-    return TrainingResult(install(plan.model, adaptation), [], math.nan, peak_memory_bytes(), adaptation)
+    # The images of the test part pass through the encoder with the others, so that measuring needs no second time.
+    every_image = np.sort(np.concatenate([chosen, plan.data.splits.test]))
+    features = EncoderFeatures(every_image, encoder_features(plan, every_image, progress))
+    adaptation = adapt_plan(plan, chosen, features.of(chosen), progress)
+    return TrainingResult(install(plan.model, adaptation), [], math.nan, peak_memory_bytes(), adaptation, features)
 
 
 def _resume(state: TrainingState, plan: TrainingPlan, run: RunFolder | None) -> None:

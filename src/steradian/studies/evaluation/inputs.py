@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from steradian.data.pixels import PixelSet, with_known_first
+from steradian.data.pixels import PixelSet, Progress, no_progress, with_known_first
 from steradian.errors import InputError
+from steradian.models.image_batch import images_at_once
 from steradian.models.recognizer import Recognizer
+from steradian.training.adapted import EncoderFeatures
 from steradian.training.dataset import TrainingData
 
 TABLE_UP_TO = 50_000_000
@@ -139,30 +141,46 @@ class Metrics:
     right: dict[str, NDArray[np.bool_]]
 
 
-def embed_pixels(model: Recognizer, pixels: PixelSet, indices: NDArray[np.intp] | None = None) -> EmbeddingSet:
-    """Embed the images at ``indices``, or all, a block at a time, and ask the head."""
+def embed_pixels(
+    model: Recognizer,
+    pixels: PixelSet,
+    indices: NDArray[np.intp] | None = None,
+    features: EncoderFeatures | None = None,
+    progress: Progress = no_progress,
+) -> EmbeddingSet:
+    """Embed the images at ``indices``, or all, a block at a time, and ask the head.
+
+    ``features`` of the model's encoder are used instead of the images where they are given.
+    """
     chosen = indices if indices is not None else np.arange(len(pixels))
-    blocks = [chosen[start : start + IMAGES] for start in range(0, len(chosen), IMAGES)]
-    parts = [model.raw_embeddings(torch.from_numpy(np.array(pixels.pixels[block]))) for block in blocks]
+    at_once = IMAGES if features is not None else 8 * images_at_once(model.preprocessing.size)
+    blocks = [chosen[start : start + at_once] for start in range(0, len(chosen), at_once)]
+    parts = []
+    for number in progress(range(len(blocks)), len(blocks), "measuring"):
+        if features is not None:
+            parts.append(model.embed_features(torch.from_numpy(features.of(blocks[number]))))
+        else:
+            parts.append(model.raw_embeddings(torch.from_numpy(np.array(pixels.pixels[blocks[number]]))))
     raw = torch.cat(parts) if parts else torch.zeros(0, model.spec.embedding_size)
     labels = pixels.labels[chosen]
     return EmbeddingSet(raw.numpy(), labels, head_outputs(model, raw, labels), pixels, chosen)
 
 
-def run_inputs(model: Recognizer, data: TrainingData) -> EvaluationInputs:
+def run_inputs(
+    model: Recognizer, data: TrainingData, features: EncoderFeatures | None = None, progress: Progress = no_progress
+) -> EvaluationInputs:
     """Embed the test part of the data that a model was trained on, images of unseen classes, and its training part."""
+    parts = data.splits.test, data.splits.train
+    model.accelerate_for(
+        (len(data.unseen) if data.unseen is not None else 0) + (0 if features else sum(map(len, parts)))
+    )
     pixels, classes, unknown = data.pixels, data.pixels.classes, None
     if data.unseen is not None:
         others = with_known_first(data.unseen, pixels.classes)
         classes = others.classes
-        model.accelerate_for(len(others))
-        unknown = embed_pixels(model, others)
-    model.accelerate_for(len(data.splits.test))
-    known = embed_pixels(model, pixels, data.splits.test)
-    model.accelerate_for(len(data.splits.train))
-    return EvaluationInputs(
-        classes, len(pixels.classes), known, unknown, embed_pixels(model, pixels, data.splits.train)
-    )
+        unknown = embed_pixels(model, others, progress=progress)
+    known, reference = (embed_pixels(model, pixels, part, features, progress) for part in parts)
+    return EvaluationInputs(classes, len(pixels.classes), known, unknown, reference)
 
 
 def head_outputs(model: Recognizer, raw: torch.Tensor, labels: NDArray[np.int64]) -> HeadOutputs:

@@ -25,6 +25,7 @@ from steradian.studies.evaluation.promises import promise_numbers
 from steradian.studies.evaluation.protocols import DEFAULT, check_protocols, left_out, measure
 from steradian.studies.fine_tuning import FineTuning
 from steradian.training.adaptation.adapt import Adaptation
+from steradian.training.adapted import EncoderFeatures
 from steradian.training.dataset import TrainingData, load_data
 from steradian.training.resources import environment
 from steradian.training.run_folder import RunFolder
@@ -96,7 +97,7 @@ def measure_model(
                 f"{recipe.data.source} has changed since {model} was trained on it, so its held-out part is no longer "
                 "known and may contain training images. Train again, or evaluate on a folder of new images."
             )
-        return evaluate_run(recognizer, data, protocols)
+        return evaluate_run(recognizer, data, protocols, progress=progress)
     if source is None:
         raise UsageError(f"{model} has no recipe.yaml, so its held-out data is unknown. Name the DATA to measure on.")
     return evaluate_on(recognizer, source, root, progress, protocols)
@@ -125,12 +126,11 @@ def evaluate_on(
             f"{len(unknown_images):,} images count as unknown."
         )
     known = unknown = None
+    model.accelerate_for(len(pixels))
     if len(known_images):
-        model.accelerate_for(len(known_images))
-        known = embed_pixels(model, pixels, known_images)
+        known = embed_pixels(model, pixels, known_images, progress=progress)
     if len(unknown_images):
-        model.accelerate_for(len(unknown_images))
-        unknown = embed_pixels(model, pixels, unknown_images)
+        unknown = embed_pixels(model, pixels, unknown_images, progress=progress)
     inputs = EvaluationInputs(pixels.classes, count, known, unknown)
     return _measured(model, inputs, part, notes, origin_of(model, pixels, part, pixels.digest()), protocols)
 
@@ -144,8 +144,16 @@ def pixels_for(model: Recognizer, source: str, root: str | None, progress: DataP
     return pixels, "all images"
 
 
-def evaluate_run(model: Recognizer, data: TrainingData, protocols: Sequence[str] | None = None) -> EvaluationResult:
+def evaluate_run(
+    model: Recognizer,
+    data: TrainingData,
+    protocols: Sequence[str] | None = None,
+    features: EncoderFeatures | None = None,
+    progress: DataProgress = no_progress,
+) -> EvaluationResult:
     """Measure ``model`` on the test part of the data it was trained on; neighbors come from the training part.
+
+    ``features`` of its encoder for these images save the time to compute them.
 
     Raises:
         DataError: the test part is empty.
@@ -153,7 +161,7 @@ def evaluate_run(model: Recognizer, data: TrainingData, protocols: Sequence[str]
     if len(data.splits.test) == 0:
         raise DataError("The test part is empty, so there is nothing to measure on. Name other data, or set data.test.")
     origin = origin_of(model, data.pixels, "the test part", data.digest)
-    return _measured(model, run_inputs(model, data), "the test part", [], origin, protocols)
+    return _measured(model, run_inputs(model, data, features, progress), "the test part", [], origin, protocols)
 
 
 def origin_of(model: Recognizer, pixels: PixelSet, part: str, digest: str) -> dict[str, Any]:
