@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from steradian.cli.measure import measure_table, print_measurement
-from steradian.cli.output import bullets, columns, print_json
-from steradian.cli.settings import ExistOk, Json, Root, list_of
+from steradian.cli.output import bullets, columns, print_json, print_verdict
+from steradian.cli.settings import All, ExistOk, Json, Root, list_of
 from steradian.errors import UsageError
 
 
@@ -50,14 +50,15 @@ def evaluate(
     ] = None,
     root: Root = None,
     exist_ok: ExistOk = False,
+    everything: All = False,
     json: Json = False,
 ) -> None:
     """Measure a model, or the predictions of any classifier, and write a report.
 
     The report has metrics with confidence intervals, curves and the worst mistakes. Without DATA, the run's own test
     images are used. With DATA, its test images are used if it has a test part, and otherwise all images. Images of
-    classes that the model does not know count as unknown. Each promise of the model (rates of pairs and strangers,
-    sets, known) is told beside what was kept, and so is how unlike the images are to those it was calibrated on.
+    classes that the model does not know count as unknown. The report lists every promise of the model (rates of pairs
+    and strangers, sets, known) beside what was kept, and how unlike the images are to those it was calibrated on.
     --predictions and --scores need no model: they measure the
     output of any classifier or matcher, from CSV or parquet.
 
@@ -107,6 +108,7 @@ def evaluate(
         return
     from steradian.studies.evaluation import report
     from steradian.studies.evaluation.promises import promises_in_words, unlikeness
+    from steradian.studies.evaluation.verdict import verdict_of
 
     folder = out if out is not None else run / "evaluation"
     names = list_of(protocol) if protocol is not None else None
@@ -125,12 +127,14 @@ def evaluate(
         print_json({**numbers, "report": str(folder / "report.html")})
         return
     print(f"measured on {result.part} of {result.provenance['data']['source']}\n")
-    print(columns(report.headlines_in_words(result)))
-    if promises := promises_in_words(result.metrics.numbers):
-        print(f"\n{columns(promises)}")
-        sentence = unlikeness(result.metrics.numbers["promises"])
-        bullets([sentence] if sentence is not None else [], "note:")
-    bullets(result.notes, "note:")
+    print_verdict(verdict_of(result.metrics.numbers))
+    promises = promises_in_words(result.metrics.numbers)
+    if everything:
+        print(f"\n{columns(report.headlines_in_words(result))}")
+        if promises:
+            print(f"\n{columns(promises)}")
+    sentence = unlikeness(result.metrics.numbers["promises"]) if promises else None
+    bullets([*([sentence] if sentence is not None else []), *result.notes], "note:")
     if recalibrate:
         print(f"\nThe model's probabilities and thresholds are now those of {data}; its id is the same.")
     print(f"\nreport  {folder / 'report.html'}")

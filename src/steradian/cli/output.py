@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
 from steradian.errors import DataError
 from steradian.files import finite
+
+if TYPE_CHECKING:
+    from steradian.studies.evaluation.verdict import Verdict
+
+MOST_WARNINGS = 5
+"""Number of warnings printed; --json has all."""
 
 
 def print_json(content: Any) -> None:
@@ -21,6 +30,41 @@ def print_json(content: Any) -> None:
 def say(text: str) -> None:
     """Print a status line on standard error, so that standard output holds only results."""
     print(text, file=sys.stderr, flush=True)
+
+
+def has_colors(stream: TextIO) -> bool:
+    """Return whether ``stream`` is a terminal with colors, and the user has not set NO_COLOR (no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def bold(text: str) -> str:
+    """Return ``text`` in bold for standard output, unchanged where that has no colors."""
+    return f"\033[1m{text}\033[0m" if has_colors(sys.stdout) else text
+
+
+def wrapped(text: str, indent: str = "", stream: TextIO | None = None) -> str:
+    """Break ``text`` at the width of a terminal, with further lines after ``indent``; leave it in a pipe or a file."""
+    if not (stream if stream is not None else sys.stdout).isatty():
+        return text
+    width = max(40, shutil.get_terminal_size().columns)
+    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def print_verdict(verdict: Verdict) -> None:
+    """Print the sentence, the percentages with their intervals below, and the advice."""
+    print(bold(wrapped(verdict.sentence)))
+    indent = " " * 9
+    for label, share, interval in (headline.row() for headline in verdict.headlines):
+        print(f"{bold(f'{share:>7}')}  {wrapped(indent + label, indent).removeprefix(indent)}")
+        print(wrapped(indent + interval, indent))
+    if verdict.advice:
+        print(wrapped(verdict.advice))
+
+
+def print_next(*commands: str) -> None:
+    """Print commands that a user may want to type next."""
+    for number, command in enumerate(commands):
+        print(f"{'next' if number == 0 else '    '}    {command}")
 
 
 def _printable(cell: str, longest: int) -> str:
@@ -37,9 +81,11 @@ def columns(rows: Sequence[Sequence[str]], header: Sequence[str] | None = None, 
 
 
 def bullets(lines: Sequence[str], mark: str) -> None:
-    """Print each line, after ``mark``, on standard error."""
-    for line in lines:
-        say(f"{mark} {line}")
+    """Print the lines, at most `MOST_WARNINGS`, each after ``mark``, on standard error."""
+    for line in lines[:MOST_WARNINGS]:
+        say(wrapped(f"{mark} {line}", "  ", sys.stderr))
+    if len(lines) > MOST_WARNINGS:
+        say(f"{mark} … and {len(lines) - MOST_WARNINGS} more (--json lists all)")
 
 
 def fail_for(failures: Sequence[tuple[str, str]], images: int, done: str) -> None:

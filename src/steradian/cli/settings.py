@@ -64,6 +64,7 @@ Strangers = Annotated[
 Images = Annotated[list[Path], typer.Argument(help="Image files, or folders of them.", metavar="IMAGE…")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 ExistOk = Annotated[bool, typer.Option("--exist-ok", help="Write into a folder even if it has other files in it.")]
+All = Annotated[bool, typer.Option("--all", help="Print every number.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Run one batch through every stage and save nothing.")]
 
 NAME = "gallery.db"

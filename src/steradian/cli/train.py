@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from steradian.cli import settings
-from steradian.cli.output import bullets, columns, print_json, say
+from steradian.cli.output import bullets, columns, print_json, print_next, print_verdict, say
 from steradian.cli.settings import changed_recipe, training_options
 
 
@@ -50,6 +50,7 @@ def train(
     setting: settings.Settings = None,
     exist_ok: settings.ExistOk = False,
     dry_run: settings.DryRun = False,
+    everything: settings.All = False,
     json: settings.Json = False,
 ) -> None:
     """Train a recognizer, measure it on held-out test images and save it.
@@ -69,6 +70,7 @@ def train(
     """
     from steradian.studies import single_run
     from steradian.studies.evaluation.report import headlines_in_words
+    from steradian.studies.evaluation.verdict import verdict_of
     from steradian.training.distributed import is_rank_zero, process_group
     from steradian.training.progress import shown
     from steradian.training.recipe import Recipe, read_recipe
@@ -102,9 +104,12 @@ def train(
         print_json({"run": str(run.folder.path), "model": run.model.model_id, **numbers})
         return
     if run.evaluation is not None:
-        print(columns(headlines_in_words(run.evaluation)))
-        bullets(run.evaluation.notes, "note:")
+        print_verdict(verdict_of(run.evaluation.metrics.numbers))
+        if everything:
+            print(f"\n{columns(headlines_in_words(run.evaluation))}")
+            bullets(run.evaluation.notes, "note:")
         print(f"\nreport  {run.folder.report}")
     else:
         say("The data has no test images, so nothing was measured.")
     print(f"model   {run.folder.model}")
+    print_next(f"steradian classify {run.folder.path} PICTURE", f"steradian enroll {run.folder.path} FOLDER")

@@ -10,7 +10,8 @@ from importlib import resources
 from typing import Any, ClassVar, Literal
 
 from steradian.plots.sphere import SphereDisplay
-from steradian.plots.theme import DARK, LIGHT, Panel, Picture, small_multiples
+from steradian.plots.theme import DARK, DPI, LIGHT, Panel, Picture, small_multiples
+from steradian.plots.tiles import Tiles
 
 Mark = Literal["", "best", "worse"]
 
@@ -36,24 +37,39 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture with its caption."""
+    """Pictures with one caption, side by side; below each other on a narrow screen.
 
-    picture: Picture
+    Attributes:
+        width: of each picture in pixels.
+    """
+
+    pictures: Sequence[Picture]
     caption: str
+    width: int
     kind: ClassVar[str] = "figure"
 
     @classmethod
-    def of(cls, panels: Mapping[str, Panel], alt_text: str, caption: str, **layout: Any) -> Figure:
-        """Return a grid of panels with a caption; ``layout`` as in `small_multiples`."""
-        return cls(small_multiples(panels, alt_text, **layout), caption)
+    def of(
+        cls,
+        panels: Mapping[str, Panel],
+        alt_text: str,
+        caption: str,
+        *,
+        width: float = 3.3,
+        height: float | None = None,
+    ) -> Figure:
+        """Draw each of the titled panels, ``width`` by ``height`` inches, and give them a caption."""
+        pictures = [
+            small_multiples({title: panel}, f"{alt_text}: {title}" if title else alt_text, width=width, height=height)
+            for title, panel in panels.items()
+        ]
+        return cls(pictures, caption, round(DPI * width))
 
     @property
-    def light(self) -> str:
-        return base64.b64encode(self.picture.light).decode()
-
-    @property
-    def dark(self) -> str:
-        return base64.b64encode(self.picture.dark).decode()
+    def sources(self) -> list[tuple[str, str, str]]:
+        """Return each picture for light and for dark pages, in base64, and its description."""
+        encoded = [[base64.b64encode(one).decode() for one in (picture.light, picture.dark)] for picture in self.pictures]
+        return [(light, dark, picture.words) for (light, dark), picture in zip(encoded, self.pictures, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -75,16 +91,40 @@ class Spheres:
         return json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")
 
 
-Block = Table | Figure | Spheres
+@dataclass(frozen=True)
+class Share:
+    """A percentage in large type: what it is of, and its interval with what was counted."""
+
+    label: str
+    share: str
+    interval: str
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Percentages side by side; below each other on a narrow screen."""
+
+    items: Sequence[Share]
+    kind: ClassVar[str] = "shares"
+
+
+Block = Table | Figure | Spheres | Shares | Tiles
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, paragraphs, and the blocks below them."""
+    """A heading, paragraphs, and the blocks below them.
+
+    Attributes:
+        verdict: the first paragraph is in large type.
+        folded: the reader opens the section by its heading.
+    """
 
     title: str
     text: Sequence[str] = ()
     blocks: Sequence[Block] = field(default_factory=list)
+    verdict: bool = False
+    folded: bool = False
 
 
 @dataclass(frozen=True)

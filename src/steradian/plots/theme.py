@@ -57,6 +57,9 @@ class Theme:
         return {"color": self.color(index, count), "marker": MARKERS[index % len(MARKERS)]}
 
 
+DPI = 110
+"""Pixels per inch of a picture."""
+
 LIGHT = Theme("light", paper="#ffffff", ink="#1c2128", faint="#c9cfd6", lighten=0.0)
 DARK = Theme("dark", paper="#14181d", ink="#e4e8ec", faint="#454d57", lighten=0.28)
 THEMES = (LIGHT, DARK)
@@ -64,7 +67,7 @@ THEMES = (LIGHT, DARK)
 
 def new_figure(width: float, height: float, theme: Theme) -> Figure:
     """Return an empty figure in the theme's background color, without a window or global state."""
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor=theme.paper)
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor=theme.paper)
     FigureCanvasAgg(figure)
     return figure
 

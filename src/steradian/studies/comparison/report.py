@@ -222,7 +222,7 @@ def _spheres(first: dict[str, CellResult], classes: tuple[str, ...]) -> list[Blo
         "each seen straight on from outside. Names stand at the class centers."
     )
     return [
-        Figure.of(still, title, caption, columns=2, width=4.6, height=2.7),
+        Figure.of(still, title, caption, width=4.6, height=2.7),
         Spheres("spheres-3d", fewer, "Drag to rotate, scroll to zoom, click a name in the legend to hide it."),
     ]
 
@@ -234,7 +234,7 @@ def _intervals(compared: ComparisonResult, dims: int) -> Figure:
     }
     title, height = f"Accuracies by technique with intervals, {dims}-D", 0.7 + 0.36 * len(compared.comparison.losses)
     caption = "Open points are seeds, the filled one their mean, the line its 95 % interval."
-    return Figure.of(panels, title, caption, columns=2, width=4.5, height=height)
+    return Figure.of(panels, title, caption, width=4.5, height=height)
 
 
 def _tuning(compared: ComparisonResult) -> Section:
@@ -272,7 +272,7 @@ def _curves(compared: ComparisonResult) -> Section:
             "Losses of different techniques are in different units: compare their shapes, not their heights. "
             "Pair losses have no classifier to validate during training."
         )
-        blocks.append(Figure.of(panels, f"Training curves, {dims}-D", caption, columns=2, width=4.5, height=3.4))
+        blocks.append(Figure.of(panels, f"Training curves, {dims}-D", caption, width=4.5, height=3.4))
     return Section("Training", [], [*blocks, _margins(compared)])
 
 
@@ -291,7 +291,6 @@ def _margins(compared: ComparisonResult) -> Figure:
         "Target logit against angle for every technique",
         "The effect of each margin: the target logit over the scale, by angle to its own center. "
         "Steeper and lower is stricter. Pair losses and learned scores have no such curve.",
-        columns=2,
         width=4.5,
         height=3.4,
     )

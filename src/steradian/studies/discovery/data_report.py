@@ -159,4 +159,4 @@ def _tiles(images: ImageSet, chosen: Sequence[int]) -> dict[int, NDArray[np.uint
 
 
 def _figure(panel: Panel, title: str, height: float, caption: str) -> Figure:
-    return Figure.of({"": panel}, title, caption, columns=1, width=8.8, height=height + 0.4)
+    return Figure.of({"": panel}, title, caption, width=8.8, height=height + 0.4)

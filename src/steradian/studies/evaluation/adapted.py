@@ -33,7 +33,11 @@ def adaptation_numbers(adaptation: Adaptation) -> dict[str, Any]:
         }
     }
     if embedding.chosen is not None and embedding.untrained is not None:
-        numbers["new_classes"] = {"model": asdict(embedding.chosen), "untrained": asdict(embedding.untrained)}
+        numbers["new_classes"] = {
+            "model": asdict(embedding.chosen),
+            "untrained": asdict(embedding.untrained),
+            "images": embedding.images,
+        }
     return numbers
 
 

@@ -158,4 +158,4 @@ def curves_picture(
     panels["reliability"] = reliability_panel(probabilities.max(axis=1), predictions == labels)
     caption = "On the dotted line of the reliability plot, confidence equals accuracy; below it, the model is too sure."
     title = "ROC, precision and recall, reliability"
-    return Figure.of(panels, title, caption, columns=3, width=4.2, height=3.8)
+    return Figure.of(panels, title, caption, width=4.2, height=3.8)

@@ -17,9 +17,10 @@ from steradian.errors import UsageError
 from steradian.files import check_folder, new_folder, write_text
 from steradian.models.locations import is_name, model_folder
 from steradian.models.recognizer import Recognizer
-from steradian.plots import AnglesDisplay, EmbeddingDisplay, HistoryDisplay, MistakesDisplay, SphereDisplay
-from steradian.plots.report import Block, Figure, Report, Section, Spheres, facts
+from steradian.plots import AnglesDisplay, EmbeddingDisplay, HistoryDisplay, SphereDisplay
+from steradian.plots.report import Block, Figure, Report, Section, Share, Shares, Spheres, facts
 from steradian.plots.theme import Panel
+from steradian.plots.tiles import Tile, Tiles
 from steradian.studies.evaluation.adapted import adaptation_sections
 from steradian.studies.evaluation.closed_set import (
     classes_table,
@@ -33,6 +34,7 @@ from steradian.studies.evaluation.inputs import EmbeddingSet, flat
 from steradian.studies.evaluation.promises import promise_section
 from steradian.studies.evaluation.recalibration import recalibrate as recalibrated
 from steradian.studies.evaluation.run import EvaluationResult, measure_model, predictions_csv
+from steradian.studies.evaluation.verdict import percent, verdict_of
 from steradian.studies.evaluation.verification import rates_picture
 from steradian.training.run_folder import RunFolder
 
@@ -73,6 +75,9 @@ WORST = 12
 """Number of mistakes shown as images."""
 
 DRAWN_POINTS = 4000
+
+EXAMPLES = 12
+"""Number of classes shown as images."""
 
 
 def evaluate(
@@ -134,20 +139,23 @@ def build_report(evaluated: EvaluationResult, history: list[dict[str, Any]] | No
     spec, origin, numbers = evaluated.model.spec, evaluated.provenance, evaluated.metrics.numbers
     headlines = facts(dict(headlines_in_words(evaluated)), align="right")
     sections = [
-        Section("Numbers", list(evaluated.notes), [headlines]),
-        Section("Pictures", [], [*_embedding(evaluated), *_curves(evaluated)]),
-        Section("Worst mistakes", [], [*_mistakes(evaluated), *confused_table(numbers.get("most_confused", []))]),
+        _in_short(evaluated),
+        Section("Worst mistakes", [], _mistakes(evaluated)),
+        Section("What is taken for what", [], [*_confusion(evaluated), *confused_table(numbers.get("most_confused", []))]),
+        Section("The images", [], _examples(evaluated)),
+        Section("Numbers", list(evaluated.notes), [headlines], folded=True),
+        Section("Curves and angles", [], [*_embedding(evaluated), *_curves(evaluated)], folded=True),
     ]
-    sections += [*promise_section(numbers), *adaptation_sections(numbers)]
+    sections += [replace(one, folded=True) for one in (*promise_section(numbers), *adaptation_sections(numbers))]
     if "closed" in numbers:
-        sections.append(Section("Classes", [], [classes_table(numbers["closed"]["per_class"])]))
+        sections.append(Section("Classes", [], [classes_table(numbers["closed"]["per_class"])], folded=True))
     if history:
         panels = {
             value.replace("_", " "): HistoryDisplay.from_histories({spec.loss: [history]}, value).plot
             for value in ("train_loss", "validation_accuracy")
         }
-        figure = Figure.of(panels, "Training curves", "By epoch.", columns=2, width=4.5, height=3.2)
-        sections.append(Section("Training", [], [figure]))
+        figure = Figure.of(panels, "Training curves", "By epoch.", width=4.5, height=3.2)
+        sections.append(Section("Training", [], [figure], folded=True))
     record = {
         "command": origin["command"],
         "date": origin["date"],
@@ -156,16 +164,15 @@ def build_report(evaluated: EvaluationResult, history: list[dict[str, Any]] | No
         "model": origin["model"],
         "encoder": spec.encoder,
         "loss": f"{spec.loss} {spec.loss_options}",
+        "dimensions": spec.embedding_size,
         "versions": f"steradian {origin['steradian']}, torch {origin['torch']}, Python {origin['python']}",
     }
     sections += [
-        Section("What this means", meanings(numbers), []),
-        Section("Every number", [], [numbers_table(numbers)]),
-        Section("How it was made", [], [facts(record)]),
+        Section("What this means", meanings(numbers), [], folded=True),
+        Section("Every number", [], [numbers_table(numbers)], folded=True),
+        Section("How it was made", [], [facts(record)], folded=True),
     ]
-    subtitle = (
-        f"{spec.loss}, {spec.embedding_size} dimensions, {len(spec.classes)} classes, measured on {evaluated.part}"
-    )
+    subtitle = f"A model of {len(spec.classes)} kinds, measured on {evaluated.part} of {origin['data']['source']}"
     shown = [section for section in sections if section.text or section.blocks]
     return Report(f"Evaluation on {origin['data']['source'].rstrip('/').rsplit('/', 1)[-1]}", subtitle, shown)
 
@@ -203,7 +210,7 @@ def _embedding(evaluated: EvaluationResult) -> list[Block]:
         flat_display = EmbeddingDisplay.from_embeddings(raw, labels, evaluated.inputs.classes, centers)
         panels: dict[str, Panel] = {"embedding": flat_display.plot, "directions": flat_display.plot_circle}
         title = "2-D embedding, raw and on the unit circle"
-        blocks.append(Figure.of(panels, title, "Rays are class centers.", columns=2, width=4.5))
+        blocks.append(Figure.of(panels, title, "Rays are class centers.", width=4.5))
     if spec.embedding_size == 3:
         sphere = SphereDisplay.from_embeddings(raw, labels, evaluated.inputs.classes, centers)
         title = "3-D embedding on the unit sphere"
@@ -213,7 +220,7 @@ def _embedding(evaluated: EvaluationResult) -> list[Block]:
         angles = AnglesDisplay.from_embeddings(raw, labels)
         panels = {"angles": angles.plot, "own against nearest other": angles.plot_own_against_nearest}
         title, caption = "Angles to own and nearest other class", "Angles of test images, in degrees."
-        blocks.append(Figure.of(panels, title, caption, columns=2, width=4.5, height=3.4))
+        blocks.append(Figure.of(panels, title, caption, width=4.5, height=3.4))
     return blocks
 
 
@@ -222,8 +229,6 @@ def _curves(evaluated: EvaluationResult) -> list[Block]:
     blocks: list[Block] = []
     if "closed" in numbers and known is not None:
         test, classes = known, evaluated.model.spec.classes
-        confusion = metrics.Confusion.of(test.predictions, test.labels, len(classes))
-        blocks += confusion_picture(confusion, classes)
         if test.outputs.table is not None:
             blocks.append(curves_picture(test.outputs.table, test.labels, test.predictions, classes))
         else:
@@ -245,6 +250,42 @@ def _curves(evaluated: EvaluationResult) -> list[Block]:
     return blocks
 
 
+def _in_short(evaluated: EvaluationResult) -> Section:
+    """Return the verdict: a sentence, percentages, and what to do."""
+    verdict = verdict_of(evaluated.metrics.numbers)
+    shares = [Share(label, share, interval) for label, share, interval in (one.row() for one in verdict.headlines)]
+    return Section(
+        "In short",
+        [verdict.sentence, *([verdict.advice] if verdict.advice else [])],
+        [Shares(shares)] if shares else [],
+        verdict=True,
+    )
+
+
+def _confusion(evaluated: EvaluationResult) -> list[Block]:
+    known, classes = evaluated.inputs.known, evaluated.model.spec.classes
+    if known is None or "closed" not in evaluated.metrics.numbers:
+        return []
+    return list(confusion_picture(metrics.Confusion.of(known.predictions, known.labels, len(classes)), classes))
+
+
+def _examples(evaluated: EvaluationResult) -> list[Block]:
+    """Show one measured image of each class, of the first classes."""
+    images = evaluated.inputs.images
+    if images.pixels is None:
+        return []
+    classes, first = np.unique(images.labels, return_index=True)
+    shown = first[:EXAMPLES]
+    tiles = [
+        Tile([image], [f"An image of {name}"], name)
+        for image, name in zip(
+            images.images(shown.tolist()), (evaluated.inputs.classes[label] for label in classes), strict=False
+        )
+    ]
+    more = f" {len(classes) - EXAMPLES:,} more kinds are not shown." if len(classes) > EXAMPLES else ""
+    return [Tiles(tiles, f"The first measured image of each kind, as the model sees it.{more}")]
+
+
 def _pair_curve(images: EmbeddingSet) -> metrics.ScoreCounts | None:
     labels = images.labels
     if len(np.unique(labels)) in (1, len(labels)):
@@ -255,31 +296,27 @@ def _pair_curve(images: EmbeddingSet) -> metrics.ScoreCounts | None:
 def _mistakes(evaluated: EvaluationResult) -> list[Block]:
     """Show the most confident mistakes, each beside the most similar image of the predicted class."""
     known = evaluated.inputs.known
-    if known is None or "closed" not in evaluated.metrics.numbers:
+    if known is None or known.pixels is None or "closed" not in evaluated.metrics.numbers:
         return []
     inputs, test = evaluated.inputs, known
     others = inputs.reference if inputs.reference is not None else known
     wrong = np.flatnonzero(~test.right)
     worst = wrong[np.argsort(-test.outputs.probability[wrong], kind="stable")][:WORST]
-    shown, similar = [], []
+    tiles = []
     for image in worst.tolist():
+        said, true = inputs.classes[test.predictions[image]], inputs.classes[test.labels[image]]
         members = np.flatnonzero(others.labels == test.predictions[image])
+        shown, described = [test.images([image])[0]], [f"An image of {true}"]
         if len(members):
             nearest = metrics.nearest_neighbors(test.raw[[image]], others.raw[members], 1).place[0, 0]
-            shown.append(image)
-            similar.append(int(members[nearest]))
-    if not shown:
+            shown.append(others.images([int(members[nearest])])[0])
+            described.append(f"The most similar image of {said}")
+        sure = percent(float(test.outputs.probability[image]))
+        tiles.append(Tile(shown, described, f"said {said}, {sure} sure", f"is {true}"))
+    if not tiles:
         return []
-    display = MistakesDisplay.from_answers(
-        known.images(shown),
-        others.images(similar),
-        [inputs.classes[label] for label in test.labels[shown]],
-        [inputs.classes[label] for label in test.predictions[shown]],
-        test.outputs.probability[shown].tolist(),
-    )
     part = "training" if inputs.reference is not None else "test"
     caption = (
-        f"The most confident of {len(wrong):,} mistakes; right of each, the most similar {part} image of that class."
+        f"The most confident of {len(wrong):,} mistakes; right of each, the most similar {part} image of what was said."
     )
-    title, height = "The most confident mistakes", 1.45 * display.rows
-    return [Figure.of({"": display.plot}, title, caption, columns=1, width=8.8, height=height)]
+    return [Tiles(tiles, caption, width=15)]

@@ -68,4 +68,4 @@ def rates_picture(counts: dict[str, metrics.ScoreCounts], caption: str) -> Figur
         {name: (curve.false_positive_rate, curve.true_positive_rate) for name, curve in curves.items()}
     )
     panels = {"ROC": display.plot, "DET": display.plot_det}
-    return Figure.of(panels, "ROC and DET", caption, columns=2, width=4.5)
+    return Figure.of(panels, "ROC and DET", caption, width=4.5)

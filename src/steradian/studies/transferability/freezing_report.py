@@ -55,7 +55,7 @@ def build_report(result: FreezingResult) -> Report:
     """Build the report: recommendation, figure, table and provenance."""
     panels = {"every network": display_of(result).plot}
     caption = "Each marker is a network; lines connect their means. The dotted line is the recommended n."
-    figure = Figure.of(panels, "Accuracy by layers kept", caption, columns=1, width=6.2, height=4.4)
+    figure = Figure.of(panels, "Accuracy by layers kept", caption, width=6.2, height=4.4)
     text = advice(result)
     text += [f"{name} failed and is left out: {why.splitlines()[0]}" for name, why in result.failures.items()]
     origin = result.provenance

@@ -111,7 +111,7 @@ def build_report(result: TransferResult) -> Report:
         "3: tuning recovers the loss; 4: layers are specific to the other half; 5: gains of transfer and tuning. "
         "Random layers may fall below the range of the right plot."
     )
-    figure = Figure.of(panels, "Accuracy by number of layers moved", caption, columns=2, width=5.4, height=4.4)
+    figure = Figure.of(panels, "Accuracy by number of layers moved", caption, width=5.4, height=4.4)
     text = unfinished(result)
     text += [f"{claim}. {verdict[0].upper()}{verdict[1:]}." for claim, verdict in findings(result)]
     text += [f"{name} failed and is left out: {why.splitlines()[0]}" for name, why in result.failures.items()]

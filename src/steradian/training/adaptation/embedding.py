@@ -88,6 +88,7 @@ class EmbeddingChoice:
         chosen, untrained: scores of the choice and of the encoder's own features; None where nothing can be told.
         tried: the scores of all candidates.
         folds: embeddings of unseen classes, for thresholds.
+        images: number of images in the folds; one that is in several counts once.
     """
 
     whitening: Whitening
@@ -95,6 +96,7 @@ class EmbeddingChoice:
     untrained: UnseenScore | None
     tried: dict[str, UnseenScore]
     folds: tuple[UnseenFold, ...]
+    images: int = 0
 
 
 def choose_embedding(blocks: Blocks, groups: Labels, seed: int, progress: Progress = no_progress) -> EmbeddingChoice:
@@ -125,12 +127,14 @@ def choose_embedding(blocks: Blocks, groups: Labels, seed: int, progress: Progre
         if score.recall_at_1 >= base.recall_at_1 - SLACK and score.tar >= base.tar - SLACK
     }
     best = max(allowed, key=lambda one: allowed[one].recall_at_1 + allowed[one].tar)
-    kept = []
+    kept, images = [], np.zeros(0, dtype=np.intp)
     for number, (seen, unseen) in enumerate(folds):
         asked = _sample(unseen, labels, seed + number)
         vectors = best(blocks.at(best.block, asked), blocks.scatter(best.block, seen))
         kept.append(UnseenFold(vectors, labels[asked], groups[asked]))
-    return EmbeddingChoice(best, scores[best], base, {str(one): score for one, score in scores.items()}, tuple(kept))
+        images = np.union1d(images, asked)
+    tried = {str(one): score for one, score in scores.items()}
+    return EmbeddingChoice(best, scores[best], base, tried, tuple(kept), len(images))
 
 
 def score_unseen(vectors: Floats, labels: Labels, groups: Labels) -> UnseenScore | None:
