@@ -259,6 +259,7 @@ def pages() -> dict[str, str]:
     """Return the text of each generated file by its name relative to this folder."""
     return {
         "../../src/steradian/losses/constructors.pyi": constructors_stub(),
+        "tokens.css": (Path(st.plots.__file__).with_name("tokens.css")).read_text(encoding="utf-8"),
         "losses.md": losses_page(),
         "recipes.md": recipes_page(),
         "python.md": python_page(),

@@ -15,7 +15,7 @@ def pair(request):
     torch.manual_seed(0)
     theirs = timm.create_model(package.encoder, num_classes=0)
     ours = EfficientNetLite(package.blocks, package.width_factor)
-    for name, buffer in theirs.named_buffers():
+    for buffer in theirs.buffers():
         if buffer.is_floating_point():
             buffer.copy_(torch.rand_like(buffer) + 0.5)
     ours.load_state_dict(theirs.state_dict())

@@ -58,7 +58,8 @@ def test_a_winner_is_tuned_on_everything_and_calibrated_by_the_hold_outs(photos:
     assert [one["name"] for one in tuning["attempts"]] == ["frozen", *["last layers"] * 2, *["all layers"] * 2]
     assert "was chosen" in tuning["verdict"] and tuning["verdict"] in run.evaluation.notes
     new = run.evaluation.metrics.numbers["new_classes"]
-    assert new == {"model": tuning["tuned"], "untrained": tuning["frozen"]}
+    assert new == {"model": tuning["tuned"], "untrained": tuning["frozen"], "images": new["images"]}
+    assert 0 < new["images"] < 30
     # A third of the 30 or so images was held out, once.
     assert run.model.calibration is None or int(run.model.calibration.measured_on.split()[0]) < 20
     assert "all layers, 50% tuned" in run.folder.report.read_text()

@@ -129,7 +129,7 @@ def test_a_new_place_is_recalibrated_and_the_model_stays_the_same(
     assert abs(again - 0.9) < 0.1 and abs(again - 0.9) <= abs(kept - 0.9) + 1e-9
     assert "after recalibration" in RunFolder(tmp_path / "new").report.read_text()
     assert result.metrics.numbers["recalibrated"]["images"] == 150
-    code, out, err = command("evaluate", str(run), str(places[1]), "--recalibrate", "--out", "again")
+    code, out, err = command("evaluate", str(run), str(places[1]), "--recalibrate", "--out", "again", "--all")
     assert code == 0 and "images of known classes that count as known" in out and "its id is the same" in out
     assert "of them are farther from every class" in err
 

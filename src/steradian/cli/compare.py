@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from steradian.cli import settings
-from steradian.cli.output import bullets, columns, fail_if, print_json
+from steradian.cli.output import bold, bullets, columns, fail_if, print_json, print_next, wrapped
 from steradian.cli.settings import changed_recipe, list_of, numbers_in, training_options
 
 
@@ -42,6 +42,7 @@ def compare(
     setting: settings.Settings = None,
     exist_ok: settings.ExistOk = False,
     dry_run: settings.DryRun = False,
+    everything: settings.All = False,
     json: settings.Json = False,
 ) -> None:
     """Compare losses: train each on the same images with the same budget, and write one report.
@@ -60,6 +61,7 @@ def compare(
     from steradian.losses import preset
     from steradian.studies.comparison import compare as study
     from steradian.studies.comparison.result import TECHNIQUES, Comparison, rows, summary_rows
+    from steradian.studies.comparison.verdict import headings, ranked, verdict_of
     from steradian.studies.study_folder import default_folder
     from steradian.training.progress import shown
 
@@ -95,6 +97,17 @@ def compare(
         files = {"report": str(folder / "report.html"), "results": str(folder / "results.csv")}
         print_json({**files, "cells": rows(result), "failures": result.failures})
     else:
-        print(columns(summary_rows(result), ("technique", "dims", "k-means", "accuracy", "5-NN", "EER", "s/epoch")))
+        verdict = verdict_of(result)
+        print(bold(wrapped(verdict.sentence)))
+        print(f"\n{columns([row.cells() for row in ranked(result)], headings(result))}\n")
+        if verdict.advice:
+            print(wrapped(verdict.advice))
+        if everything:
+            heads = ("technique", "dims", "k-means", "accuracy", "5-NN", "EER", "s/epoch")
+            print(f"\n{columns(summary_rows(result), heads)}")
         print(f"\nreport   {folder / 'report.html'}\nresults  {folder / 'results.csv'}")
+        if data == "digits":
+            print_next("steradian data sample --copy-to photos/", "steradian train photos/")
+        else:
+            print_next(f"steradian train {data}")
     fail_if(result.failures)

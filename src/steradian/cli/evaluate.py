@@ -129,7 +129,7 @@ def evaluate(
     print(f"measured on {result.part} of {result.provenance['data']['source']}\n")
     print_verdict(verdict_of(result.metrics.numbers))
     promises = promises_in_words(result.metrics.numbers)
-    if everything:
+    if everything or names is not None:
         print(f"\n{columns(report.headlines_in_words(result))}")
         if promises:
             print(f"\n{columns(promises)}")

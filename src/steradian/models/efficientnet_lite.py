@@ -83,7 +83,8 @@ class InvertedBlock(nn.Module):
         output = functional.relu6(self.bn1(self.conv_pw(features)))
         output = functional.relu6(self.bn2(self.conv_dw(output)))
         output = self.bn3(self.conv_pwl(output))
-        return output + features if self.shortcut else output
+        result: Tensor = output + features if self.shortcut else output
+        return result
 
 
 class EfficientNetLite(nn.Module):

@@ -18,7 +18,7 @@ Pictures = Sequence["str | Path | Image.Image | NDArray[Any]"]
 """Paths, PIL images or decoded uint8 arrays [H, W] or [H, W, 3]."""
 
 PIXELS_AT_ONCE = 4 * 224 * 224
-"""Number of pixels in one pass on a CPU: the maps of larger batches leave its caches, and take 2 to 10 times as long."""
+"""Pixels in one pass on a CPU: the maps of larger batches leave its caches, and take 2 to 10 times as long."""
 
 
 def images_at_once(size: int) -> int:

@@ -96,7 +96,8 @@ def fast_encoder(
 
     def features(pixels: Tensor) -> Tensor:
         if len(pixels) > at_once:
-            return torch.cat([features(part) for part in pixels.split(at_once)])
+            starts = range(0, len(pixels), at_once)
+            return torch.cat([features(pixels[start : start + at_once]) for start in starts])
         if pixels.dtype == torch.uint8:
             # NumPy converts in this thread alone: torch's threads would compete with the runtime's for the cores.
             return run(torch.from_numpy(np.divide(pixels.numpy(), np.float32(255.0), order="C")))

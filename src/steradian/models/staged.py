@@ -30,8 +30,10 @@ class StagedEncoder(nn.Module):
         self.stages = stages
         try:
             # A trial on no memory, as when a model is loaded, would import torch's compiler: half a second.
-            known = isinstance(model, EfficientNetLite)
-            self.sizes = model.sizes(stages) if known else self._tried_sizes(torch.zeros(1, channels, size, size))
+            if isinstance(model, EfficientNetLite):
+                self.sizes = model.sizes(stages)
+            else:
+                self.sizes = self._tried_sizes(torch.zeros(1, channels, size, size))
         except (AttributeError, AssertionError, TypeError, RuntimeError, NotImplementedError) as error:
             raise InputError(
                 f"this encoder does not return {stages} intermediate stages ({error}). Use stages: 0."

@@ -38,7 +38,7 @@ class Tile:
     @property
     def pixelated(self) -> bool:
         """Whether the pixels of the images should be seen."""
-        return max(self.images[0].shape[1:]) <= SMALL
+        return bool(max(self.images[0].shape[1:]) <= SMALL)
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,17 @@ class Tiles:
     caption: str
     width: int = 7
     kind: ClassVar[str] = "tiles"
+
+
+MOST_EXAMPLES = 12
+"""Number of classes that `examples` shows."""
+
+
+def examples(images: Sequence[NDArray[np.uint8]], names: Sequence[str], classes: int) -> Tiles:
+    """Return one image of each of the first kinds; ``classes`` is the number of all kinds."""
+    tiles = [Tile([image], [f"An image of {name}"], name) for image, name in zip(images, names, strict=True)]
+    more = f" {classes - len(tiles):,} more kinds are not shown." if classes > len(tiles) else ""
+    return Tiles(tiles, f"A test image of each kind, as the model sees it.{more}", width=6)
 
 
 def data_uri(pixels: NDArray[np.uint8]) -> str:

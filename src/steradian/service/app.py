@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -33,6 +33,8 @@ DARK = 0.4
 """Mean pixel value, of 1, below which images count as light on dark."""
 
 PAGE = Path(str(resources.files("steradian.service"))) / "page"
+TOKENS = Path(str(resources.files("steradian.plots"))) / "tokens.css"
+"""Colors, sizes and letters, which page, reports and documentation share."""
 
 
 def build_app(
@@ -116,6 +118,10 @@ def build_app(
         from plotly.offline import get_plotlyjs
 
         return Response(get_plotlyjs(), media_type="text/javascript", headers={"Cache-Control": "max-age=86400"})
+
+    @app.get("/tokens.css", include_in_schema=False)
+    def tokens() -> FileResponse:
+        return FileResponse(TOKENS)
 
     app.mount("/", StaticFiles(directory=PAGE, html=True))
     _explain(app, gallery)

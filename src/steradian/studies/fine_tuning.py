@@ -257,7 +257,9 @@ def fine_tune(
     adaptation = replace(
         adaptation,
         held_out=(held_out,),
-        embedding=replace(adaptation.embedding, folds=(fold,), chosen=scores[1], untrained=scores[0], images=len(unseen)),
+        embedding=replace(
+            adaptation.embedding, folds=(fold,), chosen=scores[1], untrained=scores[0], images=len(unseen)
+        ),
     )
     verdict = f"Tuning {winner.name} was chosen, with {winner.blend:.0%} of the tuned weights."
     model = install(plan.model, adaptation)

@@ -82,7 +82,7 @@ class ComparisonStudy(Study[ComparisonResult]):
             raise TrainingError("Every technique failed:\n" + "\n".join(f"{k}: {why}" for k, why in failures.items()))
         warnings = (*data.warnings, *few_steps_warning(training_steps(combined.recipe, data)))
         result = ComparisonResult(combined, data.pixels.classes, tuple(finished), failures, origin, warnings)
-        return result, Summary(rows(result), build_report(result).html())
+        return result, Summary(rows(result), build_report(result, data).html())
 
 
 def compare(

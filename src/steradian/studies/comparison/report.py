@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,14 @@ from steradian.plots import (
     SphereDisplay,
     TargetLogitDisplay,
 )
-from steradian.plots.report import Block, Cell, Figure, Mark, Report, Section, Spheres, Table, facts
+from steradian.plots.report import Block, Cell, Figure, Mark, Report, Section, Share, Shares, Spheres, Table, facts
 from steradian.plots.theme import Panel
+from steradian.plots.tiles import MOST_EXAMPLES, examples
 from steradian.studies.comparison.cells import CellResult
 from steradian.studies.comparison.noise import Verdict, verdicts
 from steradian.studies.comparison.result import ComparisonResult
+from steradian.studies.comparison.verdict import Ranked, headings, ranked, verdict_of
+from steradian.training.dataset import TrainingData
 
 DRAWN_POINTS = 1500
 """Largest number of test images drawn in a plot."""
@@ -52,12 +56,16 @@ COLUMNS: tuple[tuple[str, str, Callable[[float], str], bool | None], ...] = (
 """(key, heading, format, whether higher is better; None: not judged)."""
 
 
-def build_report(compared: ComparisonResult) -> Report:
-    """Build the report, with one section per dimension."""
+def build_report(compared: ComparisonResult, data: TrainingData | None = None) -> Report:
+    """Build the report, with one section per dimension; ``data`` for examples of its images."""
     comparison = compared.comparison
-    sections = [_conclusions(compared), *(_section(compared, dims) for dims in comparison.dims)]
+    sections = [_in_short(compared)]
+    for dims in comparison.dims:
+        numbers = Section(f"All numbers, {dims}-D", _how_sure(compared), [_table(compared, dims)], folded=True)
+        sections += [_section(compared, dims), numbers]
+    sections += [_images(data)] if data is not None and len(data.splits.test) else []
     sections += [_tuning(compared)] if comparison.tuned else []
-    sections += [_curves(compared), _provenance(compared)]
+    sections += [replace(_curves(compared), folded=True), replace(_provenance(compared), folded=True)]
     return Report(
         f"Techniques compared on {comparison.recipe.data.source.rstrip('/').rsplit('/', 1)[-1]}",
         f"{_plural(len(comparison.losses), 'technique')}, {_plural(comparison.seeds, 'seed')}, "
@@ -75,46 +83,69 @@ def judged(compared: ComparisonResult, key: str, dims: int, higher: bool) -> dic
     return verdicts(compared.by_seed(key, dims), compared.right(key, dims), higher_is_better=higher)
 
 
-def _conclusions(compared: ComparisonResult) -> Section:
-    text = []
-    for dims in compared.comparison.dims:
-        key, label = "clustering.majority", "k-means accuracy"
-        if not any(compared.values(key, dims).values()):
-            key, label = "closed.accuracy", "accuracy"
-        by_technique = judged(compared, key, dims, True)
-        best = next((name for name, verdict in by_technique.items() if verdict.standing == "best"), None)
-        if best is None:
-            continue
-        mean = float(np.mean(compared.values(key, dims)[best]))
-        even = [name for name, verdict in by_technique.items() if verdict.standing == "within noise"]
-        worse = [name for name, verdict in by_technique.items() if verdict.standing == "worse"]
-        sentence = f"In {dims}-D, {best} has the highest {label} ({mean:.4f})."
-        sentence += f" Within noise of it: {', '.join(even)}." if even else ""
-        sentence += f" Lower by more than noise: {', '.join(worse)}." if worse else ""
-        text.append(sentence)
-    if compared.comparison.seeds == 1:
-        text.append(
-            "With one seed, differences are judged over the test images alone. Another seed often moves a result by "
-            "as much as the techniques differ: use --seeds 3 or more before choosing."
+def _in_short(compared: ComparisonResult) -> Section:
+    """Return what to take, how sure that is, what it costs, and one picture of it."""
+    verdict, rows = verdict_of(compared), ranked(compared)
+    shares = [Share(label, share, interval) for label, share, interval in (one.row() for one in verdict.headlines)]
+    blocks: list[Block] = [Shares(shares)] if shares else []
+    if rows:
+        blocks.append(_picture(compared, rows[0]))
+        marks: dict[str, Mark] = {"best": "best", "worse": "worse"}
+        cells = [[Cell(text, marks.get(row.standing, "")) for text in row.cells()] for row in rows]
+        note = (
+            "Each technique is judged against the best in its number of dimensions. Close: the difference is smaller "
+            "than noise. Worse: it is larger."
         )
-    else:
-        text.append(
-            f"Differences to the best are paired over {compared.comparison.seeds} seeds and, for accuracies, over test "
-            "images (95 % over all comparisons in a column). Intervals of accuracies cover new seeds and new "
-            "images like these; other intervals cover new seeds on these images."
-        )
-    text += compared.warnings
+        blocks.append(Table(headings(compared), cells, [note]))
+    text = [verdict.sentence, *([verdict.advice] if verdict.advice else []), *compared.warnings]
     text += [f"{name} failed and is left out: {why.splitlines()[0]}" for name, why in compared.failures.items()]
-    return Section("What it says", text)
+    return Section("In short", text, blocks, verdict=True)
+
+
+def _picture(compared: ComparisonResult, best: Ranked) -> Figure:
+    """Return one picture of the best technique: its directions, or where it confuses classes."""
+    cell, classes = compared.first(best.dims)[best.loss], compared.classes
+    drawn = _drawn_images(cell)
+    title = f"{best.loss}, {best.dims}-D"
+    if best.dims == 2:
+        circle = EmbeddingDisplay.from_embeddings(cell.raw[drawn], cell.labels[drawn], classes, cell.centers)
+        caption = "The directions of the test images on a circle. Well separated kinds have bars far apart."
+        return Figure.of({title: circle.plot_circle}, "Directions of test images", caption, width=4.6)
+    if best.dims == 3:
+        sphere = SphereDisplay.from_embeddings(cell.raw[drawn], cell.labels[drawn], classes, cell.centers)
+        caption = "The test images on a sphere, both halves. Every color is a kind; names stand at their centers."
+        return Figure.of({title: sphere.plot}, "Test images on a sphere", caption, width=7.4, height=4.0)
+    confusion = ConfusionDisplay.from_predictions(cell.labels, cell.predictions, classes)
+    caption = "Rows are true kinds, columns what was said."
+    return Figure.of({title: confusion.plot}, "What is taken for what", caption, width=5.6)
+
+
+def _images(data: TrainingData) -> Section:
+    labels = data.pixels.labels[data.splits.test]
+    classes, first = np.unique(labels, return_index=True)
+    images = [data.pixels.pixels[index] for index in data.splits.test[first[:MOST_EXAMPLES]]]
+    names = [data.pixels.classes[label] for label in classes[:MOST_EXAMPLES]]
+    return Section("The images", [], [examples(images, names, len(classes))])
+
+
+def _how_sure(compared: ComparisonResult) -> list[str]:
+    if compared.comparison.seeds == 1:
+        return ["With one seed, differences are judged over the test images alone."]
+    return [
+        f"Differences to the best are paired over {compared.comparison.seeds} seeds and, for accuracies, over test "
+        "images (95 % over all comparisons in a column). Intervals of accuracies cover new seeds and new "
+        "images like these; other intervals cover new seeds on these images."
+    ]
 
 
 def _table(compared: ComparisonResult, dims: int) -> Table:
     shown = [column for column in COLUMNS if any(compared.values(column[0], dims).values())]
     standing = {key: judged(compared, key, dims, higher) for key, _, _, higher in shown if higher is not None}
     values = {key: compared.values(key, dims) for key, *_ in shown}
+    order = {row.loss: place for place, row in enumerate(ranked(compared)) if row.dims == dims}
     rows = [
         [Cell(name), *(_cell(values[key][name], form, standing.get(key, {}).get(name)) for key, _, form, _ in shown)]
-        for name in compared.comparison.losses
+        for name in sorted(compared.comparison.losses, key=lambda one: order.get(one, len(order)))
     ]
     notes = [
         "Bold: the best mean of its column. ≈: within noise of it. Gray: worse by more than noise.",
@@ -152,8 +183,7 @@ def _drawn_images(cell: CellResult) -> Any:
 
 def _section(compared: ComparisonResult, dims: int) -> Section:
     first, classes = compared.first(dims), compared.classes
-    blocks: list[Block] = [_table(compared, dims)]
-    blocks += _circles(first, classes) if dims == 2 else _spheres(first, classes) if dims == 3 else []
+    blocks = _circles(first, classes) if dims == 2 else _spheres(first, classes) if dims == 3 else []
     histograms: dict[str, Panel] = {}
     scatters: dict[str, Panel] = {}
     confusions: dict[str, Panel] = {}

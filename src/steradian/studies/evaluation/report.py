@@ -20,7 +20,7 @@ from steradian.models.recognizer import Recognizer
 from steradian.plots import AnglesDisplay, EmbeddingDisplay, HistoryDisplay, SphereDisplay
 from steradian.plots.report import Block, Figure, Report, Section, Share, Shares, Spheres, facts
 from steradian.plots.theme import Panel
-from steradian.plots.tiles import Tile, Tiles
+from steradian.plots.tiles import MOST_EXAMPLES, Tile, Tiles, examples
 from steradian.studies.evaluation.adapted import adaptation_sections
 from steradian.studies.evaluation.closed_set import (
     classes_table,
@@ -75,9 +75,6 @@ WORST = 12
 """Number of mistakes shown as images."""
 
 DRAWN_POINTS = 4000
-
-EXAMPLES = 12
-"""Number of classes shown as images."""
 
 
 def evaluate(
@@ -141,7 +138,9 @@ def build_report(evaluated: EvaluationResult, history: list[dict[str, Any]] | No
     sections = [
         _in_short(evaluated),
         Section("Worst mistakes", [], _mistakes(evaluated)),
-        Section("What is taken for what", [], [*_confusion(evaluated), *confused_table(numbers.get("most_confused", []))]),
+        Section(
+            "What is taken for what", [], [*_confusion(evaluated), *confused_table(numbers.get("most_confused", []))]
+        ),
         Section("The images", [], _examples(evaluated)),
         Section("Numbers", list(evaluated.notes), [headlines], folded=True),
         Section("Curves and angles", [], [*_embedding(evaluated), *_curves(evaluated)], folded=True),
@@ -275,15 +274,9 @@ def _examples(evaluated: EvaluationResult) -> list[Block]:
     if images.pixels is None:
         return []
     classes, first = np.unique(images.labels, return_index=True)
-    shown = first[:EXAMPLES]
-    tiles = [
-        Tile([image], [f"An image of {name}"], name)
-        for image, name in zip(
-            images.images(shown.tolist()), (evaluated.inputs.classes[label] for label in classes), strict=False
-        )
-    ]
-    more = f" {len(classes) - EXAMPLES:,} more kinds are not shown." if len(classes) > EXAMPLES else ""
-    return [Tiles(tiles, f"The first measured image of each kind, as the model sees it.{more}")]
+    shown = first[:MOST_EXAMPLES].tolist()
+    names = [evaluated.inputs.classes[label] for label in classes[:MOST_EXAMPLES]]
+    return [examples(list(images.images(shown)), names, len(classes))]
 
 
 def _pair_curve(images: EmbeddingSet) -> metrics.ScoreCounts | None:

@@ -75,12 +75,14 @@ def verdict_of(numbers: Mapping[str, Any]) -> Verdict:
 def _headlines(numbers: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[Headline]:
     images = f"{values.get('images', 0):,} test images"
     if "closed.accuracy" in values:
-        yield Headline("named right", values["closed.accuracy"], *values["closed.accuracy_interval"], images)
+        low, high = values["closed.accuracy_interval"]
+        yield Headline("named right", values["closed.accuracy"], low, high, images)
     promises = numbers.get("promises", {})
     if "0.95" in promises.get("sets", {}):
         one = promises["sets"]["0.95"]
+        low, high = one["interval"]
         counted = f"{one['count']:,} test images, {one['size']:.1f} names in a list on average"
-        yield Headline("the right name is on the list of candidates", one["kept"], *one["interval"], counted, "95 %")
+        yield Headline("the right name is on the list of candidates", one["kept"], low, high, counted, "95 %")
     if "new_classes" in numbers and numbers["new_classes"].get("images"):
         share, count = values["new_classes.model.identified"], numbers["new_classes"]["images"]
         untrained = percent(values["new_classes.untrained.identified"])
@@ -91,10 +93,10 @@ def _headlines(numbers: Mapping[str, Any], values: Mapping[str, Any]) -> Iterato
         )
     if "verification.tar_at_far.1e-02" in values and "verification.tar_interval_at_far.1e-02" in values:
         pairs = f"{values['verification.genuine_pairs']:,} pairs of images of one thing"
-        share, interval = values["verification.tar_at_far.1e-02"], values["verification.tar_interval_at_far.1e-02"]
+        share, (low, high) = values["verification.tar_at_far.1e-02"], values["verification.tar_interval_at_far.1e-02"]
         label = "two images of one thing recognized as the same, where 1 % of other pairs are too"
         if share == share:
-            yield Headline(label, share, *interval, pairs)
+            yield Headline(label, share, low, high, pairs)
     if "retrieval.recall_at_1" in values and values["retrieval.queries"]:
         share, count = values["retrieval.recall_at_1"], values["retrieval.queries"]
         interval = wilson_interval(share * count, count)
