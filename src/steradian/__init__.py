@@ -2,9 +2,10 @@
 
 import steradian as st
 
-loss = st.losses.create("arcface", num_classes=10, embedding_size=3)
-images = st.data.open("digits")
-model = st.Recognizer.load("runs/digits/model")
+run = st.train("photos/")                      # run.model, run.metrics, run.report
+run.model.classify("cat.jpg")
+st.compare("photos/", losses=["softmax", "arcface"])
+loss = st.losses.ArcFaceLoss(10, 64)           # for a training loop of your own
 """
 
 from __future__ import annotations
@@ -19,27 +20,32 @@ if TYPE_CHECKING:
     from steradian import data, gallery, losses, metrics, models, plots, studies, training
     from steradian.gallery.gallery import Gallery
     from steradian.models.recognizer import Recognizer
+    from steradian.studies.comparison.compare import compare
+    from steradian.studies.evaluation.report import evaluate
+    from steradian.studies.single_run import train
 
 _SUBPACKAGES = ("data", "gallery", "losses", "metrics", "models", "plots", "studies", "training")
 
+_FILE_OF = {
+    "Gallery": "gallery.gallery",
+    "Recognizer": "models.recognizer",
+    "compare": "studies.comparison.compare",
+    "evaluate": "studies.evaluation.report",
+    "train": "studies.single_run",
+}
+
 __all__ = [
-    "Gallery", "Recognizer", "SteradianError", "__version__", "data", "gallery", "losses", "metrics", "models",
-    "plots", "studies", "training",
+    "Gallery", "Recognizer", "SteradianError", "__version__", "compare", "data", "evaluate", "gallery", "losses",
+    "metrics", "models", "plots", "studies", "train", "training",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    """Import a subpackage on first access, so that ``import steradian`` is fast and torch loads only when needed."""
+    """Import on first access, so that ``import steradian`` is fast and torch loads only when needed."""
     if name in _SUBPACKAGES:
         return importlib.import_module(f"steradian.{name}")
-    if name == "Recognizer":
-        from steradian.models.recognizer import Recognizer
-
-        return Recognizer
-    if name == "Gallery":
-        from steradian.gallery.gallery import Gallery
-
-        return Gallery
+    if name in _FILE_OF:
+        return getattr(importlib.import_module(f"steradian.{_FILE_OF[name]}"), name)
     raise AttributeError(f"module 'steradian' has no attribute {name!r}")
 
 

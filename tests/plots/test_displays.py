@@ -114,7 +114,9 @@ def test_report_is_one_safe_offline_page() -> None:
         "sub",
         [
             Section("S", ["<script>alert(1)</script>"], [Table(["", "x"], [[Cell("a<b"), Cell("1", "best")]], ["n"])]),
-            Section("P", [], [ReportFigure([picture], "caption", 300), Spheres("one", {"x": DISPLAYS["sphere"][0]}, "turn")]),
+            Section(
+                "P", [], [ReportFigure([picture], "caption", 300), Spheres("one", {"x": DISPLAYS["sphere"][0]}, "turn")]
+            ),
         ],
     ).html()
     assert "<b>title" not in page and "<script>alert" not in page and "a&lt;b" in page

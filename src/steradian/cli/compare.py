@@ -63,7 +63,6 @@ def compare(
     from steradian.studies.comparison.result import TECHNIQUES, Comparison, rows, summary_rows
     from steradian.studies.comparison.verdict import headings, ranked, verdict_of
     from steradian.studies.study_folder import default_folder
-    from steradian.training.progress import shown
 
     # An alias and its name are one technique.
     names = tuple(dict.fromkeys(preset(name).name for name in list_of(losses) or TECHNIQUES))
@@ -90,7 +89,6 @@ def compare(
         jobs=jobs,
         exist_ok=exist_ok,
         quiet=json,
-        decoding=shown,
     )
     bullets(result.warnings, "!")
     if json:

@@ -88,8 +88,6 @@ def evaluate(
     if run is None:
         measure_table(tables[0], "scores" if scores is not None else "predictions", out, exist_ok, json)
         return
-    from steradian.training.progress import shown
-
     if pairs is not None and data is not None:
         from steradian.studies.evaluation.listed_pairs import measure_listed_pairs
 
@@ -102,7 +100,7 @@ def evaluate(
             flip=flip,
             skip_missing=skip_missing,
             exist_ok=exist_ok or out is None,
-            progress=shown,
+            quiet=json,
         )
         print_measurement(measurement, json)
         return
@@ -110,7 +108,7 @@ def evaluate(
     from steradian.studies.evaluation.promises import promises_in_words, unlikeness
     from steradian.studies.evaluation.verdict import verdict_of
 
-    folder = out if out is not None else run / "evaluation"
+    folder = out if out is not None else report.evaluation_folder(run, data)
     names = list_of(protocol) if protocol is not None else None
     result = report.evaluate(
         run,
@@ -120,7 +118,7 @@ def evaluate(
         protocols=names,
         recalibrate=recalibrate,
         exist_ok=exist_ok,
-        progress=shown,
+        quiet=json,
     )
     if json:
         numbers = {**result.metrics.numbers, "notes": list(result.notes), "part": result.part}

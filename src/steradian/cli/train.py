@@ -72,7 +72,6 @@ def train(
     from steradian.studies.evaluation.report import headlines_in_words
     from steradian.studies.evaluation.verdict import verdict_of
     from steradian.training.distributed import is_rank_zero, process_group
-    from steradian.training.progress import shown
     from steradian.training.recipe import Recipe, read_recipe
 
     is_recipe = Path(source).suffix.lower() in (".yaml", ".yml")
@@ -95,7 +94,7 @@ def train(
         )
         return
     with process_group():
-        run = single_run.train(recipe, out, exist_ok=exist_ok, quiet=json, decoding=shown)
+        run = single_run.train(recipe, out, exist_ok=exist_ok, quiet=json)
         if not is_rank_zero():
             return
     bullets(run.warnings, "!")

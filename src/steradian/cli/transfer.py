@@ -69,7 +69,6 @@ def transfer(
     from steradian.studies.transferability.freezing_report import advice
     from steradian.studies.transferability.freezing_report import numbers_of as freezing_numbers
     from steradian.studies.transferability.report import findings, numbers_of, unfinished
-    from steradian.training.progress import shown
     from steradian.training.recipe import Recipe
 
     options = training_options(root, image_size, encoder, weights, epochs, batch_size, lr, seed)
@@ -77,7 +76,7 @@ def transfer(
     chosen = sorted(set(numbers_in("--layers", layers))) if layers is not None else None
     folder = out if out is not None else default_folder(data, "freezing-" if freezing else "transfer-")
     runs: dict[str, Any] = {"layers": chosen, "seeds": seeds, "out": folder, "jobs": jobs}
-    runs |= {"exist_ok": exist_ok, "quiet": json, "decoding": shown}
+    runs |= {"exist_ok": exist_ok, "quiet": json}
     if freezing:
         for option, value in (("--half", half), ("--other", other), ("--target-images", target_images)):
             if value is not None:

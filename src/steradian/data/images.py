@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from steradian.data.decode import Pixels, decode
 from steradian.errors import DataError
 from steradian.files import printable
+from steradian.notebook import facts_html
 
 Labels = NDArray[np.int64]
 
@@ -53,7 +54,7 @@ class Items(Protocol):
 class FileItems:
     """Images in separate files."""
 
-    paths: tuple[Path, ...]
+    paths: tuple[Path, ...] = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -126,7 +127,7 @@ class ChosenItems:
         return self.items.pixels(int(self.chosen[index]), shortest)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ImageSet:
     """Labeled images.
 
@@ -157,6 +158,15 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def __repr__(self) -> str:
+        return f"ImageSet({self.source!r}, {len(self):,} images, {len(self.classes):,} classes)"
+
+    def _repr_html_(self) -> str:
+        counts = np.bincount(self.labels, minlength=len(self.classes))
+        rows = {name: f"{count:,} images" for name, count in zip(self.classes[:20], counts.tolist(), strict=False)}
+        more = {"…": f"{len(self.classes) - 20:,} more classes"} if len(self.classes) > 20 else {}
+        return facts_html(repr(self), {**rows, **more})
 
     def with_min_images(self, count: int) -> ImageSet:
         """Return the set without classes that have fewer than ``count`` images.

@@ -32,7 +32,7 @@ class Skipped:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PixelSet:
     """Decoded images of one size.
 
@@ -54,6 +54,9 @@ class PixelSet:
     names: tuple[str, ...]
     skipped: tuple[Skipped, ...] = ()
     groups: NDArray[np.str_] | None = None
+
+    def __repr__(self) -> str:
+        return f"PixelSet({self.source!r}, {len(self):,} images of {self.size} pixels, {len(self.classes):,} classes)"
 
     def __len__(self) -> int:
         return len(self.labels)

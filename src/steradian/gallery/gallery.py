@@ -27,6 +27,8 @@ from steradian.gallery.strangers import OwnStrangers, StrangerThreshold, strange
 from steradian.gallery.strategy import choose_strategy
 from steradian.models.calibration import STRANGERS, Threshold, Thresholds
 from steradian.models.embedder import Embedder, open_model
+from steradian.models.image_batch import pictures_of
+from steradian.notebook import facts_html
 
 if TYPE_CHECKING:
     from steradian.models.recognizer import Images
@@ -111,6 +113,15 @@ class Gallery:
             raise UsageError("This gallery was opened without a model, so it cannot embed images. Give the RUN.")
         return self.model
 
+    def __repr__(self) -> str:
+        return f"Gallery({str(self.register.backend.path)!r}, {len(self):,} enrolled)"
+
+    def _repr_html_(self) -> str:
+        identities = self.identities()
+        rows = {one.name: f"{one.images} image{'s' * (one.images != 1)}" for one in identities[:20]}
+        more = {"…": f"{len(identities) - 20:,} more"} if len(identities) > 20 else {}
+        return facts_html(repr(self), {**rows, **more})
+
     def identities(self) -> list[Identity]:
         """List the enrolled identities by name."""
         return [identity for _, identity in self.register.identities()]
@@ -126,7 +137,7 @@ class Gallery:
         """Add images of ``name``, new or already enrolled; odd images cause hints, not errors.
 
         Args:
-            images: paths, PIL images or decoded arrays; with a `Recognizer` also tensors, as its `embed` takes them.
+            images: one image or many, as `Recognizer.embed` takes them.
             sources: the origin of each image, kept to embed it again; None: the paths.
             metadata: JSON values, merged into the existing ones.
 
@@ -134,11 +145,13 @@ class Gallery:
             InputError: there is no image, or the name is not valid.
             DataError: an image cannot be decoded; nothing is enrolled.
         """
-        vectors = self.recognizer.embed(images)
+        # A batch of a tensor goes to the model as it is.
+        given: Any = images if getattr(images, "ndim", 0) == 4 else pictures_of(images)
+        vectors = self.recognizer.embed(given)
         if len(vectors) == 0:
             raise InputError(f"no image of {name!r} was given. Give at least one to enroll it.")
         if sources is None:
-            sources = [str(Path(one).resolve()) if isinstance(one, str | Path) else "" for one in images]
+            sources = [str(Path(one).resolve()) if isinstance(one, str | Path) else "" for one in given]
         return self.enroll_vectors(name, vectors, sources, metadata)
 
     def enroll_vectors(

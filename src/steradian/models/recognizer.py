@@ -5,12 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Union
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 
 from steradian.data.decode import Pixels
@@ -25,16 +24,17 @@ from steradian.models.calibration import Calibration, StrangerScores, Threshold,
 from steradian.models.encoders import OWN, build_encoder
 from steradian.models.heads import build_head
 from steradian.models.hub import push
-from steradian.models.image_batch import Pictures, decode_file, images_at_once, square_batch
+from steradian.models.image_batch import Picture, Pictures, decode_file, images_at_once, square_batch
 from steradian.models.locations import MANIFEST
 from steradian.models.manifest import ModelManifest, ModelSpec
 from steradian.models.necks import build_neck
 from steradian.models.pretrained import open_artifact
 from steradian.models.runtimes import FastEncoder, Runtime, fast_encoder, runtime_for
 from steradian.models.weight_packages import PACKAGES
+from steradian.notebook import facts_html
 from steradian.version import __version__
 
-Images = Tensor | Pictures
+Images = Union[Tensor, Pictures]  # noqa: UP007 - a part of it is a name that is resolved later
 
 
 class Recognizer(nn.Module):
@@ -170,6 +170,24 @@ class Recognizer(nn.Module):
     def thresholds(self, items: Sequence[Threshold]) -> None:
         self._thresholds = Thresholds(tuple(items))
 
+    def __repr__(self) -> str:
+        spec, name = self.spec, self.manifest.id[:12] if self.manifest is not None else "never saved"
+        return f"Recognizer({spec.encoder}, {spec.embedding_size} dimensions, {len(spec.classes):,} classes, {name})"
+
+    def _repr_html_(self) -> str:
+        spec = self.spec
+        names = ", ".join(spec.classes[:8]) + (", …" if len(spec.classes) > 8 else "")
+        calibrated = self.calibration.measured_on if self.calibration is not None else "no"
+        facts = {
+            "encoder": spec.encoder,
+            "image size": f"{spec.preprocessing.size} pixels",
+            "dimensions": spec.embedding_size,
+            "classes": f"{len(spec.classes):,}: {names}",
+            "probabilities calibrated": calibrated,
+            "id": self.manifest.id if self.manifest is not None else "never saved",
+        }
+        return facts_html("Recognizer", facts)
+
     @property
     def model_id(self) -> str:
         """The id of the saved artifact. Raises `UsageError` for a model that was never saved."""
@@ -235,8 +253,8 @@ class Recognizer(nn.Module):
         Every model, gallery and export gives NumPy arrays; ``torch.from_numpy(vectors)`` makes a tensor without a copy.
 
         Args:
-            images: a list of paths, PIL images or decoded arrays; or a tensor [N, channels, size, size] of uint8
-                pixels or floats in [0, 1].
+            images: one image or many: paths of files or folders, PIL images, uint8 arrays [H, W, 3] or [N, H, W, 3],
+                tensors [3, H, W]; or a batch [N, channels, size, size], uint8 pixels or floats in [0, 1].
             batch_size: images in one pass; None: 256 on a GPU, `image_batch.images_at_once` on a CPU.
 
         Raises:
@@ -350,9 +368,7 @@ class Recognizer(nn.Module):
         centers = self.head.class_centers()
         return cosines(raw.to(centers.device, centers.dtype), centers).float().cpu()
 
-    def verify(
-        self, first: str | Path | Image.Image, second: str | Path | Image.Image, *, far: float | None = None
-    ) -> Verification:
+    def verify(self, first: Picture, second: Picture, *, far: float | None = None) -> Verification:
         """Decide whether two images show the same class.
 
         Args:
@@ -381,10 +397,10 @@ class Recognizer(nn.Module):
     def _pixels(self, images: Images) -> Tensor:
         preprocessing = self.spec.preprocessing
         expected = (preprocessing.channels, preprocessing.size, preprocessing.size)
-        if isinstance(images, Tensor):
+        if isinstance(images, Tensor) and images.ndim != 3:
             if images.dtype != torch.uint8 and not images.is_floating_point():
                 raise InputError(f"expected uint8 pixels or floats in [0, 1], but got {images.dtype}.")
             if images.ndim != 4 or tuple(images.shape[1:]) != expected:
                 raise InputError(f"expected images [N, {', '.join(map(str, expected))}], but got {list(images.shape)}.")
             return images
-        return torch.from_numpy(square_batch(images, preprocessing))
+        return torch.from_numpy(square_batch([images] if isinstance(images, Tensor) else images, preprocessing))

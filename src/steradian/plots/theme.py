@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import warnings
 from collections.abc import Callable, Mapping
@@ -95,6 +96,14 @@ class Display:
     def _drawn_on(self: DisplayT, axes: Axes) -> DisplayT:
         self.ax_, self.figure_ = axes, axes.figure
         return self
+
+    def _repr_html_(self) -> str:
+        """Return the picture for a notebook: as it was drawn last, or drawn now."""
+        plot: Any = getattr(self, "plot")  # noqa: B009 - every display has one
+        if not hasattr(self, "figure_"):
+            plot()
+        picture = base64.b64encode(png(self.figure_.figure)).decode()
+        return f'<img alt="{type(self).__name__}" src="data:image/png;base64,{picture}">'
 
 
 def bare(axes: Axes, limit: float) -> None:

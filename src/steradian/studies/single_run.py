@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from steradian.data.pixels import Progress as DataProgress
-from steradian.data.pixels import no_progress
 from steradian.errors import UsageError
 from steradian.files import locked, new_folder, write_text
 from steradian.invocation import command_line
@@ -32,7 +32,7 @@ from steradian.training.dataset import Dataset, TrainingData
 from steradian.training.distributed import barrier, is_rank_zero, world_size
 from steradian.training.plan import TrainingPlan, make_plan, one_batch
 from steradian.training.preflight import preflight
-from steradian.training.progress import Progress
+from steradian.training.progress import Progress, progress_unless
 from steradian.training.recipe import Recipe
 from steradian.training.run import TrainingResult
 from steradian.training.run import train as follow
@@ -42,7 +42,7 @@ MOST_LOGITS = 50_000_000
 """Largest number of logits to calibrate on; more images are sampled down to it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A trained model and, if there were test images, its metrics.
 
@@ -59,39 +59,63 @@ class Run:
     warnings: tuple[str, ...]
 
     @property
+    def report(self) -> Path:
+        """The report, an HTML file; there is none where there were no test images."""
+        return self.folder.report
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The numbers of the report, nested by protocol; empty where there were no test images."""
+        return self.evaluation.metrics.numbers if self.evaluation is not None else {}
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder.path)!r}: {self.model!r})"
+
+    def _repr_html_(self) -> str:
+        if self.evaluation is None:
+            return self.model._repr_html_()
+        return self.evaluation._repr_html_()
+
+    @property
     def model(self) -> Recognizer:
         """The trained recognizer."""
         return self.training.model
 
 
 def train(
-    source: str | Recipe,
+    source: str | Path | Recipe,
     out: str | Path | None = None,
     *,
+    settings: Mapping[str, Any] | None = None,
     exist_ok: bool = False,
     quiet: bool = False,
-    decoding: DataProgress = no_progress,
 ) -> Run:
     """Train one recognizer into a run folder, measure it and write its report; an unfinished run goes on.
 
+    The defaults are those of the command ``steradian train``.
+
+    >>> run = st.train("photos/", settings={"loss.name": "cosface", "training.epochs": 5})  # doctest: +SKIP
+    >>> run.model.classify("cat.jpg")  # doctest: +SKIP
+
     Args:
         source: images (a built-in name, folder or file), or a recipe.
+        settings: settings of the recipe by dotted name, as ``--set`` of the command takes them.
         out: the run folder; None: ``runs/NAME``.
         exist_ok: train again in a folder that holds another or a finished run.
         quiet: show no progress.
-        decoding: shows the progress of decoding and of caching features.
 
     Raises:
         UsageError: ``out`` holds another or a finished run, or other files, and ``exist_ok`` is false.
     """
-    recipe = source if isinstance(source, Recipe) else Recipe().changed(**{"data.source": source})
+    recipe = source if isinstance(source, Recipe) else Recipe().changed(**{"data.source": str(source)})
+    recipe = recipe.changed(**(settings or {}))
     check_names(recipe)
     folder = RunFolder(Path(out) if out is not None else default_folder(recipe.data.source))
     dataset = Dataset.open(recipe).with_adaptation()
     if not is_rank_zero():
         return _train_other_rank(dataset, folder)
     folder.check(dataset.recipe, exist_ok=exist_ok)
-    plan = make_plan(dataset.recipe, dataset.decode(decoding))
+    plan = make_plan(dataset.recipe, dataset.decode(progress_unless(quiet)))
     preflight(plan)
     new_folder(folder.path, exist_ok=True)
     with locked(folder.path):
@@ -99,7 +123,7 @@ def train(
         barrier()
         if not quiet and dataset.encoder_choice:
             Progress(0, "training").note(dataset.encoder_choice)
-        return _train_into(plan, folder, quiet, decoding)
+        return _train_into(plan, folder, quiet)
 
 
 def _train_other_rank(dataset: Dataset, folder: RunFolder) -> Run:
@@ -134,7 +158,8 @@ def dry_run(recipe: Recipe) -> Run:
         return _train_into(plan, RunFolder(Path(scratch)), quiet=True)
 
 
-def _train_into(plan: TrainingPlan, folder: RunFolder, quiet: bool, caching: DataProgress = no_progress) -> Run:
+def _train_into(plan: TrainingPlan, folder: RunFolder, quiet: bool) -> Run:
+    caching = progress_unless(quiet)
     with Progress(0, "training", quiet=quiet) as progress:
         trained = follow(plan, folder, on_batch=progress.at, on_plan=None if quiet else progress.note, progress=caching)
         tuning = None

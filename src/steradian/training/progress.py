@@ -9,6 +9,9 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from steradian.data.pixels import Progress as DataProgress
+from steradian.data.pixels import no_progress
+
 QUIET_SECONDS = 2.0
 """Nothing is shown for work that takes less time."""
 LINE_SECONDS = 15.0
@@ -73,6 +76,11 @@ class Progress:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def progress_unless(quiet: bool) -> DataProgress:
+    """Return `shown`, or what shows nothing."""
+    return no_progress if quiet else shown
 
 
 def step_counter(on_step: Callable[[int], None]) -> Callable[[int, int, str], None]:

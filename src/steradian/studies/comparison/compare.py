@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from steradian.data.pixels import Progress as DataProgress
-from steradian.data.pixels import no_progress
 from steradian.errors import DataError, SteradianError, TrainingError, UsageError
 from steradian.files import read_json
 from steradian.invocation import command_line
@@ -28,9 +26,11 @@ from steradian.studies.comparison.tuning import (
     tune_technique,
 )
 from steradian.studies.study import Failures, Phase, Study, Summary, Workforce, run_phases, run_study
+from steradian.studies.study_folder import default_folder
 from steradian.training.dataset import Dataset, TrainingData
 from steradian.training.plan import few_steps_warning, make_plan, one_batch, training_steps
 from steradian.training.preflight import preflight
+from steradian.training.progress import progress_unless
 from steradian.training.recipe import Recipe
 
 CELLS = "cells"
@@ -86,7 +86,7 @@ class ComparisonStudy(Study[ComparisonResult]):
 
 
 def compare(
-    source: str | Recipe,
+    source: str | Path | Recipe,
     *,
     losses: Sequence[str] = TECHNIQUES,
     dims: Sequence[int] = (2, 3),
@@ -96,9 +96,10 @@ def compare(
     jobs: int | None = None,
     exist_ok: bool = False,
     quiet: bool = False,
-    decoding: DataProgress = no_progress,
 ) -> ComparisonResult:
     """Train every technique on the same images with the same budget, and write one report.
+
+    >>> st.compare("photos/", losses=["softmax", "arcface"]).report  # doctest: +SKIP
 
     Args:
         source: images (a built-in name, folder or file), or a recipe that all techniques share.
@@ -111,7 +112,6 @@ def compare(
         jobs: cells at once; None: one per core for the small encoders, else one at a time.
         exist_ok: allow a folder that holds other files.
         quiet: show no progress.
-        decoding: shows the progress of decoding.
 
     Raises:
         UsageError: ``out`` holds another comparison, or other files; unknown names.
@@ -122,7 +122,7 @@ def compare(
     check_names(comparison)
     dataset = Dataset.open(comparison.recipe)
     comparison = replace(comparison, recipe=dataset.recipe)
-    data = dataset.decode(decoding)
+    data = dataset.decode(progress_unless(quiet))
     if len(data.splits.test) == 0:
         raise DataError(
             "The test part is empty, so nothing can be compared. Set data.test above 0, and use classes with at "
@@ -131,14 +131,16 @@ def compare(
     for spec in {(spec.loss, spec.dims): spec for spec in comparison.cells()}.values():
         preflight(make_plan(spec.recipe, data))
     study = ComparisonStudy(comparison)
-    return run_study(study, comparison.recipe, data, out, Workforce(jobs, quiet), exist_ok=exist_ok)
+    result = run_study(study, comparison.recipe, data, out, Workforce(jobs, quiet), exist_ok=exist_ok)
+    folder = Path(out) if out is not None else default_folder(comparison.recipe.data.source, "compare-")
+    return replace(result, folder=folder)
 
 
-def shared_recipe(source: str | Recipe) -> Recipe:
+def shared_recipe(source: str | Path | Recipe) -> Recipe:
     """Return the recipe that all techniques share: nothing of a comparison is calibrated, so those images train."""
     if isinstance(source, Recipe):
         return source
-    return Recipe().changed(**{"data.source": source, "data.calibration": 0.0})
+    return Recipe().changed(**{"data.source": str(source), "data.calibration": 0.0})
 
 
 def _with_earlier_cells(comparison: Comparison, folder: Path) -> Comparison:

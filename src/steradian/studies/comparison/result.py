@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steradian.metrics import t_interval
+from steradian.notebook import facts_html
 from steradian.studies.comparison.cells import CellResult, CellSpec
 from steradian.studies.comparison.tuning import Trial
 from steradian.studies.evaluation.inputs import flat
@@ -63,7 +65,7 @@ class Comparison:
         return cells
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ComparisonResult:
     """A finished comparison.
 
@@ -72,6 +74,7 @@ class ComparisonResult:
         failures: cell name -> message.
         provenance: command, data, versions, date.
         warnings: about the data.
+        folder: where report and results are; None for a result that was put together by hand.
     """
 
     comparison: Comparison
@@ -80,6 +83,27 @@ class ComparisonResult:
     failures: dict[str, str]
     provenance: dict[str, Any]
     warnings: tuple[str, ...]
+    folder: Path | None = None
+
+    @property
+    def report(self) -> Path | None:
+        """The report, an HTML file."""
+        return self.folder / "report.html" if self.folder is not None else None
+
+    def __repr__(self) -> str:
+        settings = self.comparison
+        return (
+            f"ComparisonResult({', '.join(settings.losses)}; {len(self.cells)} runs of {settings.recipe.data.source!r})"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = {
+            f"{loss}, {dims}-D": f"{np.mean(values):.0%} of test images named right"
+            for dims in self.comparison.dims
+            for loss, values in self.values("closed.accuracy", dims).items()
+            if values
+        }
+        return facts_html(repr(self), rows)
 
     def by_seed(self, key: str, dims: int) -> dict[str, dict[int, float]]:
         """Map technique -> seed -> metric ``key`` (dotted) in ``dims`` dimensions, without NaN."""

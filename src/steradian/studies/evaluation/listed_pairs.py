@@ -10,8 +10,6 @@ import torch
 
 from steradian import metrics
 from steradian.data.pairs import image_numbers, place_pairs, read_pairs
-from steradian.data.pixels import Progress as DataProgress
-from steradian.data.pixels import no_progress
 from steradian.files import check_folder
 from steradian.models.recognizer import Recognizer
 from steradian.plots.report import Report, Section, facts
@@ -19,6 +17,7 @@ from steradian.studies.evaluation.glossary import meanings, numbers_table
 from steradian.studies.evaluation.run import origin_of, pixels_for
 from steradian.studies.evaluation.tables import Measurement
 from steradian.studies.evaluation.verification import pair_numbers, pairs_picture
+from steradian.training.progress import progress_unless
 
 
 def measure_listed_pairs(
@@ -31,7 +30,7 @@ def measure_listed_pairs(
     flip: bool = False,
     skip_missing: bool = False,
     exist_ok: bool = False,
-    progress: DataProgress = no_progress,
+    quiet: bool = False,
 ) -> Measurement:
     """Verify the pairs of a list such as LFW's with a trained model, and write a report.
 
@@ -44,7 +43,7 @@ def measure_listed_pairs(
         flip: embed each image and its mirror image, and take the sum (see `metrics.flip_fusion`).
         skip_missing: leave out pairs whose images are not there, and say how many.
         exist_ok: write into a folder that holds other things.
-        progress: shows the progress of decoding.
+        quiet: show no progress.
 
     Raises:
         UsageError: ``out`` holds other files.
@@ -55,7 +54,7 @@ def measure_listed_pairs(
     check_folder(folder, exist_ok=exist_ok)
     listed = read_pairs(path)
     recognizer = model if isinstance(model, Recognizer) else Recognizer.load(model)
-    pixels, part = pixels_for(recognizer, source, root, progress)
+    pixels, part = pixels_for(recognizer, source, root, progress_unless(quiet))
     identities = [pixels.classes[label] for label in pixels.labels.tolist()]
     located = place_pairs(listed, image_numbers(pixels.names, identities), path, skip_missing=skip_missing)
     used, position = np.unique(np.concatenate([located.first, located.second]), return_inverse=True)

@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 
 from steradian import metrics
-from steradian.data.pixels import Progress as DataProgress
-from steradian.data.pixels import no_progress
 from steradian.errors import UsageError
 from steradian.files import check_folder, new_folder, write_text
 from steradian.models.locations import is_name, model_folder
@@ -36,6 +34,8 @@ from steradian.studies.evaluation.recalibration import recalibrate as recalibrat
 from steradian.studies.evaluation.run import EvaluationResult, measure_model, predictions_csv
 from steradian.studies.evaluation.verdict import percent, verdict_of
 from steradian.studies.evaluation.verification import rates_picture
+from steradian.studies.study_folder import default_folder
+from steradian.training.progress import progress_unless
 from steradian.training.run_folder import RunFolder
 
 HEADLINES = {
@@ -79,39 +79,40 @@ DRAWN_POINTS = 4000
 
 def evaluate(
     model: Recognizer | str | Path,
-    source: str | None = None,
+    source: str | Path | None = None,
     *,
     out: str | Path | None = None,
     root: str | None = None,
     protocols: Sequence[str] | None = None,
     recalibrate: bool = False,
     exist_ok: bool = False,
-    progress: DataProgress = no_progress,
+    quiet: bool = False,
 ) -> EvaluationResult:
     """Measure a model and write predictions, report and metrics.
+
+    >>> st.evaluate("runs/photos", "new-photos/").metrics.numbers["closed"]["accuracy"]  # doctest: +SKIP
 
     Args:
         model: a recognizer, or where `Recognizer.load` finds one.
         source: images; None, or the run's own source, is the part of the run's data that was held out.
-        out: folder of the results; None: the folder ``evaluation`` inside the run folder ``model``, replaced.
+        out: folder of the results; None: the folder ``evaluation`` inside the run folder ``model``, or for a
+            recognizer or built-in model ``runs/evaluate-NAME``; what is there is replaced.
         root: folder with the files of a built-in data set.
         protocols: names of `protocols.PROTOCOLS`; None: all that the images suffice for, except landmarks.
         recalibrate: afterwards fit probabilities, thresholds and what is known about strangers on these images, and
             save them in the model's folder. Its weights and its id stay, so galleries stay valid.
         exist_ok: write into a folder that holds other things.
-        progress: shows the progress of decoding.
+        quiet: show no progress.
 
     Raises:
-        UsageError: ``out`` holds other files, or is needed; see also `measure_model`.
+        UsageError: ``out`` holds other files; see also `measure_model`.
         DataError: the run's data has changed since training, or there are too few images to recalibrate on.
     """
     if recalibrate and (source is None or isinstance(model, Recognizer) or is_name(model)):
         raise UsageError("Recalibration needs a run or model folder to save into, and DATA: labeled images of a place.")
-    if out is None and (isinstance(model, Recognizer) or is_name(model)):
-        raise UsageError("The results need a folder: name one with out (--out DIR).")
-    folder = Path(out) if out is not None else Path(str(model)) / "evaluation"
+    folder = Path(out) if out is not None else evaluation_folder(model, source)
     check_folder(folder, exist_ok=exist_ok or out is None)
-    result = measure_model(model, source, root=root, protocols=protocols, progress=progress)
+    result = measure_model(model, source, root=root, protocols=protocols, progress=progress_unless(quiet))
     if recalibrate:
         described = f"{len(result.inputs.images)} images of {source}, {datetime.date.today().isoformat()}"
         again = recalibrated(result.model, result.inputs, described)
@@ -120,7 +121,14 @@ def evaluate(
         result = replace(result, metrics=replace(result.metrics, numbers=numbers))
     new_folder(folder, exist_ok=True)
     write_evaluation(result, folder)
-    return result
+    return replace(result, folder=folder)
+
+
+def evaluation_folder(model: Recognizer | str | Path, source: str | Path | None) -> Path:
+    """Return the default folder of an evaluation: in the run, or ``runs/evaluate-NAME`` for a model without one."""
+    if isinstance(model, Recognizer) or is_name(model):
+        return default_folder(str(source), "evaluate-")
+    return Path(model) / "evaluation"
 
 
 def write_evaluation(evaluated: EvaluationResult, folder: Path, history: list[dict[str, Any]] | None = None) -> None:

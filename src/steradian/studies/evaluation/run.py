@@ -19,10 +19,12 @@ from steradian.errors import DataError, UsageError
 from steradian.invocation import command_line
 from steradian.models.encoders import OWN
 from steradian.models.recognizer import Recognizer
+from steradian.notebook import facts_html
 from steradian.studies.evaluation.adapted import adaptation_numbers, new_classes_sentence
 from steradian.studies.evaluation.inputs import EvaluationInputs, Metrics, embed_pixels, run_inputs
 from steradian.studies.evaluation.promises import promise_numbers
 from steradian.studies.evaluation.protocols import DEFAULT, check_protocols, left_out, measure
+from steradian.studies.evaluation.verdict import Verdict, verdict_of
 from steradian.studies.fine_tuning import FineTuning
 from steradian.training.adaptation.adapt import Adaptation
 from steradian.training.adapted import EncoderFeatures
@@ -31,7 +33,7 @@ from steradian.training.resources import environment
 from steradian.training.run_folder import RunFolder
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EvaluationResult:
     """Metrics of one model on one set of images.
 
@@ -41,6 +43,7 @@ class EvaluationResult:
         part: description of the measured images.
         notes: sentences on what was left out or assumed.
         provenance: command, date, data, model, versions.
+        folder: where report and metrics were written; None where they were not.
     """
 
     model: Recognizer
@@ -49,6 +52,25 @@ class EvaluationResult:
     part: str
     notes: tuple[str, ...]
     provenance: dict[str, Any]
+    folder: Path | None = None
+
+    @property
+    def report(self) -> Path | None:
+        """The report, an HTML file."""
+        return self.folder / "report.html" if self.folder is not None else None
+
+    def __repr__(self) -> str:
+        return f"EvaluationResult({self.part} of {self.provenance['data']['source']!r}: {self.verdict.sentence})"
+
+    def _repr_html_(self) -> str:
+        verdict = self.verdict
+        rows = {label: f"{share} ({interval})" for label, share, interval in (one.row() for one in verdict.headlines)}
+        return facts_html(verdict.sentence, rows)
+
+    @property
+    def verdict(self) -> Verdict:
+        """A sentence and percentages with their intervals."""
+        return verdict_of(self.metrics.numbers)
 
 
 def with_adaptation(
@@ -69,7 +91,7 @@ def with_adaptation(
 
 def measure_model(
     model: Recognizer | str | Path,
-    source: str | None = None,
+    source: str | Path | None = None,
     *,
     root: str | None = None,
     protocols: Sequence[str] | None = None,
@@ -89,6 +111,7 @@ def measure_model(
     check_protocols(protocols or ())
     recipe = None if isinstance(model, Recognizer) else RunFolder(Path(model)).read_recipe()
     recognizer = model if isinstance(model, Recognizer) else Recognizer.load(model)
+    source = None if source is None else str(source)
     if recipe is not None and source in (None, recipe.data.source):
         data = load_data(recipe if root is None else recipe.changed(**{"data.root": root}), progress)
         provenance = recognizer.manifest.provenance if recognizer.manifest is not None else {}

@@ -20,8 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from steradian.data.pixels import Progress as DataProgress
-from steradian.data.pixels import no_progress
 from steradian.errors import DataError, UsageError
 from steradian.files import write_json
 from steradian.studies.study import Failures, Phase, Study, Summary, Workforce, run_study
@@ -39,6 +37,7 @@ from steradian.training.checkpoint import latest_checkpoint
 from steradian.training.dataset import Dataset, TrainingData
 from steradian.training.plan import make_plan, training_steps
 from steradian.training.preflight import preflight
+from steradian.training.progress import progress_unless
 from steradian.training.recipe import Recipe
 from steradian.training.run_folder import RunFolder
 
@@ -105,7 +104,6 @@ def study_freezing(
     jobs: int | None = None,
     exist_ok: bool = False,
     quiet: bool = False,
-    decoding: DataProgress = no_progress,
 ) -> FreezingResult:
     """Find out which layers of a pretrained encoder to keep as they are for these images.
 
@@ -118,7 +116,6 @@ def study_freezing(
         jobs: networks at once; None: one per core.
         exist_ok: write into a folder that holds other things.
         quiet: show no progress.
-        decoding: shows the progress of decoding.
 
     Raises:
         UsageError: no pretrained weights, a layer that does not exist, or ``out`` holds another study.
@@ -130,7 +127,7 @@ def study_freezing(
     if recipe.weights is None:
         raise UsageError("A freezing study needs a pretrained encoder: name its --weights.")
     dataset = Dataset.open(recipe)
-    recipe, data = dataset.recipe, dataset.decode(decoding)
+    recipe, data = dataset.recipe, dataset.decode(progress_unless(quiet))
     if min(len(data.splits.validation), len(data.splits.test)) == 0:
         raise DataError("The validation or test part is empty. Set data.validation and data.test above 0.")
     plan = make_plan(recipe, data)

@@ -44,6 +44,7 @@ from steradian.studies.transferability.report import build_report, numbers_of
 from steradian.studies.transferability.result import MOVED, Arm, Cell, Transfer, TransferResult, TransferSpec
 from steradian.training.dataset import Dataset, TrainingData
 from steradian.training.plan import make_plan, training_steps
+from steradian.training.progress import progress_unless
 from steradian.training.recipe import Recipe
 
 CELLS = "cells"
@@ -145,7 +146,6 @@ def transfer(
     jobs: int | None = None,
     exist_ok: bool = False,
     quiet: bool = False,
-    decoding: DataProgress = no_progress,
 ) -> TransferResult:
     """Measure how general each layer is: move the first n layers from one half of the classes to the other.
 
@@ -161,7 +161,6 @@ def transfer(
         jobs: networks at once; None: one per core.
         exist_ok: write into a folder that holds other things.
         quiet: show no progress.
-        decoding: shows the progress of decoding.
 
     Raises:
         UsageError: ``out`` holds another study or other files, or a half cannot be made.
@@ -170,7 +169,7 @@ def transfer(
     recipe = source if isinstance(source, Recipe) else default_recipe().changed(**{"data.source": source})
     chosen = None if layers is None else tuple(layers)
     wanted = Transfer(recipe, chosen, seeds, tuple(half), other, target_images, tuple(arms))
-    data, study = open_domains(wanted, decoding)
+    data, study = open_domains(wanted, progress_unless(quiet))
     if len(data.splits.test) == 0:
         raise DataError("The test part is empty, so nothing can be measured. Set data.test above 0.")
     return run_study(TransferStudy(study), study.recipe, data, out, Workforce(jobs, quiet), exist_ok=exist_ok)
