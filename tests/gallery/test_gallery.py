@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from steradian import Recognizer
-from steradian.errors import DataError, InputError, StorageError, UsageError
+from steradian.errors import InputError, StorageError, UsageError
 from steradian.gallery import Gallery, calibrate
 from steradian.gallery.backends import open_backend
 from steradian.gallery.backends.sqlite import SqliteBackend
@@ -334,7 +334,7 @@ def test_drawn_symbols_are_enrolled_once_and_known_again(tmp_path: Path) -> None
         hinted = gallery.enroll("ring", [draw(tmp_path / "d.png", 1, 3)])
         assert len(hinted.hints) == 2 and "unlike the other images of 'ring'" in hinted.hints[0]
         assert "like 'cross'" in hinted.hints[1]
-        with pytest.raises(DataError):
+        with pytest.raises(UsageError, match="check the spelling"):
             gallery.enroll("junk", [tmp_path / "nowhere.png"])
         with pytest.raises(InputError, match="no image of 'nobody'"):
             gallery.enroll("nobody", [])

@@ -9,6 +9,7 @@ from steradian.data.decode import decode
 from steradian.lazy import lazy
 
 if TYPE_CHECKING:
+    from steradian.data.batch_sampler import BalancedBatchSampler
     from steradian.data.catalog import DESCRIPTIONS, copy_sample
     from steradian.data.images import ImageSet
     from steradian.data.inspection import Inspection, inspect
@@ -19,13 +20,27 @@ if TYPE_CHECKING:
     from steradian.data.views import RandomView
 
 __all__ = [
-    "DESCRIPTIONS", "ImageSet", "Inspection", "PixelSet", "Preprocessing", "RandomView", "Skipped", "Splits",
-    "copy_sample", "decode", "inspect", "load_pixels", "make_splits", "open",
+    "DESCRIPTIONS",
+    "BalancedBatchSampler",
+    "ImageSet",
+    "Inspection",
+    "PixelSet",
+    "Preprocessing",
+    "RandomView",
+    "Skipped",
+    "Splits",
+    "copy_sample",
+    "decode",
+    "inspect",
+    "load_pixels",
+    "make_splits",
+    "open",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        "batch_sampler": "BalancedBatchSampler",
         "catalog": "DESCRIPTIONS copy_sample",
         "decode": "decode",
         "images": "ImageSet",

@@ -12,7 +12,7 @@ from torch.nn import functional
 from steradian.errors import InputError
 from steradian.losses.angles import softplus
 from steradian.losses.centers import ClassCenters
-from steradian.losses.checks import check_embeddings
+from steradian.losses.checks import check_embeddings, readable
 from steradian.losses.ranges import in_range, one_of
 
 
@@ -65,7 +65,7 @@ class SigmoidLoss(OneVersusRest):
         if labels.shape != expected:
             raise InputError(f"multi-hot labels must be {list(expected)}, but are {list(labels.shape)}.")
         invalid = (labels != 0) & (labels != 1)
-        if labels.device.type == "cpu" and bool(invalid.any()):
+        if readable(labels) and bool(invalid.any()):
             row = int(torch.nonzero(invalid.any(dim=1))[0])
             raise InputError(f"multi-hot labels must be zeros and ones, but row {row} has another value.")
 

@@ -12,6 +12,7 @@ from steradian.losses.cosines import cosines, unit_rows
 from steradian.losses.directions import REPELLED, spread_directions
 from steradian.losses.ranges import whole_number
 from steradian.losses.trainable import Head
+from steradian.losses.update_watch import UpdateWatch
 
 DRAWN_AT_ONCE = 2**22
 """Numbers drawn per block, so that drawing ten million centers needs no second array of that size."""
@@ -57,6 +58,7 @@ class ClassCenters(Head):
         self.num_classes = num_classes
         self.embedding_size = embedding_size
         self.subcenters = subcenters
+        self._watch_updates = UpdateWatch()
         row_count = num_classes * subcenters
         rows = self.rows = rows if rows is not None else slice(0, row_count)
         if centers is None:
@@ -82,6 +84,8 @@ class ClassCenters(Head):
             InputError: wrong shapes, dtypes or labels; embeddings that are not finite (checked on the CPU only).
         """
         self.check(embeddings, labels)
+        if self.training and not torch.compiler.is_compiling():
+            self._watch_updates(self.weight)
         with torch.autocast(embeddings.device.type, enabled=False):
             embeddings = self.full_precision(embeddings)
             return (self.training_loss if self.training else self.evaluation_loss)(embeddings, labels)

@@ -18,8 +18,8 @@ def check_sizes(num_classes: int, embedding_size: int) -> None:
 def check_batch(embeddings: Tensor, labels: Tensor, num_classes: int | None, embedding_size: int | None) -> None:
     """Raise `InputError` unless embeddings are finite float [N, D], labels int64 [N] in 0..C-1, and N > 0.
 
-    Values are checked only on the CPU. Reading them from a GPU would stall it at every step, and the data
-    package has already checked every label.
+    Values are checked only on the CPU and outside of ``torch.compile``: reading them would stall a GPU at every step,
+    and break a compiled graph.
     """
     check_embeddings(embeddings, embedding_size)
     _tensor("labels", labels)
@@ -33,7 +33,7 @@ def check_batch(embeddings: Tensor, labels: Tensor, num_classes: int | None, emb
         raise InputError(
             f"expected one label per embedding, but got {len(embeddings)} embeddings and {len(labels)} labels."
         )
-    if num_classes is not None and labels.device.type == "cpu":
+    if num_classes is not None and readable(labels):
         lowest, highest = torch.aminmax(labels)
         if int(lowest) < 0 or int(highest) >= num_classes:
             row = int(torch.nonzero((labels < 0) | (labels >= num_classes))[0])
@@ -57,12 +57,17 @@ def check_embeddings(embeddings: Tensor, embedding_size: int | None) -> None:
         )
     if len(embeddings) == 0:
         raise InputError("the batch is empty: a loss needs at least one row.")
-    if embeddings.device.type == "cpu" and not torch.isfinite(embeddings).all():
+    if readable(embeddings) and not torch.isfinite(embeddings).all():
         row = int(torch.nonzero(~torch.isfinite(embeddings).all(dim=1))[0])
         raise InputError(
             f"the embedding in row {row} is not finite. Training has diverged (lower the learning rate or the "
             "scale), or the input contained NaN or infinity."
         )
+
+
+def readable(values: Tensor) -> bool:
+    """Return whether checks may read values: not on a GPU, and not while a graph is compiled."""
+    return values.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def _tensor(name: str, value: object) -> None:

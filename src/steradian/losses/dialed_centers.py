@@ -94,6 +94,12 @@ class DialedCenters(ClassCenters):
         )
         return self.engine.plan(batch_size, self.weight, matrices, self.training)
 
+    def is_dense(self, batch_size: int) -> bool:
+        """Return whether a batch builds the whole matrix of logits. A compiled graph decides that by the sizes."""
+        if torch.compiler.is_compiling():
+            return self.engine.is_dense(batch_size)
+        return self.plan(batch_size).path == "dense"
+
     def dials(self, strength: float | Tensor = 1.0, scale_strength: float = 1.0) -> Dials:
         """Return the dials of this loss, at these shares of margin and scale."""
         return Dials(self.margin, self.emphasis, self.score, self.row_scale, self.gradient, strength, scale_strength)
@@ -109,7 +115,8 @@ class DialedCenters(ClassCenters):
         strength: float | Tensor = self.margin_strength
         if self.annealing is not None:
             if self.training:
-                self.iteration += 1
+                # Not in place: a compiled backward pass would use the margin of the next step.
+                self.iteration = self.iteration + 1
             strength = self.margin_strength * self.annealing.strength(self.iteration).to(self.weight.dtype)
         return self.dials(strength, self.scale_strength)
 
@@ -134,9 +141,8 @@ class DialedCenters(ClassCenters):
 
     def row_losses(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return cross-entropies [N] and probabilities [N] of the target, from the logits with all dials."""
-        plan = self.plan(len(embeddings))
-        if plan.path == "tiled":
-            return self._tiled_row_losses(embeddings, labels, plan)
+        if not self.is_dense(len(embeddings)):
+            return self._tiled_row_losses(embeddings, labels, self.plan(len(embeddings)))
         log_p = functional.log_softmax(self.margin_logits(embeddings, labels), dim=1)
         own = log_p.gather(1, labels[:, None]).squeeze(1)
         if self.label_smoothing == 0.0:

@@ -155,10 +155,9 @@ class MarginSoftmaxLoss(DialedCenters):
             return losses[part], correct[part]
 
     def evaluated(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        plan = self.plan(len(embeddings))
-        if plan.path == "dense":
+        if self.is_dense(len(embeddings)):
             return super().evaluated(embeddings, labels)
-        return self.tiled_evaluation(embeddings, labels, plan)
+        return self.tiled_evaluation(embeddings, labels, self.plan(len(embeddings)))
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """Return margin-free logits [N, C] for prediction, at full scale.

@@ -76,7 +76,8 @@ class CenterPull(nn.Module):
     def _update_centers(self, offsets: Tensor, labels: Tensor) -> None:
         counts = torch.bincount(labels, minlength=len(self.centers)).to(offsets.dtype)
         moves = torch.zeros_like(self.centers).index_add_(0, labels, offsets)
-        self.centers += self.alpha * moves / (1.0 + counts)[:, None]
+        # Not in place: a compiled backward pass would compute the offsets again, with the centers of the next step.
+        self.centers = self.centers + self.alpha * moves / (1.0 + counts)[:, None]
 
     def extra_repr(self) -> str:
         return f"center_weight={self.center_weight}, alpha={self.alpha}"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from steradian.errors import InputError
 from steradian.losses.head.classes import Classes
 from steradian.losses.head.kernels import Kernels, RowInputs, WrongLogits
-from steradian.losses.head.plan import HEADS, Matrices, Plan, Sizes, free_memory, make_plan, smaller
+from steradian.losses.head.plan import HEADS, Matrices, Plan, Sizes, free_memory, is_small, make_plan, smaller
 from steradian.losses.head.row_optimizer import RowOptimizer
 from steradian.losses.head.sampled import Sampling
 from steradian.losses.head.sharded import Shard, shard_of
@@ -111,6 +111,11 @@ class HeadEngine:
             free = max(0, free_memory(like.device) - self.reserved)
             self._plans[key] = make_plan(sizes, self.head, like.device.type, ranks, free)
         return self._plans[key]
+
+    def is_dense(self, batch: int) -> bool:
+        """Return whether the path is dense by its sizes alone: what ``torch.compile`` can trace, without a plan."""
+        rows = self.num_classes * self.subcenters
+        return self.head == "dense" or (self.head == "auto" and is_small(batch * rows, rows * self.embedding_size))
 
     def classes(self, weight: Tensor, labels: Tensor, bias: Tensor | None) -> Classes:
         """Return all classes of all processes, for ``labels`` of the data set."""

@@ -72,9 +72,14 @@ class Sizes:
         return self.batch * self.sampled * self.subcenters
 
     @property
+    def weights(self) -> int:
+        """Number of elements of the weight rows that a step uses."""
+        return self.sampled * self.subcenters * self.embedding_size
+
+    @property
     def weight_bytes(self) -> int:
         """Bytes of the weight rows that a step uses."""
-        return self.sampled * self.subcenters * self.embedding_size * self.element_size
+        return self.weights * self.element_size
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,7 @@ def make_plan(sizes: Sizes, head: str, device: str, ranks: int, free_bytes: int)
     """
     limit = int(SHARE * free_bytes)
     dense = Plan("dense", sizes, sizes.sampled, 0, False, dense_bytes(sizes), ranks)
-    if head == "dense" or (head == "auto" and _is_small(sizes)):
+    if head == "dense" or (head == "auto" and is_small(sizes.products, sizes.weights)):
         if dense.bytes_over <= limit:
             return dense
         if head == "dense":
@@ -164,9 +169,9 @@ def make_plan(sizes: Sizes, head: str, device: str, ranks: int, free_bytes: int)
     return plan
 
 
-def _is_small(sizes: Sizes) -> bool:
-    weights = sizes.sampled * sizes.subcenters * sizes.embedding_size
-    return sizes.products <= DENSE_PRODUCTS and weights <= DENSE_WEIGHTS
+def is_small(products: int, weights: int) -> bool:
+    """Return whether the dense path is faster for this many elements of N x C and of C x D."""
+    return products <= DENSE_PRODUCTS and weights <= DENSE_WEIGHTS
 
 
 def tile_of(sizes: Sizes, device: str) -> int:
