@@ -34,6 +34,17 @@ def test_output_is_that_of_timm_bit_for_bit(pair):
             assert len(maps) == count and all(map(torch.equal, maps, their_maps))
 
 
+@pytest.mark.parametrize("name", list(PACKAGES))
+def test_random_weights_are_distributed_as_those_of_timm(name):
+    package = PACKAGES[name]
+    theirs = timm.create_model(package.encoder, num_classes=0).state_dict()
+    ours = EfficientNetLite(package.blocks, package.width_factor).state_dict()
+    assert ours.keys() == theirs.keys()
+    for key, tensor in ours.items():
+        if tensor.numel() > 20_000:
+            assert tensor.std().item() == pytest.approx(theirs[key].std().item(), rel=0.05), key
+
+
 def test_training_is_that_of_timm(pair):
     ours, theirs, images = pair
     for model in (ours, theirs):

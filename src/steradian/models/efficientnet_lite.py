@@ -5,6 +5,7 @@ The parameters have timm's names, and the outputs are those of timm's models bit
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -118,6 +119,11 @@ class EfficientNetLite(nn.Module):
         self.blocks = nn.Sequential(*stages)
         self.conv_head = _convolution(width, FEATURES, 1)
         self.bn2 = _norm(FEATURES)
+        for module in self.modules():
+            # A model that is loaded is first built on no memory, where drawing would import torch's compiler.
+            if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
+                fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
+                nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.forward_head(self.forward_intermediates(images, indices=1)[0])
