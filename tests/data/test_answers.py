@@ -88,7 +88,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 def test_parquet_is_the_same_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path, "no parquet", "table.parquet")
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(UsageError, match=r"pip install 'steradian\[data\]'"):
+    with pytest.raises(UsageError, match="pip install .*pyarrow"):
         read_answers(path)
     monkeypatch.undo()
     import pyarrow

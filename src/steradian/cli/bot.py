@@ -33,6 +33,9 @@ def bot(
       steradian bot runs/photos --gallery people.db --allow 4711 --allow 4712 --token 123:abc
     """
     from steradian.errors import UsageError
+    from steradian.extras import install, require
+
+    require("bot", "The bot")
     from steradian.gallery import Gallery
     from steradian.models.recognizer import Recognizer
 
@@ -41,7 +44,7 @@ def bot(
 
         from steradian.service.bot import Bot, log_to_stderr
     except ModuleNotFoundError as error:
-        raise UsageError("The bot needs python-telegram-bot: pip install 'steradian[bot]'.") from error
+        raise UsageError(f"The bot needs python-telegram-bot: {install('bot')}") from error
 
     model = Recognizer.load(run)
     gallery_path = gallery if gallery is not None else Path(run) / NAME

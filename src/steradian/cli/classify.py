@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from steradian.cli.output import columns, fail_for, print_json, say
-from steradian.cli.settings import Images, Json
+from steradian.cli.settings import Images, Json, Run
 
 
 def classify(
-    run: Annotated[Path, typer.Argument(help="Run or model folder.", metavar="RUN")],
+    run: Run,
     images: Images,
     coverage: Annotated[
         float, typer.Option(help="Probability that the candidate set contains the true class: 0.8, 0.9, 0.95 or 0.99.")

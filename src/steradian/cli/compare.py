@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from steradian.cli import settings
+from steradian.cli import completion, settings
 from steradian.cli.output import bold, bullets, columns, fail_if, print_json, print_next, wrapped
 from steradian.cli.settings import changed_recipe, list_of, numbers_in, training_options
 
@@ -15,7 +15,12 @@ from steradian.cli.settings import changed_recipe, list_of, numbers_in, training
 def compare(
     data: settings.Data,
     losses: Annotated[
-        list[str] | None, typer.Option(help="Techniques; repeat the option or separate by commas.", metavar="A,B,…")
+        list[str] | None,
+        typer.Option(
+            help="Techniques; repeat the option or separate by commas.",
+            metavar="A,B,…",
+            autocompletion=completion.loss_names,
+        ),
     ] = None,
     dims: Annotated[
         list[str] | None,
@@ -58,6 +63,10 @@ def compare(
       steradian compare photos/ --dims 64 --unseen 0.3 --tune 10 --seeds 3
     """
     from steradian.errors import UsageError
+    from steradian.extras import require
+
+    if tune:
+        require("tune", "Tuning")
     from steradian.losses import preset
     from steradian.studies.comparison import compare as study
     from steradian.studies.comparison.result import TECHNIQUES, Comparison, rows, summary_rows

@@ -7,13 +7,19 @@ from typing import Annotated
 
 import typer
 
+from steradian.cli import completion
 from steradian.cli.output import bullets, columns, print_json
 from steradian.cli.settings import Json, Root
 
 
 def data(
     source: Annotated[
-        str | None, typer.Argument(help="Built-in name, folder, .zip, .tar, .npz, .csv or .parquet.", metavar="[DATA]")
+        str | None,
+        typer.Argument(
+            help="Built-in name, folder, .zip, .tar, .npz, .csv or .parquet.",
+            metavar="[DATA]",
+            autocompletion=completion.data_names,
+        ),
     ] = None,
     root: Root = None,
     views: Annotated[

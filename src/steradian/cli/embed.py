@@ -31,6 +31,9 @@ def embed(
       steradian embed runs/photos photos/ --out vectors
       torchrun --nproc-per-node 2 -m steradian embed runs/photos shards/ --out vectors
     """
+    from steradian.extras import require
+
+    require("data", "Writing embeddings")
     from steradian import data as sets
     from steradian.data.pixels import listing
     from steradian.models.recognizer import Recognizer

@@ -10,6 +10,9 @@ import typer
 from steradian.cli.output import bullets, columns, print_json, say
 from steradian.cli.settings import GalleryFile, Json, Run, gallery_of, json_object
 
+LISTED = 12
+"""Number of names that are listed."""
+
 
 def enroll(
     run: Run,
@@ -37,6 +40,7 @@ def enroll(
     from steradian.errors import DataError
     from steradian.gallery import Gallery
     from steradian.gallery.enrolling import enroll_files, people_of
+    from steradian.gallery.hints import gathered
     from steradian.training.progress import shown
 
     metadata_values = json_object("--metadata", metadata)
@@ -46,13 +50,23 @@ def enroll(
         count = len(opened)
     if json:
         failures = [{"image": item.name, "reason": item.reason} for item in result.failures]
-        print_json({"added": result.added, "skipped": result.skipped, "failures": failures, "hints": result.hints})
+        print_json(
+            {
+                "added": result.added,
+                "skipped": result.skipped,
+                "failures": failures,
+                "hints": [str(hint) for hint in result.hints],
+            }
+        )
     else:
         if result.added:
-            print(columns([(name, f"{number} image(s)") for name, number in list(result.added.items())[:40]]))
+            rows = [(name, f"{number} image{'s' * (number != 1)}") for name, number in result.added.items()]
+            print(columns(rows[:LISTED]))
+            if len(rows) > LISTED:
+                print(f"… and {len(rows) - LISTED} more names")
         skipped = f"; {result.skipped} images were already enrolled" if result.skipped else ""
         print(f"{len(result.added)} name(s) enrolled, {count} in {gallery_of(run, gallery)}{skipped}")
-        bullets(result.hints, "!")
+        bullets(gathered(result.hints, result.added), "!")
     for item in result.failures:
         say(f"Error: {item.name}: {item.reason}")
     if result.failures:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from steradian.cli import completion
 from steradian.cli.measure import measure_table, print_measurement
 from steradian.cli.output import bullets, columns, print_json, print_verdict
 from steradian.cli.settings import All, ExistOk, Json, Root, list_of
@@ -14,9 +15,16 @@ from steradian.errors import UsageError
 
 
 def evaluate(
-    run: Annotated[Path | None, typer.Argument(help="Run or model folder.", metavar="[RUN]")] = None,
+    run: Annotated[
+        Path | None, typer.Argument(help="Run or model folder.", metavar="[RUN]", autocompletion=completion.model_names)
+    ] = None,
     data: Annotated[
-        str | None, typer.Argument(help="Images to measure on (default: the run's own test images).", metavar="[DATA]")
+        str | None,
+        typer.Argument(
+            help="Images to measure on (default: the run's own test images).",
+            metavar="[DATA]",
+            autocompletion=completion.data_names,
+        ),
     ] = None,
     predictions: Annotated[
         Path | None,
@@ -29,6 +37,7 @@ def evaluate(
             help="Measure only these, separated by commas: closed, calibration, neighbors, clustering, verification, "
             "identification, retrieval, open_set, landmarks, geometry.",
             metavar="A,B,…",
+            autocompletion=completion.protocols,
         ),
     ] = None,
     pairs: Annotated[

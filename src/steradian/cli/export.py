@@ -7,13 +7,19 @@ from typing import Annotated
 
 import typer
 
+from steradian.cli import completion
 from steradian.cli.output import print_json
 from steradian.cli.settings import Json, Run
 
 
 def export(
     run: Run,
-    to: Annotated[str, typer.Option(help="onnx, openvino or pt2 (torch.export).", metavar="FORMAT")] = "onnx",
+    to: Annotated[
+        str,
+        typer.Option(
+            help="onnx, openvino or pt2 (torch.export).", metavar="FORMAT", autocompletion=completion.export_formats
+        ),
+    ] = "onnx",
     out: Annotated[Path | None, typer.Option(help="Folder to write (default: RUN/FORMAT).")] = None,
     json: Json = False,
 ) -> None:
@@ -29,6 +35,11 @@ def export(
       steradian export glyphs --to openvino --out glyphs-openvino
     """
     from steradian.errors import UsageError
+    from steradian.extras import require
+
+    extras = {"onnx": "onnx", "openvino": "fast"}
+    if to in extras:
+        require(extras[to], f"Export to {to}")
     from steradian.models.export import export as write
     from steradian.models.locations import is_name
     from steradian.models.recognizer import Recognizer

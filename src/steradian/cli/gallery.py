@@ -19,9 +19,11 @@ ExportPath = Annotated[
 ]
 Name = Annotated[str, typer.Argument(help="An enrolled name.", metavar="NAME")]
 
+SUMMARY = "Manage a gallery: list, rename and remove names, set thresholds, export and import"
+
 app = typer.Typer(
     no_args_is_help=True,
-    help="""Manage a gallery: list, rename and remove names, set thresholds, export and import.
+    help=f"""{SUMMARY}.
 
 Examples:
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from steradian.cli import completion
 from steradian.cli.output import columns, print_json, say
 from steradian.cli.settings import Json
 
@@ -17,7 +18,12 @@ DEGREES = (1, 15, 30, 60, 90, 120, 150, 179)
 
 
 def losses(
-    name: Annotated[str | None, typer.Argument(help="Show this loss in detail.", metavar="[NAME|PATTERN]")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="Show this loss in detail.", metavar="[NAME|PATTERN]", autocompletion=completion.loss_names
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Draw the loss's curves to this .png; needs NAME.", metavar="FILE")
     ] = None,

@@ -39,7 +39,6 @@ from steradian.version import __version__
 
 app = typer.Typer(
     name="steradian",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -83,6 +82,11 @@ def _with_interrupt_message(command: Callable[..., None]) -> Callable[..., None]
     return run
 
 
+def _summary(command: Callable[..., None]) -> str:
+    """Return the first sentence of the help: typer would cut it."""
+    return (command.__doc__ or "").partition("\n")[0].partition(". ")[0].rstrip(".")
+
+
 _COMMANDS: tuple[Callable[..., None], ...] = (
     *RESUMABLE,
     evaluate.evaluate,
@@ -99,11 +103,12 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     losses.losses,
 )
 for _function in _COMMANDS:
-    app.command(_function.__name__)(_with_interrupt_message(_function))
+    app.command(_function.__name__, short_help=_summary(_function))(_with_interrupt_message(_function))
 for _command in gallery.app.registered_commands:
     if _command.callback is not None:
+        _command.short_help = _summary(_command.callback)
         _command.callback = _with_interrupt_message(_command.callback)
-app.add_typer(gallery.app, name="gallery")
+app.add_typer(gallery.app, name="gallery", short_help=gallery.SUMMARY)
 
 
 def _version(requested: bool) -> None:
@@ -112,13 +117,27 @@ def _version(requested: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+START = """steradian: train once, then name anything you enroll, and say "unknown" when it is not there.
+
+  steradian data sample --copy-to photos/   200 photographs to begin with
+  steradian train photos/                   a recognizer of your own folders of pictures
+  steradian classify runs/photos PICTURE    which kind is it?
+  steradian enroll runs/photos FOLDER       new things from a few pictures each, without training
+  steradian identify runs/photos PICTURE    who or what is it, or is it unknown?
+
+All commands: steradian --help"""
+
+
+@app.callback(invoke_without_command=True)
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
     """Handle the options before the command."""
+    if context.invoked_subcommand is None:
+        print(START)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *location: object, **_: object) -> None:

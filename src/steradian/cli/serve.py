@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from steradian.cli import completion
 from steradian.cli.output import say
 from steradian.cli.settings import GalleryFile, Strangers, gallery_of
 
@@ -18,7 +19,12 @@ LANES = 2
 
 def serve(
     run: Annotated[
-        str | None, typer.Argument(help="Run or model folder, 'general' or 'glyphs' (built in).", metavar="[RUN]")
+        str | None,
+        typer.Argument(
+            help="Run or model folder, 'general' or 'glyphs' (built in).",
+            metavar="[RUN]",
+            autocompletion=completion.model_names,
+        ),
     ] = None,
     demo: Annotated[
         bool, typer.Option("--demo", help="Serve the built-in model of drawn symbols with a temporary gallery.")
@@ -61,9 +67,13 @@ def serve(
     import contextlib
     import tempfile
 
+    from steradian.errors import InputError, UsageError
+    from steradian.extras import install, require
+
+    # Before torch is imported, which takes a second.
+    require("serve", "The service")
     import torch
 
-    from steradian.errors import InputError, UsageError
     from steradian.gallery import Gallery
     from steradian.models.encoders import OWN
     from steradian.models.recognizer import Recognizer
@@ -79,7 +89,7 @@ def serve(
         from steradian.service.run import run as serve_app
         from steradian.service.telemetry import log_to_stderr
     except ModuleNotFoundError as error:
-        raise UsageError(f"The service needs {error.name}: pip install 'steradian[serve]'.") from error
+        raise UsageError(f"The service needs {error.name}: {install('serve')}") from error
 
     if (run is None) != demo:
         raise UsageError("Name the RUN to serve, or --demo for the built-in model of drawn symbols; not both.")

@@ -10,23 +10,35 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from steradian.cli import completion
 from steradian.errors import UsageError
 
 if TYPE_CHECKING:
     from steradian.training.recipe import Recipe
 
-Data = Annotated[str, typer.Argument(help="Built-in name, folder, .zip, .tar, .npz, .csv or .parquet.", metavar="DATA")]
+Data = Annotated[
+    str,
+    typer.Argument(
+        help="Built-in name, folder, .zip, .tar, .npz, .csv or .parquet.",
+        metavar="DATA",
+        autocompletion=completion.data_names,
+    ),
+]
 Root = Annotated[str | None, typer.Option(help="Folder with the files of a built-in data set.", metavar="DIR")]
 Encoder = Annotated[
     str | None,
     typer.Option(
-        help="'lite0' (default for photographs), 'lite2', 'small', 'residual', or any timm name.", metavar="NAME"
+        help="'lite0' (default for photographs), 'lite2', 'small', 'residual', or any timm name.",
+        metavar="NAME",
+        autocompletion=completion.encoder_names,
     ),
 ]
 Weights = Annotated[
     str | None,
     typer.Option(
-        help="Pretrained encoder: 'package', 'hub', a .safetensors or .pth file, or a model folder.", metavar="ORIGIN"
+        help="Pretrained encoder: 'package', 'hub', a .safetensors or .pth file, or a model folder.",
+        metavar="ORIGIN",
+        autocompletion=completion.weight_origins,
     ),
 ]
 Epochs = Annotated[int | None, typer.Option(help="Number of passes over the training images.", min=1)]
@@ -46,6 +58,7 @@ Run = Annotated[
     typer.Argument(
         help="Run or model folder, or a built-in model: 'general' for photographs, 'glyphs' for drawn symbols.",
         metavar="RUN",
+        autocompletion=completion.model_names,
     ),
 ]
 GalleryFile = Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from steradian.cli import settings
+from steradian.cli import completion, settings
 from steradian.cli.output import bullets, columns, print_json, print_next, print_verdict, say
 from steradian.cli.settings import changed_recipe, training_options
 
@@ -16,10 +16,15 @@ def train(
     source: Annotated[
         str,
         typer.Argument(
-            help="Built-in name, folder, .zip, .tar, .npz, .csv, .parquet, or a recipe (.yaml).", metavar="DATA|RECIPE"
+            help="Built-in name, folder, .zip, .tar, .npz, .csv, .parquet, or a recipe (.yaml).",
+            metavar="DATA|RECIPE",
+            autocompletion=completion.data_names,
         ),
     ],
-    loss: Annotated[str | None, typer.Option(help="Loss; see 'steradian losses'.", metavar="NAME")] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(help="Loss; see 'steradian losses'.", metavar="NAME", autocompletion=completion.loss_names),
+    ] = None,
     encoder: settings.Encoder = None,
     weights: settings.Weights = None,
     adapt: Annotated[

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from steradian.data.images import natural_order
 from steradian.errors import DataError, UsageError
+from steradian.extras import install
 from steradian.files import explained
 
 EXPECTED = (
@@ -228,7 +229,7 @@ def _parquet(path: Path) -> tuple[tuple[str, ...], Sequence[tuple[str, Sequence[
         from pyarrow import parquet
     except ImportError as error:
         raise UsageError(
-            f"{path} is parquet, which needs pyarrow: pip install 'steradian[data]', or write a CSV."
+            f"{path} is parquet, which needs pyarrow. Write a CSV, or install it: {install('data')}"
         ) from error
     with explained("read", path):
         try:

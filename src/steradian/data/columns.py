@@ -15,6 +15,7 @@ from steradian.data.decode import Pixels, decode
 from steradian.data.images import EXPECTED, SPLIT_NAMES, ImageSet, labeled
 from steradian.data.tables import Row, open_rows, told
 from steradian.errors import DataError, UsageError
+from steradian.extras import install
 from steradian.files import explained, printable
 
 OPEN_GROUPS = 4
@@ -86,7 +87,7 @@ def open_parquet(source: Path) -> ImageSet:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError as error:
-        raise UsageError("Parquet files need pyarrow: pip install 'steradian[data]'.") from error
+        raise UsageError(f"Parquet files need pyarrow: {install('data')}") from error
     files = tuple(sorted(source.rglob("*.parquet"))) if source.is_dir() else (source,)
     rows: list[Row] = []
     positions: list[tuple[int, int, int]] = []

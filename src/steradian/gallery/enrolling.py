@@ -12,6 +12,7 @@ from steradian.data.image_files import AT_ONCE, read_images
 from steradian.data.pixels import Progress, Skipped
 from steradian.errors import UsageError
 from steradian.gallery.gallery import Gallery
+from steradian.gallery.hints import Hint
 from steradian.gallery.records import as_source, checked_name
 
 
@@ -29,7 +30,7 @@ class FolderEnrolled:
     added: dict[str, int]
     skipped: int
     failures: tuple[Skipped, ...]
-    hints: tuple[str, ...]
+    hints: tuple[Hint, ...]
 
 
 def people_of(paths: Sequence[Path], name: str | None) -> dict[str, list[Path]]:
@@ -69,7 +70,7 @@ def enroll_files(
         steps += [(name, list(new_files[start : start + AT_ONCE])) for start in range(0, len(new_files), AT_ONCE)]
     added: dict[str, int] = {}
     failures: list[Skipped] = []
-    hints: list[str] = []
+    hints: list[Hint] = []
     shortest = gallery.recognizer.preprocessing.shortest
     for step in progress(range(len(steps)), len(steps), "enrolling"):
         name, files = steps[step]

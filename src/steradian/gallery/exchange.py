@@ -16,6 +16,7 @@ from steradian.data.image_files import AT_ONCE
 from steradian.data.images import DAMAGED_ZIP
 from steradian.data.pixels import Progress
 from steradian.errors import DataError, InputError, StorageError, UsageError
+from steradian.extras import install
 from steradian.files import atomic_file, explained, read_json
 from steradian.gallery.backend import Backend
 from steradian.gallery.backends import open_backend
@@ -124,7 +125,7 @@ def _read_shards(folder: Path) -> tuple[dict[str, Any], NDArray[np.float32]]:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError as error:
-        raise UsageError("Shards of vectors need pyarrow: pip install 'steradian[data]'.") from error
+        raise UsageError(f"Shards of vectors need pyarrow: {install('data')}") from error
     if not (folder / SHARDS).is_file():
         raise StorageError(f"{folder} holds no {SHARDS}: expected a folder of steradian embed, or an exported file.")
     manifest = read_json(folder / SHARDS)

@@ -16,6 +16,7 @@ from steradian.errors import InputError, StorageError, UsageError
 from steradian.gallery.backend import Backend
 from steradian.gallery.backends import open_backend
 from steradian.gallery.decision import AUTO, MARGIN, STRATEGIES, VOTERS, Decision, decide, listed
+from steradian.gallery.hints import Hint
 from steradian.gallery.pictures import Pictures
 from steradian.gallery.records import Identity, IdentityRef, normalized_name
 from steradian.gallery.register import Register
@@ -54,7 +55,7 @@ class Enrolled:
 
     name: str
     images: int
-    hints: tuple[str, ...]
+    hints: tuple[Hint, ...]
     number: int
 
 
@@ -161,7 +162,7 @@ class Gallery:
         number = self.register.add(name, vectors, sources, metadata)
         return Enrolled(name, len(vectors), tuple(self._hints(number, name, vectors, sources)), number)
 
-    def _hints(self, number: int, name: str, vectors: NDArray[np.float32], sources: Sequence[str]) -> list[str]:
+    def _hints(self, number: int, name: str, vectors: NDArray[np.float32], sources: Sequence[str]) -> list[Hint]:
         try:
             threshold, everyone = self.thresholds.at().cosine, self._search.pool("nearest")
             own_pool = self._search.pool("nearest", [number])
@@ -175,12 +176,11 @@ class Gallery:
             image = Path(source).name or "an image"
             # The nearest image of the identity is the image itself.
             if len(own_matches.scores) > 1 and own_matches.scores[1] <= threshold:
-                hints.append(f"{image} is unlike the other images of {name!r} (cosine {own_matches.scores[1]:.2f}).")
+                hints.append(Hint(image, name, None, float(own_matches.scores[1])))
             others = np.flatnonzero(all_matches.owners != number)
             if len(others) and all_matches.scores[others[0]] > threshold:
                 other = everyone.names[int(all_matches.owners[others[0]])]
-                cosine = all_matches.scores[others[0]]
-                hints.append(f"{image} is like {other!r} (cosine {cosine:.2f}), who is also enrolled.")
+                hints.append(Hint(image, name, other, float(all_matches.scores[others[0]])))
         return hints
 
     def remove(self, ref: IdentityRef) -> None:

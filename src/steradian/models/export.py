@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from steradian.data.preprocessing import Preprocessing
 from steradian.errors import StorageError, UsageError
+from steradian.extras import install
 from steradian.files import atomic_folder
 from steradian.losses.cosines import unit_rows
 from steradian.models.description import DESCRIPTION, Description, Input, read_description
@@ -130,9 +131,7 @@ def _onnx(module: nn.Module, samples: Tensor, folder: Path, description: Descrip
         import onnxruntime
         import onnxscript  # noqa: F401 - torch asks for it when it has traced the model
     except ImportError as error:
-        raise UsageError(
-            "Export to ONNX needs onnx, onnxruntime and onnxscript: pip install 'steradian[onnx]'."
-        ) from error
+        raise UsageError(f"Export to ONNX needs onnx, onnxruntime and onnxscript: {install('onnx')}") from error
     graph = onnx.load_from_string(onnx_bytes(module, samples, OUTPUTS))
     graph.metadata_props.add(key="steradian", value=description.model_dump_json())
     onnx.save(graph, folder / "model.onnx")
@@ -147,7 +146,7 @@ def _openvino(module: nn.Module, samples: Tensor, folder: Path, description: Des
     try:
         import openvino
     except ImportError as error:
-        raise UsageError("Export to OpenVINO needs openvino: pip install 'steradian[fast]'.") from error
+        raise UsageError(f"Export to OpenVINO needs openvino: {install('fast')}") from error
     with silence():
         graph = openvino.convert_model(module, example_input=samples)
     graph.reshape({0: [-1, *samples.shape[1:]]})

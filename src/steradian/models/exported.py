@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from steradian.data.pixels import available_cores
 from steradian.errors import InputError, StorageError, UsageError
+from steradian.extras import install
 from steradian.models.calibration import Thresholds
 from steradian.models.description import Description, read_description
 from steradian.models.image_batch import Pictures, images_at_once, square_batch
@@ -47,7 +48,7 @@ class ExportedModel:
         try:
             import onnxruntime
         except ImportError as error:
-            raise UsageError("An exported model needs onnxruntime: pip install 'steradian[onnx]'.") from error
+            raise UsageError(f"An exported model needs onnxruntime: {install('onnx')}") from error
         folder = Path(folder)
         description = read_description(folder)
         if description.model is None:

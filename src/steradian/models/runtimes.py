@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from steradian.data.preprocessing import Preprocessing
 from steradian.errors import UsageError
+from steradian.extras import install
 from steradian.losses.head.plan import has_compiler
 from steradian.models.image_batch import images_at_once
 
@@ -57,7 +58,7 @@ def chosen_runtime(name: Runtime | Literal["auto"]) -> Runtime:
             raise UsageError(f"The runtime 'compiled' needs a C++ compiler, but none was found: use {installed[0]!r}.")
         extra = {"openvino": "fast", "onnxruntime": "onnx"}[name]
         raise UsageError(
-            f"The runtime {name!r} is not installed: pip install 'steradian[{extra}]', or use {installed[0]!r}."
+            f"The runtime {name!r} is not installed. Use {installed[0]!r}, or install it: {install(extra)}"
         )
     return name
 

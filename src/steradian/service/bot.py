@@ -119,7 +119,7 @@ class Bot:
         if name is not None and self._gallery is not None:
             result = self._gallery.enroll(name, [pixels])
             count = self._gallery.register.identity(name)[1].images
-            return "\n".join([f"{name} has {count} photo(s) now. More, or /done?", *result.hints])
+            return "\n".join([f"{name} has {count} photo(s) now. More, or /done?", *map(str, result.hints)])
         named = self._model.classify([pixels], top=self._top)[0]
         lines = [f"{label}: {probability:.1%}" for label, probability in named.ranking]
         if named.candidates is not None:

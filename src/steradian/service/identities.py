@@ -141,7 +141,7 @@ def _enroll(
             pictures.forget(sources)
         raise
     identity = _entry(*gallery.register.identity(result.number))
-    return Enrollment(identity=identity, added=result.images, hints=list(result.hints))
+    return Enrollment(identity=identity, added=result.images, hints=[str(hint) for hint in result.hints])
 
 
 def _entry(number: int, one: Identity) -> IdentityEntry:

@@ -14,6 +14,7 @@ from steradian.data.images import ImageSet
 from steradian.data.pixels import Progress, Skipped, available_cores
 from steradian.data.preprocessing import square
 from steradian.errors import DataError, UsageError
+from steradian.extras import install
 from steradian.files import atomic_file, new_folder, sha256_of, write_json
 from steradian.gallery.exchange import SHARDS as IDENTITY
 from steradian.models.recognizer import Recognizer
@@ -57,7 +58,7 @@ def embed_data(
     try:
         import pyarrow  # noqa: F401 - fail now, not after an hour
     except ImportError as error:
-        raise UsageError("Writing embeddings needs pyarrow: pip install 'steradian[data]'.") from error
+        raise UsageError(f"Writing embeddings needs pyarrow: {install('data')}") from error
     splits = images.splits if images.splits is not None else [""] * len(images)
     names = "\n".join(
         f"{images.items.name(index)}\t{images.classes[images.labels[index]]}\t{splits[index]}"

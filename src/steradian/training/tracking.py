@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from steradian.errors import UsageError
+from steradian.extras import install
 from steradian.files import write_text
 
 Tracker = Callable[[Sequence[dict[str, Any]]], None]
@@ -45,7 +46,7 @@ class TensorBoardTracker:
             from torch.utils.tensorboard.writer import SummaryWriter
         except ImportError as error:
             raise UsageError(
-                "training.tensorboard needs TensorBoard: pip install 'steradian[track]', or leave it off."
+                f"training.tensorboard needs TensorBoard. Leave it off, or install it: {install('track')}"
             ) from error
         self._writer = SummaryWriter(str(folder))
         self._written = 0

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steradian.errors import StorageError, UsageError
+from steradian.extras import install
 from steradian.gallery.records import Identity, IdentityRef, ImageRecord, Nearest, RemoteSearch, Rows, moment
 
 PREFIX = "milvus:"
@@ -65,7 +66,7 @@ class MilvusBackend:
         try:
             from pymilvus import MilvusClient
         except ImportError as error:
-            raise UsageError("A gallery on Milvus needs pymilvus: pip install 'steradian[milvus]'.") from error
+            raise UsageError(f"A gallery on Milvus needs pymilvus: {install('milvus')}") from error
         self.path = Path(address)
         self._lock = threading.RLock()
         self._ids = ImageNumbers()

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from steradian.errors import StorageError, UsageError
+from steradian.extras import install
 from steradian.files import atomic_file, explained
 from steradian.gallery.search.exact import Floats
 from steradian.gallery.search.pool import FindRows, exact
@@ -153,7 +154,7 @@ def build(snapshot: Snapshot, token: str, path: Path, kind: Kind) -> Header:
     try:
         import faiss
     except ImportError as error:
-        raise UsageError("An index needs FAISS: pip install 'steradian[ann]'.") from error
+        raise UsageError(f"An index needs FAISS: {install('ann')}") from error
     if not len(snapshot.ids):
         raise UsageError("Nobody is enrolled yet, so there is nothing to index.")
     vectors = np.ascontiguousarray(snapshot.vectors)
@@ -201,7 +202,7 @@ def _read(path: Path, token: str, snapshot: Snapshot) -> Index:
     try:
         import faiss
     except ImportError as error:
-        raise UsageError(f"{path} needs FAISS: pip install 'steradian[ann]'.") from error
+        raise UsageError(f"{path} needs FAISS: {install('ann')}") from error
     with explained("read", path), path.open("rb") as file:
         line = file.readline(LONGEST_HEADER)
         try:

@@ -16,6 +16,7 @@ from typing import Any
 
 from steradian import metrics
 from steradian.errors import InputError, OptionWarning, SteradianError, TrainingError, UsageError
+from steradian.extras import install
 from steradian.files import read_json, write_json
 from steradian.losses import fitted_options, preset
 from steradian.losses.ranges import is_finite_number
@@ -154,7 +155,7 @@ def require_optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise UsageError("Tuning needs Optuna: pip install 'steradian[tune]', or leave out --tune.") from error
+        raise UsageError(f"Tuning needs Optuna. Leave out --tune, or install it: {install('tune')}") from error
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna
 

