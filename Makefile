@@ -17,6 +17,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 
 demo: $(VENV)/.installed
 	$(BIN)/steradian compare digits --out runs/demo
+	@echo 'before  source .venv/bin/activate'
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2

@@ -15,6 +15,7 @@ from torch.nn import functional
 from steradian.data.sampling import step_seed
 from steradian.errors import InputError, TrainingError
 from steradian.models.encoders import freeze_layers, pooled
+from steradian.models.image_batch import images_at_once
 from steradian.training import distributed
 from steradian.training.batches import Batches, Blend, Indices, Patch
 from steradian.training.consistency import angle, divergence, symmetric_divergence
@@ -224,7 +225,8 @@ def _require_finite(
 @torch.no_grad()
 def _require_finite_embeddings(state: TrainingState, train: Batches) -> None:
     state.model.eval()
-    if not torch.isfinite(state.model(train.images(next(train.in_order())))).all():
+    few = next(train.in_order())[: images_at_once(train.preprocessing.size)]
+    if not torch.isfinite(state.model(train.images(few))).all():
         raise TrainingError(
             "Training diverged: the trained model gives embeddings that are not finite. Lower the learning rate (--lr)."
         )

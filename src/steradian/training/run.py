@@ -123,7 +123,10 @@ def train(
         state.model.head.imprint(_class_embeddings(state, stages[0]))
     trackers = _trackers(plan, run)
     if on_plan is not None:
-        lines = {"head": state.model.head.describe_plan(settings.batch_size), "encoder": plan.frozen_because}
+        head = state.model.head
+        # The usual way for few classes is not worth a line.
+        described = None if head.builds_all_logits(settings.batch_size) else head.describe_plan(settings.batch_size)
+        lines = {"head": described, "encoder": plan.frozen_because}
         for what, line in lines.items():
             if line:
                 on_plan(f"{what}: {line}")
