@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -92,6 +92,7 @@ def compare(
     dims: Sequence[int] = (2, 3),
     seeds: int = 1,
     trials: int = 0,
+    settings: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     jobs: int | None = None,
     exist_ok: bool = False,
@@ -107,6 +108,7 @@ def compare(
         dims: embedding sizes.
         seeds: runs of each technique.
         trials: trials of the margin and scale search per technique and dimension; 0 uses the fitted values.
+        settings: settings of the recipe by dotted name, as ``--set`` of the command takes them.
         out: a new folder, or one that holds an earlier or unfinished run of the same comparison; None:
             ``runs/compare-NAME``.
         jobs: cells at once; None: one per core for the small encoders, else one at a time.
@@ -118,7 +120,8 @@ def compare(
         DataError: the test part is empty.
         TrainingError: every cell failed.
     """
-    comparison = Comparison(shared_recipe(source), tuple(losses), tuple(dims), seeds, trials)
+    recipe = shared_recipe(source).changed(**(settings or {}))
+    comparison = Comparison(recipe, tuple(losses), tuple(dims), seeds, trials)
     check_names(comparison)
     dataset = Dataset.open(comparison.recipe)
     comparison = replace(comparison, recipe=dataset.recipe)
