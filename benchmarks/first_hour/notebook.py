@@ -1,7 +1,7 @@
 """Run a notebook of the first hour, and take a picture of it in headless Chromium.
 
-    pip install ipykernel nbconvert playwright
-    python benchmarks/first_hour/notebook.py notebook.png
+pip install ipykernel nbconvert playwright
+python benchmarks/first_hour/notebook.py notebook.png
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import typer
 from steradian.cli import completion, settings
 from steradian.cli.output import bold, bullets, columns, fail_if, print_json, print_next, wrapped
 from steradian.cli.settings import changed_recipe, list_of, numbers_in, training_options
+from steradian.waiting import waiting
 
 
 def compare(
@@ -67,11 +68,12 @@ def compare(
 
     if tune:
         require("tune", "Tuning")
-    from steradian.losses import preset
-    from steradian.studies.comparison import compare as study
-    from steradian.studies.comparison.result import TECHNIQUES, Comparison, rows, summary_rows
-    from steradian.studies.comparison.verdict import headings, ranked, verdict_of
-    from steradian.studies.study_folder import default_folder
+    with waiting("starting"):
+        from steradian.losses import preset
+        from steradian.studies.comparison import compare as study
+        from steradian.studies.comparison.result import TECHNIQUES, Comparison, rows, summary_rows
+        from steradian.studies.comparison.verdict import headings, ranked, verdict_of
+        from steradian.studies.study_folder import default_folder
 
     # An alias and its name are one technique.
     names = tuple(dict.fromkeys(preset(name).name for name in list_of(losses) or TECHNIQUES))

@@ -12,6 +12,7 @@ from steradian.cli.measure import measure_table, print_measurement
 from steradian.cli.output import bullets, columns, print_json, print_verdict
 from steradian.cli.settings import All, ExistOk, Json, Root, list_of
 from steradian.errors import UsageError
+from steradian.waiting import waiting
 
 
 def evaluate(
@@ -113,9 +114,10 @@ def evaluate(
         )
         print_measurement(measurement, json)
         return
-    from steradian.studies.evaluation import report
-    from steradian.studies.evaluation.promises import promises_in_words, unlikeness
-    from steradian.studies.evaluation.verdict import verdict_of
+    with waiting("starting"):
+        from steradian.studies.evaluation import report
+        from steradian.studies.evaluation.promises import promises_in_words, unlikeness
+        from steradian.studies.evaluation.verdict import verdict_of
 
     folder = out if out is not None else report.evaluation_folder(run, data)
     names = list_of(protocol) if protocol is not None else None

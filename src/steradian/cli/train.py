@@ -10,6 +10,7 @@ import typer
 from steradian.cli import completion, settings
 from steradian.cli.output import bullets, columns, print_json, print_next, print_verdict, say
 from steradian.cli.settings import changed_recipe, training_options
+from steradian.waiting import waiting
 
 
 def train(
@@ -73,11 +74,12 @@ def train(
       steradian train recipe.yaml --set training.seed=1
       torchrun --nproc-per-node 2 -m steradian train faces/
     """
-    from steradian.studies import single_run
-    from steradian.studies.evaluation.report import headlines_in_words
-    from steradian.studies.evaluation.verdict import verdict_of
-    from steradian.training.distributed import is_rank_zero, process_group
-    from steradian.training.recipe import Recipe, read_recipe
+    with waiting("starting"):
+        from steradian.studies import single_run
+        from steradian.studies.evaluation.report import headlines_in_words
+        from steradian.studies.evaluation.verdict import verdict_of
+        from steradian.training.distributed import is_rank_zero, process_group
+        from steradian.training.recipe import Recipe, read_recipe
 
     is_recipe = Path(source).suffix.lower() in (".yaml", ".yml")
     options = {

@@ -11,6 +11,7 @@ from steradian.cli import settings
 from steradian.cli.output import bullets, fail_if, print_json
 from steradian.cli.settings import changed_recipe, list_of, numbers_in, training_options
 from steradian.errors import UsageError
+from steradian.waiting import waiting
 
 
 def transfer(
@@ -63,13 +64,14 @@ def transfer(
       steradian transfer photos/ --other drawings/
       steradian transfer photos/ --freezing --weights package --epochs 5
     """
-    from steradian.studies.study_folder import default_folder
-    from steradian.studies.transferability import freezing as layers_to_keep
-    from steradian.studies.transferability import transfer as study
-    from steradian.studies.transferability.freezing_report import advice
-    from steradian.studies.transferability.freezing_report import numbers_of as freezing_numbers
-    from steradian.studies.transferability.report import findings, numbers_of, unfinished
-    from steradian.training.recipe import Recipe
+    with waiting("starting"):
+        from steradian.studies.study_folder import default_folder
+        from steradian.studies.transferability import freezing as layers_to_keep
+        from steradian.studies.transferability import transfer as study
+        from steradian.studies.transferability.freezing_report import advice
+        from steradian.studies.transferability.freezing_report import numbers_of as freezing_numbers
+        from steradian.studies.transferability.report import findings, numbers_of, unfinished
+        from steradian.training.recipe import Recipe
 
     options = training_options(root, image_size, encoder, weights, epochs, batch_size, lr, seed)
     options["data.source"] = data

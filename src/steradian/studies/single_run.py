@@ -37,6 +37,7 @@ from steradian.training.recipe import Recipe
 from steradian.training.run import TrainingResult
 from steradian.training.run import train as follow
 from steradian.training.run_folder import RunFolder
+from steradian.waiting import waiting
 
 MOST_LOGITS = 50_000_000
 """Largest number of logits to calibrate on; more images are sampled down to it."""
@@ -185,7 +186,8 @@ def _train_into(plan: TrainingPlan, folder: RunFolder, quiet: bool) -> Run:
     evaluation = with_adaptation(evaluation, trained.adaptation, tuning)
     if model.manifest is not None:
         write_text(folder.readme, readme_text(model.manifest, readme_numbers(evaluation)))
-    write_evaluation(evaluation, folder.path, trained.history)
+    with waiting("writing the report", quiet):
+        write_evaluation(evaluation, folder.path, trained.history)
     return Run(folder, trained, evaluation, plan.warnings)
 
 

@@ -25,6 +25,7 @@ from steradian.training.plan import provenance
 from steradian.training.progress import Progress
 from steradian.training.recipe import Recipe
 from steradian.training.tracking import table
+from steradian.waiting import waiting
 
 Failures = dict[str, str]
 """Name of a job -> why it failed."""
@@ -135,7 +136,8 @@ def run_study(
     with locked(folder):
         write_json(folder / identity_file, identity)
         failures = run_phases(study, recipe, data, folder, command, workforce)
-        result, summary = study.finish(data, folder, failures, provenance(recipe, data, command))
+        with waiting("writing the report", workforce.quiet):
+            result, summary = study.finish(data, folder, failures, provenance(recipe, data, command))
         write_text(folder / "results.csv", table(summary.rows))
         write_text(folder / "report.html", summary.page)
         if summary.numbers is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
+import os
 import signal
 import threading
 import time
@@ -35,7 +37,10 @@ def deferred_interrupts(agree: Callable[[bool], bool] = bool) -> Iterator[Callab
         nonlocal arrived_at
         if arrived_at is not None and time.monotonic() - arrived_at > ECHO_SECONDS:
             raise KeyboardInterrupt
-        arrived_at = arrived_at if arrived_at is not None else time.monotonic()
+        if arrived_at is None:
+            arrived_at = time.monotonic()
+            if multiprocessing.parent_process() is None:
+                os.write(2, b"\nStopping after this step. Press Ctrl-C again to stop at once.\n")
 
     def check() -> None:
         if agree(arrived_at is not None):

@@ -15,7 +15,7 @@ from steradian.data.pixels import no_progress
 QUIET_SECONDS = 2.0
 """Nothing is shown for work that takes less time."""
 LINE_SECONDS = 15.0
-"""Time between plain lines."""
+"""Time between plain lines; the first comes after `QUIET_SECONDS`."""
 
 
 class Progress:
@@ -26,7 +26,9 @@ class Progress:
         self._total, self._what, self._quiet = total, what, quiet
         self._done = 0
         self._note = ""
-        self._started = self._last = time.monotonic()
+        self._next_line = time.monotonic() + QUIET_SECONDS
+        # The first steps also start processes, compile and fill caches: the time left is computed from what follows.
+        self._begin: tuple[float, int] | None = None
         self._bar: tqdm[Any] | None = None
         if not quiet and self._stream.isatty():
             self._bar = tqdm(
@@ -37,18 +39,19 @@ class Progress:
         """Count ``count`` more; ``note`` replaces the text beside the count."""
         self._done += count
         self._note = note if note is not None else self._note
+        if count and self._begin is None:
+            self._begin = time.monotonic(), self._done
+            if self._bar is not None:
+                self._bar.unpause()
         if self._bar is not None:
             if note is not None:
                 self._bar.set_postfix_str(note, refresh=False)
             self._bar.update(count)
-        elif not self._quiet and time.monotonic() - self._last >= LINE_SECONDS:
+        elif not self._quiet and time.monotonic() >= self._next_line:
             self._line()
 
     def at(self, done: int, total: int, note: str) -> None:
         """Set the count to ``done`` of ``total``; after a resume, the first call may be far in."""
-        if self._total == 0:
-            # Time before the first step does not count for the time left.
-            self._started = time.monotonic()
         self._total = total
         if self._bar is not None and self._bar.total != total:
             self._bar.reset(total=total)
@@ -59,12 +62,18 @@ class Progress:
         tqdm.write(text, file=self._stream)
 
     def _line(self) -> None:
-        self._last = time.monotonic()
-        elapsed = self._last - self._started
-        left = f", {elapsed * (self._total - self._done) / self._done:.0f} s left" if self._done else ""
+        now = time.monotonic()
+        self._next_line = now + LINE_SECONDS
+        left = f", {seconds:.0f} s left" if (seconds := self.seconds_left(now)) is not None else ""
         note = f", {self._note}" if self._note else ""
         self._stream.write(f"{self._what}: step {self._done}/{self._total}{left}{note}\n")
         self._stream.flush()
+
+    def seconds_left(self, now: float) -> float | None:
+        """Return the time left at the pace since the first step; None before there is a pace."""
+        if self._begin is None or self._done == self._begin[1]:
+            return None
+        return (now - self._begin[0]) * (self._total - self._done) / (self._done - self._begin[1])
 
     def close(self) -> None:
         """Remove the bar."""

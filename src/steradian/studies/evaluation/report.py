@@ -37,6 +37,7 @@ from steradian.studies.evaluation.verification import rates_picture
 from steradian.studies.study_folder import default_folder
 from steradian.training.progress import progress_unless
 from steradian.training.run_folder import RunFolder
+from steradian.waiting import waiting
 
 HEADLINES = {
     "images": ("test images", "{:,.0f}"),
@@ -120,7 +121,8 @@ def evaluate(
         numbers = {**result.metrics.numbers, "recalibrated": asdict(again)}
         result = replace(result, metrics=replace(result.metrics, numbers=numbers))
     new_folder(folder, exist_ok=True)
-    write_evaluation(result, folder)
+    with waiting("writing the report", quiet):
+        write_evaluation(result, folder)
     return replace(result, folder=folder)
 
 
