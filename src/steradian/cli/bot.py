@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from steradian.cli.output import say
-from steradian.cli.settings import NAME, Far, GalleryFile, Run, Strangers
+from steradian.cli.settings import NAME, Far, GalleryFile, Run, Strangers, check_paths
 
 
 def bot(
@@ -32,6 +32,7 @@ def bot(
       STERADIAN_BOT_TOKEN=123:abc steradian bot runs/dogs --allow 4711
       steradian bot runs/photos --gallery people.db --allow 4711 --allow 4712 --token 123:abc
     """
+    check_paths(run)
     from steradian.errors import UsageError
     from steradian.extras import install, require
 

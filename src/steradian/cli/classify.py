@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from steradian.cli.output import columns, fail_for, print_json, say
-from steradian.cli.settings import Images, Json, Run
+from steradian.cli.settings import Images, Json, Run, check_paths
 
 
 def classify(
@@ -27,6 +27,7 @@ def classify(
       steradian classify runs/photos cat.jpg dog.png --top 3
       steradian classify runs/photos holiday/ --json
     """
+    check_paths(run, images=images)
     from steradian.data.image_files import image_files, in_parts
     from steradian.errors import UsageError
     from steradian.models.recognizer import Recognizer

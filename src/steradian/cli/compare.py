@@ -9,7 +9,7 @@ import typer
 
 from steradian.cli import completion, settings
 from steradian.cli.output import bold, bullets, columns, fail_if, print_json, print_next, wrapped
-from steradian.cli.settings import changed_recipe, list_of, numbers_in, training_options
+from steradian.cli.settings import changed_recipe, check_paths, list_of, numbers_in, training_options
 from steradian.waiting import waiting
 
 
@@ -63,6 +63,7 @@ def compare(
       steradian compare photos/ --dims 2,3,16 --out runs/photos
       steradian compare photos/ --dims 64 --unseen 0.3 --tune 10 --seeds 3
     """
+    check_paths(data=data)
     from steradian.errors import UsageError
     from steradian.extras import require
 

@@ -9,7 +9,7 @@ import typer
 
 from steradian.cli import completion
 from steradian.cli.output import bullets, columns, print_json
-from steradian.cli.settings import Json, Root
+from steradian.cli.settings import Json, Root, check_paths
 
 
 def data(
@@ -49,6 +49,7 @@ def data(
       steradian data photos/ --views sheet.png
       steradian data photos/ --near-copies package --out runs/photos-data
     """
+    check_paths(data=source)
     from steradian.data.catalog import DESCRIPTIONS, SAMPLE, copy_sample
     from steradian.errors import UsageError
 

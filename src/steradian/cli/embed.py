@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from steradian.cli.output import print_json, say
-from steradian.cli.settings import Data, ExistOk, Json, Root, Run
+from steradian.cli.settings import Data, ExistOk, Json, Root, Run, check_paths
 
 
 def embed(
@@ -31,6 +31,7 @@ def embed(
       steradian embed runs/photos photos/ --out vectors
       torchrun --nproc-per-node 2 -m steradian embed runs/photos shards/ --out vectors
     """
+    check_paths(run, data)
     from steradian.extras import require
 
     require("data", "Writing embeddings")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from steradian.cli.output import bullets, columns, print_json, say
-from steradian.cli.settings import GalleryFile, Json, Run, gallery_of, json_object
+from steradian.cli.settings import GalleryFile, Json, Run, check_paths, gallery_of, json_object
 
 LISTED = 12
 """Number of names that are listed."""
@@ -37,6 +37,7 @@ def enroll(
       steradian enroll runs/photos ana1.jpg ana2.jpg --name Ana
       steradian enroll glyphs symbols/ --gallery symbols.db
     """
+    check_paths(run, images=images)
     from steradian.errors import DataError
     from steradian.gallery import Gallery
     from steradian.gallery.enrolling import enroll_files, people_of

@@ -10,7 +10,7 @@ import typer
 from steradian.cli import completion
 from steradian.cli.measure import measure_table, print_measurement
 from steradian.cli.output import bullets, columns, print_json, print_verdict
-from steradian.cli.settings import All, ExistOk, Json, Root, list_of
+from steradian.cli.settings import All, ExistOk, Json, Root, check_paths, list_of
 from steradian.errors import UsageError
 from steradian.waiting import waiting
 
@@ -83,6 +83,7 @@ def evaluate(
       steradian evaluate --predictions answers.csv --out answers
       steradian evaluate --scores pairs.csv --out pairs
     """
+    check_paths(run, data)
     tables = [path for path in (predictions, scores) if path is not None]
     if len(tables) + (run is not None) != 1:
         raise UsageError("Expected exactly one of RUN, --predictions FILE and --scores FILE.")

@@ -9,7 +9,7 @@ import typer
 
 from steradian.cli import completion
 from steradian.cli.output import print_json
-from steradian.cli.settings import Json, Run
+from steradian.cli.settings import Json, Run, check_paths
 
 
 def export(
@@ -34,6 +34,7 @@ def export(
       steradian export runs/photos --to onnx
       steradian export glyphs --to openvino --out glyphs-openvino
     """
+    check_paths(run)
     from steradian.errors import UsageError
     from steradian.extras import require
 

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from steradian.cli.output import columns, fail_for, print_json, say
-from steradian.cli.settings import Far, GalleryFile, Images, Json, Run, Strangers, existing_gallery, json_object
+from steradian.cli.settings import (
+    Far,
+    GalleryFile,
+    Images,
+    Json,
+    Run,
+    Strangers,
+    check_paths,
+    existing_gallery,
+    json_object,
+)
 
 if TYPE_CHECKING:
     from steradian.gallery import Decision
@@ -53,6 +63,7 @@ def identify(
       steradian identify runs/photos gate.jpg --label Ada --label Ben
       steradian identify glyphs drawn.png --gallery symbols.db
     """
+    check_paths(run, images=images)
     from steradian.data.image_files import image_files, in_parts
     from steradian.errors import UsageError
     from steradian.gallery import Gallery
@@ -105,12 +116,13 @@ def _model_source(run: str, strategy: str) -> str | Recognizer:
 def _describe_threshold(chosen: StrangerThreshold) -> str:
     if chosen.cosine >= 1.0:
         return (
-            f"! A rate of {chosen.rate:g} cannot be kept, so every answer is unknown: it rests on {chosen.measured_on}."
+            f"! A rate of {100 * chosen.rate:.3g} % cannot be kept, so every answer is unknown: it rests on "
+            f"{chosen.measured_on}."
         )
     measured = math.isfinite(chosen.low) and chosen.low < chosen.high < 1.0
     spread = f" (95 % interval {chosen.low:.3f} to {chosen.high:.3f})" if measured else ""
     return (
-        f"At most {chosen.rate:g} of strangers get a name among {chosen.identities} enrolled: cosine above "
+        f"At most {100 * chosen.rate:g} % of strangers get a name among {chosen.identities} enrolled: similarity above "
         f"{chosen.cosine:.3f}{spread}, by {chosen.measured_on}."
     )
 
@@ -118,7 +130,7 @@ def _describe_threshold(chosen: StrangerThreshold) -> str:
 def _describe_decision(decision: Decision) -> str:
     threshold = f"threshold {decision.threshold:.3f}"
     if decision.decision == "match":
-        return f"{decision.label} (cosine {decision.similarity:.3f}, {threshold})"
+        return f"{decision.label} (similarity {decision.similarity:.3f}, {threshold})"
     if decision.decision == "ambiguous":
         return f"ambiguous: {decision.matches[0].label} or {decision.matches[1].label} ({threshold})"
     return f"unknown: no enrolled identity reaches the {threshold}"

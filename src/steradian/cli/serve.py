@@ -9,7 +9,7 @@ import typer
 
 from steradian.cli import completion
 from steradian.cli.output import say
-from steradian.cli.settings import GalleryFile, Strangers, gallery_of
+from steradian.cli.settings import GalleryFile, Strangers, check_paths, gallery_of
 
 DEMO = "glyphs"
 
@@ -64,6 +64,7 @@ def serve(
       STERADIAN_TOKEN=$(openssl rand -hex 16) steradian serve runs/photos --host 0.0.0.0
       curl -F file=@who.jpg 'http://127.0.0.1:8000/v1/identify?top=3'
     """
+    check_paths(run)
     import contextlib
     import tempfile
 

@@ -83,6 +83,25 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Run one batch through e
 NAME = "gallery.db"
 
 
+def check_paths(run: str | Path | None = None, data: str | None = None, images: Sequence[Path] = ()) -> None:
+    """Raise `UsageError` for a model, data or images that do not exist: before torch is imported, which takes seconds.
+
+    A missing path is the most frequent mistake, and its error should not be waited for.
+    """
+    if run is not None:
+        from steradian.models.locations import check_location
+
+        check_location(run)
+    if data is not None:
+        from steradian.data.sources import check_source
+
+        check_source(data)
+    if images:
+        from steradian.data.image_files import image_files
+
+        image_files(images)
+
+
 def list_of(values: Sequence[str] | None) -> list[str]:
     """Return the items of a list option: the flag may be repeated, and each value may hold several, with commas."""
     return list(dict.fromkeys(part.strip() for value in values or () for part in value.split(",") if part.strip()))

@@ -9,7 +9,7 @@ import typer
 
 from steradian.cli import completion, settings
 from steradian.cli.output import bullets, columns, print_json, print_next, print_verdict, say
-from steradian.cli.settings import changed_recipe, training_options
+from steradian.cli.settings import changed_recipe, check_paths, training_options
 from steradian.waiting import waiting
 
 
@@ -74,6 +74,7 @@ def train(
       steradian train recipe.yaml --set training.seed=1
       torchrun --nproc-per-node 2 -m steradian train faces/
     """
+    check_paths(data=source)
     with waiting("starting"):
         from steradian.studies import single_run
         from steradian.studies.evaluation.report import headlines_in_words

@@ -9,7 +9,7 @@ import typer
 
 from steradian.cli import settings
 from steradian.cli.output import bullets, fail_if, print_json
-from steradian.cli.settings import changed_recipe, list_of, numbers_in, training_options
+from steradian.cli.settings import changed_recipe, check_paths, list_of, numbers_in, training_options
 from steradian.errors import UsageError
 from steradian.waiting import waiting
 
@@ -64,6 +64,7 @@ def transfer(
       steradian transfer photos/ --other drawings/
       steradian transfer photos/ --freezing --weights package --epochs 5
     """
+    check_paths(data=data)
     with waiting("starting"):
         from steradian.studies.study_folder import default_folder
         from steradian.studies.transferability import freezing as layers_to_keep

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from steradian.cli.output import print_json
-from steradian.cli.settings import Json, Run
+from steradian.cli.settings import Json, Run, check_paths
 
 
 def verify(
@@ -32,6 +32,7 @@ def verify(
       steradian verify runs/photos a.jpg b.jpg
       steradian verify glyphs a.png b.png --far 0.01 --json
     """
+    check_paths(run, images=[first, second])
     from dataclasses import asdict
 
     from steradian.models.recognizer import Recognizer

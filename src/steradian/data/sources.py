@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -33,18 +34,29 @@ def open(source: str | Path, root: str | Path | None = None) -> ImageSet:  # noq
         DataError: the source has no usable images, or invalid labels.
     """
     path = Path(source)
-    if printable(path) != str(path):
-        raise UsageError(f"The name {printable(path)} is not UTF-8, so results could not record it. Rename it.")
+    check_source(source)
     if str(source) in catalog.NAMES and not path.is_dir():
         loaded = catalog.load(str(source), Path(root) if root is not None else None)
         # A built-in set is known by its name, wherever its file is.
         return replace(_open_path(loaded), source=str(source)) if isinstance(loaded, Path) else loaded
-    if not path.exists():
-        raise UsageError(
-            f"{str(source)!r} is no built-in data set and no existing path. {did_you_mean(str(source), catalog.NAMES)} "
-            f"{EXPECTED}"
-        )
     return _open_path(path)
+
+
+def check_source(source: str | Path) -> None:
+    """Raise `UsageError` unless ``source`` is a built-in name or an existing path. Opens nothing."""
+    path = Path(source)
+    if printable(path) != str(path):
+        raise UsageError(f"The name {printable(path)} is not UTF-8, so results could not record it. Rename it.")
+    if str(source) in catalog.NAMES or path.exists():
+        return
+    beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    close = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.6)
+    if close and str(source) not in catalog.NAMES:
+        raise UsageError(f"{str(source)!r} does not exist. Did you mean {str(path.parent / close[0])!r}?")
+    raise UsageError(
+        f"{str(source)!r} is no built-in data set and no existing path. {did_you_mean(str(source), catalog.NAMES)} "
+        f"{EXPECTED}"
+    )
 
 
 def _open_path(path: Path) -> ImageSet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from importlib import resources
 from pathlib import Path
 
@@ -28,6 +29,21 @@ def is_name(location: str | Path) -> bool:
 def is_built_in(folder: Path) -> bool:
     """Return whether ``folder`` is that of a built-in model."""
     return folder.parent == _package_folder() and folder.name in BUILT_IN.values()
+
+
+def check_location(location: str | Path) -> None:
+    """Raise `UsageError` unless ``location`` names a model or is an existing path. Opens nothing."""
+    path = Path(location)
+    if is_name(location) or path.exists():
+        return
+    beside = [*BUILT_IN, *(str(path.parent / entry.name) for entry in _entries(path.parent))]
+    close = difflib.get_close_matches(str(path), beside, n=1, cutoff=0.6)
+    hint = f" Did you mean {close[0]!r}?" if close else f" Built-in models are {', '.join(BUILT_IN)}."
+    raise UsageError(f"{str(location)!r} does not exist.{hint}")
+
+
+def _entries(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
 
 
 def model_folder(location: str | Path, revision: str | None = None) -> Path:
