@@ -41,7 +41,8 @@ class Place:
     def __init__(self, folder: Path, binaries: Path, cache: Path) -> None:
         self.folder = folder
         path = os.pathsep.join([str(binaries), os.environ["PATH"]])
-        self.environment = {**os.environ, "PATH": path, "STERADIAN_CACHE": str(cache)}
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        self.environment = {**inherited, "PATH": path, "STERADIAN_CACHE": str(cache)}
 
     def run(self, command: str) -> tuple[float, str]:
         """Return the seconds of a command and what it printed; raise where it failed."""
