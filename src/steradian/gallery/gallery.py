@@ -16,7 +16,7 @@ from steradian.errors import InputError, StorageError, UsageError
 from steradian.gallery.backend import Backend
 from steradian.gallery.backends import open_backend
 from steradian.gallery.decision import AUTO, MARGIN, STRATEGIES, VOTERS, Decision, decide, listed
-from steradian.gallery.hints import Hint
+from steradian.gallery.hints import Hint, odd_images
 from steradian.gallery.pictures import Pictures
 from steradian.gallery.records import Identity, IdentityRef, normalized_name
 from steradian.gallery.register import Register
@@ -160,28 +160,15 @@ class Gallery:
     ) -> Enrolled:
         """Enroll unit vectors [M, D] of this gallery's model, see `enroll`."""
         number = self.register.add(name, vectors, sources, metadata)
-        return Enrolled(name, len(vectors), tuple(self._hints(number, name, vectors, sources)), number)
+        return Enrolled(name, len(vectors), self._hints(number, vectors, sources), number)
 
-    def _hints(self, number: int, name: str, vectors: NDArray[np.float32], sources: Sequence[str]) -> list[Hint]:
+    def _hints(self, number: int, vectors: NDArray[np.float32], sources: Sequence[str]) -> tuple[Hint, ...]:
         try:
             threshold, everyone = self.thresholds.at().cosine, self._search.pool("nearest")
-            own_pool = self._search.pool("nearest", [number])
-            # Of one image more than the identity has, at least one is of another identity.
-            nearest_own, nearest_all = own_pool.search(vectors, 2), everyone.search(vectors, own_pool.count + 1)
+            return odd_images(everyone, self._search.pool("nearest", [number]), threshold, number, vectors, sources)
         except (InputError, StorageError):
             # The images are enrolled; missing hints are no error.
-            return []
-        hints = []
-        for source, own_matches, all_matches in zip(sources, nearest_own, nearest_all, strict=True):
-            image = Path(source).name or "an image"
-            # The nearest image of the identity is the image itself.
-            if len(own_matches.scores) > 1 and own_matches.scores[1] <= threshold:
-                hints.append(Hint(image, name, None, float(own_matches.scores[1])))
-            others = np.flatnonzero(all_matches.owners != number)
-            if len(others) and all_matches.scores[others[0]] > threshold:
-                other = everyone.names[int(all_matches.owners[others[0]])]
-                hints.append(Hint(image, name, other, float(all_matches.scores[others[0]])))
-        return hints
+            return ()
 
     def remove(self, ref: IdentityRef) -> None:
         """Remove an identity, its images and their kept pictures. Raises `InputError` if it is not enrolled."""

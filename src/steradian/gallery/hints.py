@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steradian.gallery.search.pool import Pool
 
 MOST_LINES = 5
 """Number of lines that `gathered` returns."""
@@ -33,6 +39,32 @@ class Hint:
         if self.other is None:
             return f"{self.image} is unlike the other images of {self.name!r} (cosine {self.cosine:.2f})."
         return f"{self.image} is like {self.other!r} (cosine {self.cosine:.2f}), who is also enrolled."
+
+
+def odd_images(
+    everyone: Pool, own: Pool, threshold: float, number: int, vectors: NDArray[np.float32], sources: Sequence[str]
+) -> tuple[Hint, ...]:
+    """Compare new images of the identity ``number`` with its others and with those of everyone else.
+
+    Args:
+        everyone, own: the pools of nearest images, of the gallery and of the identity, which hold the new images.
+        threshold: the cosine above which two images count as the same.
+        vectors: the new images, [M, D], from ``sources``.
+    """
+    name = everyone.names[number]
+    # Of one image more than the identity has, at least one is of another identity.
+    nearest_own, nearest_all = own.search(vectors, 2), everyone.search(vectors, own.count + 1)
+    hints = []
+    for source, own_matches, all_matches in zip(sources, nearest_own, nearest_all, strict=True):
+        image = Path(source).name or "an image"
+        # The nearest image of the identity is the image itself.
+        if len(own_matches.scores) > 1 and own_matches.scores[1] <= threshold:
+            hints.append(Hint(image, name, None, float(own_matches.scores[1])))
+        others = np.flatnonzero(all_matches.owners != number)
+        if len(others) and all_matches.scores[others[0]] > threshold:
+            other = everyone.names[int(all_matches.owners[others[0]])]
+            hints.append(Hint(image, name, other, float(all_matches.scores[others[0]])))
+    return tuple(hints)
 
 
 def gathered(hints: Sequence[Hint], images: Mapping[str, int]) -> list[str]:
