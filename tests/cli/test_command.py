@@ -51,6 +51,9 @@ def test_from_training_to_naming(command, image_folder, tmp_path: Path) -> None:
     code, _, err = command("classify", "run", "nowhere.png")
     assert code == 2 and "does not exist" in err
     code, _, err = command("evaluate", "nowhere")
+    assert code == 2 and "'nowhere' does not exist" in err
+    Path("empty").mkdir()
+    code, _, err = command("evaluate", "empty")
     assert code == 1 and "holds no model" in err
 
 
@@ -124,7 +127,7 @@ def test_dry_run_keeps_nothing(command, tmp_path: Path) -> None:
         (["train", "digits", "--set", "nonsense"], 2, "expected KEY=VALUE"),
         (["train", "digits", "--epochs", "1", "--lr", "1e30", "--out", "diverged"], 1, "Lower the learning rate"),
         (["train", "digits", "--set", "data.test=1.5"], 2, "less than 1"),
-        (["train", "none.yaml"], 1, "does not exist"),
+        (["train", "none.yaml"], 2, "does not exist"),
         (["losses", "triplett"], 2, "Did you mean 'triplet'"),
         (["data", "empty"], 1, "holds no images"),
         (["compare"], 2, "Missing argument"),

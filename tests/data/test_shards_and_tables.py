@@ -210,7 +210,7 @@ def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "t.parquet").write_bytes(b"")
-    with pytest.raises(UsageError, match=r"steradian\[data\]"):
+    with pytest.raises(UsageError, match=r"pip install .pyarrow"):
         data.open(tmp_path / "t.parquet")
 
 

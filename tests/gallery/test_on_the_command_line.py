@@ -65,7 +65,7 @@ def test_enroll_identify_and_look_after_it(command, tmp_path: Path) -> None:
     assert set(answers[0]) == {*(["image", "decision", "label", "similarity", "threshold", "probability", "matches"])}
     assert answers[0]["label"] == "cross" and answers[0]["matches"][0]["similarity"] == answers[0]["similarity"]
     code, out, _ = command("identify", "glyphs", "asked", "--gallery", "s.db", "--threshold", "0.6")
-    assert code == 0 and "cross (cosine 0." in out and "unknown: no enrolled identity reaches" in out
+    assert code == 0 and "cross (similarity 0." in out and "unknown: no enrolled identity reaches" in out
     code, _, err = command("identify", "glyphs", "asked", "--gallery", "s.db", "--far", "0.3")
     assert code != 0 and "no threshold for a false-accept rate of 0.3" in err
 

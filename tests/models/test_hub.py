@@ -143,7 +143,7 @@ def test_a_damaged_repository_is_refused(hub: ThreadingHTTPServer) -> None:
         Recognizer.load("hf-hub:me/mine")
 
 
-def test_what_goes_wrong_is_a_sentence(hub: ThreadingHTTPServer, command) -> None:
+def test_what_goes_wrong_is_a_sentence(hub: ThreadingHTTPServer, command, tmp_path: Path) -> None:
     model = Recognizer.load("glyphs")
     for name in ("mine", "hf-hub:", "a/b/c", "/x"):
         with pytest.raises(UsageError, match="expected hf-hub:OWNER/NAME"):
@@ -154,7 +154,8 @@ def test_what_goes_wrong_is_a_sentence(hub: ThreadingHTTPServer, command) -> Non
     hub.status = 401
     with pytest.raises(UsageError, match="your permission"):
         model.push_to_hub("me/mine")
-    code, _, err = command("classify", "hf-hub:me/none", "x.png")
+    (tmp_path / "x.png").write_bytes(b"")
+    code, _, err = command("classify", "hf-hub:me/none", str(tmp_path / "x.png"))
     assert code == 2 and "the hub answered 401" in err and "Traceback" not in err
 
 

@@ -221,7 +221,11 @@ def test_runtimes_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert chosen_runtime("auto") == available_runtimes()[0] and "torch" in available_runtimes()
     monkeypatch.setattr("steradian.models.runtimes.available_runtimes", lambda: ("torch",))
     assert chosen_runtime("auto") == "torch"
-    for name, words in (("openvino", r"\[fast\]"), ("onnxruntime", r"\[onnx\]"), ("compiled", "needs a C")):
+    for name, words in (
+        ("openvino", "install .openvino"),
+        ("onnxruntime", "install .*onnxruntime"),
+        ("compiled", "needs a C"),
+    ):
         with pytest.raises(UsageError, match=words):
             chosen_runtime(name)
     encoder, _ = build_encoder(LITTLE, channels=3, size=64)

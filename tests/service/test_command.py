@@ -113,7 +113,7 @@ def test_nothing_acknowledged_is_lost_when_it_is_killed(tmp_path: Path) -> None:
         (("glyphs", "--gallery", "g.db", "--host", "0.0.0.0"), "open to others"),
         (("glyphs", "--gallery", "g.db", "--host", "203.0.113.1", "--token", "long-enough"), "choose another --port"),
         (("glyphs", "--gallery", "g.db", "--runtime", "gpu"), "Unknown runtime 'gpu'"),
-        (("nowhere", "--gallery", "g.db"), "nowhere holds no model"),
+        (("nowhere", "--gallery", "g.db"), "'nowhere' does not exist"),
     ],
 )
 def test_what_cannot_be_served_is_said(command, words: tuple[str, ...], said: str) -> None:

@@ -83,7 +83,6 @@ def evaluate(
       steradian evaluate --predictions answers.csv --out answers
       steradian evaluate --scores pairs.csv --out pairs
     """
-    check_paths(run, data)
     tables = [path for path in (predictions, scores) if path is not None]
     if len(tables) + (run is not None) != 1:
         raise UsageError("Expected exactly one of RUN, --predictions FILE and --scores FILE.")
@@ -96,6 +95,7 @@ def evaluate(
             raise UsageError(f"{option} works only with a RUN: a table has no images. Remove {option}.")
     if pairs is not None and (data is None or protocol is not None):
         raise UsageError("--pairs needs DATA, the folder with its images, and measures verification alone.")
+    check_paths(run, data)
     if run is None:
         measure_table(tables[0], "scores" if scores is not None else "predictions", out, exist_ok, json)
         return
@@ -118,7 +118,6 @@ def evaluate(
     with waiting("starting"):
         from steradian.studies.evaluation import report
         from steradian.studies.evaluation.promises import promises_in_words, unlikeness
-        from steradian.studies.evaluation.verdict import verdict_of
 
     folder = out if out is not None else report.evaluation_folder(run, data)
     names = list_of(protocol) if protocol is not None else None
@@ -136,8 +135,8 @@ def evaluate(
         numbers = {**result.metrics.numbers, "notes": list(result.notes), "part": result.part}
         print_json({**numbers, "report": str(folder / "report.html")})
         return
-    print(f"measured on {result.part} of {result.provenance['data']['source']}\n")
-    print_verdict(verdict_of(result.metrics.numbers))
+    print_verdict(result.verdict)
+    print(f"measured on {result.part} of {result.provenance['data']['source']}")
     promises = promises_in_words(result.metrics.numbers)
     if everything or names is not None:
         print(f"\n{columns(report.headlines_in_words(result))}")

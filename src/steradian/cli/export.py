@@ -10,6 +10,7 @@ import typer
 from steradian.cli import completion
 from steradian.cli.output import print_json
 from steradian.cli.settings import Json, Run, check_paths
+from steradian.waiting import waiting
 
 
 def export(
@@ -48,7 +49,8 @@ def export(
     if out is None and (is_name(run) or not Path(run).is_dir()):
         raise UsageError(f"{run} is not a folder to write into. Choose one with --out DIR.")
     model = Recognizer.load(run)
-    path = write(model, out if out is not None else Path(run) / to, to)
+    with waiting(f"exporting to {to}", quiet=json):
+        path = write(model, out if out is not None else Path(run) / to, to)
     size = sum(file.stat().st_size for file in path.parent.iterdir())
     if json:
         print_json({"file": str(path), "bytes": size, "format": to})

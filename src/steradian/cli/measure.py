@@ -9,6 +9,7 @@ import typer
 
 from steradian.cli.output import bullets, columns, print_json
 from steradian.cli.settings import ExistOk, Json
+from steradian.waiting import waiting
 
 if TYPE_CHECKING:
     from steradian.studies.evaluation.tables import Measurement
@@ -47,7 +48,9 @@ def measure_table(file: Path, kind: Kind, out: Path | None, exist_ok: bool, json
     from steradian.studies.evaluation import tables
 
     run = tables.measure_scores if kind == "scores" else tables.measure_predictions
-    print_measurement(run(file, out=out, exist_ok=exist_ok), json)
+    with waiting(f"measuring {file}", quiet=json):
+        measurement = run(file, out=out, exist_ok=exist_ok)
+    print_measurement(measurement, json)
 
 
 def print_measurement(measurement: Measurement, json: bool) -> None:

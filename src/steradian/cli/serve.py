@@ -10,6 +10,7 @@ import typer
 from steradian.cli import completion
 from steradian.cli.output import say
 from steradian.cli.settings import GalleryFile, Strangers, check_paths, gallery_of
+from steradian.waiting import waiting
 
 DEMO = "glyphs"
 
@@ -110,7 +111,8 @@ def serve(
         # Parallel batches share the cores evenly. Threads that start from now on inherit this number.
         torch.set_num_threads(torch.get_num_threads() // lanes)
         if runtime != "auto" or model.spec.encoder not in OWN:
-            model.accelerate(runtime, lanes)  # type: ignore[arg-type]
+            with waiting("preparing the encoder"):
+                model.accelerate(runtime, lanes)  # type: ignore[arg-type]
         opened = stack.enter_context(Gallery.open(gallery_path, model))
         opened.pictures.sweep(source for _, source in opened.register.backend.sources().values())
         try:

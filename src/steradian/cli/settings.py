@@ -82,6 +82,9 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Run one batch through e
 
 NAME = "gallery.db"
 
+RECIPES = (".yaml", ".yml")
+"""Suffixes of a recipe."""
+
 
 def check_paths(run: str | Path | None = None, data: str | None = None, images: Sequence[Path] = ()) -> None:
     """Raise `UsageError` for a model, data or images that do not exist: before torch is imported, which takes seconds.
@@ -92,7 +95,10 @@ def check_paths(run: str | Path | None = None, data: str | None = None, images: 
         from steradian.models.locations import check_location
 
         check_location(run)
-    if data is not None:
+    if data is not None and Path(data).suffix.lower() in RECIPES:
+        if not Path(data).is_file():
+            raise UsageError(f"The recipe {data} does not exist: check the spelling.")
+    elif data is not None:
         from steradian.data.sources import check_source
 
         check_source(data)

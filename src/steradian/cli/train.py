@@ -82,7 +82,7 @@ def train(
         from steradian.training.distributed import is_rank_zero, process_group
         from steradian.training.recipe import Recipe, read_recipe
 
-    is_recipe = Path(source).suffix.lower() in (".yaml", ".yml")
+    is_recipe = Path(source).suffix.lower() in settings.RECIPES
     options = {
         "data.source": None if is_recipe else source,
         "embedding_size": embedding_size,

@@ -49,10 +49,10 @@ def check_source(source: str | Path) -> None:
         raise UsageError(f"The name {printable(path)} is not UTF-8, so results could not record it. Rename it.")
     if str(source) in catalog.NAMES or path.exists():
         return
-    beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    close = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.6)
-    if close and str(source) not in catalog.NAMES:
-        raise UsageError(f"{str(source)!r} does not exist. Did you mean {str(path.parent / close[0])!r}?")
+    beside = [entry for entry in path.parent.iterdir() if entry.name[0] != "."] if path.parent.is_dir() else []
+    close = difflib.get_close_matches(str(path), [*catalog.NAMES, *map(str, beside)], n=1, cutoff=0.6)
+    if close:
+        raise UsageError(f"{str(source)!r} does not exist. Did you mean {close[0]!r}?")
     raise UsageError(
         f"{str(source)!r} is no built-in data set and no existing path. {did_you_mean(str(source), catalog.NAMES)} "
         f"{EXPECTED}"

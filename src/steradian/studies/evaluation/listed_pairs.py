@@ -18,6 +18,7 @@ from steradian.studies.evaluation.run import origin_of, pixels_for
 from steradian.studies.evaluation.tables import Measurement
 from steradian.studies.evaluation.verification import pair_numbers, pairs_picture
 from steradian.training.progress import progress_unless
+from steradian.waiting import waiting
 
 
 def measure_listed_pairs(
@@ -59,9 +60,11 @@ def measure_listed_pairs(
     located = place_pairs(listed, image_numbers(pixels.names, identities), path, skip_missing=skip_missing)
     used, position = np.unique(np.concatenate([located.first, located.second]), return_inverse=True)
     images = torch.from_numpy(pixels.pixels[used])
-    raw = recognizer.embed(images, normalize=False)
-    if flip:
-        raw = metrics.flip_fusion(raw, recognizer.embed(images.flip(3), normalize=False))
+    recognizer.accelerate_for(len(images))
+    with waiting(f"measuring {len(images):,} images", quiet):
+        raw = recognizer.embed(images, normalize=False)
+        if flip:
+            raw = metrics.flip_fusion(raw, recognizer.embed(images.flip(3), normalize=False))
     vectors = metrics.unit(raw)
     first, second = position[: len(located.first)], position[len(located.first) :]
     scores = np.einsum("ij,ij->i", vectors[first], vectors[second])
