@@ -33,7 +33,9 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with the programs ``steradian`` and ``python``, which need not import torch each time."""
     folder = tmp_path_factory.mktemp("warm")
     command = [sys.executable, str(Path(__file__).with_name("warm.py")), str(folder / "socket")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+    # Two tests run at a time: with a thread each, they do not fight for the cores.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
         assert server.stdout is not None and server.stdout.readline() == "ready\n"
         warm.client(folder / "steradian", folder / "socket", "command")
         warm.client(folder / "python", folder / "socket", "python")
