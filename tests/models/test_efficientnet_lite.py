@@ -4,6 +4,7 @@ import pytest
 import timm
 import torch
 
+from steradian.errors import InputError
 from steradian.models.efficientnet_lite import EfficientNetLite
 from steradian.models.encoders import build_encoder, layers_of
 from steradian.models.weight_packages import PACKAGES
@@ -59,6 +60,11 @@ def test_training_is_that_of_timm(pair):
 def test_layers_are_those_of_timm(pair):
     ours, theirs, _ = pair
     assert layers_of(ours) == layers_of(theirs)
+
+
+def test_more_stages_than_there_are() -> None:
+    with pytest.raises(InputError, match="has 5 stages, but stages is 6"):
+        build_encoder("tf_efficientnet_lite0", channels=3, size=96, stages=6)
 
 
 def test_gray_images_and_other_poolings_are_left_to_timm():

@@ -131,7 +131,7 @@ def test_left_overs_of_killed_runs_are_swept(finished) -> None:
 def test_as_many_clusters_as_images_are_no_result(image_folder, tmp_path: Path) -> None:
     found = run(comparison(("arcface",), (3,), **{"data.source": str(image_folder(5, 3))}), tmp_path / "out")
     assert np.isnan(found.cells[0].numbers["clustering"]["majority"])
-    assert "15 test images" not in (page := build_report(found).html()) and "named right" in page
+    assert "test images named right" in build_report(found).html()
     assert any("Only 1 training step:" in warning for warning in found.warnings)
 
 

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from steradian.errors import InputError
+
 BLOCKS = ((3, 1, 1, 16), (3, 2, 6, 24), (5, 2, 6, 40), (3, 2, 6, 80), (5, 1, 6, 112), (5, 2, 6, 192), (3, 1, 6, 320))
 """Kernel, stride, expansion and width of each stage of the lite0 model (Tan and Le 2019, table 1, without squeeze)."""
 
@@ -132,9 +134,10 @@ class EfficientNetLite(nn.Module):
         """Return the number of channels of each of the last ``stages`` stages, and of the final features.
 
         Raises:
-            AssertionError: it has fewer stages.
+            InputError: it has fewer stages.
         """
-        assert 0 < stages <= len(STAGE_ENDS), f"it has {len(STAGE_ENDS)} stages"
+        if not 0 < stages <= len(STAGE_ENDS):
+            raise InputError(f"this encoder has {len(STAGE_ENDS)} stages, but stages is {stages}. Use stages: 0 to 5.")
         return (*(self._widths[end - 1] for end in STAGE_ENDS[-stages:]), FEATURES)
 
     def forward_intermediates(self, images: Tensor, indices: int) -> tuple[Tensor, list[Tensor]]:
