@@ -160,12 +160,16 @@ class Gallery:
     ) -> Enrolled:
         """Enroll unit vectors [M, D] of this gallery's model, see `enroll`."""
         number = self.register.add(name, vectors, sources, metadata)
-        return Enrolled(name, len(vectors), self._hints(number, vectors, sources), number)
+        return Enrolled(name, len(vectors), self._hints((number, name), vectors, sources), number)
 
-    def _hints(self, number: int, vectors: NDArray[np.float32], sources: Sequence[str]) -> tuple[Hint, ...]:
+    def _hints(
+        self, identity: tuple[int, str], vectors: NDArray[np.float32], sources: Sequence[str]
+    ) -> tuple[Hint, ...]:
         try:
             threshold, everyone = self.thresholds.at().cosine, self._search.pool("nearest")
-            return odd_images(everyone, self._search.pool("nearest", [number]), threshold, number, vectors, sources)
+            return odd_images(
+                everyone, self._search.pool("nearest", [identity[0]]), threshold, identity, vectors, sources
+            )
         except (InputError, StorageError):
             # The images are enrolled; missing hints are no error.
             return ()

@@ -42,16 +42,21 @@ class Hint:
 
 
 def odd_images(
-    everyone: Pool, own: Pool, threshold: float, number: int, vectors: NDArray[np.float32], sources: Sequence[str]
+    everyone: Pool,
+    own: Pool,
+    threshold: float,
+    identity: tuple[int, str],
+    vectors: NDArray[np.float32],
+    sources: Sequence[str],
 ) -> tuple[Hint, ...]:
-    """Compare new images of the identity ``number`` with its others and with those of everyone else.
+    """Compare new images of an ``identity`` (id and name) with its others and with those of everyone else.
 
     Args:
         everyone, own: the pools of nearest images, of the gallery and of the identity, which hold the new images.
         threshold: the cosine above which two images count as the same.
         vectors: the new images, [M, D], from ``sources``.
     """
-    name = everyone.names[number]
+    number, name = identity
     # Of one image more than the identity has, at least one is of another identity.
     nearest_own, nearest_all = own.search(vectors, 2), everyone.search(vectors, own.count + 1)
     hints = []
