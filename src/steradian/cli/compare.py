@@ -105,7 +105,8 @@ def compare(
     bullets(result.warnings, "!")
     if json:
         files = {"report": str(folder / "report.html"), "results": str(folder / "results.csv")}
-        print_json({**files, "cells": rows(result), "failures": result.failures})
+        warnings = list(result.warnings)
+        print_json({**files, "cells": rows(result), "failures": result.failures, "warnings": warnings})
     else:
         verdict = verdict_of(result)
         print(bold(wrapped(verdict.sentence)))

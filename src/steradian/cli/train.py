@@ -108,7 +108,8 @@ def train(
     bullets(run.warnings, "!")
     if json:
         numbers: dict[str, Any] = run.evaluation.metrics.numbers if run.evaluation is not None else {}
-        print_json({"run": str(run.folder.path), "model": run.model.model_id, **numbers})
+        warnings = list(run.warnings)
+        print_json({"run": str(run.folder.path), "model": run.model.model_id, "warnings": warnings, **numbers})
         return
     if run.evaluation is not None:
         print_verdict(verdict_of(run.evaluation.metrics.numbers))

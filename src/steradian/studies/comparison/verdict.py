@@ -85,7 +85,7 @@ def verdict_of(compared: ComparisonResult) -> Verdict:
     worse = [row.loss for row in others if row.standing == "worse"]
     images = len(compared.first(best.dims)[best.loss].labels)
     share = f"{percent(best.share.mean)} of {images:,} test images {label} ({between(best.share.low, best.share.high)})"
-    if others and not worse:
+    if even and not worse:
         sentence = (
             f"No technique is clearly best: all are within noise of {best.loss}, {best.dims}-D, with {share}. Take the "
             "one you know."
