@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ from steradian.cli import main as entry
 
 matplotlib.use("Agg")
 torch.set_num_threads(1)
+# Programs that tests start also compute with one thread: two tests run at a time, on two cores.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(autouse=True)

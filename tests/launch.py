@@ -22,7 +22,7 @@ def start_ranks(count: int, script: Path | str, *arguments: str) -> list[subproc
     return [
         subprocess.Popen(
             command,
-            env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
+            env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -23,7 +23,7 @@ JARGON = (
 
 def steradian(*words: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     program = [sys.executable, "-m", "steradian", *words]
-    settings = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    settings = {**os.environ, **environment}
     return subprocess.run(program, cwd=folder, env=settings, capture_output=True, text=True, timeout=300)
 
 

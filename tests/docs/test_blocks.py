@@ -33,9 +33,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with the programs ``steradian`` and ``python``, which need not import torch each time."""
     folder = tmp_path_factory.mktemp("warm")
     command = [sys.executable, str(Path(__file__).with_name("warm.py")), str(folder / "socket")]
-    # Two tests run at a time: with a thread each, they do not fight for the cores.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None and server.stdout.readline() == "ready\n"
         warm.client(folder / "steradian", folder / "socket", "command")
         warm.client(folder / "python", folder / "socket", "python")
@@ -51,7 +49,7 @@ def test_every_block_runs(page: Path, programs: Path, tmp_path: Path) -> None:
     # The programs of the tests are on the path already.
     (tmp_path / ".venv" / "bin" / "activate").write_text("")
     places = (programs, Path(sys.executable).parent, os.environ["PATH"])
-    environment = {**os.environ, "PATH": os.pathsep.join(map(str, places)), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PATH": os.pathsep.join(map(str, places))}
     for language, text in blocks(page):
         assert language in KNOWN, f"{page}: a block in {language!r} would not be run"
         if language == "python":

@@ -190,10 +190,17 @@ def white() -> bytes:
 
 
 def test_photographs_a_token_and_the_camera(photos: str, browser: Any, image_folder) -> None:
-    page = opened(browser, photos)
-    page.wait_for_selector("#photo")
+    waiting: list[Any] = []
+    page = browser.new_page(permissions=["camera"])
+    page.set_default_timeout(20_000)
+    page.route("**/v1/about", lambda route: waiting.append(route))
+    page.goto(photos)
     assert page.is_hidden("#drawing")
+    # The page does not know its model yet, and keeps the picture until it does.
     page.set_input_files("#file", files=[{"name": "w.png", "mimeType": "image/png", "buffer": white()}])
+    page.wait_for_function("document.getElementById('file').files.length === 1")
+    assert page.locator("article").count() == 0
+    waiting[0].continue_()
     page.fill("#token", TOKEN)
     page.click("#token-form button")
     page.locator(".verdict").wait_for()

@@ -119,6 +119,8 @@ export function startAsking(about, changed) {
   });
   document.addEventListener("paste", (event) => { if (!$("ask").hidden && event.clipboardData.files.length) ask(event.clipboardData.files); });
   cameraInto(ask);
+  // A picture that was chosen before the service had answered is asked about now.
+  if ($("file").files.length) $("file").dispatchEvent(new Event("change"));
 }
 
 export const aboutNow = async () => (await call("/v1/about")).json();
