@@ -20,7 +20,7 @@ demo: $(VENV)/.installed
 	@echo 'before  source .venv/bin/activate'
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
