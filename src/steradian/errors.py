@@ -30,6 +30,10 @@ class StorageError(SteradianError):
     """A file or folder cannot be read or written."""
 
 
+class UnreachableError(SteradianError):
+    """A source stopped answering. What was done until then is kept."""
+
+
 class TrainingError(SteradianError):
     """Training cannot continue, so it stops instead of failing silently."""
 

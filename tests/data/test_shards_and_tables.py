@@ -38,7 +38,7 @@ def add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def values(found: data.ImageSet) -> list[int]:
-    return [int(found.items.pixels(index)[0, 0]) for index in range(len(found))]
+    return [int(found.pixels(index)[0, 0]) for index in range(len(found))]
 
 
 def test_shards_of_webdataset_are_read_in_any_order(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_parquet_as_the_hub_keeps_it(tmp_path: Path) -> None:
     assert found.splits is not None and found.splits.tolist() == ["test"] * 2 + ["train"] * 5
     assert values(found) == [50, 60, 0, 10, 20, 30, 40]
     assert values(pickle.loads(pickle.dumps(found))) == values(found)  # noqa: S301 - our own bytes
-    backwards = [int(found.items.pixels(index)[0, 0]) for index in range(6, -1, -1)]
+    backwards = [int(found.pixels(index)[0, 0]) for index in range(6, -1, -1)]
     assert backwards == values(found)[::-1]
 
 
@@ -200,7 +200,7 @@ def test_small_classes_are_left_out(image_folder) -> None:
         path.unlink()
     found = data.open(photos).with_min_images(3)
     assert found.classes == ("class-0", "class-2") and np.bincount(found.labels).tolist() == [6, 6]
-    assert "class-2" in found.items.name(11) and found.items.pixels(11).shape == (16, 16)
+    assert "class-2" in found.items.name(11) and found.pixels(11).shape == (16, 16)
     with pytest.raises(DataError, match=r"0 of 3 classes have 7.*data\.min_images"):
         data.open(photos).with_min_images(7)
 

@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from steradian import data
-from steradian.data.pixel_buffer import pixel_buffer
 from steradian.data.pixels import load_pixels
 from steradian.data.sample import sample_images
 from steradian.errors import DataError, UsageError
@@ -61,7 +60,7 @@ def test_npz(tmp_path: Path, digit_images) -> None:
     found = data.open(tmp_path / "d.npz")
     assert found.classes == tuple("0123456789") and len(found) == 50
     np.savez(tmp_path / "deep.npz", x=pixels[:50, :, :, None], y=labels[:50])
-    np.testing.assert_array_equal(data.open(tmp_path / "deep.npz").items.pixels(7), pixels[7])
+    np.testing.assert_array_equal(data.open(tmp_path / "deep.npz").pixels(7), pixels[7])
     np.savez(tmp_path / "named.npz", x=pixels[:50], y=labels[:50], names=[f"digit {n}" for n in range(10)])
     assert data.open(tmp_path / "named.npz").classes[3] == "digit 3"
 
@@ -167,23 +166,6 @@ def test_an_emptied_class_is_an_error(image_folder) -> None:
         loaded(photos)
 
 
-def test_memory_is_checked_before_it_is_taken(image_folder) -> None:
-    huge = (10**9, 3, 1000, 1000)
-    with pytest.raises(DataError, match=r"need 2793967\.7 GiB.* are free on the disk.*smaller --image-size"):
-        pixel_buffer(huge)
-
-
-def test_beyond_memory_the_pixels_are_a_file_without_a_name(image_folder, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("STERADIAN_CACHE", str(tmp_path / "cache"))
-    photos = image_folder(3, 12)
-    (photos / "class-1" / "003.png").write_bytes(b"broken")
-    inside, outside = loaded(photos), loaded(photos, memory_limit=10)
-    assert isinstance(outside.pixels, np.memmap) and not isinstance(inside.pixels, np.memmap)
-    np.testing.assert_array_equal(outside.pixels, inside.pixels)
-    assert outside.digest() == inside.digest() and len(outside) == 35
-    assert list((tmp_path / "cache" / "pixels").iterdir()) == []
-
-
 def write_idx(path: Path, array: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     header = struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
@@ -197,7 +179,7 @@ def test_mnist_in_its_official_format(tmp_path: Path) -> None:
         write_idx(raw / f"{part}-labels-idx1-ubyte", np.arange(count) % 10)
     found = data.open("mnist", tmp_path)
     assert len(found) == 30 and found.splits.tolist().count("test") == 10
-    assert found.items.pixels(1)[0, :3].tolist() == [784 % 256, 785 % 256, 786 % 256]
+    assert found.pixels(1)[0, :3].tolist() == [784 % 256, 785 % 256, 786 % 256]
 
 
 def test_a_copy_of_ones_own_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from steradian.models import Recognizer
 from steradian.models.encoders import build_encoder, layers_of
 from steradian.training import Recipe, RunFolder, load_data, make_plan, train
 from steradian.training import features as room
-from steradian.training.batches import Blend, Patch
+from steradian.training.batches import Batch, Blend, Patch
 from steradian.training.interrupts import Interrupted
 from steradian.training.preflight import preflight
 from steradian.training.run import make_stages, start
@@ -50,7 +50,7 @@ def test_features_are_those_of_the_encoder_and_are_made_once(digits, tmp_path: P
     state = start(plan)
     stages, why = make_stages(plan), plan.frozen_because
     assert len(stages) == 1 and "frozen, as asked" in why and state.auxiliary is None
-    batch = digits.splits.train[[5, 0, 17]]
+    batch = Batch(digits.splits.train[[5, 0, 17]], 3)
     state.model.eval()
     with torch.no_grad():
         expected = state.model.encoder(make_plan(wanted, digits).batches(digits.splits.train).images(batch))
@@ -73,7 +73,7 @@ def test_features_of_another_pooling_are_not_taken(digits, tmp_path: Path) -> No
         plan = make_plan(wanted, digits)
         state = start(plan)
         stages = make_stages(plan)
-        batch = digits.splits.train[:4]
+        batch = Batch(digits.splits.train[:4], 4)
         with torch.no_grad():
             expected = state.model.eval().encoder(make_plan(wanted, digits).batches(digits.splits.train).images(batch))
         torch.testing.assert_close(stages[0].train.features(state.model, batch), expected, rtol=2e-3, atol=2e-3)
@@ -85,8 +85,8 @@ def test_views_are_drawn_by_seed_and_step_and_training_uses_them(digits) -> None
     plan = make_plan(wanted, digits)
     state = start(plan)
     batches = make_stages(plan)[0].train
-    batch = digits.splits.train[:30]
-    plain, first, again, second = (batches.features(state.model, batch, step) for step in (None, 1, 1, 2))
+    rows = digits.splits.train[:30]
+    plain, first, again, second = (batches.features(state.model, Batch(rows, 30, step)) for step in (None, 1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, second)
     same = (first == plain).all(dim=1)
     assert 0 < int(same.sum()) < 30

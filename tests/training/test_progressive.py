@@ -15,7 +15,7 @@ from steradian.data.views import RandomView
 from steradian.errors import UsageError
 from steradian.studies.discovery.view_sheet import write_view_sheet
 from steradian.training import Recipe, RunFolder, load_data, make_plan, train
-from steradian.training.batches import Batches
+from steradian.training.batches import Batch, Batches
 from steradian.training.consistency import angle, divergence, symmetric_divergence
 from steradian.training.interrupts import Interrupted
 from steradian.training.preflight import preflight
@@ -97,10 +97,11 @@ def test_each_view_is_made_from_the_one_before_it() -> None:
 
 def test_batches_hold_all_views_with_their_labels(digits) -> None:
     batches = make_plan(recipe(), digits).batches(digits.splits.train)
-    batch = digits.splits.train[:10]
-    assert batches.images(batch, 7).shape[0] == 30 and batches.images(batch).shape[0] == 10
-    assert batches.labels(batch, 7).tolist() == batches.labels(batch).tolist() * 3
-    assert torch.equal(batches.images(batch, 7), batches.images(batch, 7))
+    batch = Batch(digits.splits.train[:10], 10)
+    stepped = replace(batch, step=7)
+    assert batches.images(stepped).shape[0] == 30 and batches.images(batch).shape[0] == 10
+    assert batches.labels(stepped).tolist() == batches.labels(batch).tolist() * 3
+    assert torch.equal(batches.images(stepped), batches.images(stepped))
 
 
 @pytest.mark.parametrize("consistency", ["kl", "js", "angle"])
@@ -119,7 +120,12 @@ def test_training_on_views_resumes_exactly_and_one_view_turns_it_off(digits, tmp
     heavier = train(make_plan(wanted.changed(**{"progressive.weight": 5.0}), digits)).model.state_dict()
     assert any(not torch.equal(tensor, whole[name]) for name, tensor in heavier.items())
     alone = start(make_plan(recipe(**{"progressive.views": 1}), digits))
-    assert make_plan(recipe(**{"progressive.views": 1}), digits).batches(digits.splits.train).views_at(3) == 1
+    assert (
+        make_plan(recipe(**{"progressive.views": 1}), digits)
+        .batches(digits.splits.train)
+        .views_of(Batch(digits.splits.train[:2], 2, 3))
+        == 1
+    )
     assert alone.progressive.views == 1
 
 
@@ -145,7 +151,7 @@ def test_a_frozen_encoder_has_its_views_made_anew_for_the_neck_to_learn_from(dig
     plan = make_plan(wanted, seen)
     state = start(plan)
     (stage,) = make_stages(plan)
-    assert stage.train.views_at(0) == 3 and type(stage.train) is Batches
+    assert stage.train.views_of(Batch(seen.splits.train[:2], 2, 0)) == 3 and type(stage.train) is Batches
     fresh = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
     trained = train(make_plan(wanted, seen)).model.state_dict()
     moved = {name.split(".")[0] for name, tensor in trained.items() if not torch.equal(tensor, fresh[name])}

@@ -65,7 +65,7 @@ def data(
             f"Next: steradian train {copy_to}"
         )
         return
-    from steradian.data.pixels import listing
+    from steradian.data.loading.damage import listing
     from steradian.studies.discovery.data_report import facts_of, inspect_data
     from steradian.training.progress import shown
 

@@ -36,7 +36,7 @@ def embed(
 
     require("data", "Writing embeddings")
     from steradian import data as sets
-    from steradian.data.pixels import listing
+    from steradian.data.loading.damage import listing
     from steradian.models.recognizer import Recognizer
     from steradian.studies.embedding import embed_data
     from steradian.training.progress import shown

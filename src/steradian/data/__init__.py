@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from steradian.data.catalog import DESCRIPTIONS, copy_sample
     from steradian.data.images import ImageSet
     from steradian.data.inspection import Inspection, inspect
-    from steradian.data.pixels import PixelSet, Skipped, load_pixels
+    from steradian.data.loading.damage import Skipped
+    from steradian.data.pixels import PixelSet, load_pixels
     from steradian.data.preprocessing import Preprocessing
     from steradian.data.sources import open  # noqa: A004 - reads as data.open
     from steradian.data.splits import Splits, make_splits
@@ -45,7 +46,8 @@ __getattr__, __dir__ = lazy(
         "decode": "decode",
         "images": "ImageSet",
         "inspection": "Inspection inspect",
-        "pixels": "PixelSet Skipped load_pixels",
+        "loading.damage": "Skipped",
+        "pixels": "PixelSet load_pixels",
         "preprocessing": "Preprocessing",
         "sources": "open",
         "splits": "Splits make_splits",

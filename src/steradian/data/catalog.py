@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -13,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from steradian.data.cache_folder import cache_folder
 from steradian.data.images import ArrayItems, ImageSet
 from steradian.errors import DataError, UsageError
 from steradian.files import atomic_folder
@@ -33,38 +32,6 @@ def data_root(root: Path | None = None) -> Path:
     """Return the folder of built-in sets: ``root``, else ``STERADIAN_DATA``, else a folder in the user's cache."""
     configured = os.environ.get("STERADIAN_DATA")
     return root or (Path(configured) if configured else cache_folder())
-
-
-def cache_folder() -> Path:
-    """Return the folder of files that can be recreated: ``STERADIAN_CACHE``, else one in the user's cache.
-
-    Where the user's cache cannot be written, it is a temporary folder, with a warning.
-    """
-    if configured := os.environ.get("STERADIAN_CACHE"):
-        return Path(configured)
-    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "steradian"
-    return folder if _can_write(folder) else _temporary_cache(folder)
-
-
-@functools.cache
-def _can_write(folder: Path) -> bool:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
-    return os.access(folder, os.W_OK)
-
-
-@functools.cache
-def _temporary_cache(folder: Path) -> Path:
-    temporary = Path(tempfile.mkdtemp(prefix="steradian-"))
-    warnings.warn(
-        f"{folder} cannot be written, so features are kept in {temporary}, until the system empties it. Set "
-        "STERADIAN_CACHE to a folder of yours to keep them.",
-        RuntimeWarning,
-        stacklevel=3,
-    )
-    return temporary
 
 
 def load(name: str, root: Path | None = None) -> ImageSet | Path:

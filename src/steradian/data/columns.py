@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from steradian.data.decode import Pixels, decode
+from steradian.data.decode import Content
 from steradian.data.images import EXPECTED, SPLIT_NAMES, ImageSet, labeled
-from steradian.data.tables import Row, open_rows, told
+from steradian.data.remote import is_remote, runs_an_event_loop
+from steradian.data.tables import Table, open_table, told
+from steradian.data.text_column import Texts, text_column
 from steradian.errors import DataError, UsageError
 from steradian.extras import install
-from steradian.files import explained, printable
+from steradian.files import explained, printable, sha256_of
 
 OPEN_GROUPS = 4
 """Number of row groups kept in memory; a few suffice, because images are mostly read in order."""
@@ -45,6 +48,10 @@ class ParquetItems:
         # Another process opens the files itself; a lock cannot be pickled.
         return type(self), (self.files, self.column, self.place)
 
+    @property
+    def needs_spawn(self) -> bool:
+        return runs_an_event_loop(self.files[0])
+
     def __len__(self) -> int:
         return len(self.place)
 
@@ -52,21 +59,25 @@ class ParquetItems:
         file, group, row = self.place[index]
         return printable(f"{self.files[file]}[{group}:{row}]")
 
-    def pixels(self, index: int, shortest: int | None = None) -> Pixels:
+    def content(self, index: int) -> Content:
         file, group, row = (int(part) for part in self.place[index])
         content = self._group(file, group)[row]
         content = content.get("bytes") if isinstance(content, dict) else content
         if not isinstance(content, bytes):
             raise DataError("the row holds no image")
-        return decode(content, shortest)
+        return content
+
+    def fingerprint(self) -> str:
+        sizes = [(file.name, file.stat().st_size) for file in self.files]
+        return sha256_of(repr(sizes).encode(), self.column.encode(), self.place.tobytes())
 
     def _group(self, file: int, group: int) -> list[Any]:
-        from pyarrow import ArrowException, parquet
+        from pyarrow import ArrowException
 
         with self._lock:
             if (file, group) not in self._groups:
                 try:
-                    parquet_file = parquet.ParquetFile(self.files[file])
+                    parquet_file = _parquet(self.files[file])
                     if parquet_file.metadata.row_group(group).total_byte_size > MAX_GROUP:
                         raise DataError(f"its row group {group} unpacks to more than {MAX_GROUP:,} bytes")
                     table = parquet_file.read_row_group(group, columns=[self.column])
@@ -78,54 +89,72 @@ class ParquetItems:
             return self._groups[file, group]
 
 
-def open_parquet(source: Path) -> ImageSet:
+def _parquet(path: Path) -> Any:
+    from pyarrow import parquet
+
+    return parquet.ParquetFile(path.open("rb") if is_remote(path) else path)
+
+
+def open_parquet(source: Path, skip_missing: bool = False) -> ImageSet:
     """Open a .parquet, or a folder of them whose names begin with their split (``train-00000-of-00002.parquet``).
 
     Images are in a column ``image`` (bytes, or {bytes, path}), or in the files that a column ``path`` names. Classes
     are in ``label``, as text, or as numbers whose names are in the hub's metadata.
     """
     try:
-        from pyarrow import ArrowException, parquet
+        from pyarrow import ArrowException
     except ImportError as error:
         raise UsageError(f"Parquet files need pyarrow: {install('data')}") from error
-    files = tuple(sorted(source.rglob("*.parquet"))) if source.is_dir() else (source,)
-    rows: list[Row] = []
-    positions: list[tuple[int, int, int]] = []
-    columns: list[str] = []
+    files = tuple(sorted(source.rglob("*.parquet"), key=str)) if source.is_dir() else (source,)
+    positions: list[NDArray[np.int64]] = []
+    parts: list[dict[str, Texts]] = []
+    rows: list[NDArray[np.int64]] = []
+    header: list[str] = []
     for number, path in enumerate(files):
         with explained("read", path):
             try:
-                parquet_file = parquet.ParquetFile(path)
-                columns = list(parquet_file.schema_arrow.names)
-                metadata_columns = [name for name in ("path", "label", "split", "group") if name in columns]
-                records = parquet_file.read(columns=metadata_columns).to_pylist()
-                sizes = [
-                    parquet_file.metadata.row_group(group).num_rows
-                    for group in range(parquet_file.metadata.num_row_groups)
-                ]
+                parquet_file = _parquet(path)
+                header = list(parquet_file.schema_arrow.names)
+                used = [name for name in ("path", "label", "split", "group") if name in header]
+                content = parquet_file.read(columns=used)
+                metadata = parquet_file.metadata
+                sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
                 classes = _class_names(parquet_file.schema_arrow.metadata or {})
             except ArrowException as error:
                 raise DataError(f"{path} is not a readable .parquet ({error}).") from error
+        count = sum(sizes)
+        columns: dict[str, Texts] = {name: _texts(content.column(name).to_pylist()) for name in used}
+        if classes and "label" in used:
+            columns["label"] = _labels(content.column("label").to_pylist(), classes, path)
         prefix = path.stem.split("-")[0].lower()
-        split = {"split": prefix} if len(files) > 1 and prefix in SPLIT_NAMES else {}
-        for row, values in enumerate(records):
-            values["label"] = _label(values.get("label"), classes, path, row)
-            rows.append(Row(f"row {row}", {**split, **{key: _text(value) for key, value in values.items()}}))
-        positions += [(number, group, row) for group, size in enumerate(sizes) for row in range(size)]
-    used_columns = sorted({key for row in rows for key in row.values})
-    if "image" not in columns:
-        return open_rows(source, columns, rows)
-    if "label" not in columns:
-        raise DataError(f"{source} has no column 'label'; it has: {', '.join(columns)}. {EXPECTED}")
-    unlabeled = next((row for row in rows if not row.get("label")), None)
+        if len(files) > 1 and prefix in SPLIT_NAMES and "split" not in columns:
+            columns["split"] = text_column([prefix] * count)
+        parts.append(columns)
+        rows.append(np.arange(count))
+        groups = np.repeat(np.arange(len(sizes)), sizes)
+        within = np.concatenate([np.arange(size) for size in sizes]) if sizes else groups
+        positions.append(np.stack([np.full(count, number), groups, within], axis=1))
+    names = sorted({name for columns in parts for name in columns})
+    joined = {
+        name: np.concatenate(
+            [columns.get(name, text_column([""] * len(row))) for columns, row in zip(parts, rows, strict=True)]
+        )
+        for name in names
+    }
+    table = Table(source, tuple(header), joined, np.concatenate(rows), "row")
+    if "image" not in header:
+        return open_table(table, skip_missing)
+    if "label" not in header:
+        raise DataError(f"{source} has no column 'label'; it has: {', '.join(header)}. {EXPECTED}")
+    unlabeled = table.first_empty("label")
     if unlabeled is not None:
-        raise DataError(f"{source}, {unlabeled.place}: the label is empty.")
-    items = ParquetItems(files, "image", np.array(positions, dtype=np.int64).reshape(-1, 3))
-    return labeled(str(source), items, [row.get("label") for row in rows], *told(source, used_columns, rows))
+        raise DataError(f"{source}, {table.place(unlabeled)}: the label is empty.")
+    items = ParquetItems(files, "image", np.concatenate(positions))
+    return labeled(str(source), items, joined["label"], *told(table))
 
 
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+def _texts(values: list[Any]) -> Texts:
+    return text_column(["" if value is None else str(value).strip() for value in values])
 
 
 def _class_names(metadata: dict[bytes, bytes]) -> list[str]:
@@ -137,9 +166,11 @@ def _class_names(metadata: dict[bytes, bytes]) -> list[str]:
         return []
 
 
-def _label(value: Any, classes: list[str], path: Path, row: int) -> str | None:
-    if value is None or not classes or not isinstance(value, int):
-        return _text(value)
-    if not 0 <= value < len(classes):
-        raise DataError(f"{path}, row {row}: the label is {value}, but the metadata names {len(classes)} classes.")
-    return classes[value]
+def _labels(values: list[Any], classes: list[str], path: Path) -> Texts:
+    """Return the names of labels that are numbers in the hub's ``classes``; others are text already."""
+    names = []
+    for row, value in enumerate(values):
+        if isinstance(value, int) and not 0 <= value < len(classes):
+            raise DataError(f"{path}, row {row}: the label is {value}, but the metadata names {len(classes)} classes.")
+        names.append(classes[value] if isinstance(value, int) else value)
+    return _texts(names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from steradian.errors import DataError
 
 Pixels = NDArray[np.uint8]
 """[H, W] gray or [H, W, 3] RGB."""
+
+Content = Path | bytes | Pixels
+"""An image as it is stored: a file, the bytes of one, or pixels."""
 
 # Pillow warns about odd metadata and large sizes. `decode` raises an error where it matters. The filter is global,
 # because a filter around each call would not be thread-safe.
@@ -33,29 +37,41 @@ SUFFIXES = frozenset(
 """Files with these suffixes are treated as images."""
 
 
-def decode(source: Path | bytes, shortest: int | None = None, most_pixels: int | None = None) -> Pixels:
+def decode(source: Content, shortest: int | None = None, most_pixels: int | None = None) -> Pixels:
     """Decode an image file to uint8 [H, W] (gray) or [H, W, 3] (RGB).
 
     The first frame of an animation is used, EXIF orientation is applied, transparency is blended with white,
     16-bit and float samples are scaled to 8 bits, CMYK and palettes become RGB.
 
     Args:
-        source: a path, or the file's content.
+        source: a path, or the file's content; pixels are returned as they are.
         shortest: a JPEG may be decoded at a reduced size if its shorter side is still at least this long.
         most_pixels: an image that claims more pixels is refused before it is decoded; None: `MAX_PIXELS`.
 
     Raises:
         DataError: the content is not an image, is damaged or truncated, or claims more than ``most_pixels``.
     """
+    if isinstance(source, np.ndarray):
+        return source
+    with opened(source, most_pixels) as image:
+        if shortest is not None:
+            draft(image, 2 * shortest, 2 * shortest)
+        return pixels_of(image)
+
+
+@contextlib.contextmanager
+def opened(source: Content, most_pixels: int | None = None) -> Iterator[Image.Image]:
+    """Open an image whose pixels are decoded when they are needed. Raises as `decode` does, also inside the block."""
+    if isinstance(source, np.ndarray):
+        yield Image.fromarray(source)
+        return
     limit = MAX_PIXELS if most_pixels is None else most_pixels
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             if image.width * image.height > limit:
                 raise DataError(f"it claims {image.width} x {image.height} pixels, over the limit of {limit:,}")
-            if shortest is not None and image.format == "JPEG" and image.mode in ("L", "RGB"):
-                image.draft(image.mode, (2 * shortest, 2 * shortest))
             image.seek(0)
-            return pixels_of(image)
+            yield image
     except DataError:
         raise
     except FileNotFoundError as e:
@@ -67,20 +83,31 @@ def decode(source: Path | bytes, shortest: int | None = None, most_pixels: int |
         raise DataError(str(e).split(" <")[0] or type(e).__name__) from e
 
 
+def draft(image: Image.Image, width: int, height: int) -> None:
+    """Let an opened JPEG be decoded at the smallest of its scales that has at least ``width`` x ``height`` pixels."""
+    if image.format == "JPEG" and image.mode in ("L", "RGB"):
+        image.draft(image.mode, (width, height))
+
+
 def pixels_of(image: Image.Image) -> Pixels:
     """Return the pixels of an opened image, upright, opaque and 8-bit (see `decode`)."""
+    return np.asarray(upright(image))
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Return an opened image decoded, upright, opaque, and in mode L or RGB (see `decode`)."""
     image.load()
     # Damaged EXIF data in an intact image may raise any exception.
     with contextlib.suppress(Exception):
         image = ImageOps.exif_transpose(image) or image
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _to_8_bits(np.asarray(image))
+        return Image.fromarray(_to_8_bits(np.asarray(image)))
     if image.mode in ("1", "L"):
-        return np.asarray(image.convert("L"))
+        return image.convert("L")
     if "A" in image.getbands() or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    return np.asarray(image.convert("RGB"))
+    return image.convert("RGB")
 
 
 def _to_8_bits(samples: NDArray[Any]) -> Pixels:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import lzma
+import os
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from steradian.data.decode import Pixels, decode
+from steradian.data.decode import Content, Pixels, decode
+from steradian.data.remote import RemoteCache, is_remote, runs_an_event_loop
+from steradian.data.text_column import Texts, codes_of
 from steradian.errors import DataError
-from steradian.files import printable
+from steradian.files import printable, sha256_of
 from steradian.notebook import facts_html
 
 Labels = NDArray[np.int64]
@@ -39,31 +42,73 @@ MAX_MEMBER = 256 * 2**20
 
 
 class Items(Protocol):
-    """Images that can be read one by one, in any process."""
+    """Undecoded images that can be read one by one, in any order and in any process.
+
+    Attributes:
+        needs_spawn: whether a forked process cannot read them.
+    """
+
+    @property
+    def needs_spawn(self) -> bool: ...
 
     def __len__(self) -> int: ...
 
     def name(self, index: int) -> str:
         """Return the name of the image for messages."""
 
-    def pixels(self, index: int, shortest: int | None = None) -> Pixels:
-        """Decode the image (see `decode.decode`). Raises `DataError` when it is damaged."""
+    def content(self, index: int) -> Content:
+        """Return the image as it is stored. Raises `DataError` when it cannot be read."""
+
+    def fingerprint(self) -> str:
+        """Return a hash of what the images are stored as, without reading them all."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class FileItems:
-    """Images in separate files."""
+    """Images in separate files.
 
-    paths: tuple[Path, ...] = field(repr=False)
+    Attributes:
+        folder: a folder, or an address with the same methods.
+        names: [N] paths in it.
+        sizes: int64 [N], bytes when the set was opened; None where they are not known.
+    """
+
+    folder: Path
+    names: Texts = field(repr=False)
+    sizes: NDArray[np.int64] | None = field(default=None, repr=False)
+    _cache: RemoteCache = field(default_factory=RemoteCache, repr=False)
+
+    @property
+    def needs_spawn(self) -> bool:
+        return runs_an_event_loop(self.folder)
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.names)
 
     def name(self, index: int) -> str:
-        return printable(self.paths[index])
+        if is_remote(self.folder):
+            return f"{self.folder}/{self.names[index]}"
+        return printable(self._path(index))
 
-    def pixels(self, index: int, shortest: int | None = None) -> Pixels:
-        return decode(self.paths[index], shortest)
+    def _path(self, index: int) -> str:
+        return os.path.join(self.folder, self.names[index])  # noqa: PTH118 - made for every image
+
+    def content(self, index: int) -> Content:
+        if is_remote(self.folder):
+            return self._cache.read(self.folder / self.names[index])
+        path = self._path(index)
+        if self.sizes is not None:
+            try:
+                size = os.stat(path).st_size  # noqa: PTH116
+            except OSError as error:
+                raise DataError("it does not exist any more") from error
+            if size != self.sizes[index]:
+                raise DataError(f"it had {self.sizes[index]:,} bytes when the run began, and now has {size:,}")
+        return Path(path)
+
+    def fingerprint(self) -> str:
+        sizes = b"" if self.sizes is None else self.sizes.tobytes()
+        return sha256_of("\n".join(self.names).encode("utf-8", "surrogateescape"), sizes)
 
 
 @dataclass
@@ -71,8 +116,16 @@ class ZipItems:
     """Images inside a zip, read in place: nothing is extracted."""
 
     archive: Path
-    members: tuple[str, ...]
-    _open: zipfile.ZipFile | None = field(default=None, repr=False)
+    members: Texts = field(repr=False)
+    stored: NDArray[np.int64] = field(repr=False)
+    _open: tuple[int, zipfile.ZipFile] | None = field(default=None, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.archive, self.members, self.stored)
+
+    @property
+    def needs_spawn(self) -> bool:
+        return runs_an_event_loop(self.archive)
 
     def __len__(self) -> int:
         return len(self.members)
@@ -80,16 +133,21 @@ class ZipItems:
     def name(self, index: int) -> str:
         return printable(f"{self.archive}:{self.members[index]}")
 
-    def pixels(self, index: int, shortest: int | None = None) -> Pixels:
-        if self._open is None:
-            self._open = zipfile.ZipFile(self.archive)
+    def content(self, index: int) -> Content:
+        # Processes that share a file handle would move each other's position in it.
+        if self._open is None or self._open[0] != os.getpid():
+            place: Any = self.archive.open("rb") if is_remote(self.archive) else self.archive
+            self._open = os.getpid(), zipfile.ZipFile(place)
+        archive = self._open[1]
         try:
-            if self._open.getinfo(self.members[index]).file_size > MAX_MEMBER:
+            if archive.getinfo(self.members[index]).file_size > MAX_MEMBER:
                 raise DataError(f"it unpacks to more than {MAX_MEMBER:,} bytes")
-            content = self._open.read(self.members[index])
+            return archive.read(self.members[index])
         except DAMAGED_ZIP as error:
             raise DataError(f"it cannot be read from the zip ({error})") from error
-        return decode(content, shortest)
+
+    def fingerprint(self) -> str:
+        return sha256_of("\n".join(self.members).encode(), self.stored.tobytes())
 
 
 @dataclass(frozen=True)
@@ -98,6 +156,7 @@ class ArrayItems:
 
     source: str
     array: NDArray[np.uint8]
+    needs_spawn: bool = field(default=False, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.array)
@@ -105,9 +164,12 @@ class ArrayItems:
     def name(self, index: int) -> str:
         return f"{self.source}[{index}]"
 
-    def pixels(self, index: int, shortest: int | None = None) -> Pixels:
+    def content(self, index: int) -> Content:
         image: Pixels = self.array[index]
         return image
+
+    def fingerprint(self) -> str:
+        return sha256_of(repr(self.array.shape).encode(), np.ascontiguousarray(self.array).data.cast("B"))
 
 
 @dataclass(frozen=True)
@@ -117,14 +179,50 @@ class ChosenItems:
     items: Items
     chosen: NDArray[np.intp]
 
+    @property
+    def needs_spawn(self) -> bool:
+        return self.items.needs_spawn
+
     def __len__(self) -> int:
         return len(self.chosen)
 
     def name(self, index: int) -> str:
         return self.items.name(int(self.chosen[index]))
 
-    def pixels(self, index: int, shortest: int | None = None) -> Pixels:
-        return self.items.pixels(int(self.chosen[index]), shortest)
+    def content(self, index: int) -> Content:
+        return self.items.content(int(self.chosen[index]))
+
+    def fingerprint(self) -> str:
+        return sha256_of(self.items.fingerprint().encode(), self.chosen.tobytes())
+
+
+@dataclass(frozen=True)
+class JoinedItems:
+    """The images of two sets, one after the other."""
+
+    parts: tuple[Items, Items]
+
+    @property
+    def needs_spawn(self) -> bool:
+        return any(part.needs_spawn for part in self.parts)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def _part(self, index: int) -> tuple[Items, int]:
+        first = len(self.parts[0])
+        return (self.parts[0], index) if index < first else (self.parts[1], index - first)
+
+    def name(self, index: int) -> str:
+        part, inside = self._part(index)
+        return part.name(inside)
+
+    def content(self, index: int) -> Content:
+        part, inside = self._part(index)
+        return part.content(inside)
+
+    def fingerprint(self) -> str:
+        return sha256_of(*(part.fingerprint().encode() for part in self.parts))
 
 
 @dataclass(frozen=True, repr=False)
@@ -138,6 +236,7 @@ class ImageSet:
         classes: the C class names; ``classes[label]`` names a label.
         splits: [N] of "train", "validation" or "test", or None if the source has no splits.
         groups: [N] names of groups (a person, a scene) that must stay in one part, or None.
+        notes: what the user should know of how the set was opened, such as rows that were left out.
     """
 
     source: str
@@ -146,6 +245,7 @@ class ImageSet:
     classes: tuple[str, ...]
     splits: NDArray[np.str_] | None = None
     groups: NDArray[np.str_] | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.items) == 0:
@@ -158,6 +258,10 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def pixels(self, index: int, shortest: int | None = None) -> Pixels:
+        """Decode an image (see `decode.decode`). Raises `DataError` when it is damaged."""
+        return decode(self.items.content(index), shortest)
 
     def __repr__(self) -> str:
         return f"ImageSet({self.source!r}, {len(self):,} images, {len(self.classes):,} classes)"
@@ -191,6 +295,7 @@ class ImageSet:
             tuple(self.classes[code] for code in codes),
             self.splits[indices] if self.splits is not None else None,
             self.groups[indices] if self.groups is not None else None,
+            self.notes,
         )
 
 
@@ -209,22 +314,25 @@ def natural_order(name: str) -> tuple[int, int, str]:
 def labeled(
     source: str,
     items: Items,
-    names: Sequence[str],
-    splits: Sequence[str] | None = None,
-    groups: Sequence[str] | None = None,
+    names: Iterable[str],
+    splits: Sequence[str] | NDArray[np.str_] | None = None,
+    groups: Sequence[str] | Texts | None = None,
+    notes: tuple[str, ...] = (),
 ) -> ImageSet:
     """Make an `ImageSet` from the class name of each image; classes are sorted by `natural_order`."""
     if len(items) == 0:
         raise DataError(f"{source} holds no images. {EXPECTED}")
-    names = [printable(name) for name in names]
-    classes = tuple(sorted(set(names), key=natural_order))
+    codes, found = codes_of(names, len(items))
+    shown = [printable(name) for name in found]
+    classes = tuple(sorted(set(shown), key=natural_order))
     index = {name: position for position, name in enumerate(classes)}
-    labels = np.array([index[name] for name in names], dtype=np.int64)
+    labels = np.array([index[name] for name in shown], dtype=np.int64)[codes]
     return ImageSet(
         source,
         items,
         labels,
         classes,
         np.array(splits) if splits is not None else None,
-        np.array(groups) if groups is not None else None,
+        np.array(list(groups)) if groups is not None else None,
+        notes,
     )

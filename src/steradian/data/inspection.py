@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from steradian.data.images import SPLITS, ImageSet
-from steradian.data.pixels import MAX_DAMAGED, Progress, Skipped, no_progress
+from steradian.data.loading.damage import MAX_DAMAGED, Skipped
+from steradian.data.pixels import Progress, no_progress
 from steradian.errors import DataError
 
 
@@ -56,7 +57,7 @@ def inspect(images: ImageSet, progress: Progress = no_progress) -> Inspection:
     indices_by_digest: dict[bytes, list[int]] = {}
     for index in progress(range(len(images)), len(images), "inspecting"):
         try:
-            pixels = images.items.pixels(index)
+            pixels = images.pixels(index)
         except DataError as error:
             skipped.append(Skipped(images.items.name(index), str(error)))
             continue

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from steradian.data.pixels import PixelSet
 from steradian.data.splits import Splits
 
 SIDE, ALIKE = 16, 0.97
@@ -22,15 +23,14 @@ ROWS = 1024
 Groups = NDArray[np.int64]
 
 
-def near_copies(pixels: NDArray[np.uint8]) -> Groups:
+def near_copies(images: PixelSet) -> Groups:
     """Return a number for each image, int64 [N], that near copies of each other share, also by way of others.
 
-    Images without contrast are near copies of nothing.
-
-    Args:
-        pixels: uint8 [N, C, H, W].
+    Images without contrast, and those that cannot be decoded, are near copies of nothing.
     """
-    small = np.stack([_shrunk(image) for image in pixels]).reshape(len(pixels), -1)
+    small = np.zeros((len(images), SIDE * SIDE), dtype=np.float32)
+    for chosen, block in images.blocks(np.arange(len(images)), ROWS):
+        small[chosen] = np.stack([_shrunk(image) for image in block]).reshape(len(block), -1)
     small -= small.mean(axis=1, keepdims=True)
     small /= np.maximum(np.linalg.norm(small, axis=1, keepdims=True), 1e-3)
     pairs = [np.zeros((2, 0), dtype=np.int64)]

@@ -17,6 +17,13 @@ def rand_augment(batch: Tensor, operations: int, magnitude: int, generator: torc
     return _each(levels, operation, generator).to(batch.dtype) / 255.0
 
 
+def color_jitter(batch: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Multiply brightness, contrast and saturation of each image by factors in 1 +- ``strength``, in random order."""
+    from torchvision.transforms import v2
+
+    return _each(batch, v2.ColorJitter(strength, strength, strength), generator)
+
+
 def random_erasing(batch: Tensor, probability: float, generator: torch.Generator) -> Tensor:
     """Apply random erasing (Zhong et al. 2020): fill 2 to 33 % of an image with noise, with ``probability``."""
     from torchvision.transforms import v2

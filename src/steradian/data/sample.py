@@ -51,7 +51,7 @@ def sample_images(images: ImageSet, count: int = 64) -> ImageSample:
     gray = True
     for index in np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)):
         try:
-            pixels = images.items.pixels(int(index))
+            pixels = images.pixels(int(index))
         except DataError:
             continue
         sizes.append((int(pixels.shape[0]), int(pixels.shape[1])))

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steradian.data.catalog import cache_folder
-from steradian.data.decode import SUFFIXES, Pixels, decode
+from steradian.data.cache_folder import cache_folder
+from steradian.data.decode import SUFFIXES, Content
 from steradian.data.images import MAX_MEMBER, SPLIT_NAMES, ImageSet, labeled
+from steradian.data.remote import is_remote, read, runs_an_event_loop
+from steradian.data.text_column import Texts, text_column
 from steradian.errors import DataError
 from steradian.files import atomic_file, explained, printable, sha256_of
 
@@ -31,17 +33,21 @@ class TarItems:
     """Images in tar files.
 
     Attributes:
-        shards: the tar files.
+        shards: the tar files, or addresses of them.
         shard: int64 [N], index of the shard of each image.
         offset, size: int64 [N], first byte and number of bytes of each image.
-        names: name of each image in its shard.
+        names: [N], name of each image in its shard.
     """
 
     shards: tuple[Path, ...]
     shard: NDArray[np.int64]
     offset: NDArray[np.int64]
     size: NDArray[np.int64]
-    names: tuple[str, ...]
+    names: Texts
+
+    @property
+    def needs_spawn(self) -> bool:
+        return runs_an_event_loop(self.shards[0])
 
     def __len__(self) -> int:
         return len(self.shard)
@@ -49,16 +55,23 @@ class TarItems:
     def name(self, index: int) -> str:
         return printable(f"{self.shards[self.shard[index]]}:{self.names[index]}")
 
-    def pixels(self, index: int, shortest: int | None = None) -> Pixels:
-        if self.size[index] > MAX_MEMBER:
+    def content(self, index: int) -> Content:
+        shard, start, size = self.shards[self.shard[index]], int(self.offset[index]), int(self.size[index])
+        if size > MAX_MEMBER:
             raise DataError(f"it has more than {MAX_MEMBER:,} bytes")
+        if is_remote(shard):
+            return read(shard, start, start + size)
         try:
-            with self.shards[self.shard[index]].open("rb") as file:
-                file.seek(int(self.offset[index]))
-                content = file.read(int(self.size[index]))
+            with shard.open("rb") as file:
+                file.seek(start)
+                content: bytes = file.read(size)
+                return content
         except OSError as error:
             raise DataError(f"it cannot be read from the shard ({error})") from error
-        return decode(content, shortest)
+
+    def fingerprint(self) -> str:
+        names = "\n".join(self.names).encode("utf-8", "surrogateescape")
+        return sha256_of(names, self.offset.tobytes(), self.size.tobytes())
 
 
 def open_shards(source: Path) -> ImageSet:
@@ -68,33 +81,29 @@ def open_shards(source: Path) -> ImageSet:
     without such a file, it is the image's folder. Indexes of offsets are cached by path, size and modification time
     of the shard.
     """
-    shards = tuple(sorted(source.glob("*.tar"))) if source.is_dir() else (source,)
-    names: list[str] = []
-    labels: list[str] = []
-    locations: list[tuple[int, int, int]] = []
-    splits: list[str] = []
-    for number, shard in enumerate(shards):
-        index = _index(shard)
-        names += index["names"].tolist()
-        labels += index["labels"].tolist()
-        locations += [(number, int(offset), int(size)) for offset, size in index["places"]]
-        prefix = shard.stem.split("-")[0].lower()
-        splits += [SPLIT_NAMES.get(prefix, "")] * len(index["names"])
+    shards = tuple(sorted(source.glob("*.tar"), key=str)) if source.is_dir() else (source,)
+    indexes = [_index(shard) for shard in shards]
+    counts = [len(index["names"]) for index in indexes]
+    names, labels = (
+        np.concatenate([text_column(index[key].tolist()) for index in indexes]) for key in ("names", "labels")
+    )
+    splits = [SPLIT_NAMES.get(shard.stem.split("-")[0].lower(), "") for shard in shards]
     if any(splits) and not all(splits):
-        odd = next(shard for shard in shards if shard.stem.split("-")[0].lower() not in SPLIT_NAMES)
+        odd = shards[splits.index("")]
         raise DataError(
             f"The name of {odd} does not begin with a split, but others do. Rename it, for example train-0001.tar."
         )
-    location_table = np.array(locations, dtype=np.int64).reshape(-1, 3)
-    items = TarItems(shards, location_table[:, 0], location_table[:, 1], location_table[:, 2], tuple(names))
-    return labeled(str(source), items, labels, splits if splits and all(splits) else None)
+    places = np.concatenate([index["places"] for index in indexes]).reshape(-1, 2)
+    items = TarItems(shards, np.repeat(np.arange(len(shards)), counts), places[:, 0], places[:, 1], names)
+    return labeled(str(source), items, labels, np.repeat(splits, counts) if all(splits) else None)
 
 
 def _index(shard: Path) -> dict[str, NDArray[Any]]:
     """Return names, classes, and (offset, size) of the images of a shard, from the cache if possible."""
     with explained("read", shard):
-        file_stat = shard.stat()
-    key = sha256_of(repr((str(shard.resolve()), file_stat.st_size, file_stat.st_mtime_ns)).encode())[:40]
+        found = shard.stat()
+        place = str(shard) if is_remote(shard) else str(shard.resolve())
+    key = sha256_of(repr((place, found.st_size, getattr(found, "st_mtime_ns", 0))).encode())[:40]
     path = cache_folder() / INDEX / f"{key}.npz"
     if path.is_file():
         with explained("read", path), np.load(path, allow_pickle=False) as cached:
@@ -110,7 +119,7 @@ def _scan(shard: Path) -> dict[str, NDArray[Any]]:
     label_texts: dict[str, dict[str, str]] = {}
     with explained("read", shard):
         try:
-            with tarfile.open(shard, "r:") as archive:
+            with shard.open("rb") as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
                 for member in archive:
                     stem, suffix = _parts(member.name)
                     if not member.isfile() or PurePosixPath(member.name).name.startswith("."):

@@ -138,8 +138,8 @@ def _draw_per_class(
     if groups is not None:
         return _draw_groups(labels, pool, share, generator, groups)
     parts = []
-    for label in np.unique(labels[pool]):
-        members = pool[labels[pool] == label]
+    order = np.argsort(labels[pool], kind="stable")
+    for members in np.split(pool[order], np.flatnonzero(np.diff(labels[pool][order])) + 1):
         count = min(max(1, round(share * len(members))), len(members) - 1)
         parts.append(generator.permutation(members)[:count])
     return np.concatenate(parts)

@@ -3,90 +3,161 @@
 from __future__ import annotations
 
 import csv
+import os
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from steradian.data.images import EXPECTED, SPLIT_NAMES, SPLITS, FileItems, ImageSet, labeled
+from steradian.data.remote import is_remote
+from steradian.data.text_column import TextBuilder, Texts, codes_of, text_column
 from steradian.errors import DataError
 from steradian.files import explained
 
 NOTHING = "(no landmark)"
 """Class of the Google Landmarks images that show no landmark."""
 
+COLUMNS = frozenset({"path", "label", "split", "group", "id", "landmark_id", "images", "landmarks"})
+"""Columns that are read; others, such as url, are left where they are."""
+
 
 @dataclass(frozen=True)
-class Row:
-    """A row of a table: its location for messages, and its values by column."""
+class Table:
+    """The columns of a table that names images.
 
-    place: str
-    values: Mapping[str, str | None]
+    Attributes:
+        path: of the table.
+        header: names of all its columns.
+        columns: the values [R] of those in `COLUMNS`, without surrounding spaces; missing ones are empty.
+        rows: int64 [R], number of each row in the file, for messages.
+        unit: what a row is called.
+    """
 
-    def get(self, column: str) -> str:
-        """Return the value without surrounding spaces, or an empty string if it is missing."""
-        return (self.values.get(column) or "").strip()
+    path: Path
+    header: tuple[str, ...]
+    columns: Mapping[str, Texts]
+    rows: NDArray[np.int64]
+    unit: str = "line"
+
+    def place(self, row: int) -> str:
+        """Return where a row is."""
+        return f"{self.unit} {self.rows[row]}"
+
+    def first_empty(self, column: str) -> int | None:
+        """Return the first row without a value in ``column``, or None."""
+        return next(iter(np.flatnonzero(self.columns[column] == "").tolist()), None)
 
 
-def open_csv(path: Path) -> ImageSet:
+def open_csv(path: Path, skip_missing: bool = False) -> ImageSet:
     """Open a .csv of ``path,label[,split][,group]``, paths relative to it, or an index of Google Landmarks v2."""
     try:
         with explained("read", path), path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-            reader = csv.DictReader(file)
-            columns = [(column or "").strip() for column in reader.fieldnames or ()]
-            reader.fieldnames = columns
-            rows = [Row(f"line {reader.line_num}", row) for row in reader]
+            reader = csv.reader(file)
+            header = tuple(column.strip() for column in next(reader, ()))
+            used = [(number, name) for number, name in enumerate(header) if name in COLUMNS]
+            builders = {name: TextBuilder() for _, name in used}
+            lines: list[int] = []
+            for values in reader:
+                if not values:
+                    continue
+                lines.append(reader.line_num)
+                for number, name in used:
+                    builders[name].append(values[number].strip() if number < len(values) else "")
     except csv.Error as error:
         raise DataError(f"{path} is not a readable .csv ({error}).") from error
-    if LANDMARK_COLUMNS.get(frozenset(columns) - {"url", "usage", "Usage"}):
-        return _open_landmarks(path, columns, rows)
-    return open_rows(path, columns, rows)
+    columns = {name: builder.column() for name, builder in builders.items()}
+    table = Table(path, header, columns, np.array(lines, dtype=np.int64))
+    if LANDMARK_COLUMNS.get(frozenset(header) - {"url", "usage", "Usage"}):
+        return _open_landmarks(table)
+    return open_table(table, skip_missing)
 
 
-def open_rows(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> ImageSet:
-    """Return the images that ``rows`` of the table ``path`` name."""
+def open_table(table: Table, skip_missing: bool = False) -> ImageSet:
+    """Return the images that the rows of ``table`` name; with ``skip_missing``, without those that do not exist."""
+    path = table.path
     for column in ("path", "label"):
-        if column not in columns:
-            present = ", ".join(columns) or "none"
+        if column not in table.columns:
+            present = ", ".join(table.header) or "none"
             raise DataError(f"{path} has no column {column!r}; it has: {present}. {EXPECTED}")
-    for row in rows:
-        if not row.get("path") or not row.get("label"):
-            raise DataError(f"{path}, {row.place}: both path and label are required.")
-    files = tuple(path.parent / row.get("path") for row in rows)
-    missing = [f"  {row.place}: {file}" for row, file in zip(rows, files, strict=True) if not _is_file(file)]
-    if missing:
-        listed = "\n".join(missing[:10])
+    empty = [row for name in ("path", "label") if (row := table.first_empty(name)) is not None]
+    if empty:
+        raise DataError(f"{path}, {table.place(min(empty))}: both path and label are required.")
+    names, labels = table.columns["path"], table.columns["label"]
+    splits, groups = told(table)
+    if is_remote(path):
+        # Asking for each file would take a request each; a missing one is noticed when it is read.
+        return labeled(str(path), FileItems(path.parent, names), labels, splits, groups)
+    sizes = file_sizes(path.parent, names)
+    missing = np.flatnonzero(sizes < 0)
+    notes: tuple[str, ...] = ()
+    if len(missing):
+        listed = "\n".join(f"  {table.place(row)}: {path.parent / str(names[row])}" for row in missing[:10].tolist())
         more = f"\n  and {len(missing) - 10} more" if len(missing) > 10 else ""
-        raise DataError(
-            f"{path} names {len(missing)} file(s) that do not exist (paths are relative to the {path.suffix}):\n"
-            f"{listed}{more}"
+        if not skip_missing or len(missing) == len(names):
+            raise DataError(
+                f"{path} names {len(missing)} file(s) that do not exist (paths are relative to the {path.suffix}):\n"
+                f"{listed}{more}\nCorrect the paths, or leave these rows out with --skip-missing."
+            )
+        notes = (
+            f"{len(missing):,} of {len(names):,} rows of {path} name files that do not exist, and are left out:\n"
+            f"{listed}{more}",
         )
-    splits, groups = told(path, columns, rows)
-    return labeled(str(path), FileItems(files), [row.get("label") for row in rows], splits, groups)
+    there = np.flatnonzero(sizes >= 0)
+    return labeled(
+        str(path),
+        FileItems(path.parent, names[there], sizes[there]),
+        labels[there],
+        None if splits is None else splits[there],
+        None if groups is None else groups[there],
+        notes,
+    )
 
 
-def told(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> tuple[list[str] | None, list[str] | None]:
+def told(table: Table) -> tuple[NDArray[np.str_] | None, Texts | None]:
     """Return splits and groups; None for a column that the table lacks."""
-    splits = [_split(path, row) for row in rows] if "split" in columns else None
-    if "group" not in columns:
+    splits = _splits(table) if "split" in table.columns else None
+    if "group" not in table.columns:
         return splits, None
-    for row in rows:
-        if not row.get("group"):
-            raise DataError(f"{path}, {row.place}: the group is empty. Give every image a group, or remove the column.")
-    return splits, [row.get("group") for row in rows]
+    row = table.first_empty("group")
+    if row is not None:
+        raise DataError(
+            f"{table.path}, {table.place(row)}: the group is empty. Give every image a group, or remove the column."
+        )
+    return splits, table.columns["group"]
 
 
-def _split(path: Path, row: Row) -> str:
-    name = row.get("split").lower()
-    if name not in SPLIT_NAMES:
-        raise DataError(f"{path}, {row.place}: split is {name!r}; expected one of {', '.join(SPLITS)}.")
-    return SPLIT_NAMES[name]
+def _splits(table: Table) -> NDArray[np.str_]:
+    codes, names = codes_of(table.columns["split"], len(table.rows))
+    known = []
+    for number, name in enumerate(names):
+        if name.lower() not in SPLIT_NAMES:
+            row = int(np.flatnonzero(codes == number)[0])
+            raise DataError(
+                f"{table.path}, {table.place(row)}: split is {name.lower()!r}; expected one of {', '.join(SPLITS)}."
+            )
+        known.append(SPLIT_NAMES[name.lower()])
+    found: NDArray[np.str_] = np.array(known, dtype="U10")[codes]
+    return found
 
 
-def _is_file(path: Path) -> bool:
+def file_sizes(folder: Path, names: Sequence[str] | Texts) -> NDArray[np.int64]:
+    """Return the size in bytes of each file ``names`` in ``folder``, int64; -1 for one that does not exist."""
+    sizes = np.empty(len(names), dtype=np.int64)
+    for number, name in enumerate(names):
+        sizes[number] = _size(os.path.join(folder, name))  # noqa: PTH118 - a Path each would take four times as long
+    return sizes
+
+
+def _size(path: str) -> int:
     try:
-        return path.is_file()
-    except OSError:
-        return False
+        found = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError):
+        return -1
+    return found.st_size if stat.S_ISREG(found.st_mode) else -1
 
 
 LANDMARK_COLUMNS: dict[frozenset[str], str] = {
@@ -97,28 +168,58 @@ LANDMARK_COLUMNS: dict[frozenset[str], str] = {
 """Columns of the index files of Google Landmarks v2 (Weyand et al. 2020), apart from url and Usage."""
 
 
-def _open_landmarks(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> ImageSet:
+def _open_landmarks(table: Table) -> ImageSet:
     """Open an index of Google Landmarks v2, with images in PART/a/b/c/abc….jpg beside it.
 
-    Missing images are skipped, because few users have all five million. An image of several landmarks gets the first.
+    Missing images are left out, with a note, because few users have all five million. An image of several landmarks
+    gets the first.
     """
+    path, columns = table.path, table.columns
+    names, labels = TextBuilder(), TextBuilder()
     if "images" in columns:
-        named = [(name, row.get("landmark_id")) for row in rows for name in row.get("images").split()]
+        for images, landmark in zip(columns["images"], columns["landmark_id"], strict=True):
+            for name in images.split():
+                names.append(name)
+                labels.append(landmark)
     else:
-        column = "landmark_id" if "landmark_id" in columns else "landmarks"
-        named = [(row.get("id"), (row.get(column).split() or [NOTHING])[0]) for row in rows]
+        for name, landmarks in zip(
+            columns["id"], columns["landmark_id" if "landmark_id" in columns else "landmarks"], strict=True
+        ):
+            names.append(name)
+            labels.append((landmarks.split() or [NOTHING])[0])
+    named, label_of = names.column(), labels.column()
     parts = [part for part in ("train", "index", "test", ".") if (path.parent / part).is_dir()]
-    files = [(file, label) for name, label in named if (file := _landmark_file(path.parent, parts, name)) is not None]
-    if not files:
+    files, sizes = _landmark_files(path.parent, parts, named)
+    there = np.flatnonzero(sizes >= 0)
+    if not len(there):
         raise DataError(
             f"{path} names {len(named):,} images of Google Landmarks, but none of them exists. Expected them beside "
             f"it, such as {path.parent / 'train' / 'a' / 'b' / 'c' / 'abc0123456789def.jpg'}."
         )
-    return labeled(str(path), FileItems(tuple(file for file, _ in files)), [label for _, label in files])
+    missing = len(named) - len(there)
+    note = f"{missing:,} of the {len(named):,} images that {path} names do not exist, and are left out."
+    items = FileItems(path.parent, files[there], sizes[there])
+    return labeled(str(path), items, label_of[there], notes=(note,) if missing else ())
 
 
-def _landmark_file(folder: Path, parts: Sequence[str], name: str) -> Path | None:
-    if len(name) < 3 or not name.isalnum():
-        return None
-    candidates = (folder / part / name[0] / name[1] / name[2] / f"{name}.jpg" for part in parts)
-    return next((file for file in candidates if file.is_file()), None)
+def _landmark_files(folder: Path, parts: Sequence[str], names: Texts) -> tuple[Texts, NDArray[np.int64]]:
+    """Return the path of each image in ``folder`` and its size; -1 where it is in none of the ``parts``."""
+    paths = text_column([_inside(name) for name in names])
+    files, sizes = paths, np.full(len(names), -1, dtype=np.int64)
+    usable = np.flatnonzero(paths != "")
+    for part in parts:
+        left = usable[sizes[usable] < 0]
+        if not len(left):
+            break
+        tried = text_column([f"{part}/{path}" for path in paths[left]])
+        found = file_sizes(folder, tried)
+        hits = left[found >= 0]
+        if files is paths:
+            files = paths.copy()
+        files[hits], sizes[hits] = tried[found >= 0], found[found >= 0]
+    return files, sizes
+
+
+def _inside(name: str) -> str:
+    """Return the path of an image inside its part; empty for a name that cannot be one."""
+    return f"{name[0]}/{name[1]}/{name[2]}/{name}.jpg" if len(name) >= 3 and name.isalnum() else ""

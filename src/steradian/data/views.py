@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from steradian.data.operations import rand_augment, random_erasing
+from steradian.data.operations import color_jitter, rand_augment, random_erasing
 
 KNOTS = 4
 """Grid points per side at which elastic bends are drawn."""
@@ -29,6 +29,7 @@ class RandomView:
         thicker: probability that dark strokes become one pixel thicker on each side, in [0, 1].
         operations, magnitude: number and strength of RandAugment operations, see `operations.rand_augment`.
         erasing: probability that a rectangle is replaced by noise, see `operations.random_erasing`.
+        color: largest relative change of brightness, contrast and saturation, see `operations.color_jitter`.
     """
 
     rotation: float = 10.0
@@ -41,6 +42,11 @@ class RandomView:
     operations: int = 0
     magnitude: int = 9
     erasing: float = 0.0
+    color: float = 0.0
+
+    @property
+    def _only_flips(self) -> bool:
+        return not (self.rotation or self.scale or self.shear or self.shift or self.elastic)
 
     def __call__(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         """Return views of ``batch``, float [N, channels, H, W]; edge pixels repeat beyond the border."""
@@ -60,7 +66,8 @@ class RandomView:
             torch.stack([sine, shear * sine + cosine, shift[:, 1]], dim=1),
         ]
         maps = torch.stack(rows, dim=1).to(batch.device, batch.dtype)
-        grid = functional.affine_grid(maps, list(batch.shape), align_corners=False)
+        if not self._only_flips:
+            grid = functional.affine_grid(maps, list(batch.shape), align_corners=False)
         if self.elastic > 0.0:
             knots = 2.0 * self.elastic * torch.randn(count, 2, KNOTS, KNOTS, generator=generator)
             sides = list(batch.shape[-2:])
@@ -69,7 +76,12 @@ class RandomView:
         if self.thicker > 0.0:
             selected = (torch.rand(count, generator=generator) < self.thicker).to(batch.device)
             batch = torch.where(selected[:, None, None, None], -functional.max_pool2d(-batch, 3, 1, 1), batch)
-        result = functional.grid_sample(batch, grid, padding_mode="border", align_corners=False)
+        if self._only_flips:
+            result = torch.where((mirror < 0.0).to(batch.device)[:, None, None, None], batch.flip(3), batch)
+        else:
+            result = functional.grid_sample(batch, grid, padding_mode="border", align_corners=False)
+        if self.color > 0.0:
+            result = color_jitter(result, self.color, generator)
         if self.operations > 0:
             result = rand_augment(result, self.operations, self.magnitude, generator)
         return random_erasing(result, self.erasing, generator) if self.erasing > 0.0 else result

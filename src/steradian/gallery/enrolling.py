@@ -9,7 +9,8 @@ from typing import Any
 
 from steradian.data.decode import SUFFIXES
 from steradian.data.image_files import AT_ONCE, read_images
-from steradian.data.pixels import Progress, Skipped
+from steradian.data.loading.damage import Skipped
+from steradian.data.pixels import Progress
 from steradian.errors import UsageError
 from steradian.gallery.gallery import Gallery
 from steradian.gallery.hints import Hint

@@ -11,7 +11,9 @@ import numpy as np
 import torch
 
 from steradian.data.images import ImageSet
-from steradian.data.pixels import Progress, Skipped, available_cores
+from steradian.data.loading.damage import Skipped
+from steradian.data.loading.plan import available_cores
+from steradian.data.pixels import Progress
 from steradian.data.preprocessing import square
 from steradian.errors import DataError, UsageError
 from steradian.extras import install
@@ -113,7 +115,7 @@ def _rows(
 
     def decoded(index: int) -> np.ndarray[Any, np.dtype[np.uint8]] | Skipped:
         try:
-            pixels = images.items.pixels(index, shape.shortest)
+            pixels = images.pixels(index, shape.shortest)
         except DataError as error:
             return Skipped(images.items.name(index), str(error))
         return square(pixels, shape.size, shape.channels, shape.crop, shape.interpolation)

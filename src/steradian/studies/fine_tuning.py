@@ -162,7 +162,7 @@ class _Tuner:
             for name, tensor in self.untrained.items()
         }
         bare(self.plan.model.encoder).load_state_dict(mixed)
-        return encoder_features(self.plan, self.chosen, self.progress)
+        return encoder_features(self.plan, self.chosen, self.progress).values
 
     def adapt(self, features: Floats, rows: Indices, whitening: Whitening | None = None) -> Adaptation:
         """Adapt to the images at ``rows``, with a given embedding or a chosen one."""
@@ -198,8 +198,9 @@ def fine_tune(
         budget: minutes; None: `EPOCHS` for each.
         note: receives a sentence before each step.
     """
-    chosen = fitted_on(plan)
-    features = frozen.features.of(chosen) if frozen.features else encoder_features(plan, chosen, progress)
+    found = frozen.features or encoder_features(plan, fitted_on(plan), progress)
+    chosen = fitted_on(plan)[found.has(fitted_on(plan))]
+    features = found.of(chosen)
     named = plan.data.groups
     groups = grouped(features[:, -feature_sizes(plan.model)[-1] :], None if named is None else named[chosen])
     untrained = {name: tensor.detach().clone() for name, tensor in bare(plan.model.encoder).state_dict().items()}
@@ -321,7 +322,7 @@ def _seconds_per_image(tuner: _Tuner, tuned: int) -> float:
     parameters: dict[str, Any] = dict(encoder.named_parameters())
     for name, parameter in parameters.items():
         parameter.requires_grad_(layers[name] >= top - tuned)
-    pixels = plan.data.pixels.pixels[tuner.chosen[:BATCH]]
+    _, pixels = next(plan.data.pixels.blocks(tuner.chosen[:BATCH], BATCH))
     samples = plan.model.prepare(torch.from_numpy(np.ascontiguousarray(pixels)))
     times = []
     try:

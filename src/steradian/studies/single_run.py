@@ -18,6 +18,7 @@ from steradian.losses import preset
 from steradian.models.calibration import Thresholds
 from steradian.models.encoders import check_encoder
 from steradian.models.fitted_calibration import fit_calibration, fit_strangers, fit_thresholds, pair_curve
+from steradian.models.image_batch import images_at_once
 from steradian.models.pretrained import check_weights
 from steradian.models.readme import readme_text
 from steradian.models.recognizer import Recognizer
@@ -200,7 +201,10 @@ def _calibrate(model: Recognizer, data: TrainingData) -> None:
     if len(chosen) == 0:
         return
     model.accelerate_for(len(chosen))
-    raw = model.raw_embeddings(torch.from_numpy(np.ascontiguousarray(data.pixels.pixels[chosen]))).numpy()
+    at_once = 8 * images_at_once(model.preprocessing.size)
+    blocks = list(data.pixels.blocks(chosen, at_once))
+    chosen = np.concatenate([block for block, _ in blocks])
+    raw = np.concatenate([model.raw_embeddings(torch.from_numpy(np.array(images))).numpy() for _, images in blocks])
     described = f"{len(chosen)} images of trained classes, held out for calibration"
     fit_promises(model, raw, data.pixels.labels[chosen], described)
 

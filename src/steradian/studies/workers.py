@@ -85,13 +85,15 @@ def run_in_workers(jobs: Sequence[Job], work: Work, processes: int, progress: Pr
     context = multiprocessing.get_context("spawn")
     steps: Synchronized[int] = context.Value("q", 0)
     shared = work.folder / f".pixels-{os.getpid()}.npy.tmp"
+    pixels, light_work = work.data.pixels.pixels, work
     try:
-        with explained("write", shared):
-            work.folder.mkdir(parents=True, exist_ok=True)
-            with shared.open("wb") as file:
-                np.save(file, work.data.pixels.pixels)
-        light = replace(work.data.pixels, pixels=work.data.pixels.pixels[:0])
-        light_work = replace(work, data=replace(work.data, pixels=light))
+        if isinstance(pixels, np.ndarray):
+            with explained("write", shared):
+                work.folder.mkdir(parents=True, exist_ok=True)
+                with shared.open("wb") as file:
+                    np.save(file, pixels)
+            light = replace(work.data.pixels, pixels=pixels[:0])
+            light_work = replace(work, data=replace(work.data, pixels=light))
         pool = ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(light_work, shared, steps))
         try:
             futures = {pool.submit(_run, job): job for job in jobs}
@@ -147,8 +149,10 @@ def _begin(work: Work, shared: Path, steps: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(work.threads)
-    pixels = replace(work.data.pixels, pixels=np.load(shared, mmap_mode="r"))
-    _work, _steps = replace(work, data=replace(work.data, pixels=pixels)), steps
+    if shared.exists():
+        pixels = replace(work.data.pixels, pixels=np.load(shared, mmap_mode="r"))
+        work = replace(work, data=replace(work.data, pixels=pixels))
+    _work, _steps = work, steps
 
 
 def _die_with_parent() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from steradian.data.pixels import Progress, no_progress
 from steradian.models.recognizer import Recognizer
@@ -27,6 +28,10 @@ class EncoderFeatures:
     indices: Indices
     values: Floats
 
+    def has(self, chosen: Indices) -> NDArray[np.bool_]:
+        """Return whether there are features of each of the images ``chosen``: not of those that cannot be decoded."""
+        return np.isin(chosen, self.indices)
+
     def of(self, chosen: Indices) -> Floats:
         """Return the rows of the images ``chosen``, [len(chosen), F]."""
         rows: Floats = self.values[np.searchsorted(self.indices, chosen)]
@@ -38,10 +43,10 @@ def fitted_on(plan: TrainingPlan) -> Indices:
     return np.sort(np.concatenate([plan.data.splits.train, plan.data.splits.validation]))
 
 
-def encoder_features(plan: TrainingPlan, chosen: Indices, progress: Progress = no_progress) -> Floats:
-    """Return the features float32 [n, F] of the images ``chosen``, from the cache or computed now."""
+def encoder_features(plan: TrainingPlan, chosen: Indices, progress: Progress = no_progress) -> EncoderFeatures:
+    """Return the features of the images ``chosen`` that can be decoded, from the cache or computed now."""
     batches = cached(plan.batches(chosen), plan.model, plan.data.digest, progress=progress)
-    return np.asarray(batches.views[0], dtype=np.float32)
+    return EncoderFeatures(batches.indices, np.asarray(batches.view_of(0), dtype=np.float32))
 
 
 def feature_sizes(model: Recognizer) -> tuple[int, ...]:

@@ -1,16 +1,18 @@
-"""Batches of decoded images on the device, ready for the encoder."""
+"""Batches of images on the device, ready for the encoder."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from steradian.data.loading.reader import Loaded, Request, Views
+from steradian.data.loading.stream import StreamedPixels
 from steradian.data.pixels import PixelSet
 from steradian.data.preprocessing import Preprocessing
 from steradian.data.progressive import ProgressiveViews
@@ -22,6 +24,26 @@ from steradian.training import distributed
 RANK_STRIDE = 1_000_003
 
 Indices = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The images of a step that this process embeds.
+
+    Attributes:
+        rows: which images of the set.
+        count: number of images over all processes.
+        step: seeds the random views; None: the images as they are.
+        loaded: what worker processes have read of a streamed set; None where the set is decoded.
+    """
+
+    rows: Indices
+    count: int
+    step: int | None = None
+    loaded: Loaded | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
 @dataclass(frozen=True)
@@ -76,10 +98,11 @@ class Batches:
 
     Attributes:
         view: random views of training batches, or None.
-        views_until: share of all steps that use them.
+        view_steps: number of first steps of the training that use them.
         memory_format: memory format of the returned images.
         images_per_class: K for batches of P classes by K images; None for shuffled batches.
         class_power: class weighting of shuffled batches, see `weighted_batches`.
+        crop: smallest area of a random crop of a streamed original, as a share of it; 1: no crop.
     """
 
     pixels: PixelSet
@@ -88,54 +111,94 @@ class Batches:
     batch_size: int
     seed: int
     view: RandomView | ProgressiveViews | None
-    views_until: float
+    view_steps: int
     memory_format: torch.memory_format
     device: torch.device
     images_per_class: int | None = None
     class_power: float = 1.0
+    crop: float = 1.0
 
     def __len__(self) -> int:
         """Return the number of batches per epoch."""
         return epoch_length(self.pixels.labels[self.indices], self.batch_size, self.images_per_class)
 
-    def epoch(self, epoch: int, skip: int = 0) -> Iterator[Indices]:
-        """Yield the indices of each batch of a shuffled or class-balanced epoch, from batch ``skip`` on."""
-        labels = self.pixels.labels[self.indices]
-        if self.images_per_class is None and self.class_power == 1.0:
-            batches = epoch_batches(len(self.indices), self.batch_size, self.seed, epoch)
-        elif self.images_per_class is None:
-            batches = weighted_batches(labels, self.batch_size, self.class_power, self.seed, epoch)
-        else:
-            batches = balanced_batches(labels, self.batch_size, self.images_per_class, self.seed, epoch)
-        for batch in batches[skip:]:
-            yield self.indices[batch]
+    def epoch(self, epoch: int, skip: int = 0, views: bool = True) -> Iterator[Batch]:
+        """Yield this process's part of each batch of a shuffled or class-balanced epoch, from batch ``skip`` on.
 
-    def in_order(self) -> Iterator[Indices]:
-        """Yield the indices of all batches in the order of the images."""
+        Their steps are counted from the first epoch on; with ``views`` false they have none, and so no random views.
+        """
+        drawn = self._drawn(epoch)
+        before, begins = epoch * len(drawn), np.cumsum([0, *map(len, drawn)])
+        batches, positions = [], []
+        for number in range(skip, len(drawn)):
+            part = distributed.part_of(drawn[number])
+            step = before + number
+            with_views = views and step < self.view_steps and self.view is not None
+            rows = self.indices[drawn[number][part]]
+            batches.append(Batch(rows, len(drawn[number]), step if with_views else None))
+            positions.append(begins[number] + np.arange(len(drawn[number]))[part])
+        return self._read(batches, positions, epoch)
+
+    def in_order(self, whole: bool = False) -> Iterator[Batch]:
+        """Yield all batches in the order of the images: this process's part of each, or with ``whole`` all of it."""
+        batches = []
         for start in range(0, len(self.indices), self.batch_size):
-            yield self.indices[start : start + self.batch_size]
+            rows = self.indices[start : start + self.batch_size]
+            part = slice(None) if whole else distributed.part_of(rows)
+            batches.append(Batch(rows[part], len(rows)))
+        return self._read(batches)
 
-    def images(self, batch: Indices, step: int | None = None) -> Tensor:
-        """Return encoder input for ``batch``; with ``step``, random views fixed by seed and step, [V * N, ...]."""
-        samples = torch.from_numpy(self.pixels.pixels[batch]).to(self.device).float().div_(255.0)
-        if step is not None and self.view is not None:
+    def _drawn(self, epoch: int) -> list[Indices]:
+        """Return the positions in ``indices`` of each batch of an epoch."""
+        if self.images_per_class is None and self.class_power == 1.0:
+            return epoch_batches(len(self.indices), self.batch_size, self.seed, epoch)
+        labels = self.pixels.labels[self.indices]
+        if self.images_per_class is None:
+            return weighted_batches(labels, self.batch_size, self.class_power, self.seed, epoch)
+        return balanced_batches(labels, self.batch_size, self.images_per_class, self.seed, epoch)
+
+    def _read(
+        self, batches: list[Batch], positions: list[NDArray[np.int64]] | None = None, epoch: int = 0
+    ) -> Iterator[Batch]:
+        """Yield the batches; those of a streamed set with what was read, and without damaged images."""
+        pixels = self.pixels.pixels
+        if not isinstance(pixels, StreamedPixels):
+            yield from batches
+            return
+        views = Views(self.view, self.crop, self.seed, epoch)
+
+        def requests() -> Iterable[Request]:
+            for number, batch in enumerate(batches):
+                if batch.step is None:
+                    yield pixels.request(batch.rows)
+                else:
+                    yield pixels.request(batch.rows, positions[number] if positions else None, views)
+
+        for batch, loaded in zip(batches, pixels.pool.read(requests()), strict=True):
+            yield replace(batch, rows=batch.rows[loaded.kept], loaded=loaded)
+
+    def images(self, batch: Batch) -> Tensor:
+        """Return encoder input for a batch, [V * N, ...]: random views, fixed by seed and step, if it has a step."""
+        if batch.loaded is not None:
+            read = batch.loaded.samples.to(self.device, non_blocking=True).float().div_(255.0)
+            return self.preprocessing.normalize(read).contiguous(memory_format=self.memory_format)
+        samples = torch.from_numpy(self.pixels.pixels[batch.rows]).to(self.device).float().div_(255.0)
+        if batch.step is not None and self.view is not None:
             # Each process draws views of its own part.
-            seed = step_seed(self.seed + RANK_STRIDE * distributed.rank(), step)
+            seed = step_seed(self.seed + RANK_STRIDE * distributed.rank(), batch.step)
             samples = self.view(samples, torch.Generator().manual_seed(seed))
         return self.preprocessing.normalize(samples).contiguous(memory_format=self.memory_format)
 
-    def features(
-        self, model: Recognizer, batch: Indices, step: int | None = None, blend: Blend | None = None
-    ) -> Tensor:
+    def features(self, model: Recognizer, batch: Batch, blend: Blend | None = None) -> Tensor:
         """Return the features of `images`, or of their blends, by the encoder of ``model``."""
-        images = self.images(batch, step)
+        images = self.images(batch)
         features: Tensor = model.encoder(images if blend is None else blend(images))
         return features
 
-    def views_at(self, step: int | None) -> int:
+    def views_of(self, batch: Batch) -> int:
         """Return the number of views of each image in `images`."""
-        return self.view.views if step is not None and isinstance(self.view, ProgressiveViews) else 1
+        return self.view.views if batch.step is not None and isinstance(self.view, ProgressiveViews) else 1
 
-    def labels(self, batch: Indices, step: int | None = None) -> Tensor:
-        """Return int64 labels of ``batch``, repeated for all views of `images`."""
-        return torch.from_numpy(self.pixels.labels[batch]).to(self.device).repeat(self.views_at(step))
+    def labels(self, batch: Batch) -> Tensor:
+        """Return int64 labels of a batch, repeated for all views of `images`."""
+        return torch.from_numpy(self.pixels.labels[batch.rows]).to(self.device).repeat(self.views_of(batch))

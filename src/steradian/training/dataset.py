@@ -1,4 +1,4 @@
-"""The images of a recipe: opened (names, sizes, no pixels), then decoded and divided into parts."""
+"""The images of a recipe: opened (names, sizes, no pixels), then made ready to be read and divided into parts."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from steradian import data
 from steradian.data.inspection import lonely_classes
+from steradian.data.loading.damage import skipped_warning
+from steradian.data.loading.plan import ReadingSettings
 from steradian.data.near_copies import MOST as MOST_COMPARED
 from steradian.data.near_copies import near_copies, without_copies_in_test
-from steradian.data.pixels import PixelSet, listing, load_for, no_progress, subset, with_quarter_turns
+from steradian.data.pixels import PixelSet, load_for, no_progress, subset, with_quarter_turns
 from steradian.data.pixels import Progress as DataProgress
-from steradian.data.preprocessing import Preprocessing, statistics
+from steradian.data.preprocessing import Preprocessing
 from steradian.data.sample import ImageSample, sample_images
 from steradian.data.splits import Splits, groups_by, make_splits, unseen_classes
 from steradian.errors import DataError, UsageError
@@ -27,17 +29,18 @@ from steradian.training.recipe import DataSettings, Recipe
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Decoded images in their parts, usable for any number of runs.
+    """Images in their parts, usable for any number of runs.
 
     Attributes:
-        pixels: images of the classes that are trained on.
+        pixels: images of the classes that are trained on, decoded or streamed.
         splits: indices of the training, validation, calibration and test parts.
-        digest: SHA-256 of all pixels and labels.
+        digest: SHA-256 of all pixels and labels; of names and sizes instead of pixels where these are streamed.
         preprocessing: the encoder's input; mean and deviation are those of the training part or of the pretrained
             weights.
         unseen: images of classes that are held out of training, or None.
         warnings: messages for the user before training.
         groups: [N] names of images of ``pixels`` that belong together, or None.
+        reading: how the images are read and why, in a sentence.
     """
 
     pixels: PixelSet
@@ -47,6 +50,7 @@ class TrainingData:
     unseen: PixelSet | None = None
     warnings: tuple[str, ...] = ()
     groups: NDArray[np.str_] | None = None
+    reading: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ class Dataset:
             UsageError, DataError: see `steradian.data.open`.
         """
         settings = recipe.data
-        images = data.open(settings.source, settings.root).with_min_images(settings.min_images)
+        opened = data.open(settings.source, settings.root, skip_missing=settings.skip_missing)
+        images = opened.with_min_images(settings.min_images)
         sample = sample_images(images)
         return cls(_resolve_encoder(recipe, sample, len(images.classes)), images, sample, recipe)
 
@@ -125,14 +130,14 @@ class Dataset:
         return Preprocessing(max(size, 4), len(middle), middle, middle)
 
     def decode(self, progress: DataProgress = no_progress) -> TrainingData:
-        """Decode and divide the images.
+        """Divide the images, and decode them at once where they fit the memory.
 
         Raises:
             DataError: too many images cannot be decoded, or a class has no image to train on.
         """
         settings, shape = self.recipe.data, self.input_shape
-        decoded = load_for(self.images, shape, progress)
-        pixels, unseen = _seen_and_unseen(decoded, settings)
+        loaded, plan = load_for(self.images, shape, progress, self._reading_settings())
+        pixels, unseen = _seen_and_unseen(loaded, settings)
         pixels = with_quarter_turns(pixels) if settings.quarter_turns else pixels
         groups = groups_by(settings.group_by, pixels.names) if settings.group_by is not None else pixels.groups
         splits = make_splits(
@@ -150,25 +155,22 @@ class Dataset:
             splits, notes = _without_copies(splits, pixels)
         _check_classes(pixels, splits.train)
         if self.recipe.weights is None:
-            mean, std = statistics(pixels.pixels, splits.train)
+            mean, std = pixels.statistics(splits.train)
             shape = replace(shape, mean=mean, std=std)
         lonely = lonely_classes(pixels.classes, pixels.labels)
-        warnings = (*lonely, *notes, *self._decoding_warnings(decoded, pixels))
-        return TrainingData(pixels, splits, decoded.digest(), shape, unseen, warnings, groups)
+        skipped = skipped_warning(pixels.failed, len(self.images))
+        warnings = (*self.images.notes, *lonely, *notes, *skipped)
+        return TrainingData(pixels, splits, loaded.digest(), shape, unseen, warnings, groups, plan.why)
 
-    def _decoding_warnings(self, decoded: PixelSet, pixels: PixelSet) -> list[str]:
-        warnings = []
-        if isinstance(decoded.pixels, np.memmap):
-            warnings.append(
-                f"The decoded images take {decoded.pixels.nbytes / 2**30:.1f} GiB, over half of the memory: they are "
-                "kept on the disk of the cache during the run."
-            )
-        if pixels.skipped:
-            warnings.append(
-                f"{len(pixels.skipped)} of {len(self.images)} images cannot be decoded and are skipped:\n"
-                + listing(pixels.skipped)
-            )
-        return warnings
+    def _reading_settings(self) -> ReadingSettings:
+        recipe, settings = self.recipe, self.recipe.data
+        return ReadingSettings(
+            settings.decoded_gib,
+            settings.workers,
+            crops=recipe.views is not None and recipe.views.crop < 1.0 and not recipe.adapts,
+            copies=4 if settings.quarter_turns else 1,
+            batch_images=recipe.training.batch_size * (1 if recipe.adapts else recipe.progressive.views),
+        )
 
 
 def load_data(recipe: Recipe, progress: DataProgress = no_progress) -> TrainingData:
@@ -244,7 +246,7 @@ def _without_copies(splits: Splits, pixels: PixelSet) -> tuple[Splits, list[str]
     """Keep near copies of training images out of the test part; return the parts and what there is to say."""
     if len(pixels) > MOST_COMPARED:
         return splits, [f"Near copies were not looked for among {len(pixels):,} images: test numbers may count some."]
-    kept, moved = without_copies_in_test(splits, near_copies(pixels.pixels))
+    kept, moved = without_copies_in_test(splits, near_copies(pixels))
     if not moved:
         return splits, []
     if len(kept.test) == 0:
@@ -267,8 +269,8 @@ def _seen_and_unseen(pixels: PixelSet, settings: DataSettings) -> tuple[PixelSet
 
 
 def _check_classes(pixels: PixelSet, train: Indices) -> None:
-    missing = sorted(set(range(len(pixels.classes))) - set(pixels.labels[train].tolist()))
-    if missing:
+    missing = np.flatnonzero(np.bincount(pixels.labels[train], minlength=len(pixels.classes)) == 0)
+    if len(missing):
         raise DataError(
             f"Class {pixels.classes[missing[0]]!r} of {pixels.source} has no image to train on"
             + (f" (and {len(missing) - 1} more classes)" if len(missing) > 1 else "")

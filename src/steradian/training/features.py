@@ -6,8 +6,8 @@ pixels, weights, preprocessing, view and runtime.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +15,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from steradian.data.catalog import cache_folder
+from steradian.data.cache_folder import cache_folder
+from steradian.data.loading.reader import Views
+from steradian.data.loading.stream import StreamedPixels
 from steradian.data.pixels import Progress, no_progress
 from steradian.data.progressive import ProgressiveViews
 from steradian.data.sampling import step_seed
-from steradian.data.views import RandomView
 from steradian.files import atomic_file, explained, sha256_of
 from steradian.models.encoders import pooled
 from steradian.models.recognizer import Recognizer
 from steradian.models.runtimes import FastEncoder, fast_encoder, runtime_for
 from steradian.training import distributed
-from steradian.training.batches import Batches, Blend, Indices
+from steradian.training.batches import Batch, Batches, Blend
 
 FOLDER = "features"
 CHUNK = 64
@@ -44,21 +45,31 @@ class CachedBatches(Batches):
     views: Sequence[Features] = ()
     rows_of: NDArray[np.int64] | None = None
 
-    def views_at(self, step: int | None) -> int:
+    def views_of(self, batch: Batch) -> int:
         """Return 1: a step uses one cached view of each image."""
         return 1
 
-    def features(
-        self, model: Recognizer, batch: Indices, step: int | None = None, blend: Blend | None = None
-    ) -> Tensor:
-        """Return features of the original images; with ``step``, of a random view of each, drawn by seed and step.
+    def _read(
+        self, batches: list[Batch], positions: list[NDArray[np.int64]] | None = None, epoch: int = 0
+    ) -> Iterator[Batch]:
+        """Yield the batches: their images are not needed."""
+        yield from batches
+
+    def view_of(self, number: int) -> Features:
+        """Return one view of the images at ``indices``, float16 [n, F]."""
+        rows = np.arange(len(self.views[0])) if self.rows_of is None else self.rows_of[self.indices]
+        view = self.views[number]
+        return view if len(rows) == len(view) else view[rows]
+
+    def features(self, model: Recognizer, batch: Batch, blend: Blend | None = None) -> Tensor:
+        """Return features of the original images; with a step, of a random view of each, drawn by seed and step.
 
         A blend mixes features instead of images, as the encoder does not run.
         """
-        rows = batch if self.rows_of is None else self.rows_of[batch]
+        rows = batch.rows if self.rows_of is None else self.rows_of[batch.rows]
         drawn = np.zeros(len(batch), dtype=np.int64)
-        if step is not None and len(self.views) > 1:
-            seed = step_seed(self.seed, step)
+        if batch.step is not None and len(self.views) > 1:
+            seed = step_seed(self.seed, batch.step)
             drawn = np.random.default_rng([seed, distributed.rank()]).integers(len(self.views), size=len(batch))
         values = np.empty((len(batch), self.views[0].shape[1]), dtype=np.float32)
         for number in np.unique(drawn):
@@ -73,7 +84,8 @@ def cached(
 ) -> CachedBatches:
     """Return ``batches`` with the features of the frozen encoder of ``model``, from the cache or computed now.
 
-    ``digest`` is the hash of the pixels. All but the first of ``views`` are random views of ``batches``.
+    ``digest`` is the hash of the pixels. All but the first of ``views`` are random views of ``batches``. Images that
+    cannot be decoded are left out of the batches.
     """
     runtime = runtime_for(len(batches.indices))
     weights = [(name, tensor) for name, tensor in sorted(model.encoder.state_dict().items())]
@@ -95,41 +107,57 @@ def cached(
     for number in range(views):
         # Views are the same for all seeds and techniques of a comparison, so that these share the cache.
         view = random if number else None
-        name = sha256_of(basis.encode(), repr((number, view)).encode())[:40]
+        made_by = (number, view) if batches.crop == 1.0 else (number, view, batches.crop)
+        name = sha256_of(basis.encode(), repr(made_by).encode())[:40]
         path = folder / f"{name}.npy"
         if distributed.is_rank_zero() and not path.is_file():
             encode = encode or fast_encoder(model.encoder, batches.preprocessing, runtime)
             what = "features" if views == 1 else f"features, view {number + 1} of {views}"
-            _write(path, batches, encode, view, number, progress, what)
+            _write(path, replace(batches, view=view), encode, number, progress, what)
         distributed.barrier()
         with explained("read", path):
             arrays.append(np.load(path, mmap_mode="r", allow_pickle=False))
     rows_of = np.full(len(batches.pixels), -1, dtype=np.int64)
     rows_of[batches.indices] = np.arange(len(batches.indices))
     fields = {name: getattr(batches, name) for name in batches.__dataclass_fields__}
+    if isinstance(batches.pixels.pixels, StreamedPixels):
+        fields["indices"] = batches.indices[~_missing(arrays[0])]
     return CachedBatches(**fields, views=tuple(arrays), rows_of=rows_of)
 
 
-def _write(
-    path: Path,
-    batches: Batches,
-    encode: FastEncoder,
-    view: RandomView | None,
-    number: int,
-    progress: Progress,
-    what: str,
-) -> None:
-    """Compute one view of all images of ``batches`` and write it atomically."""
-    count = len(batches.indices)
+def _missing(features: Features) -> NDArray[np.bool_]:
+    """Return which images have no features because they cannot be decoded, bool [N]."""
+    missing: NDArray[np.bool_] = np.isnan(features[:, 0])
+    return missing
+
+
+def _write(path: Path, batches: Batches, encode: FastEncoder, number: int, progress: Progress, what: str) -> None:
+    """Compute a view of all images of ``batches`` and write it atomically; NaN for images that cannot be decoded."""
+    count, before = len(batches.indices), 0
     with atomic_file(path) as temporary, temporary.open("wb") as file:
-        for start in progress(range(0, count, CHUNK), -(-count // CHUNK), what):
-            chosen = batches.indices[start : start + CHUNK]
-            samples = torch.from_numpy(np.ascontiguousarray(batches.pixels.pixels[chosen]))
-            if view is not None:
-                generator = torch.Generator().manual_seed(step_seed(number, start))
-                samples = view(samples.float().div_(255.0), generator)
+        for done, samples in _blocks(batches, number, progress, what):
+            if not len(samples):
+                before += len(done)
+                continue
             features = pooled(encode(samples)).numpy().astype(np.float16)
-            if start == 0:
+            if file.tell() == 0:
                 header = {"descr": "<f2", "fortran_order": False, "shape": (count, features.shape[1])}
                 np.lib.format.write_array_header_1_0(file, header)
-            file.write(np.ascontiguousarray(features).tobytes())
+            rows = np.full((before + len(done), features.shape[1]), np.nan, dtype=np.float16)
+            rows[before:][done] = features
+            file.write(np.ascontiguousarray(rows).tobytes())
+            before = 0
+        if before and file.tell():
+            file.write(np.full((before, features.shape[1]), np.nan, dtype=np.float16).tobytes())
+
+
+def _blocks(batches: Batches, number: int, progress: Progress, what: str) -> Iterator[tuple[NDArray[np.bool_], Tensor]]:
+    """Yield which images of each block could be read, bool [`CHUNK`], and their samples in the view ``number``."""
+    pixels, view, indices = batches.pixels, batches.view, batches.indices
+    views = Views(view, batches.crop, number, 0) if number else None
+    for start, (chosen, block) in enumerate(pixels.blocks(indices, CHUNK, progress, what, views)):
+        samples = torch.from_numpy(np.ascontiguousarray(block))
+        if view is not None and not isinstance(pixels.pixels, StreamedPixels):
+            generator = torch.Generator().manual_seed(step_seed(number, start * CHUNK))
+            samples = view(samples.float().div_(255.0), generator)
+        yield np.isin(indices[start * CHUNK : (start + 1) * CHUNK], chosen), samples

@@ -6,6 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from steradian.errors import InputError, TrainingError
 from steradian.models.encoders import freeze_layers, pooled
 from steradian.models.image_batch import images_at_once
 from steradian.training import distributed
-from steradian.training.batches import Batches, Blend, Indices, Patch
+from steradian.training.batches import Batch, Batches, Blend, Patch
 from steradian.training.consistency import angle, divergence, symmetric_divergence
 from steradian.training.recipe import TrainingSettings
 from steradian.training.schedules import auxiliary_weight, ramp_value, rate_factor
@@ -94,11 +95,11 @@ def train_step(
     state: TrainingState,
     settings: TrainingSettings,
     train: Batches,
-    batch: Indices,
+    batch: Batch,
     progress: float,
     rate_progress: float,
 ) -> float:
-    """Take one optimizer step on the images ``batch``; return the loss of the head alone.
+    """Take one optimizer step on ``batch``; return the loss of the head alone.
 
     Args:
         progress: share of all steps done, for margin and scale; ``rate_progress``: of this stage's, for the rate.
@@ -110,11 +111,9 @@ def train_step(
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("factor", settings.center_rate)
 
-    global_size, batch = len(batch), batch[distributed.part_of(batch)]
-    view_step = state.step if progress < train.views_until else None
-    labels, views = train.labels(batch, view_step), train.views_at(view_step)
+    labels, views = train.labels(batch), train.views_of(batch)
     blend = _blend(settings, train, len(batch), state.step)
-    features, embeddings = _embed(state, settings, train, batch, view_step, blend)
+    features, embeddings = _embed(state, settings, train, batch, blend)
     try:
         # In a blend, each class gets its own margin, in its share of the loss.
         loss = _blended_loss(lambda targets: head(embeddings, targets), labels, blend)
@@ -127,11 +126,11 @@ def train_step(
     value = float(loss.detach())
     objective = loss
     if views > 1:
-        objective = objective + len(batch) / global_size * _consistency_loss(state, embeddings, views)
+        objective = objective + len(batch) / batch.count * _consistency_loss(state, embeddings, views)
     weight = auxiliary_weight(settings, progress) if state.auxiliary is not None else 0.0
     if state.auxiliary is not None and weight > 0 and len(batch):
         # The sum of these terms over all processes is the mean over the global batch.
-        share = len(batch) / global_size
+        share = len(batch) / batch.count
         logits = state.auxiliary(pooled(features).float())
         auxiliary_loss = _blended_loss(lambda targets: functional.cross_entropy(logits, targets), labels, blend)
         objective = objective + weight * share * auxiliary_loss
@@ -179,17 +178,16 @@ def _embed(
     state: TrainingState,
     settings: TrainingSettings,
     train: Batches,
-    batch: Indices,
-    step: int | None,
+    batch: Batch,
     blend: Blend | None,
 ) -> tuple[Tensor, Tensor]:
-    """Compute features and raw embeddings of the images ``batch``; both are [0, D] if this process has none."""
+    """Compute features and raw embeddings of ``batch``; both are [0, D] if this process has none."""
     model = state.model
     if len(batch) == 0:
         nothing = model.head.weight.new_zeros(0, model.spec.embedding_size).requires_grad_()
         return nothing, nothing
     with _autocast(settings, train.device):
-        features = train.features(model, batch, step, blend)
+        features = train.features(model, batch, blend)
         neck_input = functional.dropout(features, settings.dropout) if settings.dropout > 0 else features
         return features, model.neck(neck_input)
 
@@ -203,7 +201,7 @@ def _autocast(settings: TrainingSettings, device: torch.device) -> torch.autocas
 
 
 def _require_finite(
-    value: float, what: str, state: TrainingState, train: Batches, batch: Indices, embeddings: Tensor
+    value: float, what: str, state: TrainingState, train: Batches, batch: Batch, embeddings: Tensor
 ) -> None:
     if math.isfinite(value):
         return
@@ -212,7 +210,7 @@ def _require_finite(
     with torch.no_grad():
         values = state.model.head.logits(embeddings) if is_logit else embeddings
     largest = float(values.abs().nan_to_num(nan=0.0, posinf=0.0).max()) if len(values) else float("nan")
-    names = [train.pixels.names[int(index)] for index in batch]
+    names = [train.pixels.names[int(index)] for index in batch.rows]
     listed = "\n".join(f"  {name}" for name in names[:10])
     more = f"\n  and {len(names) - 10} more" if len(names) > 10 else ""
     raise TrainingError(
@@ -225,7 +223,8 @@ def _require_finite(
 @torch.no_grad()
 def _require_finite_embeddings(state: TrainingState, train: Batches) -> None:
     state.model.eval()
-    few = next(train.in_order())[: images_at_once(train.preprocessing.size)]
+    rows = train.indices[: images_at_once(train.preprocessing.size)]
+    few = next(replace(train, indices=rows).in_order(whole=True))
     if not torch.isfinite(state.model(train.images(few))).all():
         raise TrainingError(
             "Training diverged: the trained model gives embeddings that are not finite. Lower the learning rate (--lr)."
@@ -283,7 +282,7 @@ def embed_batches(state: TrainingState, settings: TrainingSettings, batches: Bat
     """Return raw embeddings [N, D] and labels [N] of all images, in order, in eval mode."""
     state.model.eval()
     parts, labels = [], []
-    for batch in batches.in_order():
+    for batch in batches.in_order(whole=True):
         parts.append(_raw(state, settings, batches, batch))
         labels.append(batches.labels(batch))
     return torch.cat(parts), torch.cat(labels)
@@ -295,8 +294,7 @@ def validate(state: TrainingState, settings: TrainingSettings, validation: Batch
     state.model.eval()
     loss_sum, num_correct, count = 0.0, 0.0, 0
     batch_losses: list[Tensor] = []
-    for global_batch in validation.in_order():
-        batch = global_batch[distributed.part_of(global_batch)]
+    for batch in validation.in_order():
         raw = _raw(state, settings, validation, batch)
         row_losses, correct = state.model.head.evaluate(raw, validation.labels(batch))
         if correct is None:
@@ -311,14 +309,14 @@ def validate(state: TrainingState, settings: TrainingSettings, validation: Batch
     return loss_sum / total, num_correct / total
 
 
-def embed_batch(state: TrainingState, batches: Batches, batch: Indices) -> Tensor:
-    """Return raw embeddings float32 [N, D] of the images ``batch`` in full precision, in the model's mode."""
+def embed_batch(state: TrainingState, batches: Batches, batch: Batch) -> Tensor:
+    """Return raw embeddings float32 [N, D] of ``batch`` in full precision, in the model's mode."""
     if len(batch) == 0:
         return state.model.head.weight.new_zeros(0, state.model.spec.embedding_size)
     raw: Tensor = state.model.neck(batches.features(state.model, batch)).float()
     return raw
 
 
-def _raw(state: TrainingState, settings: TrainingSettings, batches: Batches, batch: Indices) -> Tensor:
+def _raw(state: TrainingState, settings: TrainingSettings, batches: Batches, batch: Batch) -> Tensor:
     with _autocast(settings, batches.device):
         return embed_batch(state, batches, batch)

@@ -94,11 +94,12 @@ class TrainingPlan:
             batch_size=settings.batch_size,
             seed=settings.seed,
             view=_random_view(recipe, self.data.pixels.channels),
-            views_until=recipe.views.until if recipe.views is not None else 0.0,
+            view_steps=_view_steps(recipe, self.steps),
             memory_format=torch.channels_last if settings.channels_last else torch.contiguous_format,
             device=pick_device(),
             images_per_class=settings.images_per_class,
             class_power=settings.class_power,
+            crop=recipe.views.crop if recipe.views is not None else 1.0,
         )
 
     def provenance(self, command: str) -> dict[str, Any]:
@@ -201,13 +202,20 @@ def _plan_stages(recipe: Recipe, model: Recognizer, images: int) -> tuple[tuple[
 def _random_view(recipe: Recipe, channels: int) -> RandomView | ProgressiveViews | None:
     if recipe.views is None:
         return None
-    limits = recipe.views.model_dump(exclude={"until"})
+    limits = recipe.views.model_dump(exclude={"until", "crop"})
     flip = limits["flip"] if limits["flip"] is not None else (0.5 if channels == 3 else 0.0)
     view = RandomView(**{**limits, "flip": flip})
     if recipe.progressive.views == 1:
         return view
     parts = recipe.progressive.model_dump(exclude={"views", "consistency", "weight"})
     return ProgressiveViews(view, HarderView(**parts), recipe.progressive.views)
+
+
+def _view_steps(recipe: Recipe, total: int) -> int:
+    """Return how many of the ``total`` steps of a training use random views."""
+    until = recipe.views.until if recipe.views is not None else 0.0
+    # A step uses them while the share of steps done before it is below ``until``.
+    return next((step for step in range(max(0, int(until * total) - 1), total) if step / total >= until), total)
 
 
 def training_steps(recipe: Recipe, data: TrainingData) -> int:

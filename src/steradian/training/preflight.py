@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
+
 import torch
 
 from steradian.errors import InputError, UsageError
@@ -32,7 +33,8 @@ def preflight(plan: TrainingPlan) -> None:
     _check_progressive(plan)
     spec = plan.spec
     try:
-        plan.model.embed(torch.from_numpy(np.ascontiguousarray(plan.data.pixels.pixels[:2])))
+        shape = (2, *plan.data.pixels.pixels.shape[1:])
+        plan.model.embed(torch.arange(math.prod(shape)).remainder(256).to(torch.uint8).view(shape))
     except (RuntimeError, ValueError, IndexError) as error:
         raise InputError(
             f"The encoder {spec.encoder!r} cannot take images of {spec.preprocessing.size} px ({error}). "

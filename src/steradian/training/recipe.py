@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -49,6 +50,22 @@ class DataSettings(_Settings):
         False, description="Also train on each class rotated by 90, 180 and 270 degrees, as three more classes."
     )
     split_seed: int = Field(0, ge=0, description="Seed of the random split; the same for all techniques and seeds.")
+    skip_missing: bool = Field(
+        False, description="Leave out rows of a table that name files that do not exist; otherwise they are an error."
+    )
+    decoded_gib: float | None = Field(
+        None,
+        ge=0,
+        description="Most memory for images that are decoded once; larger sets are read from their files in every "
+        "epoch. None: 4 GiB, and at most a quarter of the memory.",
+    )
+    workers: int | None = Field(
+        None,
+        ge=0,
+        le=256,
+        description="Processes that read the images of such a set; 0: the main process; none: by the machine. The "
+        "result does not depend on it.",
+    )
 
 
 class ViewSettings(_Settings):
@@ -63,6 +80,13 @@ class ViewSettings(_Settings):
     operations: int = Field(0, ge=0, le=14, description="RandAugment: operations on each image; 0: none.")
     magnitude: int = Field(9, ge=0, le=30, description="Magnitude of those operations.")
     erasing: float = Field(0.0, ge=0, le=1, description="Probability that a rectangle is erased.")
+    crop: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Smallest area of a random crop of the original picture, as a share of it; 1: no random crops.",
+    )
+    color: float = Field(0.0, ge=0, le=1, description="Largest relative change of brightness, contrast and saturation.")
     flip: float | None = Field(None, ge=0, le=1, description="Flip probability; none: 0.5 for RGB, 0 for gray.")
     until: float = Field(
         0.9, ge=0, le=1, description="Share of the steps that use views; the rest train on the originals."
@@ -147,6 +171,15 @@ class TrainingSettings(_Settings):
     center_rate: float = Field(0.2, gt=0, description="Factor on the learning rate of the head.")
     auxiliary: float = Field(1.0, ge=0, description="Weight of a linear head on the encoder's features; decays to 0.")
     auxiliary_until: float = Field(1.0, gt=0, le=1, description="Share of the steps after which that weight is 0.")
+    images_at_once: int | None = Field(
+        None,
+        ge=1,
+        description="Images that pass through the encoder together while it learns; a larger batch is divided, and its "
+        "parts are computed a second time in the backward pass. None: chosen by the memory that the encoder needs.",
+    )
+    recompute: bool = Field(
+        False, description="Keep the activations between the blocks of a timm encoder only: less memory, more time."
+    )
     bf16: bool = Field(False, description="Autocast encoder and neck to bfloat16.")
     channels_last: bool = Field(True, description="Use the channels-last memory format.")
     deterministic: bool = Field(True, description="The same seed on the same machine gives the same history.")
@@ -159,6 +192,20 @@ class LossSettings(_Settings):
 
     name: str = Field("arcface", description="One of `steradian losses`.")
     options: dict[str, Any] = Field({}, description="Options that override the fitted ones.")
+
+
+NO_EFFECT = ("decoded_gib", "workers")
+"""Settings of ``data`` that decide how images are read; whether they are decoded at once is part of the data's hash."""
+
+ADDED: tuple[tuple[str | None, str, Any], ...] = (
+    (None, "budget", None),
+    ("data", "skip_missing", False),
+    ("views", "crop", 1.0),
+    ("views", "color", 0.0),
+    ("training", "images_at_once", None),
+    ("training", "recompute", False),
+)
+"""Settings that later versions added: section, name, and the value that stands for what was done before."""
 
 
 class Recipe(_Settings):
@@ -204,10 +251,21 @@ class Recipe(_Settings):
     training: TrainingSettings = TrainingSettings()
 
     def digest(self) -> str:
-        """Return a hash of all settings, by the names that they had when the first checkpoints recorded it."""
-        # A recipe that learns by its loss keeps the digest that it had before there was a choice.
-        left_out = {"adapt", "budget"} if not self.adapts else {"budget"} if self.budget is None else None
-        return sha256_of(self.model_dump_json(by_alias=True, exclude=left_out).encode())
+        """Return a hash of all settings that change results, by the names that the first checkpoints recorded.
+
+        Settings that came later are part of it where they differ from what was done before there was a choice.
+        """
+        content = self.model_dump(mode="json", by_alias=True)
+        for name in NO_EFFECT:
+            del content["data"][name]
+        for section, name, before in ADDED:
+            holder = content if section is None else content[section]
+            if holder is not None and holder[name] == before:
+                del holder[name]
+        if not self.adapts:
+            content.pop("adapt", None)
+            content.pop("budget", None)
+        return sha256_of(json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode())
 
     @property
     def adapts(self) -> bool:

@@ -165,7 +165,8 @@ def _adapted(plan: TrainingPlan, progress: DataProgress) -> TrainingResult:
     chosen = fitted_on(plan)
     # The images of the test part pass through the encoder with the others, so that measuring needs no second time.
     every_image = np.sort(np.concatenate([chosen, plan.data.splits.test]))
-    features = EncoderFeatures(every_image, encoder_features(plan, every_image, progress))
+    features = encoder_features(plan, every_image, progress)
+    chosen = chosen[features.has(chosen)]
     adaptation = adapt_plan(plan, chosen, features.of(chosen), progress)
     return TrainingResult(install(plan.model, adaptation), [], math.nan, peak_memory_bytes(), adaptation, features)
 
@@ -186,9 +187,8 @@ def _resume(state: TrainingState, plan: TrainingPlan, run: RunFolder | None) -> 
 @torch.no_grad()
 def _class_embeddings(state: TrainingState, stage: Stage) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield raw embeddings and labels of the first epoch; batch norm uses the batch, as it has no statistics yet."""
-    for batch in stage.train.epoch(0):
-        part = batch[distributed.part_of(batch)]
-        yield embed_batch(state, stage.train, part), stage.train.labels(part)
+    for batch in stage.train.epoch(0, views=False):
+        yield embed_batch(state, stage.train, batch), stage.train.labels(batch)
 
 
 def _finished(state: TrainingState, plan: TrainingPlan, run: RunFolder | None) -> Recognizer:

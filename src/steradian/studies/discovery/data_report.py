@@ -152,7 +152,7 @@ def _tiles(images: ImageSet, chosen: Sequence[int]) -> dict[int, NDArray[np.uint
     decoded: dict[int, NDArray[np.uint8]] = {}
     for index in chosen:
         try:
-            decoded[index] = square(images.items.pixels(index), SIZE, 3)
+            decoded[index] = square(images.pixels(index), SIZE, 3)
         except DataError:
             continue
     return decoded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -83,7 +84,7 @@ def near_copies(
 
     Raises:
         UsageError: the weights do not exist.
-        DataError: see `load_pixels`.
+        DataError: see `steradian.data.load_pixels`.
     """
     pixels, vectors = _embed(images, origin, progress)
     neighbors = nearest_neighbors(vectors, vectors, min(NEIGHBORS + 1, len(vectors)))
@@ -116,13 +117,23 @@ def _embed(images: ImageSet, origin: str, progress: Progress) -> tuple[PixelSet,
         raise UsageError(
             f"There is no model {origin!r} to find near copies with: name a run or model folder, or 'package'."
         )
-    pixels = load_for(images, shape, progress)
+    pixels, _ = load_for(images, shape, progress)
     if origin != "package":
         model.accelerate_for(len(pixels))
-        return pixels, model.embed(torch.from_numpy(pixels.pixels))
+        return _encoded(pixels, model.embed, progress)
     encoder, _ = build_encoder(PACKAGED, channels=shape.channels, size=shape.size)
     PretrainedWeights.open(PACKAGED, "package").fill(encoder)
     encode = fast_encoder(encoder.eval(), shape, "auto")
-    starts = progress(range(0, len(pixels), 64), -(-len(pixels) // 64), "embedding")
-    features = [encode(torch.from_numpy(pixels.pixels[start : start + 64])).numpy() for start in starts]
-    return pixels, np.concatenate(features)
+    return _encoded(pixels, lambda block: encode(block).numpy(), progress)
+
+
+def _encoded(
+    pixels: PixelSet, encode: Callable[[torch.Tensor], NDArray[np.float32]], progress: Progress
+) -> tuple[PixelSet, NDArray[np.float32]]:
+    """Return the images that could be decoded, and their vectors."""
+    kept, vectors = [], []
+    for chosen, block in pixels.blocks(np.arange(len(pixels)), 64, progress, "embedding"):
+        kept.append(chosen)
+        vectors.append(encode(torch.from_numpy(block)))
+    readable = np.concatenate(kept)
+    return pixels if len(readable) == len(pixels) else pixels.at(readable), np.concatenate(vectors)

@@ -32,14 +32,14 @@ def write_view_sheet(source: str, root: str | None, path: Path, recipe: Recipe |
     decoded = []
     for index in first[np.linspace(0, len(first) - 1, min(SHOWN, len(first))).astype(int)]:
         try:
-            decoded.append(images.items.pixels(int(index)))
+            decoded.append(images.pixels(int(index)))
         except DataError:
             continue
     if not decoded:
         raise DataError(f"{images.source}: none of the sampled images can be decoded. Check that its files are images.")
     channels = 1 if all(pixels.ndim == 2 for pixels in decoded) else 3
     samples = torch.from_numpy(np.stack([square(pixels, SIZE, channels) for pixels in decoded])).float() / 255.0
-    limits = chosen.views.model_dump(exclude={"until", "flip"}) if chosen.views is not None else {}
+    limits = chosen.views.model_dump(exclude={"until", "flip", "crop"}) if chosen.views is not None else {}
     parts = chosen.progressive.model_dump(exclude={"views", "consistency", "weight"})
     count = max(VIEWS, chosen.progressive.views)
     views = ProgressiveViews(RandomView(**limits), HarderView(**parts), count)

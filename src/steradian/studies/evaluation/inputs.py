@@ -150,20 +150,25 @@ def embed_pixels(
 ) -> EmbeddingSet:
     """Embed the images at ``indices``, or all, a block at a time, and ask the head.
 
-    ``features`` of the model's encoder are used instead of the images where they are given.
+    ``features`` of the model's encoder are used instead of the images where they are given. Images that cannot be
+    decoded are left out.
     """
     chosen = indices if indices is not None else np.arange(len(pixels))
     at_once = IMAGES if features is not None else 8 * images_at_once(model.preprocessing.size)
-    blocks = [chosen[start : start + at_once] for start in range(0, len(chosen), at_once)]
-    parts = []
-    for number in progress(range(len(blocks)), len(blocks), "measuring"):
-        if features is not None:
-            parts.append(model.embed_features(torch.from_numpy(features.of(blocks[number]))))
-        else:
-            parts.append(model.raw_embeddings(torch.from_numpy(np.array(pixels.pixels[blocks[number]]))))
-    raw = torch.cat(parts) if parts else torch.zeros(0, model.spec.embedding_size)
-    labels = pixels.labels[chosen]
-    return EmbeddingSet(raw.numpy(), labels, head_outputs(model, raw, labels), pixels, chosen)
+    parts, kept = [torch.zeros(0, model.spec.embedding_size)], [np.zeros(0, dtype=np.intp)]
+    if features is not None:
+        chosen = chosen[features.has(chosen)]
+        starts = range(0, len(chosen), at_once)
+        for start in progress(starts, len(starts), "measuring"):
+            kept.append(chosen[start : start + at_once])
+            parts.append(model.embed_features(torch.from_numpy(features.of(kept[-1]))))
+    else:
+        for block, images in pixels.blocks(chosen, at_once, progress, "measuring"):
+            kept.append(block)
+            parts.append(model.raw_embeddings(torch.from_numpy(np.array(images))))
+    raw, readable = torch.cat(parts), np.concatenate(kept)
+    labels = pixels.labels[readable]
+    return EmbeddingSet(raw.numpy(), labels, head_outputs(model, raw, labels), pixels, readable)
 
 
 def run_inputs(

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 
 from steradian import metrics
+from steradian.data.loading.damage import listing
 from steradian.data.pairs import image_numbers, place_pairs, read_pairs
+from steradian.errors import DataError
 from steradian.files import check_folder
 from steradian.models.recognizer import Recognizer
 from steradian.plots.report import Report, Section, facts
@@ -18,7 +20,9 @@ from steradian.studies.evaluation.run import origin_of, pixels_for
 from steradian.studies.evaluation.tables import Measurement
 from steradian.studies.evaluation.verification import pair_numbers, pairs_picture
 from steradian.training.progress import progress_unless
-from steradian.waiting import waiting
+
+AT_ONCE = 64
+"""Images that are embedded at a time."""
 
 
 def measure_listed_pairs(
@@ -59,13 +63,15 @@ def measure_listed_pairs(
     identities = [pixels.classes[label] for label in pixels.labels.tolist()]
     located = place_pairs(listed, image_numbers(pixels.names, identities), path, skip_missing=skip_missing)
     used, position = np.unique(np.concatenate([located.first, located.second]), return_inverse=True)
-    images = torch.from_numpy(pixels.pixels[used])
-    recognizer.accelerate_for(len(images))
-    with waiting(f"measuring {len(images):,} images", quiet):
-        raw = recognizer.embed(images, normalize=False)
-        if flip:
-            raw = metrics.flip_fusion(raw, recognizer.embed(images.flip(3), normalize=False))
-    vectors = metrics.unit(raw)
+    recognizer.accelerate_for(len(used))
+    raw = []
+    for _, block in pixels.blocks(used, AT_ONCE, progress_unless(quiet), "measuring"):
+        images = torch.from_numpy(block)
+        plain = recognizer.embed(images, normalize=False)
+        raw.append(metrics.flip_fusion(plain, recognizer.embed(images.flip(3), normalize=False)) if flip else plain)
+    if sum(map(len, raw)) < len(used):
+        raise DataError(f"{pixels.source}: images of the pairs cannot be decoded:\n{listing(pixels.skipped)}")
+    vectors = metrics.unit(np.concatenate(raw))
     first, second = position[: len(located.first)], position[len(located.first) :]
     scores = np.einsum("ij,ij->i", vectors[first], vectors[second])
     folds = located.folds if len(np.unique(located.folds)) > 1 else None

@@ -160,8 +160,8 @@ def evaluate_on(
 
 def pixels_for(model: Recognizer, source: str, root: str | None, progress: DataProgress) -> tuple[PixelSet, str]:
     """Return the images of ``source`` as ``model`` takes them, labels by its classes; and which part they are."""
-    decoded = load_for(data_sources.open(source, root), model.spec.preprocessing, progress)
-    pixels = with_known_first(decoded, model.spec.classes)
+    loaded, _ = load_for(data_sources.open(source, root), model.spec.preprocessing, progress)
+    pixels = with_known_first(loaded, model.spec.classes)
     if pixels.splits is not None and (pixels.splits == "test").any():
         return pixels.at(np.flatnonzero(pixels.splits == "test")), "the test part"
     return pixels, "all images"

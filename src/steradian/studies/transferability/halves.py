@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from steradian.data.pixels import PixelSet, subset
-from steradian.data.preprocessing import statistics
+from steradian.data.pixels import joined as joined_pixels
+from steradian.data.pixels import subset
 from steradian.data.splits import Splits
 from steradian.errors import UsageError, did_you_mean
 from steradian.training.dataset import TrainingData
@@ -74,19 +74,12 @@ def joined(first: TrainingData, second: TrainingData) -> TrainingData:
             f"{a.source} is {kinds[a.channels]} and {b.source} {kinds[b.channels]}: one first layer cannot take "
             "both. Convert one of them."
         )
-    pixels = PixelSet(
-        source=f"{a.source} and {b.source}",
-        pixels=np.concatenate([a.pixels, b.pixels]),
-        labels=np.concatenate([a.labels, b.labels + len(a.classes)]),
-        classes=(*a.classes, *(f"{name}*" for name in b.classes)),
-        splits=None,
-        names=(*a.names, *b.names),
-        skipped=(*a.skipped, *b.skipped),
-    )
+    pixels = joined_pixels(a, b)
     parts = {
         name: np.concatenate([part, vars(second.splits)[name] + len(a)]) for name, part in vars(first.splits).items()
     }
     splits = Splits(**parts)
-    mean, std = statistics(pixels.pixels, splits.train)
+    mean, std = pixels.statistics(splits.train)
     shape = replace(first.preprocessing, mean=mean, std=std)
-    return TrainingData(pixels, splits, pixels.digest(), shape, None, (*first.warnings, *second.warnings))
+    warnings = (*first.warnings, *second.warnings)
+    return TrainingData(pixels, splits, pixels.digest(), shape, None, warnings, reading=first.reading)

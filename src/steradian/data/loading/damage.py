@@ -1,0 +1,84 @@
+"""Count the images of a set that cannot be decoded; too many of them, or a whole class of them, is an error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from steradian.data.images import ImageSet
+from steradian.errors import DataError
+
+MAX_DAMAGED = 0.05
+"""A set with a larger share of damaged files is refused."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that could not be decoded, and why."""
+
+    name: str
+    reason: str
+
+
+class DamageLog:
+    """The damaged images of a set, as they become known.
+
+    Attributes:
+        skipped: image -> its name and what is wrong with it.
+    """
+
+    def __init__(self, images: ImageSet, known: Mapping[int, str] | None = None) -> None:
+        """Begin with what is ``known``: image -> reason. Raises as `add` does."""
+        self.images = images
+        self.skipped = {index: Skipped(images.items.name(index), reason) for index, reason in (known or {}).items()}
+        whole = np.delete(images.labels, list(self.skipped))
+        self._left = np.bincount(whole, minlength=len(images.classes))
+        self._check()
+
+    def add(self, index: int, reason: str) -> None:
+        """Count the image ``index`` as damaged, once.
+
+        Raises:
+            DataError: now more than `MAX_DAMAGED` of the images are, or all of a class.
+        """
+        if index in self.skipped:
+            return
+        self.skipped[index] = Skipped(self.images.items.name(index), reason)
+        self._left[self.images.labels[index]] -= 1
+        self._check()
+
+    def _check(self) -> None:
+        """Raise `DataError` if more than `MAX_DAMAGED` of the images are damaged, or all of a class."""
+        images, skipped = self.images, self.sorted
+        if len(skipped) > MAX_DAMAGED * len(images):
+            raise DataError(
+                f"{len(skipped)} of {len(images)} images in {images.source} cannot be decoded, more than "
+                f"{MAX_DAMAGED:.0%}:\n{listing(skipped)}\nRepair or remove them; if most fail, check the folder."
+            )
+        empty = np.flatnonzero(self._left == 0)
+        if skipped and len(empty):
+            raise DataError(
+                f"No image of class {images.classes[empty[0]]!r} in {images.source} can be decoded:\n{listing(skipped)}"
+            )
+
+    @property
+    def sorted(self) -> tuple[Skipped, ...]:
+        """The damaged images in the order of the set."""
+        return tuple(self.skipped[index] for index in sorted(self.skipped))
+
+
+def listing(skipped: tuple[Skipped, ...], at_most: int = 10) -> str:
+    """Return one line for each of the first ``at_most`` skipped images, and the number of the others."""
+    lines = [f"  {item.name}: {item.reason}" for item in skipped[:at_most]]
+    if len(skipped) > at_most:
+        lines.append(f"  and {len(skipped) - at_most} more")
+    return "\n".join(lines)
+
+
+def skipped_warning(skipped: tuple[Skipped, ...], images: int) -> list[str]:
+    """Return a warning that lists the skipped images of a set of ``images``, if there are any."""
+    if not skipped:
+        return []
+    return [f"{len(skipped)} of {images} images cannot be decoded and are skipped:\n{listing(skipped)}"]
