@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import sys
 from collections.abc import Callable
@@ -25,6 +26,19 @@ os.environ["OMP_NUM_THREADS"] = "1"
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def history() -> Callable[[Path], list[dict[str, str]]]:
+    """Read the ``history.csv`` of a run folder, without how fast it went."""
+
+    def read(folder: Path) -> list[dict[str, str]]:
+        rows = list(csv.DictReader((folder / "history.csv").read_text().splitlines()))
+        return [
+            {key: value for key, value in row.items() if key not in ("images_per_second", "waiting")} for row in rows
+        ]
+
+    return read
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ RUNS: dict[str, list[str]] = {
     ],
 }  # fmt: skip
 COMPARISON = ["digits", "--losses", "softmax,arcface,triplet", "--dims", "2,3", "--epochs", "2", "--jobs", "1"]
-VARYING = ("cost.seconds", "cost.seconds_per_epoch", "cost.peak_memory_mib")
+VARYING = ("cost.seconds", "cost.seconds_per_epoch", "cost.peak_memory_mib", "images_per_second", "waiting")
 
 
 def make_photographs(folder: Path) -> None:

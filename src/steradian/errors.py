@@ -38,6 +38,10 @@ class TrainingError(SteradianError):
     """Training cannot continue, so it stops instead of failing silently."""
 
 
+class ReaderError(TrainingError):
+    """A process that reads images was ended by the system. What was done until then is kept."""
+
+
 class InputError(SteradianError, ValueError):
     """A tensor, array or number is not a valid argument of a function."""
 

@@ -54,7 +54,7 @@ def test_features_are_those_of_the_encoder_and_are_made_once(digits, tmp_path: P
     state.model.eval()
     with torch.no_grad():
         expected = state.model.encoder(make_plan(wanted, digits).batches(digits.splits.train).images(batch))
-    found = stages[0].train.features(state.model, batch)
+    found = stages[0].train.inputs(batch)
     torch.testing.assert_close(found, expected, rtol=2e-3, atol=2e-3)
     files = sorted((tmp_path / "cache" / "features").glob("*.npy"))
     assert len(files) == 2 and np.load(files[0]).dtype == np.float16
@@ -76,7 +76,7 @@ def test_features_of_another_pooling_are_not_taken(digits, tmp_path: Path) -> No
         batch = Batch(digits.splits.train[:4], 4)
         with torch.no_grad():
             expected = state.model.eval().encoder(make_plan(wanted, digits).batches(digits.splits.train).images(batch))
-        torch.testing.assert_close(stages[0].train.features(state.model, batch), expected, rtol=2e-3, atol=2e-3)
+        torch.testing.assert_close(stages[0].train.inputs(batch), expected, rtol=2e-3, atol=2e-3)
     assert len(list((tmp_path / "cache" / "features").glob("*.npy"))) == 4
 
 
@@ -86,7 +86,7 @@ def test_views_are_drawn_by_seed_and_step_and_training_uses_them(digits) -> None
     state = start(plan)
     batches = make_stages(plan)[0].train
     rows = digits.splits.train[:30]
-    plain, first, again, second = (batches.features(state.model, Batch(rows, 30, step)) for step in (None, 1, 1, 2))
+    plain, first, again, second = (batches.inputs(Batch(rows, 30, step)) for step in (None, 1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, second)
     same = (first == plain).all(dim=1)
     assert 0 < int(same.sum()) < 30

@@ -89,7 +89,7 @@ def test_killed_while_saving_the_checkpoint_before_is_whole(tmp_path: Path) -> N
     codes = [code for code, _, _ in worker(2, tmp_path, how="killed while saving")]
     assert -9 in codes
     folder = latest_checkpoint(RunFolder(tmp_path))
-    assert folder is not None and read_record(folder).epoch == 1
+    assert folder is not None and read_record(folder).epoch == 0
     read_model(folder, Recognizer(model_spec(Recipe().changed(**group_worker.CHANGES), group_worker.digits())))
 
 

@@ -223,8 +223,15 @@ def load_for(
     plan = reading_plan(images, shape, settings)
     if plan.streams:
         return stream_pixels(images, shape, plan.workers), plan
-    how = {"size": shape.size, "channels": shape.channels, "crop": shape.crop, "interpolation": shape.interpolation}
-    return load_pixels(images, **how, progress=progress), plan
+    decoded = load_pixels(
+        images,
+        size=shape.size,
+        channels=shape.channels,
+        crop=shape.crop,
+        interpolation=shape.interpolation,
+        progress=progress,
+    )
+    return decoded, plan
 
 
 def _keep_rows(pixels: NDArray[np.uint8], rows: Indices) -> NDArray[np.uint8]:

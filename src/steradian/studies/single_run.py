@@ -174,6 +174,8 @@ def _train_into(plan: TrainingPlan, folder: RunFolder, quiet: bool) -> Run:
                 on_batch=progress.at,
                 progress=caching,
             )
+        if trained.spent and not quiet:
+            progress.note(trained.spent)
     origin = plan.provenance(command_line())
     if trained.adaptation is not None:
         _calibrate_by_folds(trained.model, trained.adaptation)
@@ -182,14 +184,14 @@ def _train_into(plan: TrainingPlan, folder: RunFolder, quiet: bool) -> Run:
     model = trained.save(folder, origin)
     if len(plan.data.splits.test) == 0:
         folder.finish({"provenance": origin})
-        return Run(folder, trained, None, plan.warnings)
+        return Run(folder, trained, None, plan.all_warnings)
     evaluation = evaluate_run(model, plan.data, features=trained.features, progress=caching)
     evaluation = with_adaptation(evaluation, trained.adaptation, tuning)
     if model.manifest is not None:
         write_text(folder.readme, readme_text(model.manifest, readme_numbers(evaluation)))
     with waiting("writing the report", quiet):
         write_evaluation(evaluation, folder.path, trained.history)
-    return Run(folder, trained, evaluation, plan.warnings)
+    return Run(folder, trained, evaluation, plan.all_warnings)
 
 
 def _calibrate(model: Recognizer, data: TrainingData) -> None:

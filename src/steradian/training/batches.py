@@ -20,6 +20,7 @@ from steradian.data.sampling import balanced_batches, epoch_batches, epoch_lengt
 from steradian.data.views import RandomView
 from steradian.models.recognizer import Recognizer
 from steradian.training import distributed
+from steradian.training.activations import in_parts
 
 RANK_STRIDE = 1_000_003
 
@@ -103,6 +104,7 @@ class Batches:
         images_per_class: K for batches of P classes by K images; None for shuffled batches.
         class_power: class weighting of shuffled batches, see `weighted_batches`.
         crop: smallest area of a random crop of a streamed original, as a share of it; 1: no crop.
+        at_once: images that pass through the encoder together while it learns (see `activations.in_parts`); None: all.
     """
 
     pixels: PixelSet
@@ -117,6 +119,7 @@ class Batches:
     images_per_class: int | None = None
     class_power: float = 1.0
     crop: float = 1.0
+    at_once: int | None = None
 
     def __len__(self) -> int:
         """Return the number of batches per epoch."""
@@ -189,11 +192,14 @@ class Batches:
             samples = self.view(samples, torch.Generator().manual_seed(seed))
         return self.preprocessing.normalize(samples).contiguous(memory_format=self.memory_format)
 
-    def features(self, model: Recognizer, batch: Batch, blend: Blend | None = None) -> Tensor:
-        """Return the features of `images`, or of their blends, by the encoder of ``model``."""
+    def inputs(self, batch: Batch, blend: Blend | None = None) -> Tensor:
+        """Return what `encode` takes: `images`, or blends of them."""
         images = self.images(batch)
-        features: Tensor = model.encoder(images if blend is None else blend(images))
-        return features
+        return images if blend is None else blend(images)
+
+    def encode(self, model: Recognizer, inputs: Tensor) -> Tensor:
+        """Return the features of ``inputs`` by the encoder of ``model``, `at_once` images at a time."""
+        return in_parts(model.encoder, inputs, self.at_once)
 
     def views_of(self, batch: Batch) -> int:
         """Return the number of views of each image in `images`."""

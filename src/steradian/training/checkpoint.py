@@ -62,6 +62,7 @@ class CheckpointRecord(BaseModel):
     silent: list[str]
     history: list[dict[str, Any]]
     seconds: list[float]
+    speeds: list[dict[str, float]] = []
 
 
 def save_checkpoint(run: RunFolder, state: TrainingState, *, recipe: str, data: str) -> Path:
@@ -83,6 +84,7 @@ def save_checkpoint(run: RunFolder, state: TrainingState, *, recipe: str, data: 
         silent=sorted(state.silent),
         history=state.history,
         seconds=state.seconds,
+        speeds=state.speeds,
     )
     with _shared_folder(folder) as temporary:
         write_tensors(temporary, tensors)
@@ -199,7 +201,7 @@ def restore(state: TrainingState, folder: Path) -> None:
     state.plateau = PlateauTracker(best, record.watch.waited, record.watch.since_cut, record.watch.cuts)
     state.epoch, state.step, state.step_in_epoch = record.epoch, record.step, record.step_in_epoch
     state.loss_sum, state.history, state.silent = record.loss_sum, record.history, set(record.silent)
-    state.seconds = record.seconds
+    state.seconds, state.speeds = record.seconds, record.speeds
 
 
 def _moment(parameter: Tensor, saved: TensorEntry) -> Tensor:

@@ -11,6 +11,7 @@ from steradian import data
 from steradian.data.inspection import lonely_classes
 from steradian.data.loading.damage import skipped_warning
 from steradian.data.loading.plan import ReadingSettings
+from steradian.data.loading.stream import StreamedPixels
 from steradian.data.near_copies import MOST as MOST_COMPARED
 from steradian.data.near_copies import near_copies, without_copies_in_test
 from steradian.data.pixels import PixelSet, load_for, no_progress, subset, with_quarter_turns
@@ -51,6 +52,15 @@ class TrainingData:
     warnings: tuple[str, ...] = ()
     groups: NDArray[np.str_] | None = None
     reading: str = ""
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the images are read when they are needed."""
+        return isinstance(self.pixels.pixels, StreamedPixels)
+
+    def damage_warning(self) -> list[str]:
+        """Return a warning that lists the damaged images that were met so far, where the images are streamed."""
+        return skipped_warning(self.pixels.skipped, len(self.pixels)) if self.streamed else []
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class CachedBatches(Batches):
         view = self.views[number]
         return view if len(rows) == len(view) else view[rows]
 
-    def features(self, model: Recognizer, batch: Batch, blend: Blend | None = None) -> Tensor:
+    def inputs(self, batch: Batch, blend: Blend | None = None) -> Tensor:
         """Return features of the original images; with a step, of a random view of each, drawn by seed and step.
 
         A blend mixes features instead of images, as the encoder does not run.
@@ -77,6 +77,10 @@ class CachedBatches(Batches):
             values[mask] = self.views[number][rows[mask]]
         features = torch.from_numpy(values).to(self.device)
         return features if blend is None else blend(features)
+
+    def encode(self, model: Recognizer, inputs: Tensor) -> Tensor:
+        """Return ``inputs``, which are features already."""
+        return inputs
 
 
 def cached(

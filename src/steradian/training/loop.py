@@ -18,12 +18,14 @@ from steradian.errors import InputError, TrainingError
 from steradian.models.encoders import freeze_layers, pooled
 from steradian.models.image_batch import images_at_once
 from steradian.training import distributed
+from steradian.training.activations import steady_statistics
 from steradian.training.batches import Batch, Batches, Blend, Patch
 from steradian.training.consistency import angle, divergence, symmetric_divergence
 from steradian.training.recipe import TrainingSettings
 from steradian.training.schedules import auxiliary_weight, ramp_value, rate_factor
 from steradian.training.stages import Stage, stage_at, stage_progress
 from steradian.training.state import TrainingState
+from steradian.training.step_clock import StepClock
 
 OnStep = Callable[[TrainingState, float], None]
 OnEpoch = Callable[[TrainingState], None]
@@ -80,9 +82,13 @@ def _train_epoch(state: TrainingState, settings: TrainingSettings, stages: Seque
     freeze_layers(state.model.encoder, stage.frozen)
     total = len(train) * settings.epochs
     full_epoch, started = state.step_in_epoch == 0, time.perf_counter()
-    for batch in train.epoch(state.epoch, skip=state.step_in_epoch):
+    for batch in state.clock.waited(train.epoch(state.epoch, skip=state.step_in_epoch)):
         rate_progress = stage_progress(stages, state.epoch, state.step_in_epoch)
-        loss = train_step(state, settings, train, batch, state.step / total, rate_progress)
+        if len(batch) < min(2, batch.count) and distributed.world_size() == 1:
+            # Nearly all of its images are damaged, and batch norm needs two.
+            loss = 0.0
+        else:
+            loss = train_step(state, settings, train, batch, state.step / total, rate_progress)
         state.step += 1
         state.step_in_epoch += 1
         state.loss_sum += loss
@@ -114,6 +120,10 @@ def train_step(
     labels, views = train.labels(batch), train.views_of(batch)
     blend = _blend(settings, train, len(batch), state.step)
     features, embeddings = _embed(state, settings, train, batch, blend)
+    state.clock.lap("encoder")
+    if embeddings.requires_grad:
+        on_gradient: Callable[[Callable[[Tensor], None]], object] = embeddings.register_hook
+        on_gradient(lambda gradient: state.clock.lap("head"))
     try:
         # In a blend, each class gets its own margin, in its share of the loss.
         loss = _blended_loss(lambda targets: head(embeddings, targets), labels, blend)
@@ -137,7 +147,10 @@ def train_step(
     _require_finite(float(objective.detach()), "loss", state, train, batch, embeddings)
     for optimizer in state.optimizers:
         optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(objective)
+    recomputes = settings.recompute or train.at_once is not None
+    with steady_statistics(state.model.encoder) if recomputes else contextlib.nullcontext():
+        torch.autograd.backward(objective)
+    state.clock.lap("encoder")
     distributed.sum_gradients(parameter for parameter in state.bodies if parameter.requires_grad)
     if state.silent:
         _check_gradients(state)
@@ -187,7 +200,9 @@ def _embed(
         nothing = model.head.weight.new_zeros(0, model.spec.embedding_size).requires_grad_()
         return nothing, nothing
     with _autocast(settings, train.device):
-        features = train.features(model, batch, blend)
+        inputs = train.inputs(batch, blend)
+        state.clock.lap("views")
+        features = train.encode(model, inputs)
         neck_input = functional.dropout(features, settings.dropout) if settings.dropout > 0 else features
         return features, model.neck(neck_input)
 
@@ -272,6 +287,11 @@ def _finish_epoch(state: TrainingState, settings: TrainingSettings, stages: Sequ
         if settings.schedule == "plateau":
             state.plateau.cut_if_waited(settings.plateau_patience)
     state.history.append(row)
+    state.speeds.append(
+        {"images_per_second": round(state.clock.images_per_second, 1), "waiting": round(state.clock.waiting_share, 3)}
+    )
+    state.spent.add(state.clock)
+    state.clock = StepClock()
     state.epoch += 1
     state.step_in_epoch = 0
     state.loss_sum = 0.0
@@ -313,7 +333,7 @@ def embed_batch(state: TrainingState, batches: Batches, batch: Batch) -> Tensor:
     """Return raw embeddings float32 [N, D] of ``batch`` in full precision, in the model's mode."""
     if len(batch) == 0:
         return state.model.head.weight.new_zeros(0, state.model.spec.embedding_size)
-    raw: Tensor = state.model.neck(batches.features(state.model, batch)).float()
+    raw: Tensor = state.model.neck(batches.encode(state.model, batches.inputs(batch))).float()
     return raw
 
 

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import datetime
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from steradian.data.progressive import HarderView, ProgressiveViews
 from steradian.data.sampling import epoch_length
 from steradian.data.splits import Splits
 from steradian.data.views import RandomView
-from steradian.errors import InputError
+from steradian.errors import InputError, UsageError
 from steradian.losses import HEAD_OPTIONS, fitted_options, preset
 from steradian.models.encoders import OWN, build_encoder, check_encoder, default_encoder, layers_of
 from steradian.models.heads import training_head_options
 from steradian.models.manifest import ModelSpec
 from steradian.models.pretrained import PretrainedWeights
 from steradian.models.recognizer import Recognizer
+from steradian.models.staged import bare
 from steradian.training import distributed
+from steradian.training.activations import SMALL, activation_bytes, memory_limit, part_size
 from steradian.training.batches import Batches, Indices
 from steradian.training.dataset import TrainingData
 from steradian.training.recipe import Recipe
@@ -48,6 +52,7 @@ class TrainingPlan:
         stages: which layers learn, until which epoch, on cached features or on images; none where all is fitted in
             closed form.
         frozen_because: the reason for the number of frozen layers; empty if it was not chosen automatically.
+        at_once: images that pass through the encoder together while it learns; None: the whole batch.
         rng_state: torch's random state right after the model was built.
     """
 
@@ -58,6 +63,7 @@ class TrainingPlan:
     stages: tuple[StagePlan, ...]
     frozen_because: str
     rng_state: Tensor
+    at_once: int | None = None
 
     @property
     def spec(self) -> ModelSpec:
@@ -84,6 +90,11 @@ class TrainingPlan:
         """Warnings to show before training."""
         return (*self.data.warnings, *(() if self.recipe.adapts else few_steps_warning(self.steps)))
 
+    @property
+    def all_warnings(self) -> tuple[str, ...]:
+        """Those of before training, and the damaged images that were met since."""
+        return (*self.warnings, *self.data.damage_warning())
+
     def batches(self, indices: Indices) -> Batches:
         """Return batches of the images at ``indices``, with the random views of the recipe."""
         recipe, settings = self.recipe, self.recipe.training
@@ -100,7 +111,20 @@ class TrainingPlan:
             images_per_class=settings.images_per_class,
             class_power=settings.class_power,
             crop=recipe.views.crop if recipe.views is not None else 1.0,
+            at_once=self.at_once,
         )
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What was decided about reading, memory and layers, a line each, to show before the first step."""
+        parts = math.ceil(self.recipe.training.batch_size / self.at_once) if self.at_once is not None else 1
+        memory = (
+            f"a batch of {self.recipe.training.batch_size} passes in {parts} parts of {self.at_once} images, whose "
+            "activations are computed twice, because all would take too much memory; batch norm sees a part "
+            "(training.images_at_once)"
+        )
+        named = {"data": self.data.reading, "encoder": self.frozen_because, "memory": memory if parts > 1 else ""}
+        return tuple(f"{what}: {line}" for what, line in named.items() if line)
 
     def provenance(self, command: str) -> dict[str, Any]:
         """Return where the numbers of this run come from: command, date, data, seed, versions."""
@@ -130,7 +154,10 @@ def make_plan(recipe: Recipe, data: TrainingData) -> TrainingPlan:
     if settings.channels_last:
         model = model.to(memory_format=torch.channels_last)
     stages, why = _plan_stages(recipe, model, len(data.splits.train))
-    return TrainingPlan(recipe, data, model, head_options, stages, why, rng_state)
+    at_once = _images_at_once(recipe, model, stages)
+    if settings.recompute:
+        _recompute_blocks(model.encoder, spec.encoder)
+    return TrainingPlan(recipe, data, model, head_options, stages, why, rng_state, at_once)
 
 
 def model_spec(recipe: Recipe, data: TrainingData) -> ModelSpec:
@@ -197,6 +224,32 @@ def _plan_stages(recipe: Recipe, model: Recognizer, images: int) -> tuple[tuple[
     if head_epochs < settings.epochs:
         plans.append(StagePlan(settings.epochs, frozen, False))
     return tuple(plans), why if frozen or recipe.weights is not None else ""
+
+
+def _images_at_once(recipe: Recipe, model: Recognizer, stages: Sequence[StagePlan]) -> int | None:
+    """Return how many images pass through the encoder together: as asked, or by the memory of their activations."""
+    settings, shape = recipe.training, model.preprocessing
+    views = recipe.progressive.views if recipe.views is not None else 1
+    batch = math.ceil(settings.batch_size / distributed.world_size()) * views
+    learning = [stage.frozen for stage in stages if not stage.from_cache]
+    if settings.images_at_once is not None:
+        return settings.images_at_once if settings.images_at_once < batch else None
+    if not learning or settings.recompute or batch * shape.channels * shape.size**2 <= SMALL:
+        return None
+    size = (shape.channels, shape.size, shape.size)
+    an_image = activation_bytes(model.encoder, size, min(learning))
+    return part_size(batch, an_image // (2 if settings.bf16 else 1), memory_limit(pick_device()))
+
+
+def _recompute_blocks(encoder: nn.Module, name: str) -> None:
+    """Keep only what lies between the blocks of a timm encoder. Raises `UsageError` for any other."""
+    body: Any = bare(encoder)
+    if not hasattr(body, "set_grad_checkpointing"):
+        raise UsageError(
+            f"training.recompute needs blocks that can be computed again, which {name!r} does not have. Use "
+            "training.images_at_once instead."
+        )
+    body.set_grad_checkpointing(True)
 
 
 def _random_view(recipe: Recipe, channels: int) -> RandomView | ProgressiveViews | None:

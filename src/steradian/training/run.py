@@ -15,6 +15,7 @@ from torch import Tensor
 
 from steradian.data.pixels import Progress as DataProgress
 from steradian.data.pixels import no_progress
+from steradian.errors import ReaderError, UnreachableError
 from steradian.models.artifact import Artifact
 from steradian.models.encoders import freeze_layers
 from steradian.models.recognizer import Recognizer
@@ -33,7 +34,10 @@ from steradian.training.state import TrainingState, make_state
 from steradian.training.tracking import CsvTracker, TensorBoardTracker, Tracker
 
 CHECKPOINT_SECONDS = 30.0
-"""Shortest time between checkpoints at the end of epochs; an interruption always writes one."""
+"""Shortest time between checkpoints; an interruption always writes one."""
+
+SAVING_SHARE = 50
+"""Within an epoch, so many times the time that a checkpoint takes lies between two."""
 
 OnPlan = Callable[[str], None]
 """Receives one line about a decision of the plan before the first step."""
@@ -51,6 +55,7 @@ class TrainingResult:
         peak_memory: bytes.
         adaptation: what was compared and chosen, where the model was fitted in closed form.
         features: of the model's encoder, for all images of the data set, where they were computed to fit on.
+        spent: where the time of the steps went, and what would help, in a sentence.
     """
 
     model: Recognizer
@@ -59,6 +64,7 @@ class TrainingResult:
     peak_memory: int
     adaptation: Adaptation | None = None
     features: EncoderFeatures | None = None
+    spent: str = ""
 
     def save(self, run: RunFolder, provenance: dict[str, Any]) -> Recognizer:
         """Write the artifact, read it back, and return the model as loading would: equal, and in contiguous memory."""
@@ -126,38 +132,47 @@ def train(
         head = state.model.head
         # The usual way for few classes is not worth a line.
         described = None if head.builds_all_logits(settings.batch_size) else head.describe_plan(settings.batch_size)
-        lines = {"head": described, "encoder": plan.frozen_because}
-        for what, line in lines.items():
-            if line:
-                on_plan(f"{what}: {line}")
-    last_saved = time.monotonic()
+        for line in (*([f"head: {described}"] if described else []), *plan.lines):
+            on_plan(line)
+    last_saved, saving = time.monotonic(), 0.0
     total = len(stages[0].train) * settings.epochs
 
     def after_step(state: TrainingState, loss: float) -> None:
         if on_batch is not None:
-            on_batch(state.step, total, f"epoch {state.epoch + 1}/{settings.epochs}, loss {loss:.3f}")
+            note = f"epoch {state.epoch + 1}/{settings.epochs}, loss {loss:.3f}, {state.clock.note()}"
+            on_batch(state.step, total, note)
+        # What Ctrl-C does at any step, a long epoch does by itself, so that a killed run loses little.
+        if state.step_in_epoch < len(stages[0].train):
+            save_after(max(CHECKPOINT_SECONDS, SAVING_SHARE * saving))
         check_interrupt()
 
+    def save_after(seconds: float) -> None:
+        nonlocal last_saved, saving
+        if run is None or not distributed.any_rank(time.monotonic() - last_saved > seconds):
+            return
+        began = time.monotonic()
+        save_checkpoint(run, state, **plan.digests)
+        last_saved = time.monotonic()
+        saving = last_saved - began
+
     def after_epoch(state: TrainingState) -> None:
-        nonlocal last_saved
         for tracker in trackers:
-            tracker(state.history)
-        if run is not None and distributed.any_rank(time.monotonic() - last_saved > CHECKPOINT_SECONDS):
-            save_checkpoint(run, state, **plan.digests)
-            last_saved = time.monotonic()
+            tracker([{**row, **speed} for row, speed in zip(state.history, state.speeds, strict=True)])
+        save_after(CHECKPOINT_SECONDS)
         check_interrupt()
 
     with deferred_interrupts(distributed.any_rank) as check_interrupt:
         try:
             fit(state, settings, stages, on_step=after_step, on_epoch=after_epoch)
             check_interrupt()
-        except Interrupted:
+        except (Interrupted, UnreachableError, ReaderError):
             if run is not None:
                 save_checkpoint(run, state, **plan.digests)
             raise
     model = _finished(state, plan, run)
     per_epoch = float(np.median(state.seconds)) if state.seconds else float("nan")
-    return TrainingResult(model, state.history, per_epoch, peak_memory_bytes())
+    spent = state.spent.verdict(pick_device().type == "cuda")
+    return TrainingResult(model, state.history, per_epoch, peak_memory_bytes(), spent=spent)
 
 
 def _adapted(plan: TrainingPlan, progress: DataProgress) -> TrainingResult:

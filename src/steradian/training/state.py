@@ -14,6 +14,7 @@ from steradian.models.encoders import layers_of
 from steradian.models.recognizer import Recognizer
 from steradian.training.recipe import ProgressiveSettings, TrainingSettings
 from steradian.training.schedules import PlateauTracker
+from steradian.training.step_clock import StepClock
 
 AUXILIARY_UP_TO = 2048
 """More classes than this get no auxiliary head: it would cost as much as the head itself."""
@@ -34,6 +35,8 @@ class TrainingState:
         silent: head parameters that have not yet received a nonzero gradient.
         progressive: settings of the consistency loss between views of one image.
         seconds: training time of each epoch that ran without interruption.
+        speeds: images a second and share of the time that images were waited for, of each epoch.
+        clock, spent: where the time of this epoch and of those before it went, since the last start.
     """
 
     model: Recognizer
@@ -50,6 +53,9 @@ class TrainingState:
     silent: set[str] = field(default_factory=set)
     seconds: list[float] = field(default_factory=list)
     progressive: ProgressiveSettings = field(default_factory=ProgressiveSettings)
+    speeds: list[dict[str, float]] = field(default_factory=list)
+    clock: StepClock = field(default_factory=StepClock)
+    spent: StepClock = field(default_factory=StepClock)
 
     @property
     def optimizers(self) -> list[torch.optim.Optimizer]:

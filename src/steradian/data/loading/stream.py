@@ -18,7 +18,7 @@ from steradian.data.images import ImageSet
 from steradian.data.loading.damage import DamageLog
 from steradian.data.loading.reader import Loaded, Reader, Request, Rows, Views
 from steradian.data.preprocessing import Preprocessing
-from steradian.errors import DataError, TrainingError, UnreachableError
+from steradian.errors import DataError, ReaderError, UnreachableError
 from steradian.files import sha256_of
 
 AHEAD = 2
@@ -40,8 +40,9 @@ def _unchanged(loaded: Any) -> Any:
 
 
 def _quiet_worker(worker: int) -> None:
-    """Leave Ctrl-C to the main process, which lets the step end."""
+    """Leave Ctrl-C to the main process, which lets the step end; and its handlers with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class ReadingPool:
@@ -69,7 +70,7 @@ class ReadingPool:
         Raises:
             DataError: too many images are damaged (see `DamageLog`).
             UnreachableError: the source stopped answering.
-            TrainingError: a worker was ended by the system.
+            ReaderError: a worker was ended by the system.
         """
         if self._loader is None:
             self._loader = self._make_loader()
@@ -120,7 +121,7 @@ class ReadingPool:
         self._loader = None
         files = [self.images.items.name(row) for row in self.reader.at if row >= 0]
         listed = "\n".join(f"  {name}" for name in files)
-        return TrainingError(
+        return ReaderError(
             "A process that reads images was ended by the system, most often because memory ran out. The processes "
             f"were reading:\n{listed}\nRun the same command again to go on from here, with fewer of them "
             "(--set data.workers=1) if it happens again."

@@ -1,0 +1,106 @@
+"""Keep what an encoder remembers for its backward pass small: parts of a batch, computed a second time."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from steradian.models.encoders import freeze_layers
+
+CPU_LIMIT = 2 * 2**30
+"""Activations of a larger batch are not kept at once on a CPU, whose caches small parts suit better in any case."""
+
+GPU_SHARE = 0.6
+"""Share of the free memory of a GPU that activations may take."""
+
+PROBED = 2
+"""Images whose activations are measured."""
+
+LEAST = 8
+"""Fewest images of a part, because batch norm sees a part at a time."""
+
+SMALL = 128 * 3 * 64**2
+"""Batches of fewer values are never divided."""
+
+
+def activation_bytes(encoder: nn.Module, shape: tuple[int, ...], frozen: int) -> int:
+    """Measure what the backward pass keeps of an image [channels, H, W], in bytes, with the first layers frozen."""
+    seen: dict[int, int] = {}
+    parameters = {parameter.untyped_storage().data_ptr() for parameter in encoder.parameters()}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in parameters:
+            seen[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    training = encoder.training
+    learning = {name: parameter.requires_grad for name, parameter in encoder.named_parameters()}
+    device = next(encoder.parameters()).device
+    try:
+        # In eval mode nothing but the activations changes.
+        encoder.eval()
+        freeze_layers(encoder, frozen)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            kept = encoder(torch.zeros((PROBED, *shape), device=device))
+        del kept
+    finally:
+        encoder.train(training)
+        for name, parameter in encoder.named_parameters():
+            parameter.requires_grad_(learning[name])
+    return sum(seen.values()) // PROBED
+
+
+def memory_limit(device: torch.device) -> int:
+    """Return how many bytes the activations of a batch may take."""
+    if device.type == "cuda":
+        return int(GPU_SHARE * torch.cuda.mem_get_info(device)[0])
+    return CPU_LIMIT
+
+
+def part_size(batch: int, image_bytes: int, limit: int) -> int | None:
+    """Return how many images of a batch pass through the encoder at once; None: all."""
+    if batch * image_bytes <= limit:
+        return None
+    most = max(LEAST, limit // image_bytes)
+    parts = math.ceil(batch / most)
+    return None if parts <= 1 else math.ceil(batch / parts)
+
+
+def in_parts(encode: Callable[[Tensor], Tensor], images: Tensor, at_once: int | None) -> Tensor:
+    """Return ``encode(images)``; with ``at_once``, of that many images at a time, whose activations are not kept.
+
+    The loss sees the whole batch, so that this is exact for every loss, also for those that compare the images of a
+    batch (Gao et al. 2021, "GradCache"); batch norm sees a part. The backward pass computes each part again: that takes
+    about a third more time.
+    """
+    if at_once is None or len(images) <= at_once or not torch.is_grad_enabled():
+        return encode(images)
+    parts = [checkpoint(encode, part, use_reentrant=False) for part in torch.split(images, at_once)]
+    return torch.cat([part for part in parts if isinstance(part, Tensor)])
+
+
+@contextlib.contextmanager
+def steady_statistics(encoder: nn.Module) -> Iterator[None]:
+    """Keep the running statistics of batch norm while the backward pass computes activations a second time."""
+    norms: list[Any] = [
+        module
+        for module in encoder.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.momentum is not None
+    ]
+    before = [(norm.momentum, int(norm.num_batches_tracked)) for norm in norms if norm.num_batches_tracked is not None]
+    norms = [norm for norm in norms if norm.num_batches_tracked is not None]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, (momentum, tracked) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            norm.num_batches_tracked.fill_(tracked)
