@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from steradian.models.encoders import freeze_layers
 
-CPU_LIMIT = 2 * 2**30
+CPU_LIMIT = 2**30
 """Activations of a larger batch are not kept at once on a CPU, whose caches small parts suit better in any case."""
 
 GPU_SHARE = 0.6
@@ -80,10 +82,28 @@ def in_parts(encode: Callable[[Tensor], Tensor], images: Tensor, at_once: int | 
     batch (Gao et al. 2021, "GradCache"); batch norm sees a part. The backward pass computes each part again: that takes
     about a third more time.
     """
-    if at_once is None or len(images) <= at_once or not torch.is_grad_enabled():
+    if at_once is None or len(images) <= at_once:
         return encode(images)
-    parts = [checkpoint(encode, part, use_reentrant=False) for part in torch.split(images, at_once)]
+
+    def encode_part(part: Tensor) -> Tensor:
+        _return_freed_memory()
+        return encode(part)
+
+    if not torch.is_grad_enabled():
+        return torch.cat([encode_part(part) for part in torch.split(images, at_once)])
+    parts = [checkpoint(encode_part, part, use_reentrant=False) for part in torch.split(images, at_once)]
     return torch.cat([part for part in parts if isinstance(part, Tensor)])
+
+
+@functools.cache
+def _c_library() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
+
+
+def _return_freed_memory() -> None:
+    """Give memory that is free, but scattered, back to the system: parts of many sizes leave gigabytes of it."""
+    with contextlib.suppress(AttributeError, OSError):
+        _c_library().malloc_trim(0)
 
 
 @contextlib.contextmanager

@@ -143,7 +143,7 @@ def curves_picture(
         if 0 < int((labels == number).sum()) < len(labels)
     }
     if probabilities.size <= LARGEST_CURVE and len(classes) > 1:
-        one_hot = np.eye(len(classes), dtype=bool)[labels]
+        one_hot = labels[:, None] == np.arange(len(classes))
         counts["all (micro)"] = metrics.ScoreCounts.of(probabilities.ravel(), one_hot.ravel())
     panels: dict[str, Panel] = {}
     if counts:
