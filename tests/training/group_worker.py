@@ -21,8 +21,8 @@ from steradian.training.distributed import is_rank_zero, process_group, rank
 CHANGES = {"embedding_size": 4, "training.epochs": 2, "training.batch_size": 50, "views": None}
 
 
-def digits():
-    whole = load_data(Recipe())
+def digits(changes: dict[str, object] | None = None):
+    whole = load_data(Recipe().changed(**(changes or {})))
     few = replace(whole.splits, train=whole.splits.train[:201], validation=whole.splits.validation[:41])
     return replace(whole, splits=few)
 
@@ -48,10 +48,13 @@ def main() -> None:
         if step == stop and (how != "one dies" or rank() == 1):
             os.kill(os.getpid(), signal.SIGKILL if how == "one dies" else signal.SIGINT)
 
+    recipe = Recipe().changed(**{**CHANGES, **changes})
     try:
         with process_group():
             trained = train(
-                make_plan(Recipe().changed(**{**CHANGES, **changes}), digits()), RunFolder(folder), on_batch=on_batch
+                make_plan(recipe, digits({"data": recipe.data.model_dump(), "views": recipe.views})),
+                RunFolder(folder),
+                on_batch=on_batch,
             )
             if is_rank_zero():
                 trained.model.save(folder / "model")

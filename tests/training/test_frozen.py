@@ -83,7 +83,6 @@ def test_features_of_another_pooling_are_not_taken(digits, tmp_path: Path) -> No
 def test_views_are_drawn_by_seed_and_step_and_training_uses_them(digits) -> None:
     wanted = recipe(**{"training.cached_views": 3})
     plan = make_plan(wanted, digits)
-    state = start(plan)
     batches = make_stages(plan)[0].train
     rows = digits.splits.train[:30]
     plain, first, again, second = (batches.inputs(Batch(rows, 30, step)) for step in (None, 1, 1, 2))

@@ -1,4 +1,4 @@
-"""kill -9 at any moment, the same command again, the same weights: with cached features, stages, blends and dropout."""
+"""kill -9 at any moment, the same command again, the same weights: streamed, cached features, blends and dropout."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from steradian.training import run as module
 torch.set_num_threads(1)
 module.CHECKPOINT_SECONDS = 0.0
 recipe = Recipe().changed(**{
-    "encoder": "mobilenetv3_small_050", "data.image_size": 32, "embedding_size": 8, "training.batch_size": 40,
+    "encoder": "mobilenetv3_small_050", "data.image_size": 32, "data.decoded_gib": 0, "data.workers": 1,
+    "embedding_size": 8, "training.batch_size": 40,
     "training.epochs": 9, "training.head_epochs": 4, "training.freeze": 3, "training.layer_decay": 0.8,
     "training.cached_views": 2, "training.mixup": 0.5, "training.dropout": 0.2, "training.class_power": 0.5,
-    "views.operations": 1, "views.erasing": 0.3, "loss.name": "elastic-arcface"})
+    "views.operations": 1, "views.crop": 0.7, "views.erasing": 0.3, "loss.name": "elastic-arcface"})
 whole = load_data(recipe)
 few = replace(whole.splits, train=whole.splits.train[:120], validation=whole.splits.validation[:40])
 plan = make_plan(recipe, replace(whole, splits=few))

@@ -44,6 +44,7 @@ def compare(
     batch_size: settings.BatchSize = None,
     lr: settings.LearningRate = None,
     seed: settings.Seed = None,
+    skip_missing: settings.SkipMissing = False,
     jobs: Annotated[int | None, typer.Option(help="Parallel runs (default: one per core on a CPU).", min=1)] = None,
     setting: settings.Settings = None,
     exist_ok: settings.ExistOk = False,
@@ -84,7 +85,7 @@ def compare(
             raise UsageError(
                 f"--set {text}: compare takes its techniques from --losses and its dimensions from --dims."
             )
-    options = training_options(root, image_size, encoder, weights, epochs, batch_size, lr, seed)
+    options = training_options(root, image_size, encoder, weights, epochs, batch_size, lr, seed, skip_missing)
     recipe = changed_recipe(study.shared_recipe(data), {"data.unseen": unseen, **options}, setting)
     if dry_run:
         cells = study.dry_run(Comparison(recipe, names, sizes, seeds, tune))

@@ -9,7 +9,7 @@ import typer
 
 from steradian.cli import completion
 from steradian.cli.output import bullets, columns, print_json
-from steradian.cli.settings import Json, Root, check_paths
+from steradian.cli.settings import Json, Root, SkipMissing, check_paths
 
 
 def data(
@@ -35,6 +35,7 @@ def data(
     copy_to: Annotated[
         Path | None, typer.Option(help="Write the photographs of 'sample' into this new folder.", metavar="FOLDER")
     ] = None,
+    skip_missing: SkipMissing = False,
     out: Annotated[Path | None, typer.Option(help="Folder for an HTML report with pictures.")] = None,
     json: Json = False,
 ) -> None:
@@ -69,7 +70,9 @@ def data(
     from steradian.studies.discovery.data_report import facts_of, inspect_data
     from steradian.training.progress import shown
 
-    result = inspect_data(source, root, out=out, views=views, near_copies=near_copies, progress=shown)
+    result = inspect_data(
+        source, root, out=out, views=views, near_copies=near_copies, skip_missing=skip_missing, progress=shown
+    )
     inspection, near = result.inspection, result.near
     page = out / "report.html" if out is not None else None
     if json:

@@ -77,6 +77,9 @@ Strangers = Annotated[
 Images = Annotated[list[Path], typer.Argument(help="Image files, or folders of them.", metavar="IMAGE…")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 ExistOk = Annotated[bool, typer.Option("--exist-ok", help="Write into a folder even if it has other files in it.")]
+SkipMissing = Annotated[
+    bool, typer.Option("--skip-missing", help="Leave out rows of a table that name files that do not exist.")
+]
 All = Annotated[bool, typer.Option("--all", help="Print every number.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Run one batch through every stage and save nothing.")]
 
@@ -158,11 +161,12 @@ def training_options(
     batch_size: int | None,
     lr: float | None,
     seed: int | None,
+    skip_missing: bool = False,
 ) -> dict[str, Any]:
     """Return the options that all trainings share, by the recipe settings that they change."""
     data = {"data.root": root, "data.image_size": image_size, "encoder": encoder, "weights": weights}
     rates = {"training.batch_size": batch_size, "training.learning_rate": lr, "training.seed": seed}
-    return {**data, "training.epochs": epochs, **rates}
+    return {**data, "data.skip_missing": skip_missing or None, "training.epochs": epochs, **rates}
 
 
 def gallery_of(run: str, gallery: Path | None) -> Path:

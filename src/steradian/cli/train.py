@@ -53,6 +53,7 @@ def train(
     batch_size: settings.BatchSize = None,
     lr: settings.LearningRate = None,
     seed: settings.Seed = None,
+    skip_missing: settings.SkipMissing = False,
     setting: settings.Settings = None,
     exist_ok: settings.ExistOk = False,
     dry_run: settings.DryRun = False,
@@ -91,7 +92,7 @@ def train(
         "budget": budget,
         "training.freeze": int(freeze) if freeze is not None and freeze.isdecimal() else freeze,
         "progressive.views": views,
-        **training_options(root, image_size, encoder, weights, epochs, batch_size, lr, seed),
+        **training_options(root, image_size, encoder, weights, epochs, batch_size, lr, seed, skip_missing),
     }
     recipe = changed_recipe(read_recipe(Path(source)) if is_recipe else Recipe(), options, setting)
     if dry_run:

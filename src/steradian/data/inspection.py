@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from steradian.data.cores import available_cores
 from steradian.data.images import SPLITS, ImageSet
 from steradian.data.loading.damage import MAX_DAMAGED, Skipped
 from steradian.data.pixels import Progress, no_progress
 from steradian.errors import DataError
+
+AT_ONCE = 64
+SEEN = np.dtype([("height", np.int32), ("width", np.int32), ("gray", bool), ("digest", "V16")])
+"""What is kept of an image."""
 
 
 @dataclass(frozen=True)
@@ -53,22 +60,30 @@ class Inspection:
 
 def inspect(images: ImageSet, progress: Progress = no_progress) -> Inspection:
     """Decode every image of ``images`` and report. Damaged images are listed and raise no error."""
-    sizes, gray, skipped = [], True, []
-    indices_by_digest: dict[bytes, list[int]] = {}
-    for index in progress(range(len(images)), len(images), "inspecting"):
+    seen = np.zeros(len(images), dtype=SEEN)
+    failures: dict[int, str] = {}
+
+    def look(index: int) -> None:
         try:
             pixels = images.pixels(index)
         except DataError as error:
-            skipped.append(Skipped(images.items.name(index), str(error)))
-            continue
-        sizes.append((int(pixels.shape[0]), int(pixels.shape[1])))
-        gray = gray and pixels.ndim == 2
+            failures[index] = str(error)
+            return
         pixel_hash = hashlib.blake2b(pixels.tobytes(), digest_size=16, key=repr(pixels.shape).encode())
-        indices_by_digest.setdefault(pixel_hash.digest(), []).append(index)
-    if not sizes:
+        seen[index] = (*pixels.shape[:2], pixels.ndim == 2, pixel_hash.digest())
+
+    with ThreadPoolExecutor(available_cores()) as pool:
+        # A few at a time, so that a million images do not wait in a queue.
+        for start in progress(range(0, len(images), AT_ONCE), -(-len(images) // AT_ONCE), "inspecting"):
+            list(pool.map(look, range(start, min(start + AT_ONCE, len(images)))))
+    skipped = [Skipped(images.items.name(index), failures[index]) for index in sorted(failures)]
+    whole = np.flatnonzero(seen["height"])
+    if not len(whole):
         raise DataError(f"{images.source}: none of its {len(images)} images can be decoded.")
-    sizes.sort(key=min)
-    duplicates = [indices for indices in indices_by_digest.values() if len(indices) > 1]
+    sides = np.stack([seen["height"][whole], seen["width"][whole]], axis=1)
+    sizes = sides[np.argsort(sides.min(axis=1), kind="stable")]
+    gray = bool(seen["gray"][whole].all())
+    duplicates = _duplicates(seen["digest"], whole)
     splits = images.splits
     leaks = 0 if splits is None else sum(len(set(splits[indices].tolist())) > 1 for indices in duplicates)
     confused = sum(len(set(images.labels[indices].tolist())) > 1 for indices in duplicates)
@@ -80,16 +95,34 @@ def inspect(images: ImageSet, progress: Progress = no_progress) -> Inspection:
         classes=images.classes,
         per_class={name: int(count) for name, count in zip(images.classes, counts, strict=True)},
         per_split=per_split,
-        smallest=sizes[0],
-        median=sizes[len(sizes) // 2],
-        largest=sizes[-1],
+        smallest=_size(sizes[0]),
+        median=_size(sizes[len(sizes) // 2]),
+        largest=_size(sizes[-1]),
         gray=gray,
         skipped=tuple(skipped),
         copies=tuple(tuple(images.items.name(index) for index in indices) for indices in duplicates),
         leaks=leaks,
         confused=confused,
-        warnings=(*_warnings(images, counts, len(skipped)), *_duplicate_warnings(duplicates, leaks, confused, images)),
+        warnings=(
+            *images.notes,
+            *_warnings(images, counts, len(skipped)),
+            *_duplicate_warnings(duplicates, leaks, confused, images),
+        ),
     )
+
+
+def _size(sides: NDArray[np.int32]) -> tuple[int, int]:
+    return int(sides[0]), int(sides[1])
+
+
+def _duplicates(digests: NDArray[np.void], whole: NDArray[np.intp]) -> list[list[int]]:
+    """Return the images with the same digest, by the first of them, each list in the order of the set."""
+    _, group, counts = np.unique(digests[whole], return_inverse=True, return_counts=True)
+    repeated = np.flatnonzero(counts[group] > 1)
+    by_group: dict[int, list[int]] = {}
+    for position in repeated.tolist():
+        by_group.setdefault(int(group[position]), []).append(int(whole[position]))
+    return list(by_group.values())
 
 
 def _warnings(images: ImageSet, counts: np.ndarray[Any, np.dtype[np.int64]], damaged: int) -> list[str]:

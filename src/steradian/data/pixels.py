@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from steradian.data.cores import available_cores
 from steradian.data.images import ArrayItems, ImageSet, JoinedItems, Labels
 from steradian.data.loading.damage import DamageLog, Skipped
-from steradian.data.loading.plan import ReadingPlan, ReadingSettings, available_cores, reading_plan
+from steradian.data.loading.plan import ReadingPlan, ReadingSettings, reading_plan
 from steradian.data.loading.reader import Views
 from steradian.data.loading.stream import ReadingPool, StreamedPixels
 from steradian.data.preprocessing import Interpolation, Preprocessing, square, statistics
@@ -23,7 +24,7 @@ Indices = NDArray[np.intp]
 Progress = Callable[[Iterable[int], int, str], Iterable[int]]
 """Wraps an iterable to show progress: (items, total, what) -> items."""
 
-STATISTICS_OF = 2048
+STATISTICS_OF = 512
 """Images of a streamed set whose mean and deviation stand for those of all."""
 
 

@@ -72,14 +72,22 @@ def make_splits(
     for part, share in (("test", test), ("validation", validation)):
         if len(chosen[part]) == 0 and share > 0.0 and len(chosen["train"]):
             drawn = _draw_per_class(labels, chosen["train"], share, generator, groups)
-            chosen[part], chosen["train"] = drawn, np.setdiff1d(chosen["train"], drawn)
+            chosen[part], chosen["train"] = drawn, _without(chosen["train"], drawn)
     chosen["calibration"] = np.zeros(0, dtype=np.intp)
     if calibration > 0.0:
         drawn = _draw_evenly(labels, chosen["train"], calibration, generator, groups)
-        chosen["calibration"], chosen["train"] = drawn, np.setdiff1d(chosen["train"], drawn)
+        chosen["calibration"], chosen["train"] = drawn, _without(chosen["train"], drawn)
     if len(chosen["train"]) == 0:
         raise DataError("No image is left to train on: the source names only validation and test images.")
     return Splits(**{part: np.sort(indices) for part, indices in chosen.items()})
+
+
+def _without(indices: Indices, drawn: Indices) -> Indices:
+    """Return the sorted ``indices`` that are not among ``drawn``."""
+    kept = np.ones(int(indices.max(initial=-1)) + 1, dtype=bool)
+    kept[drawn] = False
+    left: Indices = indices[kept[indices]]
+    return left
 
 
 def groups_by(pattern: str, names: Sequence[str]) -> NDArray[np.str_]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steradian.data.loading.plan import available_cores
+from steradian.data.cores import available_cores
 from steradian.errors import InputError, StorageError, UsageError
 from steradian.extras import install
 from steradian.models.calibration import Thresholds

@@ -13,7 +13,7 @@ import torch
 from fastapi import HTTPException
 from numpy.typing import NDArray
 
-from steradian.data.loading.plan import available_cores
+from steradian.data.cores import available_cores
 from steradian.models.recognizer import Recognizer
 from steradian.service.batching import Batcher
 from steradian.service.limits import Limits

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from steradian.data.cores import available_cores
 from steradian.data.images import ImageSet
 from steradian.data.loading.damage import Skipped
-from steradian.data.loading.plan import available_cores
 from steradian.data.pixels import Progress
 from steradian.data.preprocessing import square
 from steradian.errors import DataError, UsageError

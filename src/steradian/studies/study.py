@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 
-from steradian.data.loading.plan import available_cores
+from steradian.data.cores import available_cores
 from steradian.errors import UsageError
 from steradian.files import locked, new_folder, write_json, write_text
 from steradian.invocation import command_line

@@ -48,7 +48,8 @@ def activation_bytes(encoder: nn.Module, shape: tuple[int, ...], frozen: int) ->
     try:
         # In eval mode nothing but the activations changes.
         encoder.eval()
-        freeze_layers(encoder, frozen)
+        if frozen:
+            freeze_layers(encoder, frozen)
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             kept = encoder(torch.zeros((PROBED, *shape), device=device))
         del kept

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from steradian.data.cores import available_cores
 from steradian.data.images import ArrayItems, ImageSet
 from steradian.data.loading.stream import AHEAD
 from steradian.data.preprocessing import Preprocessing
@@ -79,11 +80,6 @@ def default_budget() -> int:
     """Return the most bytes that decoded squares may take by default."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min(int(DECODED_GIB * GIB), memory // 4)
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _squares(images: ImageSet, shape: Preprocessing) -> bool:

@@ -46,6 +46,7 @@ def inspect_data(
     out: Path | None = None,
     views: Path | None = None,
     near_copies: str | None = None,
+    skip_missing: bool = False,
     progress: Progress = no_progress,
 ) -> DataInspection:
     """Look at a data set before training, and write what was asked for.
@@ -54,12 +55,13 @@ def inspect_data(
         out: folder of a report with pictures; None: no report.
         views: PNG of images beside the views that training makes of them; None: no picture.
         near_copies: "package" or a model folder whose embeddings find near copies; None: they are not looked for.
+        skip_missing: leave out rows of a table that name files that do not exist.
 
     Raises:
         UsageError: ``out`` holds other files; no such model.
         DataError: the source cannot be read.
     """
-    images = data.open(source, root)
+    images = data.open(source, root, skip_missing=skip_missing)
     if out is not None:
         check_folder(out)
     if views is not None:
