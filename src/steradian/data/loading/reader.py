@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,10 +120,11 @@ class Reader(Dataset[Loaded]):
     def __getitem__(self, request: Request) -> Loaded:
         count = request.views.count if request.views is not None else 1
         shape = self.shape
-        samples = torch.empty((count, len(request.rows), shape.channels, shape.size, shape.size), dtype=torch.uint8)
+        worker, clock = get_worker_info(), Clock()
+        samples = _buffer((count, len(request.rows), shape.size, shape.size, shape.channels), worker is not None)
+        pixels = samples.numpy()
         kept: list[int] = []
         failures: list[tuple[int, str]] = []
-        worker, clock = get_worker_info(), Clock()
         for number, row in enumerate(request.rows.tolist()):
             if worker is not None and self.at is not None:
                 self.at[worker.id] = row
@@ -134,8 +137,8 @@ class Reader(Dataset[Loaded]):
             except UnreachableError as error:
                 return Loaded(samples[:, :0].flatten(0, 1), np.zeros(0, dtype=np.int64), (), str(error))
             if request.turns is not None and request.turns[number]:
-                views = views.rot90(int(request.turns[number]), (2, 3))
-            samples[:, len(kept)] = views
+                views = np.rot90(views, int(request.turns[number]), axes=(2, 3))
+            pixels[:, len(kept)] = views
             kept.append(number)
         samples = samples[:, : len(kept)].flatten(0, 1)
         return Loaded(samples, np.array(kept, dtype=np.int64), tuple(failures), "", clock.decoding, clock.transforming)
@@ -144,40 +147,61 @@ class Reader(Dataset[Loaded]):
         """Return the center square of an image, uint8 [channels, size, size]. Raises `DataError` when damaged."""
         return self.shape.square(decode(self.items.content(row), self.shape.shortest))
 
-    def _views(self, row: int, position: int, views: Views | None, clock: Clock) -> Tensor:
+    def _views(self, row: int, position: int, views: Views | None, clock: Clock) -> NDArray[np.uint8]:
         """Return the views of one image, uint8 [V, channels, size, size]."""
         shape = self.shape
         clock.start()
-        if views is None:
+        if views is None or views.smallest == 1.0:
             pixels = decode(self.items.content(row), shape.shortest)
             clock.decoded()
-            square = torch.from_numpy(np.array(shape.square(pixels)))[None]
-            clock.transformed()
-            return square
-        cropping, seed = views.seeds(position, 0)
-        if views.smallest < 1.0:
-            with torch.random.fork_rng(devices=[]):
-                torch.random.manual_seed(cropping)
+            square = shape.square(pixels)
+        else:
+            with _seeded(views.seeds(position, 0)[0]):
                 picture, box = drawn_crop(self.items.content(row), shape.size, views.smallest)
             clock.decoded()
-            square = torch.from_numpy(np.array(cut(picture, box, shape.size, shape.channels, shape.interpolation)))
+            square = cut(picture, box, shape.size, shape.channels, shape.interpolation)
+        if views is not None and views.view is not None:
+            square = self._chain(square, position, views, views.view)
         else:
-            pixels = decode(self.items.content(row), math.ceil(shape.shortest))
-            clock.decoded()
-            square = torch.from_numpy(np.array(shape.square(pixels)))
-        chain = self._chain(square, position, seed, views)
+            square = square[None]
         clock.transformed()
-        return chain
+        return square
 
     @staticmethod
-    def _chain(square: Tensor, position: int, seed: int, views: Views) -> Tensor:
-        """Apply the view of ``views`` to a square, uint8 [channels, size, size]; return uint8 [V, ...]."""
-        if views.view is None:
-            return square[None]
-        first = views.view.first if isinstance(views.view, ProgressiveViews) else views.view
-        chain = [first(square[None].float().div_(255.0), torch.Generator().manual_seed(seed))]
-        if isinstance(views.view, ProgressiveViews):
+    def _chain(
+        square: NDArray[np.uint8], position: int, views: Views, view: RandomView | ProgressiveViews
+    ) -> NDArray[np.uint8]:
+        """Apply ``view`` to a square, uint8 [channels, size, size]; return uint8 [V, channels, size, size]."""
+        first = view.first if isinstance(view, ProgressiveViews) else view
+        seed = views.seeds(position, 0)[1]
+        sample = torch.from_numpy(np.array(square))[None].float().div_(255.0)
+        chain = [first(sample, torch.Generator().manual_seed(seed))]
+        if isinstance(view, ProgressiveViews):
             for number in range(1, views.count):
                 generator = torch.Generator().manual_seed(views.seeds(position, number)[1])
-                chain.append(views.view.harder(chain[-1], generator))
-        return torch.cat(chain).mul_(255.0).round_().clamp_(0.0, 255.0).to(torch.uint8)
+                chain.append(view.harder(chain[-1], generator))
+        levels: NDArray[np.uint8] = torch.cat(chain).mul_(255.0).round_().clamp_(0.0, 255.0).to(torch.uint8).numpy()
+        return levels
+
+
+def _buffer(shape: tuple[int, int, int, int, int], shared: bool) -> Tensor:
+    """Return an uninitialized tensor uint8 [V, n, channels, size, size], the channels of a pixel side by side.
+
+    ``shared`` memory goes to the main process without a copy. ``shape`` is (V, n, size, size, channels).
+    """
+    size = math.prod(shape)
+    # What torch's own collate function does.
+    storage = torch.UntypedStorage._new_shared(size) if shared and size else torch.UntypedStorage(size)  # type: ignore[no-untyped-call]
+    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape).permute(0, 1, 4, 2, 3)
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed torch's global generator in this block; a worker, where nobody else uses it, need not restore it."""
+    if get_worker_info() is not None:
+        torch.default_generator.manual_seed(seed)
+        yield
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield

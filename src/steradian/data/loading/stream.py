@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -76,10 +75,7 @@ class ReadingPool:
         if self._loader is None:
             self._loader = self._make_loader()
         self._requests.next = requests
-        with warnings.catch_warnings():
-            # It advises against more workers than cores, which the user may have asked for.
-            warnings.simplefilter("ignore", UserWarning)
-            passes = iter(self._loader)
+        passes = iter(self._loader)
         while True:
             try:
                 loaded = next(passes)
