@@ -71,7 +71,7 @@ def untrained(name: str) -> Recognizer:
 def embedded(model: Recognizer, source: Path, seed: int = 0) -> Part:
     """Return embeddings of random images of ``source`` with their labels."""
     images = st.data.open(str(source))
-    pixels = load_for(images, model.preprocessing, shown)
+    pixels, _ = load_for(images, model.preprocessing, shown)
     chosen = np.sort(np.random.default_rng(seed).permutation(len(pixels))[:IMAGES])
     model.accelerate()
     return model.raw_embeddings(torch.from_numpy(pixels.pixels[chosen])).numpy(), pixels.labels[chosen]

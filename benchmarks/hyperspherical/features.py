@@ -31,7 +31,7 @@ def encoder() -> nn.Module:
 
 def photo(images: ImageSet, index: int) -> Image.Image:
     """Return image ``index``, upright, in RGB."""
-    return Image.fromarray(images.items.pixels(index)).convert("RGB")
+    return Image.fromarray(images.pixels(index)).convert("RGB")
 
 
 def photo_features(folder: Path, cache: Path) -> dict[str, np.ndarray]:

@@ -66,7 +66,7 @@ def parts_of_a_step(recipe: Recipe, prepared: TrainingData) -> dict[str, float]:
     for _ in range(12):
         batch = next(epoch)
         begin = time.perf_counter()
-        images, labels = batches.images(batch, 0), batches.labels(batch)
+        images, labels = batches.images(batch), batches.labels(batch)
         decoded = time.perf_counter()
         embeddings = state.model(images)
         embeddings.backward(torch.zeros_like(embeddings))

@@ -47,8 +47,8 @@ def bare_epoch(state, settings, batches, epoch: int) -> None:
         model.head.scale_strength = ramp_value(settings.scale_ramp, progress)
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * group["factor"] * rate_factor(settings, progress)
-        x, y = pixels[batch].float() / 255.0, labels[batch]
-        if progress < batches.views_until:
+        x, y = pixels[batch.rows].float() / 255.0, labels[batch.rows]
+        if batch.step is not None:
             x = batches.view(x, torch.Generator().manual_seed(step_seed(settings.seed, step)))
         x = batches.preprocessing.normalize(x).contiguous(memory_format=torch.channels_last)
         features = model.encoder(x)
