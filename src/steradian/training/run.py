@@ -119,6 +119,9 @@ def train(
     settings = plan.recipe.training
     reset_peak_memory()
     if plan.recipe.adapts:
+        if on_plan is not None:
+            for line in plan.lines:
+                on_plan(line)
         return _adapted(plan, progress)
     state = start(plan)
     stages = make_stages(plan, progress)
