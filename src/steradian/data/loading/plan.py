@@ -99,10 +99,10 @@ def _workers(shape: Preprocessing, settings: ReadingSettings) -> tuple[int, str]
     if asked <= possible:
         return asked, ""
     return possible, (
-        f" ({possible} instead of {asked} processes: each keeps {AHEAD + 1} batches of {a_batch / 2**20:.0f} MiB in "
+        f" ({possible} instead of {asked} processes: each keeps {AHEAD + 1} batches of {a_batch / 1e6:.0f} MB in "
         f"shared memory, of which {_gib(int(free))} are free; a smaller --batch-size needs less)"
     )
 
 
 def _gib(size: int) -> str:
-    return f"{size / GIB:.1f} GiB" if size >= 0.1 * GIB else f"{max(size / 2**20, 0.1):.1f} MiB"
+    return f"{size / GIB:.1f} GiB" if size >= 0.1 * GIB else f"{max(size / 1e6, 0.1):.1f} MB"
