@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import weakref
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ class _Requests(Sampler[Request]):
 
     def __init__(self) -> None:
         self.next: Iterable[Request] = ()
+        self.loader: DataLoader[Loaded] | None = None
 
     def __iter__(self) -> Iterator[Request]:
         return iter(self.next)
@@ -45,6 +47,14 @@ def _quiet_worker(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+def _end_workers(requests: _Requests) -> None:
+    """Let the workers that read ``requests`` end by themselves."""
+    loader, requests.loader = requests.loader, None
+    if loader is not None:
+        # The workers end with their iterator.
+        loader._iterator = None
+
+
 class ReadingPool:
     """Worker processes that read the images of one set, kept from pass to pass.
 
@@ -58,7 +68,8 @@ class ReadingPool:
         self.damage = DamageLog(images)
         self.reader = Reader(images.items, shape)
         self._requests = _Requests()
-        self._loader: DataLoader[Loaded] | None = None
+        # Before the interpreter ends its child processes by force, which torch reports as their failure.
+        self._finalizer = weakref.finalize(self, _end_workers, self._requests)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process starts workers of its own.
@@ -72,10 +83,10 @@ class ReadingPool:
             UnreachableError: the source stopped answering.
             ReaderError: a worker was ended by the system.
         """
-        if self._loader is None:
-            self._loader = self._make_loader()
+        if self._requests.loader is None:
+            self._requests.loader = self._make_loader()
         self._requests.next = requests
-        passes = iter(self._loader)
+        passes = iter(self._requests.loader)
         while True:
             try:
                 loaded = next(passes)
@@ -118,7 +129,7 @@ class ReadingPool:
         """Return the error for workers that the system ended; another error of a worker as it is."""
         if "DataLoader worker" not in str(error) or self.reader.at is None:
             return error
-        self._loader = None
+        self._requests.loader = None
         files = [self.images.items.name(row) for row in self.reader.at if row >= 0]
         listed = "\n".join(f"  {name}" for name in files)
         return ReaderError(
