@@ -20,7 +20,7 @@ from launch import run_ranks
 
 from steradian.data.loading.stream import StreamedPixels
 from steradian.data.pixels import PixelSet
-from steradian.errors import UnreachableError, UsageError
+from steradian.errors import ReaderError, UnreachableError, UsageError
 from steradian.models.tensors import load_tensors
 from steradian.training import Recipe, RunFolder, distributed, load_data, make_plan, train
 from steradian.training.activations import activation_bytes, in_parts, part_size, steady_statistics
@@ -114,6 +114,18 @@ def test_a_source_that_is_lost_in_the_middle_leaves_a_checkpoint(image_folder, t
     assert checkpoint is not None and read_record(checkpoint).step_in_epoch > 0
     resumed = train(make_plan(wanted, load_data(wanted)), RunFolder(tmp_path)).model.state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in resumed.items())
+
+
+def test_a_reader_that_ends_in_the_middle_of_a_step_is_told(image_folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = recipe(image_folder(3, 20), **{"data.workers": 1})
+    plan = make_plan(wanted, load_data(wanted))
+
+    def ended(*_: object) -> None:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+
+    monkeypatch.setattr("steradian.training.loop.steady_statistics", ended)
+    with pytest.raises(ReaderError, match=r"(?s)were reading:.*class-.*Run the same command again"):
+        train(make_plan(wanted.changed(**{"training.images_at_once": 5}), plan.data))
 
 
 def test_a_batch_in_parts_has_the_gradient_of_the_whole_and_its_statistics_once() -> None:

@@ -201,7 +201,8 @@ def restore(state: TrainingState, folder: Path) -> None:
     state.plateau = PlateauTracker(best, record.watch.waited, record.watch.since_cut, record.watch.cuts)
     state.epoch, state.step, state.step_in_epoch = record.epoch, record.step, record.step_in_epoch
     state.loss_sum, state.history, state.silent = record.loss_sum, record.history, set(record.silent)
-    state.seconds, state.speeds = record.seconds, record.speeds
+    # Checkpoints of earlier versions do not say how fast their epochs were.
+    state.seconds, state.speeds = record.seconds, record.speeds or [{} for _ in record.history]
 
 
 def _moment(parameter: Tensor, saved: TensorEntry) -> Tensor:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from steradian.data.loading.stream import StreamedPixels
 from steradian.data.pixels import Progress as DataProgress
 from steradian.data.pixels import no_progress
 from steradian.errors import ReaderError, UnreachableError
@@ -171,6 +172,14 @@ def train(
         except (Interrupted, UnreachableError, ReaderError):
             if run is not None:
                 save_checkpoint(run, state, **plan.digests)
+            raise
+        except RuntimeError as error:
+            # torch tells of an ended worker wherever this process is then, perhaps in the middle of a step: the
+            # checkpoint before is the one to go on from.
+            pixels = plan.data.pixels.pixels
+            told = pixels.pool.ended(error) if isinstance(pixels, StreamedPixels) else error
+            if told is not error:
+                raise told from error
             raise
     model = _finished(state, plan, run)
     per_epoch = float(np.median(state.seconds)) if state.seconds else float("nan")

@@ -93,7 +93,7 @@ class ReadingPool:
             except StopIteration:
                 return
             except RuntimeError as error:
-                raise self._ended(error) from error
+                raise self.ended(error) from error
             yield self.counted(loaded)
 
     def counted(self, loaded: Loaded) -> Loaded:
@@ -125,8 +125,8 @@ class ReadingPool:
             persistent_workers=bool(self.workers),
         )
 
-    def _ended(self, error: RuntimeError) -> Exception:
-        """Return the error for workers that the system ended; another error of a worker as it is."""
+    def ended(self, error: RuntimeError) -> Exception:
+        """Return the error for workers that the system ended; any other error as it is."""
         if "DataLoader worker" not in str(error) or self.reader.at is None:
             return error
         self._requests.loader = None
