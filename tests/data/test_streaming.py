@@ -251,6 +251,15 @@ def test_addresses_are_folders_tables_zips_and_tars() -> None:
         assert sum(len(rows) for rows, _ in streamed.blocks(np.arange(6), 2)) == 6, source
 
 
+def test_an_index_of_landmarks_at_an_address() -> None:
+    names = ["abc0123456789def", "abd0123456789def"]
+    for name in names:
+        memory(f"/gldv2/train/{name[0]}/{name[1]}/{name[2]}/{name}.jpg", jpeg(Image.new("RGB", (40, 30), (9, 9, 9))))
+    memory("/gldv2/train.csv", f"id,url,landmark_id\n{names[0]},http://a,7\n{names[1]},http://b,12\n".encode())
+    found = data.open("memory://gldv2/train.csv")
+    assert found.classes == ("7", "12") and found.pixels(1).shape == (30, 40, 3)
+
+
 def test_the_copies_of_remote_files_are_bounded(tmp_path: Path) -> None:
     cache = remote.RemoteCache(limit=2500)
     for number in range(6):

@@ -189,6 +189,12 @@ def _open_landmarks(table: Table) -> ImageSet:
             labels.append((landmarks.split() or [NOTHING])[0])
     named, label_of = names.column(), labels.column()
     parts = [part for part in ("train", "index", "test", ".") if (path.parent / part).is_dir()]
+    if is_remote(path):
+        # As for other tables, a missing file is noticed when it is read.
+        inside = [_inside(name) for name in named]
+        known = np.flatnonzero([bool(name) for name in inside])
+        files = text_column([f"{parts[0] if parts else '.'}/{inside[index]}" for index in known])
+        return labeled(str(path), FileItems(path.parent, files), label_of[known])
     files, sizes = _landmark_files(path.parent, parts, named)
     there = np.flatnonzero(sizes >= 0)
     if not len(there):
