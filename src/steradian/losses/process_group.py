@@ -30,8 +30,13 @@ def world_size() -> int:
 
 def any_rank(value: bool) -> bool:
     """Return whether ``value`` is true on any process."""
+    return bool(largest(int(value)))
+
+
+def largest(value: int) -> int:
+    """Return the largest ``value`` of all processes."""
     if not is_distributed():
         return value
-    flag = torch.tensor([float(value)], device=group_device())
-    distributed.all_reduce(flag, distributed.ReduceOp.MAX)
-    return bool(flag.item())
+    shared = torch.tensor([value], device=group_device())
+    distributed.all_reduce(shared, distributed.ReduceOp.MAX)
+    return int(shared.item())

@@ -85,15 +85,20 @@ def in_parts(encode: Callable[[Tensor], Tensor], images: Tensor, at_once: int | 
     """
     if at_once is None or len(images) <= at_once:
         return encode(images)
+    return torch.cat([computed_twice(encode, part) for part in torch.split(images, at_once)])
+
+
+def computed_twice(encode: Callable[[Tensor], Tensor], part: Tensor) -> Tensor:
+    """Return ``encode(part)``, whose activations the backward pass computes again."""
 
     def encode_part(part: Tensor) -> Tensor:
         _return_freed_memory()
         return encode(part)
 
     if not torch.is_grad_enabled():
-        return torch.cat([encode_part(part) for part in torch.split(images, at_once)])
-    parts = [checkpoint(encode_part, part, use_reentrant=False) for part in torch.split(images, at_once)]
-    return torch.cat([part for part in parts if isinstance(part, Tensor)])
+        return encode_part(part)
+    features: Tensor = checkpoint(encode_part, part, use_reentrant=False)
+    return features
 
 
 @functools.cache

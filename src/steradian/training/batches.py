@@ -21,6 +21,7 @@ from steradian.data.views import RandomView
 from steradian.models.recognizer import Recognizer
 from steradian.training import distributed
 from steradian.training.activations import in_parts
+from steradian.training.sharded_encoder import in_step, is_sharded
 
 RANK_STRIDE = 1_000_003
 
@@ -199,7 +200,18 @@ class Batches:
 
     def encode(self, model: Recognizer, inputs: Tensor) -> Tensor:
         """Return the features of ``inputs`` by the encoder of ``model``, `at_once` images at a time."""
+        if is_sharded(model.encoder):
+            return in_step(model.encoder, inputs, self.at_once)
         return in_parts(model.encoder, inputs, self.at_once)
+
+    def none(self, model: Recognizer) -> Tensor:
+        """Return raw embeddings [0, D], for a process without images; of a divided encoder it computes its part."""
+        embeddings = model.head.weight.new_zeros(0, model.spec.embedding_size)
+        if not is_sharded(model.encoder):
+            return embeddings
+        shape = self.preprocessing
+        no_images = embeddings.new_zeros(0, shape.channels, shape.size, shape.size)
+        return embeddings + self.encode(model, no_images).sum()
 
     def views_of(self, batch: Batch) -> int:
         """Return the number of views of each image in `images`."""

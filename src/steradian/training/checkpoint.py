@@ -22,6 +22,7 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from steradian.errors import StorageError
 from steradian.files import atomic_folder, read_json, write_json
@@ -143,11 +144,14 @@ def _parameter_of(name: str) -> str:
 
 
 def _logical(state: TrainingState, name: str, tensor: Tensor) -> Tensor:
-    """Return a view of ``tensor`` in the checkpoint's layout: one row per class, and sharded if the classes are."""
+    """Return a view of ``tensor`` in the checkpoint's layout: one row per class, and sharded if the classes are.
+
+    A tensor of a divided encoder is in it already.
+    """
     subcenters = state.model.head.subcenters
     if subcenters > 1 and _parameter_of(name) == "model.head.weight" and tensor.ndim == 2:
         tensor = tensor.view(-1, subcenters * tensor.shape[1])
-    if _is_divided(state, name, tensor):
+    if _is_divided(state, name, tensor) and not isinstance(tensor, DTensor):
         return divided(tensor, len(state.model.spec.classes))
     return tensor
 

@@ -23,6 +23,7 @@ from steradian.losses.process_group import any_rank as any_rank
 from steradian.losses.process_group import group_device, is_distributed
 from steradian.losses.process_group import rank as rank
 from steradian.losses.process_group import world_size as world_size
+from steradian.training.sharded_encoder import local
 
 PATIENCE = datetime.timedelta(minutes=10)
 """The timeout for a process that does not respond."""
@@ -154,7 +155,7 @@ def _values(parameters: list[nn.Parameter]) -> list[Tensor]:
         if parameter.grad is not None and parameter.grad.is_sparse:
             parameter.grad = parameter.grad.coalesce()
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    return [gradient._values() if gradient.is_sparse else gradient for gradient in gradients]
+    return [gradient._values() if gradient.is_sparse else local(gradient) for gradient in gradients]
 
 
 def average_buffers(*modules: nn.Module) -> None:

@@ -151,7 +151,7 @@ def train_step(
     with steady_statistics(state.model.encoder) if recomputes else contextlib.nullcontext():
         torch.autograd.backward(objective)
     state.clock.lap("encoder")
-    distributed.sum_gradients(parameter for parameter in state.bodies if parameter.requires_grad)
+    distributed.sum_gradients(parameter for parameter in state.replicated if parameter.requires_grad)
     if state.silent:
         _check_gradients(state)
     sharded = [parameter for name, parameter in state.named_parameters() if name in state.sharded]
@@ -197,8 +197,8 @@ def _embed(
     """Compute features and raw embeddings of ``batch``; both are [0, D] if this process has none."""
     model = state.model
     if len(batch) == 0:
-        nothing = model.head.weight.new_zeros(0, model.spec.embedding_size).requires_grad_()
-        return nothing, nothing
+        nothing = train.none(model)
+        return nothing, nothing if nothing.requires_grad else nothing.requires_grad_()
     with _autocast(settings, train.device):
         inputs = train.inputs(batch, blend)
         state.clock.lap("views")
@@ -332,7 +332,7 @@ def validate(state: TrainingState, settings: TrainingSettings, validation: Batch
 def embed_batch(state: TrainingState, batches: Batches, batch: Batch) -> Tensor:
     """Return raw embeddings float32 [N, D] of ``batch`` in full precision, in the model's mode."""
     if len(batch) == 0:
-        return state.model.head.weight.new_zeros(0, state.model.spec.embedding_size)
+        return batches.none(state.model)
     raw: Tensor = state.model.neck(batches.encode(state.model, batches.inputs(batch))).float()
     return raw
 

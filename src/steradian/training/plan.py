@@ -115,6 +115,11 @@ class TrainingPlan:
         )
 
     @property
+    def divides_encoder(self) -> bool:
+        """Whether every process of the group keeps a part of the encoder only."""
+        return self.recipe.training.shard_encoder and distributed.world_size() > 1
+
+    @property
     def lines(self) -> tuple[str, ...]:
         """What was decided about reading, memory and layers, a line each, to show before the first step."""
         parts = math.ceil(self.recipe.training.batch_size / self.at_once) if self.at_once is not None else 1
@@ -123,8 +128,14 @@ class TrainingPlan:
             "activations are computed twice, because all would take too much memory; batch norm sees a part "
             "(training.images_at_once)"
         )
-        named = {"data": self.data.reading, "encoder": self.frozen_because, "memory": memory if parts > 1 else ""}
-        return tuple(f"{what}: {line}" for what, line in named.items() if line)
+        divided = f"divided over {distributed.world_size()} processes (training.shard_encoder)"
+        named = (
+            ("data", self.data.reading),
+            ("encoder", self.frozen_because),
+            ("encoder", divided if self.divides_encoder else ""),
+            ("memory", memory if parts > 1 else ""),
+        )
+        return tuple(f"{what}: {line}" for what, line in named if line)
 
     def provenance(self, command: str) -> dict[str, Any]:
         """Return where the numbers of this run come from: command, date, data, seed, versions."""
@@ -138,7 +149,8 @@ def make_plan(recipe: Recipe, data: TrainingData) -> TrainingPlan:
         recipe: with its encoder named, as `Dataset.open` gives it.
 
     Raises:
-        UsageError: unknown names; several processes and a loss that cannot be sharded.
+        UsageError: unknown names; several processes and a loss that cannot be sharded; settings that exclude each
+            other.
         InputError: options out of range.
         StorageError: pretrained weights that cannot be read or do not fit.
     """
@@ -155,6 +167,11 @@ def make_plan(recipe: Recipe, data: TrainingData) -> TrainingPlan:
         model = model.to(memory_format=torch.channels_last)
     stages, why = _plan_stages(recipe, model, len(data.splits.train))
     at_once = _images_at_once(recipe, model, stages)
+    if settings.shard_encoder and any(stage.from_cache for stage in stages):
+        raise UsageError(
+            "training.shard_encoder divides an encoder that learns, but here features of a frozen one are computed "
+            "once (training.freeze: all, or training.head_epochs). Leave one of them out."
+        )
     if settings.recompute:
         _recompute_blocks(model.encoder, spec.encoder)
     return TrainingPlan(recipe, data, model, head_options, stages, why, rng_state, at_once)

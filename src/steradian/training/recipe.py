@@ -180,6 +180,9 @@ class TrainingSettings(_Settings):
     recompute: bool = Field(
         False, description="Keep the activations between the blocks of a timm encoder only: less memory, more time."
     )
+    shard_encoder: bool = Field(
+        False, description="Divide the encoder over the processes of torchrun, for one that does not fit (FSDP2)."
+    )
     bf16: bool = Field(False, description="Autocast encoder and neck to bfloat16.")
     channels_last: bool = Field(True, description="Use the channels-last memory format.")
     deterministic: bool = Field(True, description="The same seed on the same machine gives the same history.")
@@ -204,6 +207,7 @@ ADDED: tuple[tuple[str | None, str, Any], ...] = (
     ("views", "color", 0.0),
     ("training", "images_at_once", None),
     ("training", "recompute", False),
+    ("training", "shard_encoder", False),
 )
 """Settings that later versions added: section, name, and the value that stands for what was done before."""
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from steradian.data.loading.stream import StreamedPixels
 from steradian.data.pixels import Progress as DataProgress
 from steradian.data.pixels import no_progress
-from steradian.errors import ReaderError, UnreachableError
+from steradian.errors import ReaderError, UnreachableError, UsageError
 from steradian.models.artifact import Artifact
 from steradian.models.encoders import freeze_layers
 from steradian.models.recognizer import Recognizer
@@ -30,6 +30,7 @@ from steradian.training.loop import embed_batch, fit
 from steradian.training.plan import TrainingPlan
 from steradian.training.resources import peak_memory_bytes, pick_device, reset_peak_memory
 from steradian.training.run_folder import RunFolder
+from steradian.training.sharded_encoder import shard_encoder
 from steradian.training.stages import Stage
 from steradian.training.state import TrainingState, make_state
 from steradian.training.tracking import CsvTracker, TensorBoardTracker, Tracker
@@ -82,6 +83,8 @@ def start(plan: TrainingPlan) -> TrainingState:
         # An auxiliary head trains the encoder, which does not learn here.
         settings = settings.model_copy(update={"auxiliary": 0.0})
     torch.set_rng_state(plan.rng_state)
+    if plan.divides_encoder:
+        shard_encoder(plan.model.encoder)
     state = make_state(plan.model, settings)
     state.progressive = plan.recipe.progressive
     return state
@@ -124,6 +127,8 @@ def train(
             for line in plan.lines:
                 on_plan(line)
         return _adapted(plan, progress)
+    if plan.divides_encoder and run is None:
+        raise UsageError("training.shard_encoder needs a folder for the run, in which its parts are put together.")
     state = start(plan)
     stages = make_stages(plan, progress)
     _resume(state, plan, run)
@@ -224,7 +229,7 @@ def _finished(state: TrainingState, plan: TrainingPlan, run: RunFolder | None) -
     if run is not None:
         checkpoint = save_checkpoint(run, state, **plan.digests)
         if state.sharded and distributed.is_rank_zero():
-            # The sharded classes of all processes, put together in a model of one process.
+            # The parts of all processes, put together in a model of one process.
             model = Recognizer(plan.spec).to(pick_device())
             read_model(checkpoint, model)
     for parameter in model.parameters():

@@ -14,6 +14,7 @@ from steradian.models.encoders import layers_of
 from steradian.models.recognizer import Recognizer
 from steradian.training.recipe import ProgressiveSettings, TrainingSettings
 from steradian.training.schedules import PlateauTracker
+from steradian.training.sharded_encoder import is_sharded
 from steradian.training.step_clock import StepClock
 
 AUXILIARY_UP_TO = 2048
@@ -63,15 +64,19 @@ class TrainingState:
         return [self.optimizer, *([self.center_optimizer] if self.center_optimizer is not None else [])]
 
     @functools.cached_property
-    def bodies(self) -> list[nn.Parameter]:
-        """Parameters of encoder, neck and auxiliary head, which are replicated on every process."""
-        modules = [self.model.encoder, self.model.neck, *([self.auxiliary] if self.auxiliary is not None else [])]
+    def replicated(self) -> list[nn.Parameter]:
+        """Parameters of encoder, neck and auxiliary head that every process has whole."""
+        encoder = [] if is_sharded(self.model.encoder) else [self.model.encoder]
+        modules = [*encoder, self.model.neck, *([self.auxiliary] if self.auxiliary is not None else [])]
         return [parameter for module in modules for parameter in module.parameters()]
 
     @functools.cached_property
     def sharded(self) -> frozenset[str]:
-        """Names of the parameters whose rows are classes and divided over the processes."""
-        return frozenset(f"model.head.{name}" for name in self.model.head.sharded_names)
+        """Names of the parameters that are divided over the processes: class centers, and those of a large encoder."""
+        names = [f"head.{name}" for name in self.model.head.sharded_names]
+        if is_sharded(self.model.encoder):
+            names += [f"encoder.{name}" for name, _ in self.model.encoder.named_parameters()]
+        return frozenset(f"model.{name}" for name in names)
 
     def moments(self, parameter: nn.Parameter) -> dict[str, Any]:
         """Return the optimizer state of ``parameter``, which a checkpoint may fill."""
@@ -125,13 +130,15 @@ def _optimizer(
     above = [*model.neck.parameters(), *(auxiliary.parameters() if auxiliary is not None else [])]
     layers = layers_of(model.encoder)
     top = max(layers.values()) + 1
-    bodies = {1.0: above}
+    bodies = {(1.0, False): above}
+    # torch updates the tensors of a group together, and they have to be of one kind.
+    kind = is_sharded(model.encoder)
     for name, parameter in model.encoder.named_parameters():
-        bodies.setdefault(settings.layer_decay ** (top - layers[name]), []).append(parameter)
+        bodies.setdefault((settings.layer_decay ** (top - layers[name]), kind), []).append(parameter)
     auxiliary_ids = {id(parameter) for parameter in (auxiliary.parameters() if auxiliary is not None else [])}
     head = [p for p in model.head.parameters() if center_optimizer is None or p is not model.head.weight]
     groups: list[dict[str, Any]] = []
-    for factor, body in bodies.items():
+    for (factor, _), body in bodies.items():
         decayed = [p for p in body if p.ndim >= 2 and id(p) not in auxiliary_ids]
         undecayed = [p for p in body if p.ndim < 2 or id(p) in auxiliary_ids]
         groups.append({"params": decayed, "weight_decay": settings.weight_decay, "factor": factor})

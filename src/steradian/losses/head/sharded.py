@@ -87,7 +87,7 @@ def gather_batch(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 def batch_sizes(count: int, device: torch.device) -> list[int]:
     """Return the number of rows of every process, given ``count`` for this one."""
     counts = torch.empty(distributed.get_world_size(), dtype=torch.int64, device=device)
-    distributed.all_gather_into_tensor(counts, torch.tensor([count], device=device))
+    distributed.all_gather(list(torch.split(counts, 1)), torch.tensor([count], device=device))
     return counts.tolist()
 
 
@@ -111,9 +111,9 @@ def _gather_rows(rows: Tensor, sizes: list[int]) -> Tensor:
     most = max(sizes)
     padded = rows.new_zeros(most, *rows.shape[1:])
     padded[: len(rows)] = rows
-    gathered = rows.new_empty(len(sizes) * most, *rows.shape[1:])
-    distributed.all_gather_into_tensor(gathered, padded)
-    return torch.cat([gathered[rank * most : rank * most + size] for rank, size in enumerate(sizes)])
+    gathered = [torch.empty_like(padded) for _ in sizes]
+    distributed.all_gather(gathered, padded)
+    return torch.cat([part[:size] for part, size in zip(gathered, sizes, strict=True)])
 
 
 class _GatheredRows(torch.autograd.Function):
