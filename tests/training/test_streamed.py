@@ -156,7 +156,8 @@ def test_large_batches_are_divided_by_what_their_activations_take(image_folder) 
     encoder = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU())
     # What a convolution keeps is its input, and a ReLU its output.
     assert activation_bytes(encoder, (3, 16, 16), 0) == 4 * (3 + 8) * 16 * 16
-    assert part_size(128, 10, 1280) is None and part_size(128, 100, 3200) == 32 and part_size(128, 10**6, 10) == 8
+    assert part_size(128, 10, (1280, 640)) is None and part_size(128, 100, (12799, 3200)) == 32
+    assert part_size(128, 10**6, (10, 10)) == 8
     photos = image_folder(3, 12)
     divided = recipe(photos, **{"training.images_at_once": 5})
     plan = make_plan(divided, load_data(divided))

@@ -99,10 +99,13 @@ def upright(image: Image.Image) -> Image.Image:
     image.load()
     # Damaged EXIF data in an intact image may raise any exception.
     with contextlib.suppress(Exception):
-        image = ImageOps.exif_transpose(image) or image
+        ImageOps.exif_transpose(image, in_place=True)
+    if image.mode == "L" or (image.mode == "RGB" and "transparency" not in image.info):
+        # Converted to its own mode, it would be copied.
+        return image
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return Image.fromarray(_to_8_bits(np.asarray(image)))
-    if image.mode in ("1", "L"):
+    if image.mode == "1":
         return image.convert("L")
     if "A" in image.getbands() or "transparency" in image.info:
         rgba = image.convert("RGBA")

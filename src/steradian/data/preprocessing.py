@@ -78,7 +78,9 @@ def square(
     pixels: Pixels, size: int, channels: int, crop: float = 1.0, interpolation: Interpolation = "bilinear"
 ) -> NDArray[np.uint8]:
     """Scale decoded pixels [H, W] or [H, W, 3] and cut the center square: uint8 [channels, size, size]."""
-    image = Image.fromarray(pixels).convert("L" if channels == 1 else "RGB")
+    image, mode = Image.fromarray(pixels), "L" if channels == 1 else "RGB"
+    if image.mode != mode:
+        image = image.convert(mode)
     if image.size != (size, size) or crop < 1.0:
         side = crop * min(image.size)
         left, top = (image.width - side) / 2, (image.height - side) / 2

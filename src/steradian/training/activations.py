@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import functools
 import math
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,8 +16,11 @@ from torch.utils.checkpoint import checkpoint
 
 from steradian.models.encoders import freeze_layers
 
-CPU_LIMIT = 2**30
-"""Activations of a larger batch are not kept at once on a CPU, whose caches small parts suit better in any case."""
+CPU_WHOLE = 4 * 2**30
+"""A batch whose activations take more than this, or than a quarter of the memory, is divided on a CPU."""
+
+CPU_PART = 2**30
+"""Most that the activations of a part take there."""
 
 GPU_SHARE = 0.6
 """Share of the free memory of a GPU that activations may take."""
@@ -60,18 +64,25 @@ def activation_bytes(encoder: nn.Module, shape: tuple[int, ...], frozen: int) ->
     return sum(seen.values()) // PROBED
 
 
-def memory_limit(device: torch.device) -> int:
-    """Return how many bytes the activations of a batch may take."""
+def memory_limits(device: torch.device) -> tuple[int, int]:
+    """Return how many bytes the activations of a batch may take, and those of a part of a larger batch."""
     if device.type == "cuda":
-        return int(GPU_SHARE * torch.cuda.mem_get_info(device)[0])
-    return CPU_LIMIT
+        free = int(GPU_SHARE * torch.cuda.mem_get_info(device)[0])
+        return free, free
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(CPU_WHOLE, memory // 4), CPU_PART
 
 
-def part_size(batch: int, image_bytes: int, limit: int) -> int | None:
-    """Return how many images of a batch pass through the encoder at once; None: all."""
-    if batch * image_bytes <= limit:
+def part_size(batch: int, image_bytes: int, limits: tuple[int, int]) -> int | None:
+    """Return how many images of a batch pass through the encoder at once; None: all.
+
+    Args:
+        limits: bytes of a whole batch, and of a part (see `memory_limits`).
+    """
+    whole, part = limits
+    if batch * image_bytes <= whole:
         return None
-    most = max(LEAST, limit // image_bytes)
+    most = max(LEAST, part // image_bytes)
     parts = math.ceil(batch / most)
     return None if parts <= 1 else math.ceil(batch / parts)
 

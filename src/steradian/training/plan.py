@@ -26,7 +26,7 @@ from steradian.models.pretrained import PretrainedWeights
 from steradian.models.recognizer import Recognizer
 from steradian.models.staged import bare
 from steradian.training import distributed
-from steradian.training.activations import SMALL, activation_bytes, memory_limit, part_size
+from steradian.training.activations import SMALL, activation_bytes, memory_limits, part_size
 from steradian.training.batches import Batches, Indices
 from steradian.training.dataset import TrainingData
 from steradian.training.recipe import Recipe
@@ -255,7 +255,7 @@ def _images_at_once(recipe: Recipe, model: Recognizer, stages: Sequence[StagePla
         return None
     size = (shape.channels, shape.size, shape.size)
     an_image = activation_bytes(model.encoder, size, min(learning))
-    return part_size(batch, an_image // (2 if settings.bf16 else 1), memory_limit(pick_device()))
+    return part_size(batch, an_image // (2 if settings.bf16 else 1), memory_limits(pick_device()))
 
 
 def _recompute_blocks(encoder: nn.Module, name: str) -> None:

@@ -135,7 +135,7 @@ def train(
     if settings.centers == "means" and state.step == 0:
         state.model.train()
         freeze_layers(state.model.encoder, stages[0].frozen)
-        state.model.head.imprint(_class_embeddings(state, stages[0]))
+        state.model.head.imprint(_class_embeddings(state, stages[0], progress))
     trackers = _trackers(plan, run)
     if on_plan is not None:
         head = state.model.head
@@ -217,9 +217,10 @@ def _resume(state: TrainingState, plan: TrainingPlan, run: RunFolder | None) -> 
 
 
 @torch.no_grad()
-def _class_embeddings(state: TrainingState, stage: Stage) -> Iterator[tuple[Tensor, Tensor]]:
+def _class_embeddings(state: TrainingState, stage: Stage, progress: DataProgress) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield raw embeddings and labels of the first epoch; batch norm uses the batch, as it has no statistics yet."""
-    for batch in stage.train.epoch(0, views=False):
+    steps = progress(range(len(stage.train)), len(stage.train), "placing class centers")
+    for _, batch in zip(steps, stage.train.epoch(0, views=False), strict=True):
         yield embed_batch(state, stage.train, batch), stage.train.labels(batch)
 
 

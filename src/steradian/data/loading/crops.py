@@ -48,6 +48,8 @@ def drawn_crop(content: Content, size: int, smallest: float) -> tuple[Image.Imag
 
 def cut(picture: Image.Image, box: Box, size: int, channels: int, interpolation: Interpolation) -> NDArray[np.uint8]:
     """Return the ``box`` of a decoded picture as uint8 [channels, size, size]."""
-    image = picture.convert("L" if channels == 1 else "RGB").resize((size, size), RESAMPLING[interpolation], box=box)
+    mode = "L" if channels == 1 else "RGB"
+    image = picture if picture.mode == mode else picture.convert(mode)
+    image = image.resize((size, size), RESAMPLING[interpolation], box=box)
     array = np.asarray(image)
     return array[None] if channels == 1 else array.transpose(2, 0, 1)

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,9 @@ class Views:
 
     def seeds(self, position: int, number: int) -> tuple[int, int]:
         """Return the seeds of the crop and of the other operations of a view of the image at a position."""
-        state = np.random.SeedSequence([self.seed, self.epoch, position, number]).generate_state(2, np.uint64)
-        return int(state[0] >> np.uint64(1)), int(state[1] >> np.uint64(1))
+        # numpy's SeedSequence would take a tenth of the time that a small photograph takes.
+        digest = blake2b(f"{self.seed} {self.epoch} {position} {number}".encode(), digest_size=16).digest()
+        return int.from_bytes(digest[:8], "little") >> 1, int.from_bytes(digest[8:], "little") >> 1
 
 
 @dataclass(frozen=True)
