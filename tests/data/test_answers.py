@@ -69,7 +69,7 @@ def test_what_does_not_sum_to_one_is_said_and_mended(tmp_path: Path, rows: str, 
         ("id,label,a,b\n1,c,0.5,0.5\n", "label 'c' has no column; the table has 2"),
         ("id,label,a,b\n1,a,,1\n", "the score of class 'a' is empty"),
         ("id,label,a,a\n1,a,0,1\n", "column 'a' twice"),
-        ("id,label,prediction\n1,a,b,c\n", "4 cells, but the header has 3. Put a name that contains a comma"),
+        ("id,label,prediction\n1,a,b,c\n", "4 cells, but the header has 3. Cells are separated by commas; put a name"),
     ],
 )
 def test_tables_that_cannot_be_used(tmp_path: Path, text: str, words: str) -> None:
@@ -80,8 +80,8 @@ def test_tables_that_cannot_be_used(tmp_path: Path, text: str, words: str) -> No
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="does not exist"):
         read_answers(tmp_path / "none.csv")
-    (tmp_path / "bytes.csv").write_bytes("id,label\nä,b\n".encode("utf-16"))
-    with pytest.raises(DataError, match="not a readable CSV in UTF-8"):
+    (tmp_path / "bytes.csv").write_bytes("id,label,prediction\nä,b,b\n".encode("cp1252"))
+    with pytest.raises(DataError, match=r"line 2 is not UTF-8: byte 0xe4.*'ä,b,b'.*Windows-1252"):
         read_answers(tmp_path / "bytes.csv")
 
 

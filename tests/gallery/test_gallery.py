@@ -15,12 +15,14 @@ import pytest
 from PIL import Image, ImageDraw
 
 from steradian import Recognizer
-from steradian.errors import InputError, StorageError, UsageError
+from steradian.errors import DataError, InputError, StorageError, UsageError
 from steradian.gallery import Gallery, calibrate
 from steradian.gallery.backends import open_backend
 from steradian.gallery.backends.sqlite import SqliteBackend
 from steradian.gallery.calibrating import strangers
 from steradian.gallery.exchange import export, import_file, rebuild
+from steradian.gallery.pictures import Pictures
+from steradian.gallery.records import checked_name
 from steradian.models.calibration import Threshold
 
 MODEL, D = "m" * 64, 6
@@ -538,3 +540,43 @@ def test_numbers_of_milvus_rise_and_are_exact_in_json() -> None:
     numbers = ImageNumbers()
     found = [numbers.next() for _ in range(3000)]
     assert found == sorted(set(found)) and found[-1] < 2**53
+
+
+def test_paths_of_an_imported_file_are_not_opened(gallery: Gallery, tmp_path: Path) -> None:
+    secret = draw(tmp_path / "secret.png", 0, 1)
+    gallery.enroll_vectors("Ana", unit(1, D), [str(secret)])
+    export(gallery, tmp_path / "out.zip")
+    import_file(tmp_path / "new.db", tmp_path / "out.zip")
+    pictures = Pictures(tmp_path / "new.db")
+    ((_, source),) = SqliteBackend(tmp_path / "new.db").sources().values()
+    assert source == f"elsewhere:{secret}"
+    with pytest.raises(DataError, match="came with an imported file"):
+        pictures.find(source)
+    pictures.forget([source])
+    assert secret.is_file()
+    import_file(tmp_path / "trusted.db", tmp_path / "out.zip", trust_paths=True)
+    ((_, source),) = SqliteBackend(tmp_path / "trusted.db").sources().values()
+    assert Pictures(tmp_path / "trusted.db").find(source) == secret
+
+
+@pytest.mark.parametrize("vectors", [22 * unit(2, D), np.zeros((1, D), np.float32), unit(1, D) * 0.9])
+def test_vectors_that_are_not_of_unit_length_are_refused(gallery: Gallery, vectors: np.ndarray) -> None:
+    with pytest.raises(InputError, match="of 'Ana' has the length .* no cosines"):
+        gallery.enroll_vectors("Ana", vectors, [""] * len(vectors))
+    gallery.enroll_vectors("Ana", unit(1, D), [""])
+    with pytest.raises(InputError, match="to identify has the length"):
+        gallery.identify_vectors(vectors, threshold=0.5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["\u0639\u0644\u06cc\u200c\u0631\u0636\u0627", "\u0dc1\u0dca\u200d\u0dbb\u0dd3", "\U0001f468\u200d\U0001f469"],
+)
+def test_joiners_that_belong_to_a_script_are_kept(name: str) -> None:
+    assert checked_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["An\u200da", "\u200cAna", "Ana\u200d", "\u0639\u200c \u0631", "a\u200d\u200db"])
+def test_joiners_that_nobody_sees_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match="control character U\\+200"):
+        checked_name(name)

@@ -22,7 +22,7 @@ from steradian.training import Recipe, RunFolder, load_data, make_plan, read_rec
 from steradian.training.checkpoint import latest_checkpoint, restore, save_checkpoint
 from steradian.training.loop import fit
 from steradian.training.recipe import DataSettings, Ramp, TrainingSettings, setting_names
-from steradian.training.run import start
+from steradian.training.run import begin_again, start
 from steradian.training.schedules import PlateauTracker, auxiliary_weight, ramp_value, rate_factor
 from steradian.training.stages import Stage
 from steradian.training.tracking import CsvTracker, TensorBoardTracker
@@ -156,11 +156,23 @@ def test_killed_and_run_again_equals_never_killed(tmp_path: Path, number: int, h
     assert history(tmp_path / "whole") == history(tmp_path / "killed")
 
 
-def test_checkpoints_of_another_run_are_not_used(digits, tmp_path: Path) -> None:
-    train(make_plan(recipe(), digits), RunFolder(tmp_path))
-    fresh = train(make_plan(recipe(**{"training.seed": 5}), digits))
-    found = train(make_plan(recipe(**{"training.seed": 5}), digits), RunFolder(tmp_path))
-    assert found.history == fresh.history
+def test_checkpoints_of_another_training_are_refused_and_kept(digits, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    train(make_plan(recipe(), digits), run)
+    kept = latest_checkpoint(run)
+    fewer = replace(digits, digest="of other images")
+    plans = {
+        "another recipe": make_plan(recipe(**{"training.seed": 5}), digits),
+        "other images: some were changed, added or removed": make_plan(recipe(), fewer),
+    }
+    for words, plan in plans.items():
+        with pytest.raises(UsageError, match=f"unfinished training of {words}.*--exist-ok"):
+            train(plan, run)
+        assert latest_checkpoint(run) == kept
+    begin_again(make_plan(recipe(), digits), run)
+    assert latest_checkpoint(run) == kept
+    begin_again(plan, run)
+    assert latest_checkpoint(run) is None
 
 
 def test_damaged_checkpoint_says_so(digits, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from steradian.cli.output import columns, fail_for, print_json, say
+from steradian.cli.output import bullets, columns, fail_for, print_json, say
 from steradian.cli.settings import Images, Json, Run, check_paths
 
 
@@ -29,22 +29,19 @@ def classify(
     """
     check_paths(run, images=images)
     from steradian.data.image_files import image_files, in_parts
-    from steradian.errors import UsageError
     from steradian.models.recognizer import Recognizer
 
     model = Recognizer.load(run)
-    files = image_files(images)
-    if not files:
-        raise UsageError("Found no images in the given paths. Pass image files, or folders that contain images.")
+    found = image_files(images)
     answers: list[dict[str, Any]] = []
     failures: list[tuple[str, str]] = []
-    for part in in_parts(files, model.preprocessing.shortest):
+    for part in in_parts(found.files, model.preprocessing.shortest):
         failures += [(str(file), reason) for file, reason in part.failures]
         results = model.classify(part.pixels, top=top, coverage=coverage)
         answers += [result.as_answer(str(file)) for file, result in zip(part.files, results, strict=True)]
     if json:
         failed = [{"image": name, "reason": reason} for name, reason in failures]
-        print_json({"answers": answers, "failures": failed})
+        print_json({"answers": answers, "failures": failed, "notes": list(found.notes)})
     else:
         for answer in answers:
             print(answer["image"])
@@ -54,7 +51,8 @@ def classify(
                 print(f"  {_describe_candidates(answer)}")
         if answers and not answers[0]["calibrated"]:
             say("The probabilities are not calibrated: trust their order, not their values.")
-    fail_for(failures, len(files), "classified")
+    bullets(found.notes, "!")
+    fail_for(failures, len(found.files), "classified")
 
 
 def _describe_candidates(answer: dict[str, Any]) -> str:

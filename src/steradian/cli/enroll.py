@@ -45,9 +45,9 @@ def enroll(
     from steradian.training.progress import shown
 
     metadata_values = json_object("--metadata", metadata)
-    files_by_name = people_of(images, name)
+    named = people_of(images, name)
     with Gallery.open(gallery_of(run, gallery), run) as opened:
-        result = enroll_files(opened, files_by_name, metadata_values, progress=shown)
+        result = enroll_files(opened, named.by_name, metadata_values, progress=shown)
         count = len(opened)
     if json:
         failures = [{"image": item.name, "reason": item.reason} for item in result.failures]
@@ -57,6 +57,7 @@ def enroll(
                 "skipped": result.skipped,
                 "failures": failures,
                 "hints": [str(hint) for hint in result.hints],
+                "notes": list(named.notes),
             }
         )
     else:
@@ -68,6 +69,7 @@ def enroll(
         skipped = f"; {result.skipped} images were already enrolled" if result.skipped else ""
         print(f"{len(result.added)} name(s) enrolled, {count} in {gallery_of(run, gallery)}{skipped}")
         bullets(gathered(result.hints, result.added), "!")
+    bullets(named.notes, "!")
     for item in result.failures:
         say(f"Error: {item.name}: {item.reason}")
     if result.failures:

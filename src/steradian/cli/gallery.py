@@ -167,11 +167,21 @@ def export(
 
 
 @app.command("import")
-def import_(gallery: GalleryPath, file: ExportPath, json: Json = False) -> None:
+def import_(
+    gallery: GalleryPath,
+    file: ExportPath,
+    trust_paths: Annotated[
+        bool,
+        typer.Option(
+            "--trust-paths", help="Open images at the paths that the file names: only for a file that you made here."
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
     """Import an exported file, or embeddings, into a gallery. Create the gallery if it does not exist."""
     from steradian.gallery.exchange import import_file
 
-    count = import_file(gallery_file(gallery), file)
+    count = import_file(gallery_file(gallery), file, trust_paths=trust_paths)
     path = str(gallery_file(gallery))
     print_json({"images": count, "gallery": path}) if json else print(f"{count} image(s) enrolled in {path}")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from steradian.cli.output import columns, fail_for, print_json, say
+from steradian.cli.output import bullets, columns, fail_for, print_json, say
 from steradian.cli.settings import (
     Far,
     GalleryFile,
@@ -65,21 +65,18 @@ def identify(
     """
     check_paths(run, images=images)
     from steradian.data.image_files import image_files, in_parts
-    from steradian.errors import UsageError
     from steradian.gallery import Gallery
     from steradian.gallery.decision import as_answer
     from steradian.models.calibration import STRANGERS
 
-    files, metadata = image_files(images), json_object("--where", where)
-    if not files:
-        raise UsageError("Found no images in the given paths. Pass image files, or folders that contain images.")
+    found, metadata = image_files(images), json_object("--where", where)
     readable: list[Path] = []
     decisions: list[Decision] = []
     failures: list[tuple[str, str]] = []
     with Gallery.open(existing_gallery(run, gallery), _model_source(run, strategy)) as opened:
         if far is None and threshold is None and strategy != "centers":
             say(_describe_threshold(opened.stranger_threshold(strangers or STRANGERS, strategy)))
-        for batch in in_parts(files, opened.recognizer.preprocessing.shortest):
+        for batch in in_parts(found.files, opened.recognizer.preprocessing.shortest):
             readable += batch.files
             failures += [(str(file), reason) for file, reason in batch.failures]
             decisions += opened.identify(
@@ -95,13 +92,14 @@ def identify(
     if json:
         answers = [as_answer(str(file), decision) for file, decision in zip(readable, decisions, strict=True)]
         failed = [{"image": name, "reason": reason} for name, reason in failures]
-        print_json({"answers": answers, "failures": failed})
+        print_json({"answers": answers, "failures": failed, "notes": list(found.notes)})
     else:
         for file, decision in zip(readable, decisions, strict=True):
             print(f"{file}\n  {_describe_decision(decision)}")
             if decision.matches:
                 print(columns([(f"  {match.label}", f"{match.similarity:.3f}") for match in decision.matches]))
-    fail_for(failures, len(files), "read")
+    bullets(found.notes, "!")
+    fail_for(failures, len(found.files), "read")
 
 
 def _model_source(run: str, strategy: str) -> str | Recognizer:

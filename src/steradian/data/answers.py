@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from steradian.data.csv_rows import opened_csv
 from steradian.data.images import natural_order
 from steradian.errors import DataError, UsageError
 from steradian.extras import install
@@ -21,6 +22,9 @@ EXPECTED = (
     "column per class."
 )
 PAIRS_EXPECTED = "Expected columns: a,b,same,score."
+KNOWN = ("id", "label", "prediction", "score", "a", "b", "same")
+"""Columns by which a table is recognized."""
+DECIMAL_COMMA, DECIMAL_POINT = re.compile(r"-?\d+,\d+(e-?\d+)?"), re.compile(r"-?\d+\.\d+(e-?\d+)?")
 SUM_SLACK = 1e-3
 TRUE, FALSE = {"1", "true", "yes", "same"}, {"0", "false", "no", "different"}
 
@@ -69,15 +73,22 @@ class _Sheet:
         return [row[index] for _, row in self.rows]
 
     def numbers(self, name: str) -> NDArray[np.float64]:
-        """Return a column as finite numbers; an empty cell becomes NaN."""
+        """Return a column as finite numbers, with points or with decimal commas; an empty cell becomes NaN."""
         index = self.columns.index(name)
+        commas = next((location for location, row in self.rows if DECIMAL_COMMA.fullmatch(row[index])), None)
+        points = next((location for location, row in self.rows if DECIMAL_POINT.fullmatch(row[index])), None)
+        if commas is not None and points is not None:
+            raise DataError(
+                f"{self.path}: {name} has a decimal comma in {commas} and a decimal point in {points}. Write all "
+                "numbers in one way."
+            )
         return np.array([self._number(location, name, row[index]) for location, row in self.rows], dtype=np.float64)
 
     def _number(self, location: str, name: str, text: str) -> float:
         if text == "":
             return math.nan
         try:
-            value = float(text)
+            value = float(text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) else text)
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
@@ -208,20 +219,8 @@ def _read(path: Path, needed: Sequence[str], expected: str) -> _Sheet:
 
 
 def _csv(path: Path) -> tuple[tuple[str, ...], Sequence[tuple[str, Sequence[str]]]]:
-    try:
-        with explained("read", path), path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            columns = tuple(name.strip() for name in next(reader, []))
-            rows = [(f"line {reader.line_num}", [cell.strip() for cell in row]) for row in reader if row]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not a readable CSV in UTF-8 ({error}).") from error
-    for location, row in rows:
-        if len(row) != len(columns):
-            raise DataError(
-                f"{path}, {location}: {len(row)} cells, but the header has {len(columns)}. Put a name "
-                "that contains a comma in quotes."
-            )
-    return columns, rows
+    with opened_csv(path, KNOWN) as opened:
+        return opened.header, [(f"line {line}", cells) for line, cells in opened.rows]
 
 
 def _parquet(path: Path) -> tuple[tuple[str, ...], Sequence[tuple[str, Sequence[str]]]]:

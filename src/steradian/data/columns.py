@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from steradian.data.clean_table import HIDDEN_LABEL, Table, hidden_rows, told_of_hidden, with_one_spelling
 from steradian.data.decode import Content
 from steradian.data.images import EXPECTED, SPLIT_NAMES, ImageSet, labeled
 from steradian.data.remote import is_remote, runs_an_event_loop
-from steradian.data.tables import Table, open_table, told
+from steradian.data.tables import open_table, told
 from steradian.data.text_column import Texts, text_column
 from steradian.errors import DataError, UsageError
 from steradian.extras import install
@@ -109,6 +110,7 @@ def open_parquet(source: Path, skip_missing: bool = False) -> ImageSet:
     positions: list[NDArray[np.int64]] = []
     parts: list[dict[str, Texts]] = []
     rows: list[NDArray[np.int64]] = []
+    unknown: list[NDArray[np.bool_]] = []
     header: list[str] = []
     for number, path in enumerate(files):
         with explained("read", path):
@@ -124,7 +126,9 @@ def open_parquet(source: Path, skip_missing: bool = False) -> ImageSet:
                 raise DataError(f"{path} is not a readable .parquet ({error}).") from error
         count = sum(sizes)
         columns: dict[str, Texts] = {name: _texts(content.column(name).to_pylist()) for name in used}
+        unknown.append(np.zeros(count, dtype=bool))
         if classes and "label" in used:
+            unknown[-1] = np.asarray(columns["label"] == HIDDEN_LABEL, dtype=bool)
             columns["label"] = _labels(content.column("label").to_pylist(), classes, path)
         prefix = path.stem.split("-")[0].lower()
         if len(files) > 1 and prefix in SPLIT_NAMES and "split" not in columns:
@@ -142,19 +146,25 @@ def open_parquet(source: Path, skip_missing: bool = False) -> ImageSet:
         for name in names
     }
     table = Table(source, tuple(header), joined, np.concatenate(rows), "row")
-    if "image" not in header:
-        return open_table(table, skip_missing)
     if "label" not in header:
         raise DataError(f"{source} has no column 'label'; it has: {', '.join(header)}. {EXPECTED}")
+    hidden = np.concatenate(unknown) | hidden_rows(table)
+    notes = told_of_hidden(source, hidden)
+    chosen = np.flatnonzero(~hidden)
+    table = table.taken(chosen)
+    if "image" not in header:
+        return open_table(table, skip_missing, notes)
     unlabeled = table.first_empty("label")
     if unlabeled is not None:
         raise DataError(f"{source}, {table.place(unlabeled)}: the label is empty.")
-    items = ParquetItems(files, "image", np.concatenate(positions))
-    return labeled(str(source), items, joined["label"], *told(table))
+    table = with_one_spelling(table)
+    items = ParquetItems(files, "image", np.concatenate(positions)[chosen])
+    return labeled(str(source), items, table.columns["label"], *told(table), notes)
 
 
 def _texts(values: list[Any]) -> Texts:
-    return text_column(["" if value is None else str(value).strip() for value in values])
+    # A missing number is NaN, which is unlike itself.
+    return text_column(["" if value is None or value != value else str(value).strip() for value in values])
 
 
 def _class_names(metadata: dict[bytes, bytes]) -> list[str]:
@@ -168,8 +178,11 @@ def _class_names(metadata: dict[bytes, bytes]) -> list[str]:
 
 def _labels(values: list[Any], classes: list[str], path: Path) -> Texts:
     """Return the names of labels that are numbers in the hub's ``classes``; others are text already."""
-    names = []
+    names: list[str | None] = []
     for row, value in enumerate(values):
+        if value == int(HIDDEN_LABEL):
+            names.append(None)
+            continue
         if isinstance(value, int) and not 0 <= value < len(classes):
             raise DataError(f"{path}, row {row}: the label is {value}, but the metadata names {len(classes)} classes.")
         names.append(classes[value] if isinstance(value, int) else value)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib.util
 import io
 import warnings
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from steradian.errors import DataError
+from steradian.extras import install
 
 Pixels = NDArray[np.uint8]
 """[H, W] gray or [H, W, 3] RGB."""
@@ -25,23 +28,25 @@ Content = Path | bytes | Pixels
 # because a filter around each call would not be thread-safe.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = (
+    *("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "DIB", "JPEG2000", "TGA", "PCX", "QOI"),
+    # Pillow 11.3 was the first to read it.
+    *(("AVIF",) if importlib.util.find_spec("PIL.AvifImagePlugin") else ()),
+)
 """Formats that are opened, whatever the file name says. Others, such as EPS, would start external programs."""
 
 MAX_PIXELS = 150_000_000
 """An image that claims more than this many pixels is refused before it is decoded."""
 
-SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
-)
-"""Files with these suffixes are treated as images."""
+HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+"""Kinds of pictures of phones that are read by a package of their own."""
 
 
 def decode(source: Content, shortest: int | None = None, most_pixels: int | None = None) -> Pixels:
     """Decode an image file to uint8 [H, W] (gray) or [H, W, 3] (RGB).
 
     The first frame of an animation is used, EXIF orientation is applied, transparency is blended with white,
-    16-bit and float samples are scaled to 8 bits, CMYK and palettes become RGB.
+    16-bit samples (0 to 65,535) and floats (0 to 1) are scaled to 8 bits, CMYK and palettes become RGB.
 
     Args:
         source: a path, or the file's content; pixels are returned as they are.
@@ -67,7 +72,7 @@ def opened(source: Content, most_pixels: int | None = None) -> Iterator[Image.Im
         return
     limit = MAX_PIXELS if most_pixels is None else most_pixels
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
+        with _opened(source) as image:
             if image.width * image.height > limit:
                 raise DataError(f"it claims {image.width} x {image.height} pixels, over the limit of {limit:,}")
             image.seek(0)
@@ -81,6 +86,34 @@ def opened(source: Content, most_pixels: int | None = None) -> Iterator[Image.Im
         raise DataError("it is empty" if size == 0 else "it is not a readable image") from e
     except Exception as e:
         raise DataError(str(e).split(" <")[0] or type(e).__name__) from e
+
+
+def _opened(source: Path | bytes) -> Image.Image:
+    """Open an image lazily. Raises `DataError` for HEIC where nothing reads it, and what Pillow raises."""
+    try:
+        return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+    except UnidentifiedImageError:
+        if isinstance(source, bytes):
+            head = source[:12]
+        else:
+            with source.open("rb") as file:
+                head = file.read(12)
+        if head[4:8] != b"ftyp" or head[8:12] not in HEIC_BRANDS:
+            raise
+    if not _register_heic():
+        raise DataError(f"it is a HEIC picture, which needs: {install('heic')}")
+    return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=("HEIF",))
+
+
+@functools.cache
+def _register_heic() -> bool:
+    """Let Pillow read HEIC; return whether the package for it is installed."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
 
 
 def draft(image: Image.Image, width: int, height: int) -> None:
@@ -114,14 +147,14 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bits(samples: NDArray[Any]) -> Pixels:
-    """Convert samples to 8 bits: divide 16-bit integers by 257; multiply floats by 255 if all are at most 1."""
+    """Convert samples to 8 bits, each kind by one scale: integers of 16 bits / 257, floats * 255.
+
+    A scale that depended on the picture would make a darker one of two pictures the brighter one.
+    """
     if not np.issubdtype(samples.dtype, np.floating):
         # uint32 takes half the memory of float64, which matters for large images.
         integers = np.clip(samples, 0, 65535).astype(np.uint32)
-        if integers.max(initial=0) > 255:
-            integers = (integers + 128) // 257
-        return np.asarray(integers, dtype=np.uint8)
+        return np.asarray((integers + 128) // 257, dtype=np.uint8)
     values = np.nan_to_num(samples.astype(np.float32))
-    if float(values.max(initial=0.0)) <= 1.0:
-        values *= 255.0
+    values *= 255.0
     return np.asarray(values.round().clip(0, 255), dtype=np.uint8)

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from steradian.data.decode import SUFFIXES, Pixels, decode
+from steradian.data.decode import Pixels, decode
+from steradian.data.file_kinds import PassedOver, files_below
 from steradian.errors import DataError, UsageError
+from steradian.files import explained
 
 AT_ONCE = 64
 
@@ -21,14 +23,32 @@ class Readable:
     failures: tuple[tuple[Path, str], ...]
 
 
-def image_files(paths: Sequence[Path]) -> list[Path]:
-    """Return the given files, and the images in the given folders. Raises `UsageError` for a missing path."""
+@dataclass(frozen=True)
+class ImageFiles:
+    """Image files, and a sentence for each folder in which files were passed over."""
+
+    files: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+
+
+def image_files(paths: Sequence[Path]) -> ImageFiles:
+    """Return the given files, and the images in the given folders. Raises `UsageError` if a path is missing or none
+    of them holds an image."""
     files: list[Path] = []
+    notes: list[str] = []
     for path in paths:
         if not path.exists():
             raise UsageError(f"{path} does not exist: check the spelling.")
-        files += sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
-    return files
+        if not path.is_dir():
+            files.append(path)
+            continue
+        passed = PassedOver()
+        with explained("read the folder", path):
+            files += sorted(path / name for name, _ in files_below(path, passed))
+        notes += passed.notes(str(path))
+    if not files:
+        raise UsageError(" ".join(["Found no images. Pass image files, or folders that contain images.", *notes]))
+    return ImageFiles(tuple(files), tuple(notes))
 
 
 def read_images(files: Sequence[Path], shortest: int) -> Readable:

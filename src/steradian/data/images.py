@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import os
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
@@ -323,7 +324,8 @@ def labeled(
     if len(items) == 0:
         raise DataError(f"{source} holds no images. {EXPECTED}")
     codes, found = codes_of(names, len(items))
-    shown = [printable(name) for name in found]
+    # Systems spell an accented letter as one sign or as two; it is one class.
+    shown = [unicodedata.normalize("NFC", printable(name)) for name in found]
     classes = tuple(sorted(set(shown), key=natural_order))
     index = {name: position for position, name in enumerate(classes)}
     labels = np.array([index[name] for name in shown], dtype=np.int64)[codes]

@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steradian.data.cache_folder import cache_folder
-from steradian.data.decode import SUFFIXES, Content
+from steradian.data.decode import Content
+from steradian.data.file_kinds import HIDDEN, LINKS, OTHER, PassedOver, why_not
 from steradian.data.images import MAX_MEMBER, SPLIT_NAMES, ImageSet, labeled
 from steradian.data.remote import is_remote, read, runs_an_event_loop
 from steradian.data.text_column import Texts, text_column
 from steradian.errors import DataError
 from steradian.files import atomic_file, explained, printable, sha256_of
 
-INDEX = "shards"
+INDEX = "shards-2"
 LABELS = (".cls", ".json", ".txt")
 """Suffixes of the file beside an image that names its class, first match first; .json needs a "label"."""
 
@@ -95,7 +96,8 @@ def open_shards(source: Path) -> ImageSet:
         )
     places = np.concatenate([index["places"] for index in indexes]).reshape(-1, 2)
     items = TarItems(shards, np.repeat(np.arange(len(shards)), counts), places[:, 0], places[:, 1], names)
-    return labeled(str(source), items, labels, np.repeat(splits, counts) if all(splits) else None)
+    notes = tuple(str(note) for index in indexes for note in index["notes"])
+    return labeled(str(source), items, labels, np.repeat(splits, counts) if all(splits) else None, notes=notes)
 
 
 def _index(shard: Path) -> dict[str, NDArray[Any]]:
@@ -107,29 +109,36 @@ def _index(shard: Path) -> dict[str, NDArray[Any]]:
     path = cache_folder() / INDEX / f"{key}.npz"
     if path.is_file():
         with explained("read", path), np.load(path, allow_pickle=False) as cached:
-            return {name: cached[name] for name in ("names", "labels", "places")}
+            return {name: cached[name] for name in ("names", "labels", "places", "notes")}
     index = _scan(shard)
     with atomic_file(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, names=index["names"], labels=index["labels"], places=index["places"])
+        np.savez(file, names=index["names"], labels=index["labels"], places=index["places"], notes=index["notes"])
     return index
 
 
 def _scan(shard: Path) -> dict[str, NDArray[Any]]:
     images: list[tuple[str, int, int]] = []
-    label_texts: dict[str, dict[str, str]] = {}
+    texts = _LabelTexts()
+    passed = PassedOver()
     with explained("read", shard):
         try:
             with shard.open("rb") as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
                 for member in archive:
-                    stem, suffix = _parts(member.name)
-                    if not member.isfile() or PurePosixPath(member.name).name.startswith("."):
+                    if member.isdir():
                         continue
-                    if suffix in SUFFIXES:
-                        images.append((member.name, member.offset_data, member.size))
-                    elif suffix in LABELS and member.size <= MAX_LABEL:
+                    if not member.isfile():
+                        passed.add(LINKS if member.islnk() or member.issym() else OTHER, member.name)
+                        continue
+                    suffix = PurePosixPath(member.name).suffix.lower()
+                    if suffix in LABELS and why_not(member.name) != HIDDEN:
+                        if member.size > MAX_LABEL:
+                            passed.add(f"over {MAX_LABEL:,} bytes of label", member.name)
+                            continue
                         file = archive.extractfile(member)
                         text = file.read().decode("utf-8", errors="replace") if file is not None else ""
-                        label_texts.setdefault(stem, {})[suffix] = text
+                        texts.add(member.name, text)
+                    elif passed.takes(member.name):
+                        images.append((member.name, member.offset_data, member.size))
                 end = archive.offset
         except tarfile.TarError as error:
             raise DataError(
@@ -140,30 +149,58 @@ def _scan(shard: Path) -> dict[str, NDArray[Any]]:
             # tarfile stops silently at a header that it cannot read; an intact archive ends in zeros.
             if file.read(512).strip(b"\0"):
                 raise DataError(f"{shard} is damaged at byte {end:,}: the rest cannot be read. Copy it again.")
-    labels = [_class_of(shard, name, label_texts) for name, _, _ in images]
+    labels = [_class_of(shard, name, texts) for name, _, _ in images]
     return {
+        "notes": np.array(passed.notes(shard.name), dtype=np.str_),
         "names": np.array([name for name, _, _ in images], dtype=np.str_),
         "labels": np.array(labels, dtype=np.str_),
         "places": np.array([(offset, size) for _, offset, size in images], dtype=np.int64).reshape(-1, 2),
     }
 
 
-def _parts(name: str) -> tuple[str, str]:
-    """Return key and suffix of a member; the key ends at the first dot of the base name, as in WebDataset."""
+class _LabelTexts:
+    """The files that name classes, by the whole name before their suffix."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, dict[str, str]] = {}
+        self._keys: dict[str, set[str]] = {}
+
+    def add(self, name: str, text: str) -> None:
+        stem = str(PurePosixPath(name).with_suffix(""))
+        self._texts.setdefault(stem, {})[PurePosixPath(name).suffix.lower()] = text
+        self._keys.setdefault(key_of(name), set()).add(stem)
+
+    def of(self, image: str) -> dict[str, str]:
+        """Return the texts of an image by suffix: of the file with its whole name, else of the only one of its key.
+
+        WebDataset ends the key of a file at the first dot, so that ``a.left.jpg`` and ``a.right.jpg`` share ``a.cls``;
+        but of ``Track 2.01.jpg`` and ``Track 2.02.jpg``, each has a file of its own.
+        """
+        folder, slash, base = image.rpartition("/")
+        endings = base.split(".")
+        for count in range(len(endings) - 1, 0, -1):
+            stem = f"{folder}{slash}{'.'.join(endings[:count])}"
+            if stem in self._texts:
+                return self._texts[stem]
+        stems = self._keys.get(key_of(image), set())
+        return self._texts[next(iter(stems))] if len(stems) == 1 else {}
+
+
+def key_of(name: str) -> str:
+    """Return the key of a member of a shard: its name up to the first dot of the base name, as in WebDataset."""
     folder, slash, base = name.rpartition("/")
-    stem, dot, endings = base.partition(".")
-    return f"{folder}{slash}{stem}", f".{endings.rpartition('.')[2].lower()}" if dot else ""
+    return f"{folder}{slash}{base.partition('.')[0]}"
 
 
-def _class_of(shard: Path, name: str, label_texts: dict[str, dict[str, str]]) -> str:
-    texts = label_texts.get(_parts(name)[0], {})
+def _class_of(shard: Path, name: str, label_texts: _LabelTexts) -> str:
+    texts = label_texts.of(name)
     text = next((texts[suffix] for suffix in LABELS if suffix in texts), None)
     if text is not None and ".json" in texts and ".cls" not in texts:
         text = _json_label(text)
     folders: Sequence[str] = PurePosixPath(name).parts[:-1]
     label = text.strip() if text is not None else (folders[-1] if folders else "")
     if not label:
-        raise DataError(f"{shard}: {name} has no class. Expected {_parts(name)[0]}.cls beside it, or a class folder.")
+        raise DataError(f"{shard}: {name} has no class. Expected {key_of(name)}.cls beside it, or a class folder.")
     if len(label) > LONGEST_CLASS:
         raise DataError(
             f"{shard}: the class of {name} has {len(label):,} characters; at most {LONGEST_CLASS:,} are allowed. "

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import os
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -14,7 +13,7 @@ import numpy as np
 from steradian.data import catalog
 from steradian.data.arrays import open_npz
 from steradian.data.columns import open_parquet
-from steradian.data.decode import SUFFIXES
+from steradian.data.file_kinds import PassedOver, files_below, forward, members_of
 from steradian.data.images import EXPECTED, SPLIT_NAMES, FileItems, ImageSet, ZipItems, labeled
 from steradian.data.remote import answering, is_remote, located
 from steradian.data.shards import open_shards
@@ -94,62 +93,43 @@ def _folder_reader(folder: Path) -> Callable[[Path], ImageSet]:
     return open_parquet if any(folder.glob("*.parquet")) or any(folder.glob("data/*.parquet")) else _open_folder
 
 
-def _hidden(parts: Iterable[str]) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
-
-
-def _is_image(name: str) -> bool:
-    path = PurePosixPath(name)
-    return path.suffix.lower() in SUFFIXES and not _hidden(path.parts)
-
-
 def _open_folder(folder: Path) -> ImageSet:
+    passed = PassedOver()
     with explained("read the folder", folder):
-        found = _remote_files(folder) if is_remote(folder) else _local_files(folder)
+        found = _remote_files(folder, passed) if is_remote(folder) else files_below(folder, passed)
     found.sort(key=lambda one: one[0].split("/"))
     names = [name for name, _ in found]
-    labels, splits = _by_folder([PurePosixPath(name) for name in names], str(folder))
+    notes = passed.notes(str(folder))
+    labels, splits = _by_folder([PurePosixPath(name) for name in names], str(folder), notes)
     sizes = None if is_remote(folder) else np.array([size for _, size in found], dtype=np.int64)
-    return labeled(str(folder), FileItems(folder, text_column(names), sizes), labels, splits)
+    return labeled(str(folder), FileItems(folder, text_column(names), sizes), labels, splits, notes=notes)
 
 
-def _local_files(folder: Path) -> list[tuple[str, int]]:
-    """Return the path in ``folder`` and the size of each image file below it."""
-    found = []
-    for inside, _, names in os.walk(folder):
-        relative = os.path.relpath(inside, folder)
-        prefix = "" if relative == "." else f"{relative}/"
-        for name in names:
-            if _is_image(prefix + name):
-                path = os.path.join(inside, name)  # noqa: PTH118 - a Path each would take four times as long
-                if os.path.isfile(path):  # noqa: PTH113
-                    found.append((prefix + name, os.path.getsize(path)))  # noqa: PTH202
-    return found
-
-
-def _remote_files(folder: Path) -> list[tuple[str, int]]:
-    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if _is_image(path.name)]
-    return [(name, -1) for name in names if _is_image(name)]
+def _remote_files(folder: Path, passed: PassedOver) -> list[tuple[str, int]]:
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return [(name, -1) for name in names if passed.takes(name)]
 
 
 def _open_zip(path: Path) -> ImageSet:
+    passed = PassedOver()
     with explained("read", path):
         try:
             with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-                members = [info for info in archive.infolist() if not info.is_dir() and _is_image(info.filename)]
+                members = members_of(archive, passed)
         except zipfile.BadZipFile as error:
             raise DataError(f"{path} is not a readable zip ({error}). Copy or download it again.") from error
     members.sort(key=lambda info: info.filename)
     names = [info.filename for info in members]
-    labels, splits = _by_folder([PurePosixPath(name) for name in names], str(path))
+    notes = passed.notes(str(path))
+    labels, splits = _by_folder([PurePosixPath(forward(name)) for name in names], str(path), notes)
     stored = np.array([info.CRC for info in members], dtype=np.int64)
-    return labeled(str(path), ZipItems(path, text_column(names), stored), labels, splits)
+    return labeled(str(path), ZipItems(path, text_column(names), stored), labels, splits, notes=notes)
 
 
-def _by_folder(paths: Sequence[PurePosixPath], source: str) -> tuple[list[str], list[str] | None]:
+def _by_folder(paths: Sequence[PurePosixPath], source: str, notes: Sequence[str]) -> tuple[list[str], list[str] | None]:
     """Return class names, and splits if there are any, from relative paths such as [split/]class/.../file."""
     if not paths:
-        raise DataError(f"{source} holds no images. {EXPECTED}")
+        raise DataError(" ".join([f"{source} holds no images.", *notes, EXPECTED]))
     parts = [path.parts for path in paths]
     while len({names[0] for names in parts}) == 1 and min(len(names) for names in parts) > 2:
         parts = [names[1:] for names in parts]

@@ -2,73 +2,36 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import stat
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from steradian.data.clean_table import COLUMNS, Table, cleaned
+from steradian.data.csv_rows import opened_csv
 from steradian.data.images import EXPECTED, SPLIT_NAMES, SPLITS, FileItems, ImageSet, labeled
 from steradian.data.remote import is_remote
 from steradian.data.text_column import TextBuilder, Texts, codes_of, text_column
 from steradian.errors import DataError
-from steradian.files import explained
 
 NOTHING = "(no landmark)"
 """Class of the Google Landmarks images that show no landmark."""
 
-COLUMNS = frozenset({"path", "label", "split", "group", "id", "landmark_id", "images", "landmarks"})
-"""Columns that are read; others, such as url, are left where they are."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """The columns of a table that names images.
-
-    Attributes:
-        path: of the table.
-        header: names of all its columns.
-        columns: the values [R] of those in `COLUMNS`, without surrounding spaces; missing ones are empty.
-        rows: int64 [R], number of each row in the file, for messages.
-        unit: what a row is called.
-    """
-
-    path: Path
-    header: tuple[str, ...]
-    columns: Mapping[str, Texts]
-    rows: NDArray[np.int64]
-    unit: str = "line"
-
-    def place(self, row: int) -> str:
-        """Return where a row is."""
-        return f"{self.unit} {self.rows[row]}"
-
-    def first_empty(self, column: str) -> int | None:
-        """Return the first row without a value in ``column``, or None."""
-        return next(iter(np.flatnonzero(self.columns[column] == "").tolist()), None)
-
 
 def open_csv(path: Path, skip_missing: bool = False) -> ImageSet:
     """Open a .csv of ``path,label[,split][,group]``, paths relative to it, or an index of Google Landmarks v2."""
-    try:
-        with explained("read", path), path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-            reader = csv.reader(file)
-            header = tuple(column.strip() for column in next(reader, ()))
-            used = [(number, name) for number, name in enumerate(header) if name in COLUMNS]
-            builders = {name: TextBuilder() for _, name in used}
-            lines: list[int] = []
-            for values in reader:
-                if not values:
-                    continue
-                lines.append(reader.line_num)
-                for number, name in used:
-                    builders[name].append(values[number].strip() if number < len(values) else "")
-    except csv.Error as error:
-        raise DataError(f"{path} is not a readable .csv ({error}).") from error
+    with opened_csv(path, sorted(COLUMNS)) as opened:
+        header = opened.header
+        used = [(number, name) for number, name in enumerate(header) if name in COLUMNS]
+        builders = {name: TextBuilder() for _, name in used}
+        lines: list[int] = []
+        for line, values in opened.rows:
+            lines.append(line)
+            for number, name in used:
+                builders[name].append(values[number])
     columns = {name: builder.column() for name, builder in builders.items()}
     table = Table(path, header, columns, np.array(lines, dtype=np.int64))
     if LANDMARK_COLUMNS.get(frozenset(header) - {"url", "usage", "Usage"}):
@@ -76,8 +39,11 @@ def open_csv(path: Path, skip_missing: bool = False) -> ImageSet:
     return open_table(table, skip_missing)
 
 
-def open_table(table: Table, skip_missing: bool = False) -> ImageSet:
-    """Return the images that the rows of ``table`` name; with ``skip_missing``, without those that do not exist."""
+def open_table(table: Table, skip_missing: bool = False, notes: tuple[str, ...] = ()) -> ImageSet:
+    """Return the images that the rows of ``table`` name; with ``skip_missing``, without those that do not exist.
+
+    ``notes`` say what was left out before.
+    """
     path = table.path
     for column in ("path", "label"):
         if column not in table.columns:
@@ -86,14 +52,16 @@ def open_table(table: Table, skip_missing: bool = False) -> ImageSet:
     empty = [row for name in ("path", "label") if (row := table.first_empty(name)) is not None]
     if empty:
         raise DataError(f"{path}, {table.place(min(empty))}: both path and label are required.")
+    table, left_out = cleaned(table)
+    notes += left_out
     names, labels = table.columns["path"], table.columns["label"]
     splits, groups = told(table)
     if is_remote(path):
         # Asking for each file would take a request each; a missing one is noticed when it is read.
-        return labeled(str(path), FileItems(path.parent, names), labels, splits, groups)
+        return labeled(str(path), FileItems(path.parent, names), labels, splits, groups, notes)
     sizes = file_sizes(path.parent, names)
+    names, sizes = _with_slashes(path.parent, names, sizes)
     missing = np.flatnonzero(sizes < 0)
-    notes: tuple[str, ...] = ()
     if len(missing):
         listed = "\n".join(f"  {table.place(row)}: {path.parent / str(names[row])}" for row in missing[:10].tolist())
         more = f"\n  and {len(missing) - 10} more" if len(missing) > 10 else ""
@@ -103,6 +71,7 @@ def open_table(table: Table, skip_missing: bool = False) -> ImageSet:
                 f"{listed}{more}\nCorrect the paths, or leave these rows out with --skip-missing."
             )
         notes = (
+            *notes,
             f"{len(missing):,} of {len(names):,} rows of {path} name files that do not exist, and are left out:\n"
             f"{listed}{more}",
         )
@@ -115,6 +84,18 @@ def open_table(table: Table, skip_missing: bool = False) -> ImageSet:
         None if groups is None else groups[there],
         notes,
     )
+
+
+def _with_slashes(folder: Path, names: Texts, sizes: NDArray[np.int64]) -> tuple[Texts, NDArray[np.int64]]:
+    """Return names and sizes with slashes for the backslashes of Windows, where the file is there so."""
+    tried = np.flatnonzero((sizes < 0) & np.array(["\\" in name for name in names], dtype=bool))
+    if not len(tried):
+        return names, sizes
+    forward = text_column([names[row].replace("\\", "/") for row in tried])
+    found = file_sizes(folder, forward)
+    names, sizes = names.copy(), sizes.copy()
+    names[tried[found >= 0]], sizes[tried[found >= 0]] = forward[found >= 0], found[found >= 0]
+    return names, sizes
 
 
 def told(table: Table) -> tuple[NDArray[np.str_] | None, Texts | None]:

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from steradian.data.decode import SUFFIXES
-from steradian.data.image_files import AT_ONCE, read_images
+from steradian.data.image_files import AT_ONCE, image_files, read_images
 from steradian.data.loading.damage import Skipped
 from steradian.data.pixels import Progress
 from steradian.errors import UsageError
 from steradian.gallery.gallery import Gallery
 from steradian.gallery.hints import Hint
-from steradian.gallery.records import as_source, checked_name
+from steradian.gallery.records import ELSEWHERE, as_source, checked_name
 
 
 @dataclass(frozen=True)
@@ -34,24 +33,29 @@ class FolderEnrolled:
     hints: tuple[Hint, ...]
 
 
-def people_of(paths: Sequence[Path], name: str | None) -> dict[str, list[Path]]:
-    """Return name -> image files: each subfolder is one identity; with ``name`` all files are of that one."""
-    files_by_name: dict[str, list[Path]] = {}
+@dataclass(frozen=True)
+class NamedFiles:
+    """Image files by the name that they are enrolled under, and sentences about files that were passed over."""
+
+    by_name: dict[str, list[Path]]
+    notes: tuple[str, ...]
+
+
+def people_of(paths: Sequence[Path], name: str | None) -> NamedFiles:
+    """Return the image files of each name: each subfolder is one identity; with ``name`` all files are of that one."""
+    by_name: dict[str, list[Path]] = {}
+    notes: list[str] = []
     for path in paths:
-        if not path.exists():
-            raise UsageError(f"{path} does not exist: check the spelling.")
-        for file in [path] if path.is_file() else sorted(path.rglob("*")):
-            if path.is_dir() and (file.suffix.lower() not in SUFFIXES or not file.is_file()):
-                continue
+        found = image_files([path])
+        notes += found.notes
+        for file in found.files:
             parts = file.relative_to(path).parts if path.is_dir() else ()
             if name is None and len(parts) < 2:
                 raise UsageError(f"{file} is not in a subfolder that names it. Give --name, or a subfolder per name.")
-            files = files_by_name.setdefault(checked_name(name if name is not None else parts[0]), [])
+            files = by_name.setdefault(checked_name(name if name is not None else parts[0]), [])
             if file not in files:
                 files.append(file)
-    if not files_by_name:
-        raise UsageError("The given folders contain no images. Check the paths.")
-    return files_by_name
+    return NamedFiles(by_name, tuple(notes))
 
 
 def enroll_files(
@@ -62,7 +66,8 @@ def enroll_files(
     progress: Progress,
 ) -> FolderEnrolled:
     """Enroll the image files of ``people`` in batches; each batch is on disk before the next begins."""
-    enrolled = {(name, source) for name, source in gallery.register.backend.sources().values()}
+    recorded = gallery.register.backend.sources().values()
+    enrolled = {(name, source.removeprefix(ELSEWHERE)) for name, source in recorded}
     steps: list[tuple[str, list[Path]]] = []
     skipped = 0
     for name, files in people.items():

@@ -24,7 +24,7 @@ from steradian.gallery.backends.sqlite import SqliteBackend
 from steradian.gallery.backends.sqlite_file import MOST_DIMENSIONS
 from steradian.gallery.gallery import Gallery
 from steradian.gallery.pictures import Pictures
-from steradian.gallery.records import LONGEST_METADATA, checked_name
+from steradian.gallery.records import LONGEST_METADATA, checked_name, elsewhere
 from steradian.gallery.register import Register
 from steradian.models.calibration import Threshold
 from steradian.models.embedder import Embedder
@@ -61,7 +61,7 @@ def export(gallery: Gallery, path: Path) -> int:
     return len(rows.ids)
 
 
-def import_file(gallery: Path, path: Path) -> int:
+def import_file(gallery: Path, path: Path, *, trust_paths: bool = False) -> int:
     """Enroll an exported file in ``gallery``, created if missing; return the number of images added.
 
     All images are added in one transaction. Images that their name already has are skipped; thresholds are imported
@@ -69,6 +69,8 @@ def import_file(gallery: Path, path: Path) -> int:
 
     Args:
         path: a file of `export`, or a folder of ``steradian embed``, whose labels are the names.
+        trust_paths: the paths of images in it are of this machine and may be opened, to show the pictures and to embed
+            them again. Otherwise a stranger's file could name any image of this machine.
 
     Raises:
         StorageError: the file is missing, damaged, or of another model.
@@ -76,6 +78,8 @@ def import_file(gallery: Path, path: Path) -> int:
     if not path.exists():
         raise StorageError(f"{path} does not exist: give a file of gallery export, or a folder of steradian embed.")
     card, vectors = _read_shards(path) if path.is_dir() else _read(path)
+    if not trust_paths:
+        card["images"] = [{**image, "source": elsewhere(image["source"])} for image in card["images"]]
     expected = () if gallery.is_file() else (card["model"], vectors.shape[1])
     backend = open_backend(gallery, *expected)
     try:

@@ -18,7 +18,7 @@ from steradian.gallery.backends import open_backend
 from steradian.gallery.decision import AUTO, MARGIN, STRATEGIES, VOTERS, Decision, decide, listed
 from steradian.gallery.hints import Hint, odd_images
 from steradian.gallery.pictures import Pictures
-from steradian.gallery.records import Identity, IdentityRef, normalized_name
+from steradian.gallery.records import Identity, IdentityRef, check_unit, normalized_name
 from steradian.gallery.register import Register
 from steradian.gallery.search.faiss_index import Header, Kind
 from steradian.gallery.search.gallery_search import GallerySearch
@@ -246,14 +246,13 @@ class Gallery:
             raise InputError(f"unknown strategy {strategy!r}: choose one of {', '.join(STRATEGIES)}.")
         if top < 1:
             raise InputError(f"top must be at least 1, but is {top}.")
-        if not np.isfinite(vectors).all():
-            raise InputError("a vector is not finite, so it cannot be compared. Check how the image was embedded.")
         if isinstance(labels, str):
             raise InputError(f"labels must be a list of names, not one name: use [{labels!r}].")
         if strategy == "centers" and (where or labels is not None):
             raise InputError("class centers have no metadata and are all compared: leave out `where` and `labels`.")
         if sum(one is not None for one in (strangers, far, threshold)) > 1:
             raise InputError("strangers, far and threshold each set the threshold: give one of them.")
+        check_unit("to identify", vectors)
         if strategy == AUTO:
             strategy = self.strategy() if far is None and threshold is None else "nearest"
         minimum = threshold if threshold is not None else self._limit(strangers, far, strategy)

@@ -14,6 +14,7 @@ from PIL import Image
 from steradian.data.decode import decode
 from steradian.errors import DataError
 from steradian.files import atomic_file, explained
+from steradian.gallery.records import ELSEWHERE
 
 SUFFIX = ".image"
 
@@ -42,7 +43,13 @@ class Pictures:
         return path
 
     def find(self, source: str) -> Path:
-        """Return the file of ``source``: the picture with its name in this folder, else the path itself."""
+        """Return the file of ``source``: the picture with its name in this folder, else the path itself.
+
+        Raises:
+            DataError: the image came with an imported file, whose paths are those of another machine.
+        """
+        if source.startswith(ELSEWHERE):
+            raise DataError("it came with an imported file, and its picture is not here")
         path = Path(source)
         return self.folder / path.name if self._is_own(path) else path
 

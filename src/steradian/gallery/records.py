@@ -78,23 +78,64 @@ class RemoteSearch(NamedTuple):
     search: Search
 
 
+JOINERS = "\u200c\u200d"
+"""Zero width non-joiner and joiner, which belong to the spelling of names in some scripts."""
+
+WITHOUT_JOINERS = ("LATIN", "GREEK", "CYRILLIC", "DIGIT", "ZERO WIDTH")
+
+
 def checked_name(name: str) -> str:
     """Return ``name`` in Unicode form NFC, without surrounding spaces. Raises `InputError` if it is not valid."""
     normalized = normalized_name(name)
     if not normalized or len(normalized) > LONGEST_NAME:
         raise InputError(f"a name must have 1 to {LONGEST_NAME} characters, but this one has {len(normalized)}.")
-    for character in normalized:
-        if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp"):
+    for index, character in enumerate(normalized):
+        control = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+        if control and not (character in JOINERS and _joins(normalized[index - 1 : index + 2])):
             raise InputError(f"the name contains the control character U+{ord(character):04X}. Leave it out.")
     return normalized
 
 
+def _joins(around: str) -> bool:
+    """Return whether a joiner between two signs changes how they look, as between letters of Persian, Sinhala, or
+    between emoji; elsewhere, two names with and without it would look the same."""
+    neighbors = [unicodedata.name(one, "") for one in around[::2]]
+    return len(around) == 3 and not any(
+        name.startswith(WITHOUT_JOINERS) or one.isspace() for name, one in zip(neighbors, around[::2], strict=True)
+    )
+
+
+UNIT_SLACK = 1e-2
+"""Largest difference of the length of a unit vector from 1; half precision needs a part of it."""
+
+
 def checked_vectors(name: str, vectors: NDArray[np.float32], dimensions: int) -> None:
-    """Raise `InputError` unless ``vectors`` of ``name`` are finite and [M, ``dimensions``]."""
+    """Raise `InputError` unless ``vectors`` of ``name`` are finite, of unit length, and [M, ``dimensions``]."""
     if vectors.ndim != 2 or vectors.shape[1] != dimensions:
         raise InputError(f"vectors of this gallery must be [M, {dimensions}], but these are {list(vectors.shape)}.")
+    check_unit(f"of {name!r}", vectors)
+
+
+def check_unit(of: str, vectors: NDArray[np.float32]) -> None:
+    """Raise `InputError` unless vectors [M, D] are finite and of unit length; ``of`` says whose they are."""
     if not np.isfinite(vectors).all():
-        raise InputError(f"a vector of {name!r} is not finite. Check how its image was embedded.")
+        raise InputError(f"a vector {of} is not finite. Check how its image was embedded.")
+    apart = np.abs(np.linalg.norm(vectors, axis=1) - 1.0)
+    if len(apart) and apart.max() > UNIT_SLACK:
+        worst = int(apart.argmax())
+        raise InputError(
+            f"vector {worst} {of} has the length {float(np.linalg.norm(vectors[worst])):.4g}, and products of such "
+            "vectors are no cosines. Divide each vector by its length; a vector of zeros has no direction."
+        )
+
+
+ELSEWHERE = "elsewhere:"
+"""Begins the source of an image that came with an imported file: a path of another machine, which is never opened."""
+
+
+def elsewhere(source: str) -> str:
+    """Return the source of an imported image, which is kept to be read, and not to be opened."""
+    return source if not source or source.startswith(ELSEWHERE) else ELSEWHERE + source
 
 
 def as_source(source: str | Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
@@ -13,7 +14,7 @@ from PIL import Image
 from steradian.data.decode import Pixels, decode, pixels_of
 from steradian.data.image_files import image_files
 from steradian.data.preprocessing import Preprocessing
-from steradian.errors import DataError, InputError, UsageError
+from steradian.errors import DataError, InputError
 
 if TYPE_CHECKING:
     import torch
@@ -47,10 +48,10 @@ def pictures_of(images: Any) -> list[Any]:
         UsageError: a path does not exist, or a folder holds no images.
     """
     if isinstance(images, str | Path):
-        files: list[Any] = list(image_files([Path(images)]))
-        if not files:
-            raise UsageError(f"{images} holds no images: check the path.")
-        return files
+        found = image_files([Path(images)])
+        for note in found.notes:
+            warnings.warn(note, stacklevel=3)
+        return list(found.files)
     if isinstance(images, Image.Image) or (_is_array(images) and _is_one(images)):
         return [images]
     pictures: list[Any] = []

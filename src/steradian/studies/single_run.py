@@ -35,7 +35,7 @@ from steradian.training.plan import TrainingPlan, make_plan, one_batch
 from steradian.training.preflight import preflight
 from steradian.training.progress import Progress, progress_unless
 from steradian.training.recipe import Recipe
-from steradian.training.run import TrainingResult
+from steradian.training.run import TrainingResult, begin_again
 from steradian.training.run import train as follow
 from steradian.training.run_folder import RunFolder
 from steradian.waiting import waiting
@@ -122,6 +122,8 @@ def train(
     new_folder(folder.path, exist_ok=True)
     with locked(folder.path):
         folder.claim(plan.recipe)
+        if exist_ok:
+            begin_again(plan, folder)
         barrier()
         if not quiet and dataset.encoder_choice:
             Progress(0, "training").note(dataset.encoder_choice)

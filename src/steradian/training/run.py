@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -204,16 +205,35 @@ def _adapted(plan: TrainingPlan, progress: DataProgress) -> TrainingResult:
 
 
 def _resume(state: TrainingState, plan: TrainingPlan, run: RunFolder | None) -> None:
-    """Go on from the last checkpoint in ``run``; checkpoints of another recipe or other data are removed."""
+    """Go on from the last checkpoint in ``run``.
+
+    Raises:
+        UsageError: it is of another recipe or of other images.
+    """
     if run is None or (checkpoint := latest_checkpoint(run)) is None:
         return
-    record = read_record(checkpoint)
-    if {"recipe": record.recipe, "data": record.data} == plan.digests:
-        restore(state, checkpoint)
-        return
-    distributed.barrier()
-    if distributed.is_rank_zero():
+    other = _other(plan, checkpoint)
+    if other:
+        raise UsageError(
+            f"{run.path} holds an unfinished training of {other}. It is kept as it is. Choose another --out, or pass "
+            "--exist-ok to begin again in its place."
+        )
+    restore(state, checkpoint)
+
+
+def begin_again(plan: TrainingPlan, run: RunFolder) -> None:
+    """Remove the checkpoints of another training, for a user who asked to train in its place."""
+    checkpoint = latest_checkpoint(run)
+    if checkpoint is not None and _other(plan, checkpoint):
         shutil.rmtree(run.checkpoints)
+
+
+def _other(plan: TrainingPlan, checkpoint: Path) -> str:
+    """Return what a checkpoint is of, if not of this plan; else nothing."""
+    record = read_record(checkpoint)
+    if record.recipe != plan.digests["recipe"]:
+        return "another recipe"
+    return "" if record.data == plan.digests["data"] else "other images: some were changed, added or removed"
 
 
 @torch.no_grad()

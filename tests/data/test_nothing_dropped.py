@@ -1,0 +1,279 @@
+"""Nothing is left out without a count, and no label is guessed: folders, archives, tables."""
+
+from __future__ import annotations
+
+import io
+import json
+import stat
+import sys
+import tarfile
+import types
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+from pyarrow import parquet
+
+from steradian import data
+from steradian.data import file_kinds
+from steradian.data.answers import read_answers
+from steradian.data.decode import decode
+from steradian.data.image_files import image_files
+from steradian.errors import DataError, UsageError
+from steradian.gallery.enrolling import people_of
+
+
+def picture(level: int = 0, kind: str = "PNG") -> bytes:
+    found = io.BytesIO()
+    Image.new("RGB", (8, 8), (level, 90, 20)).save(found, kind)
+    return found.getvalue()
+
+
+def decoding() -> Any:
+    """The module, whose name is also that of its function."""
+    return sys.modules["steradian.data.decode"]
+
+
+def put(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def classes(found: data.ImageSet) -> dict[str, int]:
+    return dict(zip(found.classes, np.bincount(found.labels).tolist(), strict=True))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Two classes beside what cameras and servers leave behind."""
+    folder = tmp_path / "photos"
+    for kind in ("cat", "dog"):
+        put(folder / kind / "1.png", picture())
+        put(folder / kind / "2.jfif", picture(9, "JPEG"))
+        put(folder / kind / "._1.png", b"\0\5\x16\7")
+        put(folder / kind / "@eaDir" / "1.png" / "SYNOPHOTO_THUMB_M.jpg", picture())
+        put(folder / kind / "film.mov", b"film")
+    put(folder / ".thumbnails" / "1.jpg", picture())
+    put(folder / "__MACOSX" / "cat" / "1.png", picture())
+    put(folder / "fish" / "IMG_1.HEIC", b"\0\0\0\x18ftypheic")
+    return folder
+
+
+def test_a_folder_is_read_without_what_systems_leave_and_says_so(photos: Path, monkeypatch) -> None:
+    monkeypatch.setattr(file_kinds, "reads_heic", lambda: False)
+    found = data.open(photos)
+    assert classes(found) == {"cat": 2, "dog": 2}
+    (note,) = found.notes
+    assert "9 files are passed over: 6 hidden, or left behind by a system" in note
+    assert "2 of a kind that is no image (cat/film.mov, dog/film.mov)" in note
+    assert "1 in HEIC, which needs: " in note and "fish/IMG_1.HEIC" in note
+    assert len(image_files([photos]).files) == 4 and image_files([photos]).notes == found.notes
+    named = people_of([photos], None)
+    assert {name: len(files) for name, files in named.by_name.items()} == {"cat": 2, "dog": 2}
+    assert named.notes == found.notes
+    with pytest.raises(UsageError, match=r"Found no images.*1 file is passed over: 1 in HEIC"):
+        image_files([photos / "fish"])
+
+
+def test_links_in_folders_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    put(tmp_path / "elsewhere" / "1.png", picture())
+    put(tmp_path / "set" / "owl" / "1.png", picture())
+    (tmp_path / "set" / "cat").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "set" / "owl" / "2.png").symlink_to(tmp_path / "elsewhere" / "1.png")
+    (tmp_path / "set" / "owl" / "again").symlink_to(tmp_path / "set")
+    (tmp_path / "set" / "owl" / "3.png").symlink_to(tmp_path / "nothing.png")
+    found = data.open(tmp_path / "set")
+    assert classes(found) == {"cat": 1, "owl": 2}
+    assert "1 linked to a folder above (owl/again)" in found.notes[0]
+    assert "1 linked to nothing (owl/3.png)" in found.notes[0]
+
+
+def test_links_in_archives_are_counted_and_never_followed(tmp_path: Path) -> None:
+    secret = put(tmp_path / "secret.png", picture(200))
+    with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive, tarfile.open(tmp_path / "s.tar", "w") as shard:
+        for kind in ("cat", "dog"):
+            archive.writestr(f"{kind}/1.png", picture())
+            member = tarfile.TarInfo(f"{kind}/1.png")
+            member.size = len(picture())
+            shard.addfile(member, io.BytesIO(picture()))
+        link = zipfile.ZipInfo("cat/2.png")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, str(secret))
+        archive.writestr("cat/notes.txt", "no picture")
+        member = tarfile.TarInfo("cat/2.png")
+        member.type, member.linkname = tarfile.SYMTYPE, str(secret)
+        shard.addfile(member)
+    for name in ("s.zip", "s.tar"):
+        found = data.open(tmp_path / name)
+        assert classes(found) == {"cat": 1, "dog": 1}, name
+        assert "1 linked, and links inside an archive are not followed (cat/2.png)" in found.notes[0], name
+    assert data.open(tmp_path / "s.tar").notes == found.notes, "from the index in the cache"
+
+
+def test_backslashes_of_windows(tmp_path: Path) -> None:
+    for kind in "ab":
+        put(tmp_path / "i" / kind / "0.png", picture())
+    (tmp_path / "t.csv").write_text("path,label\ni\\a\\0.png,a\ni\\b\\0.png,b\n")
+    found = data.open(tmp_path / "t.csv")
+    assert len(found) == 2 and found.pixels(1).shape == (8, 8, 3)
+    with zipfile.ZipFile(tmp_path / "w.zip", "w") as archive:
+        for kind in "ab":
+            member = zipfile.ZipInfo("x")
+            member.filename = f"photos\\{kind}\\0.png"
+            archive.writestr(member, picture())
+    found = data.open(tmp_path / "w.zip")
+    assert classes(found) == {"a": 1, "b": 1} and found.pixels(0).shape == (8, 8, 3)
+
+
+def test_one_class_in_two_spellings_of_unicode(tmp_path: Path) -> None:
+    put(tmp_path / "s" / "Café" / "1.png", picture())
+    put(tmp_path / "s" / "Cafe\u0301" / "2.png", picture())
+    put(tmp_path / "s" / "Cafe" / "1.png", picture())
+    assert classes(data.open(tmp_path / "s")) == {"Cafe": 1, "Café": 2}
+
+
+ROWS = "i/a/0.png{s}a\ni/b/0.png{s}b\n"
+
+
+@pytest.mark.parametrize(
+    ("separator", "encoding", "before"),
+    [
+        (";", "utf-8", ""),
+        ("\t", "utf-8", ""),
+        ("|", "utf-8-sig", ""),
+        (",", "utf-16", ""),
+        (";", "utf-8", "sep=;\r\n"),
+        (",", "utf-32", ""),
+    ],
+)
+def test_tables_whose_separator_and_encoding_are_certain(
+    tmp_path: Path, separator: str, encoding: str, before: str
+) -> None:
+    for kind in "ab":
+        put(tmp_path / "i" / kind / "0.png", picture())
+    text = before + f"path{separator}label\n" + ROWS.format(s=separator)
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    assert classes(data.open(tmp_path / "t.csv")) == {"a": 1, "b": 1}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            b"path,label\ni/a/0.png,Labrador, black\n",
+            "line 2: 3 cells, but the header has 2. Cells are",
+        ),
+        (b"path,label\ni/a/0.png\n", "line 2: 1 cells, but the header has 2"),
+        (b"path,label,label\ni/a/0.png,a,b\n", "column 'label' twice"),
+        ("path,label\ni/a/0.png,a\ni/b/0.png,Käfer\n".encode("cp1252"), r"line 3 is not UTF-8: byte 0xe4.*Käfer"),
+        ("path,label\ni/a/0.png,a\n".encode("utf-16-le"), "perhaps UTF-16 without a byte order mark"),
+        (b"path,label\ni/a/0.png,1.0\ni/b/0.png,nan\n", "line 3: the label is 'nan', which stands for a missing value"),
+        (b"path,label\ni/a/0.png,a\n./i/a/0.png,b\n", "names i/a/0.png twice, with label 'a' in line 2 and 'b' in li"),
+        (b"path,label,split\ni/a/0.png,a,train\ni/a/0.png,a,test\n", "with split 'train' in line 2 and 'test' in lin"),
+    ],
+)
+def test_tables_that_would_be_guessed_at_are_refused(tmp_path: Path, content: bytes, words: str) -> None:
+    for kind in "ab":
+        put(tmp_path / "i" / kind / "0.png", picture())
+    put(tmp_path / "t.csv", content)
+    with pytest.raises(DataError, match=words):
+        data.open(tmp_path / "t.csv")
+
+
+def test_a_file_in_many_rows_is_taken_once(tmp_path: Path) -> None:
+    for kind in "ab":
+        put(tmp_path / "i" / kind / "0.png", picture())
+    (tmp_path / "t.csv").write_text("path,label\n" + ROWS.format(s=",") * 3)
+    found = data.open(tmp_path / "t.csv")
+    assert len(found) == 2 and "4 of 6 rows name a file that an earlier row has named, such as line 4" in found.notes[0]
+
+
+def test_numbers_as_labels(tmp_path: Path) -> None:
+    for kind in "abc":
+        put(tmp_path / "i" / kind / "0.png", picture())
+    table = tmp_path / "t.csv"
+    table.write_text("path,label\ni/a/0.png,1\ni/b/0.png,1.0\ni/c/0.png,2\n")
+    assert classes(data.open(table)) == {"1": 2, "2": 1}
+    table.write_text("path,label\ni/a/0.png,01\ni/b/0.png,1\ni/c/0.png,1.0\n")
+    assert classes(data.open(table)) == {"1": 1, "01": 1, "1.0": 1}, "01 is a name, so that all are"
+    table.write_text("path,label,split\ni/a/0.png,0,train\ni/b/0.png,1,train\ni/c/0.png,-1,test\n")
+    found = data.open(table)
+    assert classes(found) == {"0": 1, "1": 1} and "the class of 1 image is hidden (label -1)" in found.notes[0]
+    table.write_text("path,label,split\ni/a/0.png,-1,train\ni/b/0.png,1,train\ni/c/0.png,-1,test\n")
+    assert classes(data.open(table)) == {"-1": 2, "1": 1}, "it is a class of the training images"
+
+
+def test_hidden_labels_of_the_hub(tmp_path: Path) -> None:
+    features = {"info": {"features": {"label": {"names": ["cat", "dog"]}}}}
+    for name, labels in (("train", [0, 1, 1]), ("test", [-1, -1])):
+        table = pa.table({"image": [picture(50 * abs(label)) for label in labels], "label": labels})
+        table = table.replace_schema_metadata({"huggingface": json.dumps(features)})
+        parquet.write_table(table, tmp_path / f"{name}-00000-of-00001.parquet")
+    found = data.open(tmp_path)
+    assert classes(found) == {"cat": 1, "dog": 2} and "the class of 2 images is hidden (label -1)" in found.notes[0]
+    assert [int(found.pixels(index)[0, 0, 0]) for index in range(3)] == [0, 50, 50]
+    with pytest.raises(DataError, match="Name the files of the other parts"):
+        data.open(tmp_path / "test-00000-of-00001.parquet")
+
+
+def test_names_with_dots_in_shards(tmp_path: Path) -> None:
+    def shard(name: str, files: dict[str, bytes]) -> Path:
+        with tarfile.open(tmp_path / name, "w") as archive:
+            for inside, content in files.items():
+                member = tarfile.TarInfo(inside)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+        return tmp_path / name
+
+    dotted = {f"Track 2.{n}.{end}": picture() if end == "png" else str(n % 2).encode() for n in range(4) for end in ("png", "cls")}  # fmt: skip # noqa: E501
+    assert data.open(shard("dotted.tar", dotted)).labels.tolist() == [0, 1, 0, 1]
+    shared = {"a.left.png": picture(), "a.right.png": picture(), "a.cls": b"x", "b.png": picture(), "b.label.cls": b"y"}
+    assert classes(data.open(shard("shared.tar", shared))) == {"x": 2, "y": 1}
+    with pytest.raises(DataError, match=r"Track 2\.9\.png has no class"):
+        data.open(shard("without.tar", {**dotted, "Track 2.9.png": picture()}))
+
+
+def test_one_scale_for_each_kind_of_sample() -> None:
+    def level(value: float, kind: type, form: str) -> int:
+        found = io.BytesIO()
+        Image.fromarray(np.full((4, 4), value, kind)).save(found, form)
+        return int(decode(found.getvalue()).max())
+
+    assert [level(value, np.uint16, "PNG") for value in (0, 255, 257, 4095, 65535)] == [0, 1, 1, 16, 255]
+    assert [level(value, np.float32, "TIFF") for value in (0.0, 0.5, 1.0, 1.01)] == [0, 128, 255, 255]
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "JPEG2000", "TGA", "PCX", "DIB"])
+def test_what_pillow_reads_is_read(kind: str) -> None:
+    assert decode(picture(kind=kind)).shape == (8, 8, 3)
+
+
+def test_heic_needs_an_extra_which_is_named_or_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    heic = b"\0\0\0\x18ftypheic" + b"\0" * 20
+    asked = []
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    decoding()._register_heic.cache_clear()
+    with pytest.raises(DataError, match="it is a HEIC picture, which needs: .*heic"):
+        decode(heic)
+    monkeypatch.setitem(
+        sys.modules, "pillow_heif", types.SimpleNamespace(register_heif_opener=lambda: asked.append("heic"))
+    )
+    decoding()._register_heic.cache_clear()
+    with pytest.raises(DataError):
+        decode(heic)
+    decoding()._register_heic.cache_clear()
+    assert asked == ["heic"]
+
+
+def test_decimal_commas_where_semicolons_separate(tmp_path: Path) -> None:
+    table = tmp_path / "answers.csv"
+    table.write_text("id;label;cat;dog\n1;cat;0,9;0,1\n2;dog;0,25;0,75\n")
+    np.testing.assert_allclose(read_answers(table).probabilities, [[0.9, 0.1], [0.25, 0.75]], atol=1e-12)
+    table.write_text("id;label;cat;dog\n1;cat;0,9;0,1\n2;dog;0.25;0,75\n")
+    with pytest.raises(DataError, match="cat has a decimal comma in line 2 and a decimal point in line 3"):
+        read_answers(table)
