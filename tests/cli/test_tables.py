@@ -105,3 +105,20 @@ def test_results_are_not_written_over_something_else(evaluate, tmp_path: Path) -
     (tmp_path / "there/letter.txt").write_text("mine")
     code, _, err = evaluate("--predictions", "answers.csv", "--out", "there")
     assert code == 2 and "--exist-ok" in err
+
+
+def test_distances_are_recognized_by_their_direction_and_measured(evaluate, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    same = generator.random(200) < 0.4
+    distances = 1.0 + 0.3 * generator.normal(size=200) - 0.6 * same
+    rows = [
+        f"a{i},b{i},{int(one)},{distance:.6f}" for i, (one, distance) in enumerate(zip(same, distances, strict=True))
+    ]
+    (tmp_path / "p.csv").write_text("a,b,same,score\n" + "\n".join(rows) + "\n")
+    code, _, said = evaluate("--scores", "p.csv", "--out", "before")
+    assert code == 0 and "They seem distances: measure them with --distance" in said
+    code, _, said = evaluate("--scores", "p.csv", "--distance", "--out", "after")
+    assert code == 0 and "their sign was changed" in said and "below 0.5" not in said
+    auc = json.loads((tmp_path / "after" / "metrics.json").read_text())["verification"]["auc"]
+    assert auc == pytest.approx(reference.roc_auc_score(same, -distances.round(6)), abs=1e-9)
+    assert evaluate("--predictions", "p.csv", "--distance")[0] == 2

@@ -118,3 +118,37 @@ def test_scored_pairs(tmp_path: Path) -> None:
 def test_pairs_that_cannot_be_used(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(DataError, match=words):
         read_scored_pairs(written(tmp_path, text))
+
+
+def test_a_column_that_is_no_class_is_left_out_and_named(tmp_path: Path) -> None:
+    with_index = ",id,label,cat,dog,age\n0,a,cat,0.9,0.1,30\n1,b,dog,0.2,0.8,41\n"
+    found = read_answers(written(tmp_path, with_index))
+    assert found.classes == ("cat", "dog") and found.predictions.tolist() == [0, 1]
+    assert "No label uses the columns '', 'age'" in found.notes[0]
+    whole = read_answers(written(tmp_path, "id,label,cat,dog,owl\n1,cat,0.5,0.2,0.3\n2,dog,0.1,0.6,0.3\n"))
+    assert whole.classes == ("cat", "dog", "owl") and whole.notes == ()
+    text = read_answers(written(tmp_path, "id,label,cat,dog,file\n1,cat,0.5,0.5,x.jpg\n2,dog,0.1,0.9,y.jpg\n"))
+    assert text.classes == ("cat", "dog") and "'file'" in text.notes[0]
+    with pytest.raises(DataError, match="no label uses the columns 'age', and rows that sum neither to 1"):
+        read_answers(written(tmp_path, "id,label,cat,dog,age\n1,cat,3,-1,30\n2,dog,-1,2,41\n"))
+
+
+def test_percentages_and_logarithms(tmp_path: Path) -> None:
+    percent = read_answers(written(tmp_path, "id,label,a,b\n1,b,25,75\n2,a,60.5,39.5\n"))
+    np.testing.assert_allclose(percent.probabilities, [[0.25, 0.75], [0.605, 0.395]], atol=1e-12)
+    assert "treated as percentages" in percent.notes[0]
+    rows = f"1,b,{np.log(0.25)},{np.log(0.75)}\n2,a,0.0,-inf\n"
+    np.testing.assert_allclose(
+        read_answers(written(tmp_path, "id,label,a,b\n" + rows)).probabilities, [[0.25, 0.75], [1, 0]], atol=1e-12
+    )
+    with pytest.raises(DataError, match=r"line 2: every class has the score -inf"):
+        read_answers(written(tmp_path, "id,label,a,b\n1,b,-inf,-inf\n2,a,0,-1\n"))
+
+
+def test_numbers_are_one_label_however_they_are_written(tmp_path: Path) -> None:
+    found = read_answers(written(tmp_path, "id,label,prediction\n1,1,1.0\n2,2.0,2\n3,10,2\n"))
+    assert found.classes == ("1", "2", "10") and (found.predictions == found.labels).tolist() == [True, True, False]
+    found = read_answers(written(tmp_path, "id,label,1,2\n1,1.0,0.9,0.1\n2,2.0,0.3,0.7\n"))
+    assert found.classes == ("1", "2") and found.predictions.tolist() == [0, 1]
+    with pytest.raises(DataError, match="no prediction is one of the labels: .*'cat', and predictions such as '0'"):
+        read_answers(written(tmp_path, "id,label,prediction\n1,cat,0\n2,dog,1\n"))

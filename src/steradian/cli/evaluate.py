@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from steradian.cli import completion
-from steradian.cli.measure import measure_table, print_measurement
+from steradian.cli.measure import Distance, measure_table, print_measurement
 from steradian.cli.output import bullets, columns, print_json, print_verdict
 from steradian.cli.settings import All, ExistOk, Json, Root, check_paths, list_of
 from steradian.errors import UsageError
@@ -32,6 +32,7 @@ def evaluate(
         typer.Option(help="Measure this table of predictions: id,label,prediction,score, or one column per class."),
     ] = None,
     scores: Annotated[Path | None, typer.Option(help="Measure this table of scored pairs: a,b,same,score.")] = None,
+    distance: Distance = False,
     protocol: Annotated[
         list[str] | None,
         typer.Option(
@@ -95,9 +96,11 @@ def evaluate(
             raise UsageError(f"{option} works only with a RUN: a table has no images. Remove {option}.")
     if pairs is not None and (data is None or protocol is not None):
         raise UsageError("--pairs needs DATA, the folder with its images, and measures verification alone.")
+    if distance and scores is None:
+        raise UsageError("--distance says what the scores of --scores FILE are. Leave it out.")
     check_paths(run, data)
     if run is None:
-        measure_table(tables[0], "scores" if scores is not None else "predictions", out, exist_ok, json)
+        measure_table(tables[0], "scores" if scores is not None else "predictions", out, exist_ok, json, distance)
         return
     if pairs is not None and data is not None:
         from steradian.studies.evaluation.listed_pairs import measure_listed_pairs

@@ -9,12 +9,16 @@ import typer
 
 from steradian.cli.output import bullets, columns, print_json
 from steradian.cli.settings import ExistOk, Json
+from steradian.errors import UsageError
 from steradian.waiting import waiting
 
 if TYPE_CHECKING:
     from steradian.studies.evaluation.tables import Measurement
 
 Kind = Literal["predictions", "scores"]
+Distance = Annotated[
+    bool, typer.Option("--distance", help="Scores are distances: smaller for pairs that are more alike.")
+]
 
 
 def measure(
@@ -24,6 +28,7 @@ def measure(
         typer.Option("--as", help="What the table holds (default: detected from its columns).", metavar="KIND"),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results (default: FILE-evaluation).")] = None,
+    distance: Distance = False,
     exist_ok: ExistOk = False,
     json: Json = False,
 ) -> None:
@@ -40,16 +45,20 @@ def measure(
     """
     from steradian.studies.evaluation.tables import kind_of
 
-    measure_table(file, kind or kind_of(file), out, exist_ok, json)
+    measure_table(file, kind or kind_of(file), out, exist_ok, json, distance)
 
 
-def measure_table(file: Path, kind: Kind, out: Path | None, exist_ok: bool, json: bool) -> None:
+def measure_table(file: Path, kind: Kind, out: Path | None, exist_ok: bool, json: bool, distance: bool) -> None:
     """Measure a table of ``kind`` and print its numbers."""
-    from steradian.studies.evaluation import tables
+    from steradian.studies.evaluation.tables import measure_predictions, measure_scores
 
-    run = tables.measure_scores if kind == "scores" else tables.measure_predictions
+    if distance and kind != "scores":
+        raise UsageError("--distance says what the scores of pairs are. Leave it out for predictions.")
     with waiting(f"measuring {file}", quiet=json):
-        measurement = run(file, out=out, exist_ok=exist_ok)
+        if kind == "scores":
+            measurement = measure_scores(file, out=out, exist_ok=exist_ok, distance=distance)
+        else:
+            measurement = measure_predictions(file, out=out, exist_ok=exist_ok)
     print_measurement(measurement, json)
 
 

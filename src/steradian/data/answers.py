@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from steradian.data.clean_table import WHOLE
 from steradian.data.csv_rows import opened_csv
 from steradian.data.images import natural_order
 from steradian.errors import DataError, UsageError
@@ -72,8 +73,11 @@ class _Sheet:
         index = self.columns.index(name)
         return [row[index] for _, row in self.rows]
 
-    def numbers(self, name: str) -> NDArray[np.float64]:
-        """Return a column as finite numbers, with points or with decimal commas; an empty cell becomes NaN."""
+    def numbers(self, name: str, unlimited: bool = False) -> NDArray[np.float64]:
+        """Return a column as finite numbers, with points or with decimal commas; an empty cell becomes NaN.
+
+        ``unlimited``: -inf, the logarithm of 0, is a number too.
+        """
         index = self.columns.index(name)
         commas = next((location for location, row in self.rows if DECIMAL_COMMA.fullmatch(row[index])), None)
         points = next((location for location, row in self.rows if DECIMAL_POINT.fullmatch(row[index])), None)
@@ -82,16 +86,25 @@ class _Sheet:
                 f"{self.path}: {name} has a decimal comma in {commas} and a decimal point in {points}. Write all "
                 "numbers in one way."
             )
-        return np.array([self._number(location, name, row[index]) for location, row in self.rows], dtype=np.float64)
+        cells = [self._number(location, name, row[index], unlimited) for location, row in self.rows]
+        return np.array(cells, dtype=np.float64)
 
-    def _number(self, location: str, name: str, text: str) -> float:
+    def has_numbers(self, name: str) -> bool:
+        """Return whether all cells of a column are numbers."""
+        try:
+            self.numbers(name, unlimited=True)
+        except DataError:
+            return False
+        return True
+
+    def _number(self, location: str, name: str, text: str, unlimited: bool) -> float:
         if text == "":
             return math.nan
         try:
             value = float(text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) else text)
         except ValueError:
             value = math.nan
-        if not math.isfinite(value):
+        if not math.isfinite(value) and not (unlimited and value == -math.inf):
             raise DataError(f"{self.path}, {location}: {name} is {text!r}; every score must be a finite number.")
         return value
 
@@ -99,6 +112,7 @@ class _Sheet:
 def read_answers(path: Path) -> Answers:
     """Read a table of predictions. Raises `DataError` for a table that is not valid."""
     sheet = _read(path, ("id", "label"), EXPECTED)
+    sheet = _with_one_spelling(sheet)
     ids, names = sheet.column("id"), sheet.column("label")
     _require_unique(sheet, ids, "id")
     for (location, _), name in zip(sheet.rows, names, strict=True):
@@ -114,6 +128,12 @@ def _from_predictions(sheet: _Sheet, ids: tuple[str, ...], names: list[str]) -> 
     unknown = [name for name in sheet.columns if name not in ("id", "label", "prediction", "score")]
     if unknown:
         raise DataError(f"{sheet.path} has unknown columns beside prediction: {unknown}. {EXPECTED}")
+    if len({*names}) > 1 and any(predicted) and not {*names} & {*predicted}:
+        said = next(name for name in predicted if name)
+        raise DataError(
+            f"{sheet.path}: no prediction is one of the labels: there are labels such as {names[0]!r}, and predictions "
+            f"such as {said!r}. Write both with the same names."
+        )
     classes = tuple(sorted({*names, *predicted} - {""}, key=natural_order))
     codes = {name: number for number, name in enumerate(classes)}
     predictions = np.array([codes.get(name, -1) for name in predicted], dtype=np.int64)
@@ -131,7 +151,7 @@ def _from_predictions(sheet: _Sheet, ids: tuple[str, ...], names: list[str]) -> 
 
 
 def _from_class_columns(sheet: _Sheet, ids: tuple[str, ...], names: list[str]) -> Answers:
-    classes = tuple(name for name in sheet.columns if name not in ("id", "label"))
+    classes, left_out = _class_columns(sheet, {*names})
     if not classes:
         raise DataError(f"{sheet.path} has neither a prediction column nor class columns. {EXPECTED}")
     codes = {name: number for number, name in enumerate(classes)}
@@ -141,25 +161,86 @@ def _from_class_columns(sheet: _Sheet, ids: tuple[str, ...], names: list[str]) -
                 f"{sheet.path}, {location}: label {name!r} has no column; the table has {len(classes)} class "
                 f"columns, such as {classes[0]!r}."
             )
-    values = np.stack([sheet.numbers(name) for name in classes], axis=1)
+    values = np.stack([sheet.numbers(name, unlimited=True) for name in classes], axis=1)
     empty_cells = np.argwhere(np.isnan(values))
     if len(empty_cells):
         row, column = empty_cells[0]
         raise DataError(f"{sheet.path}, {sheet.rows[row][0]}: the score of class {classes[column]!r} is empty.")
+    nothing = np.flatnonzero(np.isneginf(values).all(axis=1))
+    if len(nothing):
+        raise DataError(f"{sheet.path}, {sheet.rows[nothing[0]][0]}: every class has the score -inf.")
     probabilities, notes = _as_probabilities(values)
+    notes = (*left_out, *notes)
     labels = np.array([codes[name] for name in names], dtype=np.int64)
     predictions = probabilities.argmax(axis=1)
     confidence = probabilities.max(axis=1)
     return Answers(ids, classes, labels, predictions, confidence, probabilities, notes)
 
 
+def _class_columns(sheet: _Sheet, labels: set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the columns that are classes, and a sentence about others, such as an index or an age.
+
+    A column that no label uses is a class only if the rows sum to 1, or to 100, with it.
+
+    Raises:
+        DataError: the scores are no probabilities, so that this cannot be told.
+    """
+    named = tuple(name for name in sheet.columns if name not in ("id", "label"))
+    unused = [name for name in named if name not in labels]
+    others = [name for name in unused if not sheet.has_numbers(name)]
+    numeric = [name for name in named if name not in others]
+    if len(others) < len(unused) and {*numeric} & labels:
+        table = {name: sheet.numbers(name, unlimited=True) for name in numeric}
+        every = np.stack([*table.values()], axis=1)
+        # An empty cell is an error of its own.
+        if not np.isnan(every).any() and not _sums_alike(every):
+            used = np.stack([column for name, column in table.items() if name in labels], axis=1)
+            if not _sums_alike(used):
+                raise DataError(
+                    f"{sheet.path}: no label uses the columns {_listed([name for name in unused if name in numeric])}, "
+                    "and rows that sum neither to 1 nor to 100 do not tell whether they are classes. Remove the "
+                    "columns that are no classes, or turn the scores into probabilities."
+                )
+            others = unused
+    note = f"No label uses the columns {_listed(others)}, and the rows do not count them: they are no classes."
+    return tuple(name for name in named if name not in others), (note,) if others else ()
+
+
+def _sums_alike(values: NDArray[np.float64]) -> bool:
+    """Return whether all rows are probabilities, percentages, or logarithms of probabilities."""
+    if (values <= 0.0).all():
+        values = np.exp(values)
+    sums = values.sum(axis=1)
+    return bool((values >= 0.0).all()) and any((np.abs(sums - one) <= one * SUM_SLACK).all() for one in (1.0, 100.0))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _with_one_spelling(sheet: _Sheet) -> _Sheet:
+    """Return the table with 1 and 1.0 as one label, where all labels and predictions are whole numbers."""
+    chosen = [number for number, name in enumerate(sheet.columns) if name in ("label", "prediction")]
+    names = {row[number] for _, row in sheet.rows for number in chosen} - {""}
+    if not all(WHOLE.fullmatch(name) for name in names):
+        return sheet
+    columns = tuple(name.partition(".")[0] if WHOLE.fullmatch(name) else name for name in sheet.columns)
+    rows = [
+        (location, [cell.partition(".")[0] if number in chosen else cell for number, cell in enumerate(row)])
+        for location, row in sheet.rows
+    ]
+    return _Sheet(sheet.path, columns if len({*columns}) == len(columns) else sheet.columns, rows)
+
+
 def _as_probabilities(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Return rows that sum to 1, and notes about the assumptions behind them."""
     sums = values.sum(axis=1)
+    if values.min() >= 0.0 and (np.abs(sums - 100.0) <= 100.0 * SUM_SLACK).all():
+        return values / sums[:, None], ("The rows sum to 100, so they were treated as percentages.",)
     deviation = np.abs(sums - 1.0)
     if values.min() < 0.0 or values.max() > 1.0 + SUM_SLACK:
         shifted = np.exp(values - values.max(axis=1, keepdims=True))
-        value_range = f"{values.min():.3g} to {values.max():.3g}"
+        value_range = f"{values[np.isfinite(values)].min():.3g} to {values.max():.3g}"
         return shifted / shifted.sum(axis=1, keepdims=True), (
             f"The class columns range from {value_range}, so they were treated as logits and passed through softmax.",
         )

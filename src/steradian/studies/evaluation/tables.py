@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from steradian import metrics
-from steradian.data.answers import read_answers, read_columns, read_scored_pairs
+from steradian.data.answers import ScoredPairs, read_answers, read_columns, read_scored_pairs
 from steradian.files import check_folder, new_folder, write_text
 from steradian.invocation import command_line
 from steradian.plots.report import Block, Report, Section, facts
@@ -111,13 +112,16 @@ def measure_predictions(file: str | Path, *, out: str | Path | None = None, exis
     return Measurement(numbers, page, answers.notes, folder).write()
 
 
-def measure_scores(file: str | Path, *, out: str | Path | None = None, exist_ok: bool = False) -> Measurement:
+def measure_scores(
+    file: str | Path, *, out: str | Path | None = None, exist_ok: bool = False, distance: bool = False
+) -> Measurement:
     """Measure anybody's matcher by a table of scored pairs, and write a report.
 
     Args:
         file: CSV or parquet with ``a,b,same,score``.
         out: folder of the results; None: ``FILE-evaluation`` beside the file.
         exist_ok: write into a folder that holds other things.
+        distance: the scores are distances, smaller for images that are more alike.
 
     Raises:
         UsageError: ``out`` holds other files.
@@ -127,7 +131,10 @@ def measure_scores(file: str | Path, *, out: str | Path | None = None, exist_ok:
     path = Path(file)
     folder = _folder(path, out, exist_ok)
     pairs = read_scored_pairs(path)
+    if distance:
+        pairs = replace(pairs, scores=-pairs.scores)
     verification, notes = pair_numbers(pairs.scores, pairs.same)
+    notes = (*notes, *_about_direction(pairs, verification["auc"], distance))
     numbers: dict[str, Any] = {"verification": verification}
     provenance = _provenance(path)
     sections = [
@@ -139,6 +146,20 @@ def measure_scores(file: str | Path, *, out: str | Path | None = None, exist_ok:
     subtitle = f"{verification['genuine_pairs']:,} genuine and {verification['impostor_pairs']:,} impostor pairs"
     numbers |= {"notes": list(notes), "provenance": provenance}
     return Measurement(numbers, Report(f"Pairs in {path.name}", subtitle, sections), notes, folder).write()
+
+
+def _about_direction(pairs: ScoredPairs, auc: float, distance: bool) -> tuple[str, ...]:
+    """Return what there is to say of scores that are distances, or seem to be."""
+    notes = ("The scores are distances: their sign was changed, so that larger is more alike.",) if distance else ()
+    genuine = int(pairs.same.sum())
+    impostor = len(pairs.same) - genuine
+    # The deviation of the AUC of scores that say nothing (Mann and Whitney 1947).
+    chance = math.sqrt((genuine + impostor + 1) / (12 * genuine * impostor))
+    if auc >= 0.5 - 2.0 * chance:
+        return notes
+    seem = "similarities: leave out --distance" if distance else "distances: measure them with --distance"
+    below = f"The AUC of {auc:.3f} is below 0.5: pairs of one identity have the lower scores. They seem {seem}."
+    return (*notes, below)
 
 
 def _folder(path: Path, out: str | Path | None, exist_ok: bool) -> Path:
