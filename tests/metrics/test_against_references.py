@@ -86,6 +86,20 @@ def test_class_angles_by_hand() -> None:
     np.testing.assert_allclose(found.own, [0, 0, 0], atol=1e-7)
     np.testing.assert_allclose(found.nearest_other, [math.pi / 2] * 3, atol=1e-7)
     np.testing.assert_allclose(found.between, [math.pi / 2])
+    np.testing.assert_allclose(found.nearest_class, [math.pi / 2] * 2)
+
+
+def test_angles_of_many_classes_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    points, labels = RNG.normal(size=(120, 6)), np.repeat(np.arange(40), 3)
+    whole = metrics.class_angles(points, labels)
+    monkeypatch.setattr("steradian.metrics.geometry.BLOCK", 300)
+    monkeypatch.setattr("steradian.metrics.geometry.MOST_CLASSES", 10)
+    found = metrics.class_angles(points, labels)
+    np.testing.assert_allclose(found.own, whole.own)
+    np.testing.assert_allclose(found.nearest_other, whole.nearest_other)
+    assert len(whole.between) == 40 * 39 / 2 and whole.nearest_class.min() == pytest.approx(whole.between.min())
+    np.testing.assert_allclose(found.nearest_class, whole.nearest_class)
+    assert len(found.between) == 45 and {*found.between.round(9)} <= {*whole.between.round(9)}
 
 
 def test_volume_ratios_by_hand() -> None:

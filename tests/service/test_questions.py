@@ -82,8 +82,8 @@ def test_nothing_readable_is_an_error_of_the_client(served: Start) -> None:
             refused.status_code == 422
             and "0.png: it is empty; 1.png: it is not a readable image" in refused.json()["detail"]
         )
-    assert client.post("/v1/classify").json()["detail"] == "file: Field required."
-    assert client.get("/v1/nothing").status_code == 404 and client.get("/v1/classify").status_code in (404, 405)
+    assert "multipart/form-data" in client.post("/v1/classify").json()["detail"]
+    assert client.get("/v1/nothing").status_code == 404 and client.get("/v1/classify").status_code == 405
 
 
 def test_about_describes_itself_and_what_its_gallery_measured(served: Start, gallery: Gallery) -> None:

@@ -156,19 +156,29 @@ class Gallery:
         return self.enroll_vectors(name, vectors, sources, metadata)
 
     def enroll_vectors(
-        self, name: str, vectors: NDArray[np.float32], sources: Sequence[str], metadata: Mapping[str, Any] | None = None
+        self,
+        name: str,
+        vectors: NDArray[np.float32],
+        sources: Sequence[str],
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        called: Sequence[str] | None = None,
     ) -> Enrolled:
-        """Enroll unit vectors [M, D] of this gallery's model, see `enroll`."""
+        """Enroll unit vectors [M, D] of this gallery's model, see `enroll`.
+
+        ``called``: what hints call the images; None: by the file names of their sources.
+        """
         number = self.register.add(name, vectors, sources, metadata)
-        return Enrolled(name, len(vectors), self._hints((number, name), vectors, sources), number)
+        images = called or [Path(source).name or "an image" for source in sources]
+        return Enrolled(name, len(vectors), self._hints((number, name), vectors, images), number)
 
     def _hints(
-        self, identity: tuple[int, str], vectors: NDArray[np.float32], sources: Sequence[str]
+        self, identity: tuple[int, str], vectors: NDArray[np.float32], images: Sequence[str]
     ) -> tuple[Hint, ...]:
         try:
             threshold, everyone = self.thresholds.at().cosine, self._search.pool("nearest")
             return odd_images(
-                everyone, self._search.pool("nearest", [identity[0]]), threshold, identity, vectors, sources
+                everyone, self._search.pool("nearest", [identity[0]]), threshold, identity, vectors, images
             )
         except (InputError, StorageError):
             # The images are enrolled; missing hints are no error.

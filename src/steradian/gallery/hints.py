@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,21 +46,20 @@ def odd_images(
     threshold: float,
     identity: tuple[int, str],
     vectors: NDArray[np.float32],
-    sources: Sequence[str],
+    images: Sequence[str],
 ) -> tuple[Hint, ...]:
     """Compare new images of an ``identity`` (id and name) with its others and with those of everyone else.
 
     Args:
         everyone, own: the pools of nearest images, of the gallery and of the identity, which hold the new images.
         threshold: the cosine above which two images count as the same.
-        vectors: the new images, [M, D], from ``sources``.
+        vectors: the new images, [M, D], which are called ``images``.
     """
     number, name = identity
     # Of one image more than the identity has, at least one is of another identity.
     nearest_own, nearest_all = own.search(vectors, 2), everyone.search(vectors, own.count + 1)
     hints = []
-    for source, own_matches, all_matches in zip(sources, nearest_own, nearest_all, strict=True):
-        image = Path(source).name or "an image"
+    for image, own_matches, all_matches in zip(images, nearest_own, nearest_all, strict=True):
         # The nearest image of the identity is the image itself.
         if len(own_matches.scores) > 1 and own_matches.scores[1] <= threshold:
             hints.append(Hint(image, name, None, float(own_matches.scores[1])))

@@ -13,6 +13,12 @@ from scipy.stats import chi2
 from steradian.errors import InputError
 from steradian.metrics.checks import Floats, Ints, as_labels, as_rows, sums_by_group, unit
 
+MOST_CLASSES = 2000
+"""Of more classes, the angles between all pairs are those of a sample."""
+
+BLOCK = 2**24
+"""Cosines that are in memory at a time."""
+
 
 def _angles(cosine: Floats) -> Floats:
     return np.arccos(np.clip(cosine, -1.0, 1.0))
@@ -33,28 +39,47 @@ class ClassAngles:
     Attributes:
         own: [N], to the mean of its own class.
         nearest_other: [N], to the nearest mean of another class.
-        between: [K (K - 1) / 2], between the means of all pairs of classes.
+        between: [P], between the means of all K (K - 1) / 2 pairs of classes; of more than `MOST_CLASSES` classes, of
+            all pairs of so many of them, drawn with a fixed seed.
+        nearest_class: [K], from the mean of each class to the nearest mean of another; exact for any K.
     """
 
     own: Floats
     nearest_other: Floats
     between: Floats
+    nearest_class: Floats
 
 
 def class_angles(embeddings: ArrayLike, labels: ArrayLike) -> ClassAngles:
-    """Compute intra- and inter-class angles from embeddings [N, D] and int labels [N] of at least two classes."""
+    """Compute intra- and inter-class angles from embeddings [N, D] and int labels [N] of at least two classes.
+
+    Memory grows with N and with K, not with their product.
+    """
     labels = as_labels(labels)
     known, means = class_means(embeddings, labels)
     if len(known) < 2:
         raise InputError(f"angles between classes need at least two classes, but {len(known)} came.")
-    cosine = unit(np.asarray(embeddings, dtype=np.float64)) @ means.T
-    codes = np.searchsorted(known, labels)
-    rows = np.arange(len(labels))
-    own_cosine = cosine[rows, codes].copy()
-    cosine[rows, codes] = -np.inf
-    first, second = np.triu_indices(len(known), k=1)
-    pairs = (means[first] * means[second]).sum(axis=1)
-    return ClassAngles(_angles(own_cosine), _angles(cosine.max(axis=1)), _angles(pairs))
+    vectors = unit(np.asarray(embeddings, dtype=np.float64))
+    own, other = _own_and_nearest_other(vectors, means, np.searchsorted(known, labels))
+    _, nearest = _own_and_nearest_other(means, means, np.arange(len(means)))
+    if len(means) > MOST_CLASSES:
+        means = means[np.random.default_rng(0).choice(len(means), MOST_CLASSES, replace=False)]
+    pairs = (means @ means.T)[np.triu_indices(len(means), k=1)]
+    return ClassAngles(_angles(own), _angles(other), _angles(pairs), _angles(nearest))
+
+
+def _own_and_nearest_other(vectors: Floats, means: Floats, codes: Ints) -> tuple[Floats, Floats]:
+    """Return the cosine [N] of each vector to the mean of its own class, and to the nearest of the others."""
+    own, other = np.empty(len(vectors)), np.empty(len(vectors))
+    step = max(1, BLOCK // len(means))
+    for start in range(0, len(vectors), step):
+        part = slice(start, start + step)
+        cosine = vectors[part] @ means.T
+        rows = np.arange(len(cosine))
+        own[part] = cosine[rows, codes[part]]
+        cosine[rows, codes[part]] = -np.inf
+        other[part] = cosine.max(axis=1)
+    return own, other
 
 
 def _hull_volume(points: Floats) -> float:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
@@ -22,7 +23,7 @@ from steradian.models.recognizer import Recognizer
 from steradian.service.access import BEARER, Access
 from steradian.service.answers import CLOSED, REFUSALS, About
 from steradian.service.engine import Engine
-from steradian.service.guard import Guard
+from steradian.service.guard import FORM, Guard
 from steradian.service.identities import identity_routes
 from steradian.service.limits import Limits
 from steradian.service.questions import question_routes
@@ -31,6 +32,8 @@ from steradian.version import __version__
 
 DARK = 0.4
 """Mean pixel value, of 1, below which images count as light on dark."""
+
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 PAGE = Path(str(resources.files("steradian.service"))) / "page"
 TOKENS = Path(str(resources.files("steradian.plots"))) / "tokens.css"
@@ -123,6 +126,20 @@ def build_app(
     def tokens() -> FileResponse:
         return FileResponse(TOKENS)
 
+    @app.api_route("/v1/{rest:path}", methods=METHODS, include_in_schema=False)
+    def unknown(request: Request) -> None:
+        """Say which methods a path has, if there is one."""
+        allowed = sorted(
+            method.upper()
+            for path, methods in app.openapi()["paths"].items()
+            if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), request.url.path)
+            for method in methods
+        )
+        if allowed:
+            names = ", ".join(allowed)
+            raise HTTPException(405, f"{request.method} is not for this address: use {names}.", {"Allow": names})
+        raise HTTPException(404, "There is nothing at this address; /v1/openapi.json lists what there is.")
+
     app.mount("/", StaticFiles(directory=PAGE, html=True))
     _explain(app, gallery)
     app.add_middleware(Guard, access=access, limits=limits, numbers=numbers)
@@ -133,8 +150,14 @@ def _explain(app: FastAPI, gallery: Gallery | None) -> None:
     """Answer every error with one sentence in ``detail``."""
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
+        kind = request.headers.get("content-type", "")
+        if first["loc"][:2] == ("body", "file"):
+            if not kind.startswith("multipart/form-data"):
+                return JSONResponse({"detail": f"{FORM} This body is {kind.split(';')[0] or 'empty'}."}, 415)
+            if first["type"] != "missing":
+                return JSONResponse({"detail": f"'file' holds a text and no picture. {FORM} Mind the @."}, 422)
         location = ".".join(str(part) for part in first["loc"][1:]) or "the request"
         return JSONResponse({"detail": f"{location}: {first['msg']}."}, 422)
 

@@ -29,6 +29,9 @@ HEADERS = (
 )
 
 
+FORM = "Send pictures as a form (multipart/form-data) in the field 'file', as in: curl -F file=@cat.jpg."
+
+
 class Guard:
     """Refuse requests that are cross-site, too frequent, too large or too slow; count and log all."""
 
@@ -42,10 +45,14 @@ class Guard:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        counted = _CountedRequest(receive, send, self._limits, _largest(scope, self._limits), self._hold)
+        head = scope["method"] == "HEAD"
+        counted = _CountedRequest(
+            receive, _without_body(send) if head else send, self._limits, _largest(scope, self._limits), self._hold
+        )
         refusal = self._refusal(scope)
+        asked = {**scope, "method": "GET"} if head else scope
         try:
-            await (refusal or self._app)(scope, counted.receive, counted.send)
+            await (refusal or self._app)(asked, counted.receive, counted.send)
         except Exception as error:  # noqa: BLE001 - any error is counted, logged and answered
             LOG.error("unexpected", exc_info=error)
             if not counted.started:
@@ -55,7 +62,7 @@ class Guard:
             self._hold(-counted.held)
         seconds = time.perf_counter() - started
         # A request without a route has no pattern, and its path may contain anything.
-        route = getattr(scope.get("route"), "path", None) or ("page" if counted.status < 400 else "none")
+        route = getattr(asked.get("route"), "path", None) or ("page" if counted.status < 400 else "none")
         self._numbers.requests.labels(route, _method(scope), str(counted.status)).inc()
         self._numbers.seconds.labels(route).observe(seconds)
         client = scope["client"][0] if scope.get("client") else ""
@@ -79,7 +86,11 @@ class Guard:
         if not length.isdigit() or len(length) > 18:
             return _refused(400, "The header Content-Length is not a number.")
         if int(length) > _largest(scope, self._limits):
-            return _refused(413, _too_large(_largest(scope, self._limits)))
+            kind = headers.get(b"content-type", "").split(";")[0]
+            if kind.startswith("image/") or kind == "application/octet-stream":
+                return _refused(415, f"This body is {kind}. {FORM}")
+            hint = "" if kind == "multipart/form-data" else f" {FORM}"
+            return _refused(413, _too_large(_largest(scope, self._limits)) + hint)
         refusal = self._access.refusal(scope["method"], scope["path"], headers.get(b"authorization", ""))
         if refusal is not None:
             return _refused(*refusal, {"WWW-Authenticate": "Bearer"} if refusal[0] == 401 else None)
@@ -117,6 +128,15 @@ class _CountedRequest:
             self.status, self.started = message["status"], True
             message = {**message, "headers": [*message.get("headers", []), *HEADERS]}
         await self._send(message)
+
+
+def _without_body(send: Send) -> Send:
+    """Return a ``send`` for HEAD, which asks for the headers of what GET would return."""
+
+    async def send_headers(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return send_headers
 
 
 def _largest(scope: Scope, limits: Limits) -> int:

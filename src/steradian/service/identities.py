@@ -66,8 +66,7 @@ def identity_routes(engine: Engine, gallery: Gallery, keep_pictures: bool, limit
         images, raw = await engine.embed(sent)
         if images.failures:
             raise HTTPException(422, f"{images.failures[0].image}: {images.failures[0].reason}. Nothing was enrolled.")
-        contents = [one.content for one in sent]
-        return await run_in_threadpool(_enroll, gallery, pictures, checked, unit(raw), contents, parsed)
+        return await run_in_threadpool(_enroll, gallery, pictures, checked, unit(raw), sent, parsed)
 
     @router.get("/identities/{number}")
     def identity(number: Number) -> IdentityDetail:
@@ -127,15 +126,15 @@ def _enroll(
     pictures: Pictures | None,
     name: str,
     vectors: NDArray[np.float32],
-    contents: list[bytes],
+    sent: list[uploads.Upload],
     metadata: dict[str, Any] | None,
 ) -> Enrollment:
     # Write pictures first, so that every enrolled image has its picture; leftover pictures are deleted later.
     sources: list[str] = []
     try:
-        for content in contents:
-            sources.append(str(pictures.keep(content)) if pictures is not None else "")
-        result = gallery.enroll_vectors(name, vectors, sources, metadata)
+        for one in sent:
+            sources.append(str(pictures.keep(one.content)) if pictures is not None else "")
+        result = gallery.enroll_vectors(name, vectors, sources, metadata, called=[one.name for one in sent])
     except BaseException:
         if pictures is not None:
             pictures.forget(sources)

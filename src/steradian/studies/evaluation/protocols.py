@@ -265,7 +265,7 @@ def _geometry(inputs: EvaluationInputs) -> Metrics | None:
     numbers = {
         "own_angle_degrees": float(np.rad2deg(np.median(angles.own))) if measurable else math.nan,
         "nearest_other_angle_degrees": float(np.rad2deg(np.median(angles.nearest_other))),
-        "smallest_angle_between_classes_degrees": float(np.rad2deg(angles.between.min())),
+        "smallest_angle_between_classes_degrees": float(np.rad2deg(angles.nearest_class.min())),
     }
     if images.raw.shape[1] in (2, 3):
         ratios = metrics.volume_ratios(images.raw, images.labels)
