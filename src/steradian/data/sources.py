@@ -106,8 +106,10 @@ def _open_folder(folder: Path) -> ImageSet:
 
 
 def _remote_files(folder: Path, passed: PassedOver) -> list[tuple[str, int]]:
-    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return [(name, -1) for name in names if passed.takes(name)]
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
+    # To ask whether each is a folder would take a request each.
+    folders = {str(PurePosixPath(name).parent) for name in names}
+    return [(name, -1) for name in names if name not in folders and passed.takes(name)]
 
 
 def _open_zip(path: Path) -> ImageSet:
