@@ -230,6 +230,8 @@ def measure_crops(options: argparse.Namespace) -> dict[str, Any]:
     gain = by["originals"] - by["squares"]
     spread = 4.303 * gain.std(ddof=1) / len(gain) ** 0.5 if len(gain) == 3 else float("nan")
     return {
+        "encoder": options.encoder,
+        "epochs": options.epochs,
         "runs": rows,
         "gain": float(gain.mean()),
         "interval": [float(gain.mean() - spread), float(gain.mean() + spread)],
@@ -242,8 +244,8 @@ def main() -> None:
     parser.add_argument("--set", type=Path, help="folder of landmark_set.py")
     parser.add_argument("--archive", type=Path, help="a zip of photographs, one folder per class")
     parser.add_argument("--images", type=int, default=200_000)
-    parser.add_argument("--encoder", default="residual")
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--encoder", default="resnet10t")
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     ways = {"table": measure_table, "speed": measure_speed, "memory": measure_memory, "crops": measure_crops}
