@@ -70,7 +70,7 @@ def cleaned(table: Table) -> tuple[Table, tuple[str, ...]]:
     table = with_one_spelling(table)
     hidden = hidden_rows(table)
     table, repeated = _without_repeats(table.taken(np.flatnonzero(~hidden)))
-    return table, (*told_of_hidden(table.path, hidden), *repeated)
+    return table, (*hidden_notes(table.path, hidden), *repeated)
 
 
 def with_one_spelling(table: Table) -> Table:
@@ -104,7 +104,7 @@ def hidden_rows(table: Table) -> NDArray[np.bool_]:
     return hidden if splits == {"test"} and all(WHOLE.fullmatch(name) for name in others) else nothing
 
 
-def told_of_hidden(path: Path, hidden: NDArray[np.bool_]) -> tuple[str, ...]:
+def hidden_notes(path: Path, hidden: NDArray[np.bool_]) -> tuple[str, ...]:
     """Return a sentence about rows whose label is hidden, or nothing. Raises `DataError` if all are."""
     if not hidden.any():
         return ()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steradian.data.clean_table import HIDDEN_LABEL, Table, hidden_rows, told_of_hidden, with_one_spelling
+from steradian.data.clean_table import HIDDEN_LABEL, Table, hidden_notes, hidden_rows, with_one_spelling
 from steradian.data.decode import Content
 from steradian.data.images import EXPECTED, SPLIT_NAMES, ImageSet, labeled
 from steradian.data.remote import is_remote, runs_an_event_loop
@@ -149,7 +149,7 @@ def open_parquet(source: Path, skip_missing: bool = False) -> ImageSet:
     if "label" not in header:
         raise DataError(f"{source} has no column 'label'; it has: {', '.join(header)}. {EXPECTED}")
     hidden = np.concatenate(unknown) | hidden_rows(table)
-    notes = told_of_hidden(source, hidden)
+    notes = hidden_notes(source, hidden)
     chosen = np.flatnonzero(~hidden)
     table = table.taken(chosen)
     if "image" not in header:
