@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -21,6 +22,14 @@ matplotlib.use("Agg")
 torch.set_num_threads(1)
 # Programs that tests start also compute with one thread: two tests run at a time, on two cores.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Say how a process that runs tests ended, if the system ended it: minus the number of the signal."""
+    if error:
+        running = node.gateway._io.popen
+        print(f"\n{node.gateway.id} ended with exit code {running.wait(timeout=10)}: {error}", file=sys.__stderr__)
 
 
 @pytest.fixture(autouse=True)

@@ -258,7 +258,7 @@ def test_heic_needs_an_extra_which_is_named_or_used(monkeypatch: pytest.MonkeyPa
     asked = []
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     decoding()._register_heic.cache_clear()
-    with pytest.raises(DataError, match="it is a HEIC picture, which needs: .*heic"):
+    with pytest.raises(DataError, match="it is a HEIC picture, which needs: .*heif"):
         decode(heic)
     monkeypatch.setitem(
         sys.modules, "pillow_heif", types.SimpleNamespace(register_heif_opener=lambda: asked.append("heic"))

@@ -79,7 +79,10 @@ def test_enroll_identify_and_look_after_it(command, tmp_path: Path) -> None:
     people = {one["name"]: one for one in json.loads(out)["identities"]}
     assert set(people) == {"cross", "wheel"} and people["wheel"]["metadata"] == {"hand": "left"}
     assert command("gallery", "export", "s.db", "out.zip")[0] == 0
-    assert command("gallery", "import", "other.db", "out.zip")[0] == 0
+    assert command("gallery", "import", "strange.db", "out.zip")[0] == 0
+    code, out, err = command("gallery", "rebuild", "strange.db", "glyphs")
+    assert code == 1 and "came with an imported file, and its picture is not here" in err
+    assert command("gallery", "import", "other.db", "out.zip", "--trust-paths")[0] == 0
     code, out, err = command("gallery", "rebuild", "other.db", "glyphs")
     assert code == 0 and "6 image(s) re-embedded" in out, err
     assert command("gallery", "merge", "other.db", "wheel", "cross")[0] == 0
@@ -102,7 +105,8 @@ from steradian.gallery.register import Register
 store = Register(SqliteBackend(Path(sys.argv[1]), "m" * 64, 8))
 first = int(sys.argv[2])
 for number in range(first, first + 100000):
-    vectors = np.full((3, 8), number, dtype=np.float32)
+    vector = np.random.default_rng(number).normal(size=8).astype(np.float32)
+    vectors = np.repeat(vector[None] / np.linalg.norm(vector), 3, axis=0)
     store.add(f"p{number}", vectors, ["a", "b", "c"])
     print(number, flush=True)
 """
@@ -128,8 +132,11 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_half_there(tmp_path: Path) 
         assert all(images == 3 for _, images in people.values())
         rows = store.rows()
         names = {number: name for name, (number, _) in people.items()}
-        expected = [float(names[who][1:]) for who in rows.identities.tolist()]
-        np.testing.assert_array_equal(rows.vectors, np.repeat(np.array(expected, np.float32)[:, None], 8, axis=1))
+        drawn = [
+            np.random.default_rng(int(names[who][1:])).normal(size=8).astype(np.float32)
+            for who in rows.identities.tolist()
+        ]
+        np.testing.assert_array_equal(rows.vectors, [vector / np.linalg.norm(vector) for vector in drawn])
         assert store._connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
         store.close()
     assert len(said) > KILLS
