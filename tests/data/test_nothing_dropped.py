@@ -232,6 +232,8 @@ def test_names_with_dots_in_shards(tmp_path: Path) -> None:
 
     dotted = {f"Track 2.{n}.{end}": picture() if end == "png" else str(n % 2).encode() for n in range(4) for end in ("png", "cls")}  # fmt: skip # noqa: E501
     assert data.open(shard("dotted.tar", dotted)).labels.tolist() == [0, 1, 0, 1]
+    beside = {f"./{name}": content for name, content in dotted.items()}
+    assert data.open(shard("beside.tar", beside)).labels.tolist() == [0, 1, 0, 1], "as tar packs the folder it is in"
     shared = {"a.left.png": picture(), "a.right.png": picture(), "a.cls": b"x", "b.png": picture(), "b.label.cls": b"y"}
     assert classes(data.open(shard("shared.tar", shared))) == {"x": 2, "y": 1}
     with pytest.raises(DataError, match=r"Track 2\.9\.png has no class"):

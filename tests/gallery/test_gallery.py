@@ -552,8 +552,9 @@ def test_paths_of_an_imported_file_are_not_opened(gallery: Gallery, tmp_path: Pa
     assert source == f"elsewhere:{secret}"
     with pytest.raises(DataError, match="came with an imported file"):
         pictures.find(source)
-    pictures.forget([source])
-    assert secret.is_file()
+    kept = pictures.keep(b"a picture that was enrolled here")
+    pictures.forget([source, f"elsewhere:{kept}"])
+    assert secret.is_file() and kept.is_file(), "an imported image owns no picture"
     import_file(tmp_path / "trusted.db", tmp_path / "out.zip", trust_paths=True)
     ((_, source),) = SqliteBackend(tmp_path / "trusted.db").sources().values()
     assert Pictures(tmp_path / "trusted.db").find(source) == secret

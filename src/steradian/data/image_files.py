@@ -32,8 +32,11 @@ class ImageFiles:
 
 
 def image_files(paths: Sequence[Path]) -> ImageFiles:
-    """Return the given files, and the images in the given folders. Raises `UsageError` if a path is missing or none
-    of them holds an image."""
+    """Return the given files, and the images in the given folders.
+
+    Raises:
+        UsageError: a path is missing, or none of them holds an image.
+    """
     files: list[Path] = []
     notes: list[str] = []
     for path in paths:

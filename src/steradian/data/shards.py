@@ -166,7 +166,7 @@ class _LabelTexts:
         self._keys: dict[str, set[str]] = {}
 
     def add(self, name: str, text: str) -> None:
-        stem = str(PurePosixPath(name).with_suffix(""))
+        stem = name.rpartition(".")[0]
         self._texts.setdefault(stem, {})[PurePosixPath(name).suffix.lower()] = text
         self._keys.setdefault(key_of(name), set()).add(stem)
 

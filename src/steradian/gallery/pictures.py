@@ -54,6 +54,8 @@ class Pictures:
         return self.folder / path.name if self._is_own(path) else path
 
     def _is_own(self, path: Path) -> bool:
+        if str(path).startswith(ELSEWHERE):
+            return False
         return path.suffix == SUFFIX and path.parent.name == self.folder.name and (self.folder / path.name).is_file()
 
     def forget(self, sources: Iterable[str]) -> None:

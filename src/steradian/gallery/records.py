@@ -97,8 +97,10 @@ def checked_name(name: str) -> str:
 
 
 def _joins(around: str) -> bool:
-    """Return whether a joiner between two signs changes how they look, as between letters of Persian, Sinhala, or
-    between emoji; elsewhere, two names with and without it would look the same."""
+    """Return whether a joiner between two signs changes how they look, as in Persian, in Sinhala, or between emoji.
+
+    Elsewhere, two names with and without it would look the same.
+    """
     neighbors = [unicodedata.name(one, "") for one in around[::2]]
     return len(around) == 3 and not any(
         name.startswith(WITHOUT_JOINERS) or one.isspace() for name, one in zip(neighbors, around[::2], strict=True)
