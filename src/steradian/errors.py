@@ -30,6 +30,10 @@ class StorageError(SteradianError):
     """A file or folder cannot be read or written."""
 
 
+class ReadOnlyError(StorageError):
+    """A file cannot be changed, but it can be read."""
+
+
 class UnreachableError(SteradianError):
     """A source stopped answering. What was done until then is kept."""
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from steradian import Recognizer
-from steradian.errors import DataError, InputError, StorageError, UsageError
+from steradian.errors import DataError, InputError, NotFoundError, StorageError, UsageError
 from steradian.gallery import Gallery, calibrate
 from steradian.gallery.backends import open_backend
 from steradian.gallery.backends.sqlite import SqliteBackend
@@ -581,3 +581,55 @@ def test_joiners_that_belong_to_a_script_are_kept(name: str) -> None:
 def test_joiners_that_nobody_sees_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="control character U\\+200"):
         checked_name(name)
+
+
+def test_one_image_is_removed_or_moved(either: Gallery) -> None:
+    fill(either, people=2)
+    other = unit(1, D, seed=77)
+    bad = either.enroll_vectors("p0", other, [""]).added
+    assert either.register.image(bad[0]).identity == either.register.number("p0")
+    either.register.move_images(bad, "new", {"site": "north"})
+    assert either.identify_vectors(other, threshold=0.95)[0].label == "new"
+    assert either.register.identity("new")[1].metadata == {"site": "north"}
+    with pytest.raises(InputError, match="'new' would have no picture left"):
+        either.remove_images(bad)
+    with pytest.raises(InputError, match="'new' would have no picture left"):
+        either.register.move_images(bad, "p1")
+    either.enroll_vectors("new", unit(1, D, seed=78), [""])
+    either.remove_images(bad)
+    assert either.identify_vectors(other, threshold=0.95)[0].decision == "unknown"
+    assert {one.name: one.images for one in either.identities()} == {"p0": 5, "p1": 5, "new": 1}
+    with pytest.raises(NotFoundError):
+        either.remove_images(bad)
+
+
+def test_the_kept_picture_of_a_removed_image_goes_too(gallery: Gallery) -> None:
+    fill(gallery, people=1)
+    kept = gallery.pictures.keep(b"bad")
+    gallery.remove_images(gallery.enroll_vectors("p0", unit(1, D, seed=77), [str(kept)]).added)
+    assert not kept.exists()
+
+
+def test_filters_follow_every_change(either: Gallery) -> None:
+    centers = fill(either, people=2)
+
+    def label(**where: str) -> str | None:
+        return either.identify_vectors(centers[1:], threshold=0.5, where=where)[0].label
+
+    assert label(site="north") is None
+    either.register.edit("p1", metadata={"site": "north"})
+    assert label(site="north") == "p1"
+    either.register.edit("p1", metadata={"site": "south"})
+    assert (label(site="north"), label(site="south")) == (None, "p1")
+    assert either.identify_vectors(centers[1:], threshold=0.5, labels=["p0", "nobody"])[0].label is None
+    assert either.identify_vectors(centers[1:], threshold=0.5, labels=["p1"], where={"site": "south"})[0].label == "p1"
+    either.remove("p1")
+    assert label(site="south") is None
+
+
+def test_filters_follow_the_changes_of_others(gallery: Gallery) -> None:
+    centers = fill(gallery, people=2)
+    with Gallery.open(gallery.register.backend.path) as other:
+        for site in ("north", "south"):
+            other.register.edit("p1", metadata={"site": site})
+            assert gallery.identify_vectors(centers[1:], threshold=0.5, where={"site": site})[0].label == "p1"

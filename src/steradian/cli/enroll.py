@@ -55,6 +55,7 @@ def enroll(
             {
                 "added": result.added,
                 "skipped": result.skipped,
+                "replaced": result.replaced,
                 "failures": failures,
                 "hints": [str(hint) for hint in result.hints],
                 "notes": list(named.notes),
@@ -67,7 +68,8 @@ def enroll(
             if len(rows) > LISTED:
                 print(f"… and {len(rows) - LISTED} more names")
         skipped = f"; {result.skipped} images were already enrolled" if result.skipped else ""
-        print(f"{len(result.added)} name(s) enrolled, {count} in {gallery_of(run, gallery)}{skipped}")
+        replaced = f"; {result.replaced} changed pictures took the place of the old ones" if result.replaced else ""
+        print(f"{len(result.added)} name(s) enrolled, {count} in {gallery_of(run, gallery)}{skipped}{replaced}")
         bullets(gathered(result.hints, result.added), "!")
     bullets(named.notes, "!")
     for item in result.failures:

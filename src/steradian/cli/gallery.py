@@ -18,6 +18,9 @@ ExportPath = Annotated[
     Path, typer.Argument(help="An exported .zip, or a folder written by 'steradian embed'.", metavar="FILE|DIR")
 ]
 Name = Annotated[str, typer.Argument(help="An enrolled name.", metavar="NAME")]
+Numbers = Annotated[
+    list[int], typer.Argument(help="Numbers of images, which 'gallery images' lists.", metavar="NUMBER…")
+]
 
 SUMMARY = "Manage a gallery: list, rename and remove names, set thresholds, export and import"
 
@@ -30,6 +33,8 @@ Examples:
 \b
   steradian gallery list runs/photos
   steradian gallery rename runs/photos "Ana" "Ana M."
+  steradian gallery images runs/photos "Ana"
+  steradian gallery remove-image runs/photos 17
   steradian gallery calibrate runs/photos
   steradian gallery rebuild runs/photos/gallery.db runs/better
 """,
@@ -62,6 +67,47 @@ def remove(gallery: GalleryPath, name: Name, json: Json = False) -> None:
     with Gallery.open(gallery_file(gallery)) as opened:
         opened.remove(name)
     print_json({"removed": name}) if json else print(f"{name} is no longer enrolled.")
+
+
+@app.command()
+def images(gallery: GalleryPath, name: Name, json: Json = False) -> None:
+    """List the images of a name, with their numbers."""
+    from dataclasses import asdict
+
+    from steradian.gallery import Gallery
+    from steradian.gallery.records import ELSEWHERE
+
+    with Gallery.open(gallery_file(gallery)) as opened:
+        enrolled = opened.register.images_of(name)
+    if json:
+        print_json({"name": name, "images": [asdict(one) for one in enrolled]})
+        return
+    print(columns([(f"{one.id}", one.created[:10], one.source.removeprefix(ELSEWHERE) or "-") for one in enrolled]))
+
+
+@app.command("remove-image")
+def remove_image(gallery: GalleryPath, numbers: Numbers, json: Json = False) -> None:
+    """Remove single images from their names, by the numbers that 'gallery images' lists."""
+    from steradian.gallery import Gallery
+
+    with Gallery.open(gallery_file(gallery)) as opened:
+        opened.remove_images(numbers)
+    print_json({"removed": numbers}) if json else print(f"{len(numbers)} image(s) removed.")
+
+
+@app.command("move-image")
+def move_image(
+    gallery: GalleryPath,
+    numbers: Numbers,
+    to: Annotated[str, typer.Option(help="Name that gets the images, new or already enrolled.", metavar="NAME")],
+    json: Json = False,
+) -> None:
+    """Give single images to another name, by the numbers that 'gallery images' lists."""
+    from steradian.gallery import Gallery
+
+    with Gallery.open(gallery_file(gallery)) as opened:
+        opened.register.move_images(numbers, to)
+    print_json({"moved": numbers, "to": to}) if json else print(f"{len(numbers)} image(s) moved to {to}.")
 
 
 @app.command()

@@ -31,6 +31,9 @@ class Backend(Protocol):
     def close(self) -> None:
         """Let go of the file or connection."""
 
+    def check(self) -> None:
+        """Raise `StorageError` if what is stored is no longer where it was opened."""
+
     def change(self) -> AbstractContextManager[None]:
         """Group writes: a SQLite file commits them as one transaction; Milvus writes images before identities."""
 
@@ -61,11 +64,14 @@ class Backend(Protocol):
     def delete_identity(self, number: int) -> None:
         """Remove an identity and its images, within `change`."""
 
-    def insert_images(self, number: int, vectors: NDArray[np.float32], sources: Sequence[str]) -> None:
-        """Write images [M, D] of an identity, within `change`."""
+    def insert_images(self, number: int, vectors: NDArray[np.float32], sources: Sequence[str]) -> list[int]:
+        """Write images [M, D] of an identity, within `change`; return their numbers."""
 
-    def move_images(self, number: int, into: int) -> None:
-        """Give the images of one identity to another, within `change`."""
+    def move_images(self, images: Sequence[int], into: int) -> None:
+        """Give images to an identity, within `change`."""
+
+    def delete_images(self, images: Sequence[int]) -> None:
+        """Remove images, within `change`."""
 
     def __len__(self) -> int:
         """Return the number of identities."""
@@ -81,6 +87,12 @@ class Backend(Protocol):
             after: only names sorted after this one.
             limit: maximum number; -1: all.
         """
+
+    def metadata(self) -> dict[int, str]:
+        """Return number -> metadata of every identity, as stored text."""
+
+    def version(self) -> object:
+        """Return a value that is equal to an earlier one only if nothing was written since; None: it cannot tell."""
 
     def names(self, after: int = 0) -> dict[int, str]:
         """Return number -> name of identities with a number above ``after``."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from steradian.data.image_files import AT_ONCE, image_files, read_images
 from steradian.data.loading.damage import Skipped
@@ -13,7 +16,10 @@ from steradian.data.pixels import Progress
 from steradian.errors import UsageError
 from steradian.gallery.gallery import Gallery
 from steradian.gallery.hints import Hint
-from steradian.gallery.records import ELSEWHERE, as_source, checked_name
+from steradian.gallery.records import ELSEWHERE, ImageRecord, as_source, checked_name
+
+SAME = 0.9999
+"""A cosine from which a file that was written again holds the picture that was enrolled."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +29,14 @@ class FolderEnrolled:
     Attributes:
         added: name -> number of images added.
         skipped: number of images already enrolled under their name.
+        replaced: number of enrolled images whose file holds another picture now: it took the place of the old one.
         failures: images that cannot be decoded.
         hints: warnings about odd images, see `Enrolled`.
     """
 
     added: dict[str, int]
     skipped: int
+    replaced: int
     failures: tuple[Skipped, ...]
     hints: tuple[Hint, ...]
 
@@ -65,18 +73,29 @@ def enroll_files(
     *,
     progress: Progress,
 ) -> FolderEnrolled:
-    """Enroll the image files of ``people`` in batches; each batch is on disk before the next begins."""
-    recorded = gallery.register.backend.sources().values()
-    enrolled = {(name, source.removeprefix(ELSEWHERE)) for name, source in recorded}
+    """Enroll the image files of ``people`` in batches; each batch is on disk before the next begins.
+
+    A file that was enrolled under its name is skipped, unless it holds another picture since.
+    """
     steps: list[tuple[str, list[Path]]] = []
     skipped = 0
+    younger: list[tuple[Path, ImageRecord]] = []
     for name, files in people.items():
-        new_files = [file for file in files if (name, as_source(file.resolve())) not in enrolled]
+        enrolled = _enrolled_files(gallery, name)
+        new_files = []
+        for file in files:
+            image = enrolled.get(as_source(file.resolve()))
+            if image is None:
+                new_files.append(file)
+            elif _changed(file) > image.created:
+                younger.append((file, image))
         skipped += len(files) - len(new_files)
         steps += [(name, list(new_files[start : start + AT_ONCE])) for start in range(0, len(new_files), AT_ONCE)]
     added: dict[str, int] = {}
     failures: list[Skipped] = []
     hints: list[Hint] = []
+    replaced, unreadable = _replace(gallery, younger)
+    failures += unreadable
     shortest = gallery.recognizer.preprocessing.shortest
     for step in progress(range(len(steps)), len(steps), "enrolling"):
         name, files = steps[step]
@@ -87,4 +106,37 @@ def enroll_files(
             result = gallery.enroll(name, read.pixels, sources=sources, metadata=metadata)
             added[name] = added.get(name, 0) + result.images
             hints += result.hints
-    return FolderEnrolled(added, skipped, tuple(failures), tuple(hints))
+    return FolderEnrolled(added, skipped - replaced, replaced, tuple(failures), tuple(hints))
+
+
+def _enrolled_files(gallery: Gallery, name: str) -> dict[str, ImageRecord]:
+    """Return the images of ``name`` by their files; of several from one file, the last."""
+    number = gallery.register.backend.find(name)
+    images = [] if number is None else gallery.register.backend.images_of(number)
+    return {image.source.removeprefix(ELSEWHERE): image for image in images}
+
+
+def _changed(file: Path) -> str:
+    """Return when a file was written or put in its place, as `moment` writes it."""
+    state = file.stat()
+    seconds = max(state.st_mtime, state.st_ctime)
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).isoformat(timespec="milliseconds")
+
+
+def _replace(gallery: Gallery, younger: Sequence[tuple[Path, ImageRecord]]) -> tuple[int, list[Skipped]]:
+    """Embed files that are younger than their enrolled images again; replace the images that differ."""
+    replaced, failures = 0, []
+    for start in range(0, len(younger), AT_ONCE):
+        images = dict(younger[start : start + AT_ONCE])
+        read = read_images(list(images), gallery.recognizer.preprocessing.shortest)
+        failures += [Skipped(str(file), reason) for file, reason in read.failures]
+        if not read.files:
+            continue
+        snapshot, vectors = gallery.snapshot(), gallery.recognizer.embed(read.pixels)
+        for file, vector in zip(read.files, vectors, strict=True):
+            image = images[file]
+            row = np.flatnonzero(snapshot.ids == image.id)
+            if len(row) and float(snapshot.vectors[row[0]] @ vector) < SAME:
+                gallery.register.replace_image(image.id, vector, as_source(file.resolve()))
+                replaced += 1
+    return replaced, failures

@@ -18,7 +18,7 @@ from steradian.gallery.backends import open_backend
 from steradian.gallery.decision import AUTO, MARGIN, STRATEGIES, VOTERS, Decision, decide, listed
 from steradian.gallery.hints import Hint, odd_images
 from steradian.gallery.pictures import Pictures
-from steradian.gallery.records import Identity, IdentityRef, check_unit, normalized_name
+from steradian.gallery.records import Identity, IdentityRef, check_unit
 from steradian.gallery.register import Register
 from steradian.gallery.search.faiss_index import Header, Kind
 from steradian.gallery.search.gallery_search import GallerySearch
@@ -51,12 +51,14 @@ class Enrolled:
         images: number of images added.
         hints: warnings about odd images: unlike the identity's other images, or like another identity's.
         number: id of the identity.
+        added: ids of the images.
     """
 
     name: str
     images: int
     hints: tuple[Hint, ...]
     number: int
+    added: tuple[int, ...]
 
 
 class Gallery:
@@ -168,9 +170,10 @@ class Gallery:
 
         ``called``: what hints call the images; None: by the file names of their sources.
         """
-        number = self.register.add(name, vectors, sources, metadata)
+        number, numbers = self.register.add(name, vectors, sources, metadata)
         images = called or [Path(source).name or "an image" for source in sources]
-        return Enrolled(name, len(vectors), self._hints((number, name), vectors, images), number)
+        hints = self._hints((number, name), vectors, images)
+        return Enrolled(name, len(vectors), hints, number, tuple(numbers))
 
     def _hints(
         self, identity: tuple[int, str], vectors: NDArray[np.float32], images: Sequence[str]
@@ -187,6 +190,15 @@ class Gallery:
     def remove(self, ref: IdentityRef) -> None:
         """Remove an identity, its images and their kept pictures. Raises `InputError` if it is not enrolled."""
         self.pictures.forget(self.register.remove(ref))
+
+    def remove_images(self, images: Sequence[int]) -> None:
+        """Remove images by their numbers, and their kept pictures.
+
+        Raises:
+            NotFoundError: an image does not exist.
+            InputError: an identity would have no image left; nothing is removed.
+        """
+        self.pictures.forget(self.register.remove_images(images))
 
     def rename(self, ref: IdentityRef, new: str) -> None:
         """Rename the identity to ``new``. Raises `InputError` if the name is taken."""
@@ -268,13 +280,7 @@ class Gallery:
         minimum = threshold if threshold is not None else self._limit(strangers, far, strategy)
         identities = None
         if where or labels is not None:
-            names = {normalized_name(label) for label in labels or ()}
-            identities = [
-                number
-                for number, identity in self.register.identities()
-                if (labels is None or identity.name in names)
-                and all(identity.metadata.get(key) == value for key, value in (where or {}).items())
-            ]
+            identities = self.register.matching(labels, where)
         # With votes no answer is ambiguous: the votes decide between similar identities.
         margin = MARGIN if strategy != "vote" else -math.inf
         # The check for ambiguity needs several matches even if `top` is 1.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+import re
 import secrets
 import time
 from collections.abc import Iterable
@@ -18,6 +20,12 @@ from steradian.gallery.records import ELSEWHERE
 
 SUFFIX = ".image"
 
+FOLDER = ".images"
+"""Ends the name of the folder, which begins with that of the gallery."""
+
+KEPT = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}\.image")
+"""Names of kept pictures."""
+
 SIDE = 320
 """Longer side of a displayed picture, in pixels."""
 
@@ -28,11 +36,11 @@ AGE = 3600.0
 class Pictures:
     """A folder of uploaded image files beside the gallery's file, one file for each enrolled image.
 
-    A picture is found by its random file name, so the folder may move together with its gallery.
+    A picture is found by its random file name, so that gallery and folder may be moved and renamed.
     """
 
     def __init__(self, gallery: Path) -> None:
-        self.folder = gallery.with_name(f"{gallery.name}.images").resolve()
+        self.folder = gallery.with_name(f"{gallery.name}{FOLDER}").resolve()
 
     def keep(self, content: bytes) -> Path:
         """Write a picture to disk and return its path. Raises `StorageError`."""
@@ -50,20 +58,27 @@ class Pictures:
         """
         if source.startswith(ELSEWHERE):
             raise DataError("it came with an imported file, and its picture is not here")
-        path = Path(source)
-        return self.folder / path.name if self._is_own(path) else path
+        return self._own(source) or Path(source)
 
-    def _is_own(self, path: Path) -> bool:
-        if str(path).startswith(ELSEWHERE):
-            return False
-        return path.suffix == SUFFIX and path.parent.name == self.folder.name and (self.folder / path.name).is_file()
+    def _own(self, source: str) -> Path | None:
+        """Return the kept picture of ``source``: by its name in this folder, or left behind in that of an old name.
+
+        A folder beside which its gallery still lies belongs to that one.
+        """
+        path = Path(source)
+        if source.startswith(ELSEWHERE) or not KEPT.fullmatch(path.name):
+            return None
+        if (self.folder / path.name).is_file():
+            return self.folder / path.name
+        gallery = path.parent.with_name(path.parent.name.removesuffix(FOLDER))
+        behind = path.parent.name.endswith(FOLDER) and not gallery.exists() and path.is_file()
+        return path if behind else None
 
     def forget(self, sources: Iterable[str]) -> None:
-        """Delete the files of ``sources`` that are in the folder; leave files elsewhere alone."""
-        for path in map(Path, sources):
-            if self._is_own(path):
-                with explained("remove", self.folder / path.name):
-                    (self.folder / path.name).unlink(missing_ok=True)
+        """Delete the kept pictures of ``sources``; leave all other files alone."""
+        for path in filter(None, map(self._own, sources)):
+            with explained("remove", path):
+                path.unlink(missing_ok=True)
 
     def sweep(self, referred: Iterable[str], now: float | None = None) -> int:
         """Delete the files that killed enrollments left, those not in the sources ``referred``; return how many."""
@@ -72,8 +87,10 @@ class Pictures:
             # Temporary files were left by killed writers.
             ours = path.suffix in (SUFFIX, ".tmp")
             if ours and path.name not in names and now - path.stat().st_mtime > AGE:
-                path.unlink(missing_ok=True)
-                deleted += 1
+                with contextlib.suppress(OSError):
+                    # On a read-only volume they stay, and harm nobody.
+                    path.unlink()
+                    deleted += 1
         return deleted
 
 

@@ -132,6 +132,9 @@ class MilvusBackend:
         """Close the connection."""
         self._client.close()
 
+    def check(self) -> None:
+        """Do nothing: each query fails if the server is gone."""
+
     def reading(self) -> contextlib.AbstractContextManager[None]:
         """Do nothing: each query reads the state of its moment."""
         return contextlib.nullcontext()
@@ -230,19 +233,27 @@ class MilvusBackend:
             self._client.delete(self._of("images"), filter=f"identity == {number}")
         self._rewritten()
 
-    def insert_images(self, number: int, vectors: NDArray[np.float32], sources: Sequence[str]) -> None:
+    def insert_images(self, number: int, vectors: NDArray[np.float32], sources: Sequence[str]) -> list[int]:
         now = moment()
-        self._images_waiting += [
+        rows = [
             {"id": self._ids.next(), "identity": number, "source": source, "created": now, "vector": vector.tolist()}
             for vector, source in zip(vectors.astype(np.float32), sources, strict=True)
         ]
+        self._images_waiting += rows
+        return [int(row["id"]) for row in rows]
 
-    def move_images(self, number: int, into: int) -> None:
+    def move_images(self, images: Sequence[int], into: int) -> None:
         fields = ["id", "source", "created", "vector"]
-        images = [{**row, "identity": into} for row in self._query("images", f"identity == {number}", fields)]
+        for start in range(0, len(images), AT_ONCE):
+            rows = self._query("images", f"id in {list(images[start : start + AT_ONCE])}", fields)
+            with self._storage_errors():
+                self._client.upsert(self._of("images"), [{**row, "identity": into} for row in rows])
+        self._rewritten()
+
+    def delete_images(self, images: Sequence[int]) -> None:
         with self._storage_errors():
             for start in range(0, len(images), AT_ONCE):
-                self._client.upsert(self._of("images"), images[start : start + AT_ONCE])
+                self._client.delete(self._of("images"), filter=f"id in {list(images[start : start + AT_ONCE])}")
         self._rewritten()
 
     def state(self) -> None:
@@ -280,6 +291,12 @@ class MilvusBackend:
             number, metadata = int(row["id"]), json.loads(row["metadata"])
             identities.append((number, Identity(row["name"], counts[number], row["created"], row["changed"], metadata)))
         return identities
+
+    def metadata(self) -> dict[int, str]:
+        return {int(row["id"]): row["metadata"] for row in self._query("identities", "id > 0", ["id", "metadata"])}
+
+    def version(self) -> None:
+        return None
 
     def names(self, after: int = 0) -> dict[int, str]:
         """Return id -> name of identities with an id above ``after``."""

@@ -47,15 +47,22 @@ class SqliteBackend(SqliteFile):
         self._connection.execute("DELETE FROM identities WHERE id = ?", (number,))
         self._rewritten()
 
-    def insert_images(self, number: int, vectors: NDArray[np.float32], sources: Sequence[str]) -> None:
+    def insert_images(self, number: int, vectors: NDArray[np.float32], sources: Sequence[str]) -> list[int]:
         now = moment()
         self._connection.executemany(
             "INSERT INTO images (identity, vector, source, created) VALUES (?, ?, ?, ?)",
             ((number, row.tobytes(), source, now) for row, source in zip(vectors.astype("<f4"), sources, strict=True)),
         )
+        # Nobody else writes within this transaction, so the numbers are consecutive.
+        last = self._select("SELECT max(seq) FROM sqlite_sequence WHERE name = 'images'")[0][0] or 0
+        return list(range(int(last) - len(vectors) + 1, int(last) + 1))
 
-    def move_images(self, number: int, into: int) -> None:
-        self._connection.execute("UPDATE images SET identity = ? WHERE identity = ?", (into, number))
+    def move_images(self, images: Sequence[int], into: int) -> None:
+        self._connection.executemany("UPDATE images SET identity = ? WHERE id = ?", ((into, one) for one in images))
+        self._rewritten()
+
+    def delete_images(self, images: Sequence[int]) -> None:
+        self._connection.executemany("DELETE FROM images WHERE id = ?", ((one,) for one in images))
         self._rewritten()
 
     def remote_search(self, identities: Sequence[int] | None) -> None:
@@ -108,6 +115,16 @@ class SqliteBackend(SqliteFile):
             (int(number), Identity(name, int(images), created, changed, json.loads(metadata)))
             for number, name, created, changed, metadata, images in rows
         ]
+
+    def metadata(self) -> dict[int, str]:
+        return {int(number): text for number, text in self._select("SELECT id, metadata FROM identities")}
+
+    def version(self) -> tuple[int, int, int]:
+        # The first number changes when other connections write, the second when this one does; a file that was opened
+        # again counts anew.
+        with self._lock:
+            by_others = self._select("PRAGMA data_version")[0][0]
+            return id(self._connection), int(by_others), self._connection.total_changes
 
     def names(self, after: int = 0) -> dict[int, str]:
         rows = self._select("SELECT id, name FROM identities WHERE id > ?", after)

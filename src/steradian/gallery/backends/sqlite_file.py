@@ -1,7 +1,7 @@
 """Open, change and read the gallery's SQLite file, which survives kill -9.
 
 Every change is one transaction, synced to the disk before it is acknowledged (write-ahead log, synchronous = FULL).
-Many processes may read while one writes; a second writer waits.
+Many processes may read while one writes; a second writer waits. On a read-only volume it is only read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from steradian.errors import InputError, StorageError
+from steradian.errors import InputError, ReadOnlyError, StorageError
+from steradian.gallery.backends.open_file import OpenFile, connect, is_read_only
 
 APPLICATION, VERSION = 0x53545244, 1
 WAIT_SECONDS, BUSY_SECONDS = 10.0, 0.05
@@ -43,7 +44,10 @@ CREATE INDEX images_of ON images (identity);
 class SqliteFile:
     """One gallery file, created if it does not exist and a model's id and its ``dimensions`` are given.
 
-    Raises `StorageError` for a file that is not a gallery, damaged, read-only, newer, or of another model.
+    Raises `StorageError` for a file that is not a gallery, damaged, newer, or of another model.
+
+    Attributes:
+        read_only: nothing can be written where it lies, so that it only answers.
     """
 
     def __init__(self, path: Path, model: str | None = None, dimensions: int | None = None) -> None:
@@ -53,14 +57,23 @@ class SqliteFile:
         self.dimensions = 0
         if model is None and not path.is_file():
             raise StorageError(f"There is no gallery {path}. Enroll somebody first: steradian enroll RUN FOLDER.")
+        self.read_only = is_read_only(path)
+        self._connect(model, dimensions)
+
+    def _connect(self, model: str | None, dimensions: int | None) -> None:
         with self._storage_errors():
-            self._connection = sqlite3.connect(
-                path, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False
-            )
+            self._connection = connect(self.path, self.read_only, WAIT_SECONDS)
             self._connection.execute("PRAGMA foreign_keys = ON")
             # SQLite's lower() changes ASCII letters only.
             self._connection.create_function("folded", 1, str.casefold, deterministic=True)
+            self._file: OpenFile | None = None
             self._open(model, dimensions)
+            self._file = OpenFile(self.path, self.read_only)
+
+    def check(self) -> None:
+        """Raise `StorageError` if the file was removed or replaced since it was opened."""
+        if self._file is not None:
+            self._file.check()
 
     def _open(self, model: str | None, dimensions: int | None) -> None:
         run = self._connection.execute
@@ -142,10 +155,15 @@ class SqliteFile:
                 return "it is a folder; name a file"
             if not folder.is_dir():
                 return f"there is no folder {folder}; create it first"
-            if not os.access(folder, os.W_OK):
-                return f"{folder} is read-only, and queries need write access; copy the gallery to a writable folder"
+            if self.read_only:
+                return (
+                    f"it is read-only, and its newest changes are still in {self.path.name}-wal; open it once where it "
+                    "can be written, or export it there"
+                )
             if "readonly" in message:
-                return "it is read-only, and queries need write access; copy it to a writable folder"
+                return "it is read-only; copy it to a writable folder to change it"
+            if not os.access(folder, os.W_OK):
+                return f"{folder} is read-only; choose another folder for a new gallery"
             if "full" in message or shutil.disk_usage(folder).free < LITTLE:
                 return (
                     f"the disk of {folder} is full, and queries need a little free space, too; enrolled images are safe"
@@ -165,6 +183,8 @@ class SqliteFile:
                     self._check_model()
                     yield
                     self._connection.execute("COMMIT")
+                    # Only now: a file that was replaced before the commit has not received it.
+                    self.check()
                 except BaseException:
                     # On a full disk COMMIT itself may fail, and SQLite may have rolled back already.
                     if self._connection.in_transaction:
@@ -175,6 +195,9 @@ class SqliteFile:
 
     def _begin(self) -> None:
         """Begin a write transaction and keep this process's lock; while others write, queries go on."""
+        if self.read_only:
+            raise ReadOnlyError(f"{self.path} is read-only: it answers, but nothing in it can be changed here.")
+        self.check()
         deadline = time.monotonic() + WAIT_SECONDS
         while True:
             self._lock.acquire()
@@ -196,6 +219,7 @@ class SqliteFile:
     def reading(self) -> Iterator[None]:
         """Read a consistent snapshot of the file, whatever others write meanwhile."""
         with self._lock, self._storage_errors():
+            self._reopen_if_changed()
             self._connection.execute("BEGIN")
             try:
                 self._check_model()
@@ -216,7 +240,15 @@ class SqliteFile:
 
     def _select(self, query: str, *parameters: Any) -> list[Any]:
         with self._lock, self._storage_errors():
+            if not self._connection.in_transaction:
+                self._reopen_if_changed()
             return self._connection.execute(query, parameters).fetchall()
+
+    def _reopen_if_changed(self) -> None:
+        self.check()
+        if self._file is not None and self._file.changed_beneath():
+            self._connection.close()
+            self._connect(None, None)
 
     def set_setting(self, name: str, value: str) -> None:
         """Write one value; call this within `change`."""
