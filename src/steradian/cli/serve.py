@@ -41,6 +41,18 @@ def serve(
     read_token: Annotated[
         str | None, typer.Option(help="Token that only allows reading.", envvar="STERADIAN_READ_TOKEN")
     ] = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option(help="Address under which a proxy publishes the service, as https://example.com/faces."),
+    ] = None,
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(help="Other site whose pages may use the service (CORS), as https://app.example.com. Repeatable."),
+    ] = None,
+    trust_proxy: Annotated[
+        list[str] | None,
+        typer.Option(help="Address or network of a proxy whose X-Forwarded-For names the client. Repeatable."),
+    ] = None,
     strangers: Strangers = None,
     far: Annotated[
         float | None, typer.Option(help="False-accept rate of pairs for requests that give none, instead.")
@@ -63,6 +75,7 @@ def serve(
       steradian serve --demo
       steradian serve runs/photos --gallery people.db --port 8080
       STERADIAN_TOKEN=$(openssl rand -hex 16) steradian serve runs/photos --host 0.0.0.0
+      steradian serve runs/photos --public-url https://example.com/faces --trust-proxy 127.0.0.1
       curl -F file=@who.jpg 'http://127.0.0.1:8000/v1/identify?top=3'
     """
     check_paths(run)
@@ -78,6 +91,7 @@ def serve(
 
     from steradian.gallery import Gallery
     from steradian.models.encoders import OWN
+    from steradian.models.locations import is_name
     from steradian.models.recognizer import Recognizer
     from steradian.models.runtimes import RUNTIMES
 
@@ -87,6 +101,8 @@ def serve(
         from steradian.service.access import Access
         from steradian.service.app import build_app
         from steradian.service.limits import Limits
+        from steradian.service.public_url import network_of, origin_of
+        from steradian.service.public_url import public_url as parsed_url
         from steradian.service.run import listen
         from steradian.service.run import run as serve_app
         from steradian.service.telemetry import log_to_stderr
@@ -97,7 +113,15 @@ def serve(
         raise UsageError("Name the RUN to serve, or --demo for the built-in model of drawn symbols; not both.")
     if runtime not in ("auto", *RUNTIMES):
         raise UsageError(f"Unknown runtime {runtime!r}. Choose auto or one of {', '.join(RUNTIMES)}.")
-    access, name = Access(token, read_token, host), DEMO if run is None else run
+    access = Access(
+        token,
+        read_token,
+        host,
+        parsed_url(public_url) if public_url is not None else None,
+        tuple(map(origin_of, origin or ())),
+        tuple(map(network_of, trust_proxy or ())),
+    )
+    name = DEMO if run is None else run
     listener = listen(host, port)
     with contextlib.ExitStack() as stack:
         stack.callback(listener.close)
@@ -130,12 +154,13 @@ def serve(
             keep_pictures=keep_pictures,
             far=far,
             strangers=strangers,
+            built_in=is_name(name),
             lanes=lanes,
         )
         if log:
             log_to_stderr()
         address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         banner = f"Serving {name} at {address} (press Ctrl-C to stop)"
-        all_answered = serve_app(app, listener, limits.connections, lambda: print(banner, flush=True))
+        all_answered = serve_app(app, listener, limits.connections, lambda: print(banner, flush=True), access.proxies)
     unanswered = "Stopped before all accepted requests were answered."
     say("Stopped; all accepted requests were answered." if all_answered else unanswered)

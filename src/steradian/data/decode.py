@@ -38,6 +38,9 @@ FORMATS = (
 MAX_PIXELS = 150_000_000
 """An image that claims more than this many pixels is refused before it is decoded."""
 
+STRIP = 2**22
+"""Pixels from which on an image is converted in strips of this size."""
+
 HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 """Kinds of pictures of phones that are read by a package of their own."""
 
@@ -124,15 +127,44 @@ def draft(image: Image.Image, width: int, height: int) -> None:
 
 def pixels_of(image: Image.Image) -> Pixels:
     """Return the pixels of an opened image, upright, opaque and 8-bit (see `decode`)."""
-    return np.asarray(upright(image))
+    rotated(image)
+    if image.width * image.height <= STRIP:
+        return np.asarray(opaque(image))
+    # Conversions make several copies, so that of a large image one strip at a time is converted.
+    rows = max(1, STRIP // image.width)
+    strips = (
+        np.asarray(opaque(_strip(image, top, min(top + rows, image.height)))) for top in range(0, image.height, rows)
+    )
+    first = next(strips)
+    pixels = np.empty((image.height, *first.shape[1:]), dtype=np.uint8)
+    pixels[: len(first)] = first
+    for number, strip in enumerate(strips, start=1):
+        pixels[number * rows :][: len(strip)] = strip
+    return pixels
+
+
+def _strip(image: Image.Image, top: int, bottom: int) -> Image.Image:
+    part = image.crop((0, top, image.width, bottom))
+    part.info = image.info
+    return part
 
 
 def upright(image: Image.Image) -> Image.Image:
     """Return an opened image decoded, upright, opaque, and in mode L or RGB (see `decode`)."""
+    rotated(image)
+    return opaque(image)
+
+
+def rotated(image: Image.Image) -> None:
+    """Decode an opened image and turn it upright."""
     image.load()
     # Damaged EXIF data in an intact image may raise any exception.
     with contextlib.suppress(Exception):
         ImageOps.exif_transpose(image, in_place=True)
+
+
+def opaque(image: Image.Image) -> Image.Image:
+    """Return a decoded image in mode L or RGB, blended with white."""
     if image.mode == "L" or (image.mode == "RGB" and "transparency" not in image.info):
         # Converted to its own mode, it would be copied.
         return image

@@ -100,6 +100,9 @@ class Backend(Protocol):
     def images_of(self, number: int) -> list[ImageRecord]:
         """List the images of an identity in the order of enrollment."""
 
+    def first_images(self, numbers: Sequence[int]) -> dict[int, int]:
+        """Return the number of the first image of each of the identities ``numbers`` that has one."""
+
     def image(self, number: int) -> ImageRecord | None:
         """Return one image, or None."""
 

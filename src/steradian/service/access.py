@@ -10,9 +10,18 @@ from urllib.parse import urlsplit
 from fastapi.security import HTTPBearer
 
 from steradian.errors import UsageError
+from steradian.service.public_url import PublicUrl
 
 BEARER = HTTPBearer(auto_error=False, description="The service's --token; for reading, its --read-token is enough.")
 """Documents the token in the OpenAPI description; `Access.refusal` checks it earlier."""
+
+UNKNOWN_HOST = (
+    "Request refused: unknown host name (header Host). Behind a proxy, start the service with --public-url ADDRESS."
+)
+OTHER_SITE = (
+    "Request refused: cross-site origin (header Origin). Behind a proxy, start the service with --public-url ADDRESS; "
+    "for pages of another site, with --origin SITE."
+)
 
 OPEN = frozenset({"/v1/about", "/v1/classify", "/v1/embed", "/v1/openapi.json", "/v1/verify"})
 """Routes that reveal nothing about a gallery."""
@@ -26,13 +35,25 @@ class Access:
         admin: for all requests.
         reader: for reading identities only; None: reading needs the admin token, too.
         host: the address that the service listens on.
+        public: the address under which a proxy publishes the service.
+        origins: other sites whose pages may use the service.
+        proxies: addresses and networks whose X-Forwarded-For names the client.
     """
 
     admin: str | None
     reader: str | None
     host: str
+    public: PublicUrl | None = None
+    origins: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if (
+            self.admin is None
+            and self.public is not None
+            and not is_loopback(urlsplit(self.public.origin).hostname or "")
+        ):
+            raise UsageError("A service that a proxy publishes needs a token: give --token (or STERADIAN_TOKEN), too.")
         if self.admin is None and self.reader is not None:
             raise UsageError("A read-only token needs an admin token: give --token, too.")
         if self.admin is None and not is_loopback(self.host):
@@ -46,34 +67,48 @@ class Access:
                     "A token needs at least 8 characters, so that it cannot be guessed: letters and digits."
                 )
 
-    def refusal(self, method: str, path: str, authorization: str) -> tuple[int, str] | None:
-        """Return (status, message) to refuse a request before its body is read; None if it is allowed.
+    def path_of(self, path: str) -> str:
+        """Return the service's own path of a requested one."""
+        return path if self.public is None else self.public.path_of(path)
 
-        Routes outside `OPEN` need the admin token; for reading either token is enough.
+    def refusal(self, method: str, path: str, authorization: str) -> tuple[int, str, str] | None:
+        """Return status, message and WWW-Authenticate to refuse a request before its body is read, or None.
+
+        Routes outside `OPEN` need the admin token; for reading either token is enough. The words of the header are
+        those of RFC 6750.
         """
         if self.admin is None or not path.startswith("/v1/") or path in OPEN:
             return None
         kind, _, given = authorization.partition(" ")
         if kind.lower() != "bearer" or not given.strip():
-            return 401, "A token is needed: send the header Authorization: Bearer TOKEN."
+            return 401, "A token is needed: send the header Authorization: Bearer TOKEN.", "Bearer"
         reads = method in ("GET", "HEAD") or path == "/v1/identify"
-        allowed = [self.admin] if self.reader is None or not reads else [self.admin, self.reader]
-        if not any(hmac.compare_digest(given.strip().encode(), token.encode()) for token in allowed):
-            return 403, "This token does not allow this request."
-        return None
+        admin, reader = (
+            token is not None and hmac.compare_digest(given.strip().encode(), token.encode())
+            for token in (self.admin, self.reader)
+        )
+        if admin or (reader and reads):
+            return None
+        reason = "insufficient_scope" if reader else "invalid_token"
+        return 403, "This token does not allow this request.", f'Bearer error="{reason}"'
 
-    def comes_from_here(self, host: str, origin: str | None) -> bool:
-        """Return whether a request is same-origin: pages of other sites must not use this service through a browser.
+    def stranger(self, host: str, origin: str | None) -> str | None:
+        """Say why a request may come from a page of another site, which must not use this service; None if it may not.
 
         Without a token the host name must be a loopback name, or a site could point its own name at this machine.
         """
         if "@" in host or "/" in host:
-            return False
+            return UNKNOWN_HOST
         try:
-            name, site = urlsplit(f"//{host}").hostname or "", urlsplit(origin).netloc if origin is not None else host
+            name = urlsplit(f"//{host}").hostname or ""
+            site = urlsplit(origin).netloc if origin is not None else host
         except ValueError:
-            return False
-        return (self.admin is not None or is_loopback(name)) and site == host
+            return UNKNOWN_HOST
+        published = self.public is not None and host == self.public.host
+        if self.admin is None and not is_loopback(name) and not published:
+            return UNKNOWN_HOST
+        known = origin in self.origins or (self.public is not None and origin == self.public.origin)
+        return None if site == host or known else OTHER_SITE
 
 
 def is_loopback(host: str) -> bool:

@@ -113,6 +113,12 @@ class IdentityEntry(BaseModel):
     metadata: dict[str, Any]
 
 
+class Listed(IdentityEntry):
+    """An enrolled identity, and one of its images to show."""
+
+    picture: int | None = Field(description="id of its first image")
+
+
 class KeptImage(BaseModel):
     """An enrolled image."""
 
@@ -130,7 +136,7 @@ class IdentityList(BaseModel):
     """A page of ``/v1/identities``; for the next one set ``after`` to the last name."""
 
     total: int
-    identities: list[IdentityEntry]
+    identities: list[Listed]
 
 
 class Enrollment(BaseModel):
@@ -138,6 +144,7 @@ class Enrollment(BaseModel):
 
     identity: IdentityEntry
     added: int
+    images: list[int] = Field(description="ids of the added images")
     hints: list[str]
 
 
@@ -154,6 +161,16 @@ class Merge(BaseModel):
     """The identity that receives the images."""
 
     into: int = Field(ge=1, le=LARGEST)
+
+
+class Move(BaseModel):
+    """Images, and the name that gets them, new or already enrolled; metadata are merged into the existing ones."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    images: list[Annotated[int, Field(ge=1, le=LARGEST)]] = Field(min_length=1, max_length=100_000)
+    name: str
+    metadata: dict[str, Any] | None = None
 
 
 class Point(BaseModel):
@@ -210,3 +227,4 @@ class About(BaseModel):
     far: float = Field(description="default false-accept rate of pairs")
     strangers: float = Field(description="default share of strangers that may be given a name")
     gallery: bool = Field(description="whether identities can be enrolled")
+    built_in: bool = Field(description="whether the model came with steradian, so that its classes are of no interest")

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from steradian.errors import NotFoundError, SteradianError, StorageError
 from steradian.gallery import Gallery
@@ -27,6 +29,7 @@ from steradian.service.guard import FORM, Guard
 from steradian.service.identities import identity_routes
 from steradian.service.limits import Limits
 from steradian.service.questions import question_routes
+from steradian.service.refusals import told
 from steradian.service.telemetry import LOG, ServiceMetrics
 from steradian.version import __version__
 
@@ -49,6 +52,7 @@ def build_app(
     keep_pictures: bool = True,
     far: float | None = None,
     strangers: float | None = None,
+    built_in: bool = False,
     lanes: int = 1,
 ) -> FastAPI:
     """Build the service as an ASGI application.
@@ -60,6 +64,7 @@ def build_app(
         far: default rate of pairs, for verifying and, where no ``strangers`` are given, for identifying; None: verify
             at 0.001 or the lowest calibrated rate, identify at a rate of strangers.
         strangers: default share of strangers that may be given a name; None: 0.01.
+        built_in: the model came with steradian: the page shows its classes only when asked.
         lanes: batches that run at the same time; the ``model`` must be accelerated for as many callers.
     """
     access, limits = access or Access(None, None, "127.0.0.1"), limits or Limits()
@@ -80,6 +85,7 @@ def build_app(
         docs_url=None,
         redoc_url=None,
         openapi_url="/v1/openapi.json",
+        servers=[{"url": access.public.prefix or "/"}] if access.public is not None else None,
     )
     app.include_router(question_routes(engine, gallery, limits, numbers, far, strangers), responses=REFUSALS)
     if gallery is not None:
@@ -104,11 +110,14 @@ def build_app(
             far=thresholds.default_far if far is None else far,
             strangers=STRANGERS if strangers is None else strangers,
             gallery=gallery is not None,
+            built_in=built_in,
         )
 
     @app.get("/healthz", tags=["service"], response_class=PlainTextResponse)
     async def healthz() -> str:
-        """Report that the service is up."""
+        """Report that the service is up, and that its gallery is where it was; 503 if not."""
+        if gallery is not None:
+            gallery.register.backend.check()
         return "ok"
 
     @app.get("/metrics", tags=["service"], response_class=PlainTextResponse)
@@ -143,6 +152,17 @@ def build_app(
     app.mount("/", StaticFiles(directory=PAGE, html=True))
     _explain(app, gallery)
     app.add_middleware(Guard, access=access, limits=limits, numbers=numbers)
+    if access.origins:
+        # Outside of the guard, so that a page of another site may read its refusals, too.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=access.origins,
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type"],
+            expose_headers=["Allow", "Retry-After", "WWW-Authenticate"],
+        )
+    if access.proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(access.proxies))
     return app
 
 
@@ -163,11 +183,7 @@ def _explain(app: FastAPI, gallery: Gallery | None) -> None:
 
     @app.exception_handler(SteradianError)
     async def known(_: Request, error: SteradianError) -> JSONResponse:
-        # Answers must not reveal paths of files.
         if isinstance(error, StorageError):
             LOG.error(json.dumps({"error": str(error)}))
-            return JSONResponse({"detail": "The gallery cannot be used now; see the log of the service."}, 503)
-        message = str(error)
-        if gallery is not None:
-            message = message.replace(str(gallery.register.backend.path), "the gallery")
-        return JSONResponse({"detail": message}, 404 if isinstance(error, NotFoundError) else 422)
+        status = 503 if isinstance(error, StorageError) else 404 if isinstance(error, NotFoundError) else 422
+        return JSONResponse({"detail": told(error, gallery)}, status)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from steradian.data.cores import available_cores
 from steradian.models.recognizer import Recognizer
 from steradian.service.batching import Batcher
-from steradian.service.limits import Limits
+from steradian.service.limits import Limits, PixelBudget
 from steradian.service.telemetry import ServiceMetrics
 from steradian.service.uploads import Decoded, Upload, decoded
 
@@ -30,7 +30,7 @@ class Engine:
 
     def __init__(self, model: Recognizer, limits: Limits, numbers: ServiceMetrics, lanes: int = 1) -> None:
         self.model = model.eval()
-        self._limits, self._numbers = limits, numbers
+        self._limits, self._numbers, self._budget = limits, numbers, PixelBudget(limits.together_pixels)
         self._decoders = ThreadPoolExecutor(available_cores(), "decode")
         self._batcher = Batcher(self._embed, BATCH, lanes, numbers.batches.observe)
         self._waiting = 0
@@ -66,7 +66,9 @@ class Engine:
     async def _embedded(
         self, uploads: Sequence[Upload], given_up: Callable[[], bool]
     ) -> tuple[Decoded, NDArray[np.float32]]:
-        readable = await self.in_decoder(decoded, uploads, self.model.preprocessing, self._limits.pixels, given_up)
+        readable = await self.in_decoder(
+            decoded, uploads, self.model.preprocessing, self._limits.pixels, self._budget, given_up
+        )
         self._numbers.refused.inc(len(readable.failures))
         if not readable.names:
             reasons = "; ".join(f"{one.image}: {one.reason}" for one in readable.failures)

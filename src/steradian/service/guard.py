@@ -50,6 +50,9 @@ class Guard:
             receive, _without_body(send) if head else send, self._limits, _largest(scope, self._limits), self._hold
         )
         refusal = self._refusal(scope)
+        path = self._access.path_of(scope["path"])
+        if path != scope["path"]:
+            scope = {**scope, "path": path, "raw_path": path.encode()}
         asked = {**scope, "method": "GET"} if head else scope
         try:
             await (refusal or self._app)(asked, counted.receive, counted.send)
@@ -76,8 +79,9 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        if not self._access.comes_from_here(headers.get(b"host", ""), headers.get(b"origin")):
-            return _refused(403, "Request refused: cross-site origin or unknown host name.")
+        stranger = self._access.stranger(headers.get(b"host", ""), headers.get(b"origin"))
+        if stranger is not None:
+            return _refused(403, stranger)
         wait = self._rates.wait(scope["client"][0] if scope.get("client") else "")
         if wait:
             seconds = math.ceil(wait)
@@ -93,7 +97,8 @@ class Guard:
             return _refused(413, _too_large(_largest(scope, self._limits)) + hint)
         refusal = self._access.refusal(scope["method"], scope["path"], headers.get(b"authorization", ""))
         if refusal is not None:
-            return _refused(*refusal, {"WWW-Authenticate": "Bearer"} if refusal[0] == 401 else None)
+            status, message, challenge = refusal
+            return _refused(status, message, {"WWW-Authenticate": challenge})
         return None
 
 

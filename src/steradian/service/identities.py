@@ -25,11 +25,14 @@ from steradian.service.answers import (
     IdentityEntry,
     IdentityList,
     KeptImage,
+    Listed,
     Map,
     Merge,
+    Move,
     Point,
 )
 from steradian.service.engine import Engine
+from steradian.service.forms import FormRoute
 from steradian.service.limits import Limits
 from steradian.service.questions import Files, json_object
 
@@ -40,7 +43,7 @@ Number = Annotated[int, PathField(ge=1, le=LARGEST)]
 
 def identity_routes(engine: Engine, gallery: Gallery, keep_pictures: bool, limits: Limits) -> APIRouter:
     """Build the routes; ``keep_pictures``: whether enrolled pictures are kept beside the gallery."""
-    router = APIRouter(prefix="/v1", tags=["identities"])
+    router = APIRouter(prefix="/v1", tags=["identities"], route_class=FormRoute)
     pictures = gallery.pictures if keep_pictures else None
     store = gallery.register
 
@@ -52,7 +55,11 @@ def identity_routes(engine: Engine, gallery: Gallery, keep_pictures: bool, limit
     ) -> IdentityList:
         """List the enrolled identities by name."""
         page = store.identities(containing, after, limit)
-        return IdentityList(total=len(store), identities=[_entry(number, one) for number, one in page])
+        pictures = store.backend.first_images([number for number, _ in page]) if page else {}
+        listed = [
+            Listed(**_entry(number, one).model_dump(), picture=pictures.get(number)) for number, one in page
+        ]
+        return IdentityList(total=len(store), identities=listed)
 
     @router.post("/identities", status_code=201)
     async def enroll(
@@ -105,6 +112,17 @@ def identity_routes(engine: Engine, gallery: Gallery, keep_pictures: bool, limit
             raise HTTPException(404, message) from error
         return Response(content, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
+    @router.delete("/images/{number}", status_code=204)
+    def remove_image(number: Number) -> Response:
+        """Remove one image from its identity, which keeps at least one."""
+        gallery.remove_images([number])
+        return Response(status_code=204)
+
+    @router.post("/images/move")
+    def move_images(move: Move) -> IdentityEntry:
+        """Give images to another identity, new or already enrolled; each identity keeps at least one."""
+        return _entry(*store.identity(store.move_images(move.images, move.name, move.metadata)))
+
     @router.get("/map")
     def explore(limit: Annotated[int, Query(ge=1, le=POINTS)] = POINTS) -> Map:
         """Return the gallery as points in three dimensions."""
@@ -140,7 +158,8 @@ def _enroll(
             pictures.forget(sources)
         raise
     identity = _entry(*gallery.register.identity(result.number))
-    return Enrollment(identity=identity, added=result.images, hints=[str(hint) for hint in result.hints])
+    hints = [str(hint) for hint in result.hints]
+    return Enrollment(identity=identity, added=result.images, images=list(result.added), hints=hints)
 
 
 def _entry(number: int, one: Identity) -> IdentityEntry:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 CLIENTS = 10_000
@@ -20,6 +23,7 @@ class Limits:
         together_bytes: of all bodies in memory at a time.
         files: images per request.
         pixels: per image, by its header.
+        together_pixels: of all images that are decoded at a time.
         body_seconds: within which a body must arrive.
         answer_seconds: within which a request must be answered.
         requests_per_minute: per client; 0: unlimited.
@@ -32,11 +36,34 @@ class Limits:
     together_bytes: int = 2**29
     files: int = 32
     pixels: int = 50_000_000
+    together_pixels: int = 100_000_000
     body_seconds: float = 30.0
     answer_seconds: float = 60.0
     requests_per_minute: int = 1200
     waiting: int = 512
     connections: int = 512
+
+
+class PixelBudget:
+    """Let images of up to ``together`` pixels be decoded at the same time; others wait for their turn."""
+
+    def __init__(self, together: int) -> None:
+        self._free, self._together = together, together
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def of(self, pixels: int) -> Iterator[None]:
+        """Wait until an image of ``pixels`` may be decoded; a larger one than all together, alone."""
+        taken = min(pixels, self._together)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= taken)
+            self._free -= taken
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += taken
+                self._changed.notify_all()
 
 
 class RateLimiter:

@@ -16,6 +16,7 @@ from steradian.service import uploads
 from steradian.service.access import BEARER
 from steradian.service.answers import CLOSED, Classify, Embed, Identify, Verify
 from steradian.service.engine import Engine
+from steradian.service.forms import FormRoute
 from steradian.service.limits import Limits
 from steradian.service.telemetry import ServiceMetrics
 
@@ -33,7 +34,7 @@ def question_routes(
     usual_strangers: float | None,
 ) -> APIRouter:
     """Build the routes for a model and, if given, a gallery."""
-    router, model = APIRouter(prefix="/v1", tags=["questions"]), engine.model
+    router, model = APIRouter(prefix="/v1", tags=["questions"], route_class=FormRoute), engine.model
 
     @router.post("/classify")
     async def classify(

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import ipaddress
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import h11
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -17,7 +21,13 @@ from steradian.errors import UsageError
 GRACE = 30
 
 HEADER_SECONDS = 10.0
-"""Seconds within which the headers of a connection's first request must arrive."""
+"""Seconds within which the headers of a request must arrive, from its first byte, or from the connection."""
+
+TOO_MANY = b'{"detail":"Too many connections from one client: close some first."}'
+REFUSED = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%b" % (len(TOO_MANY), TOO_MANY)
+)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -35,26 +45,65 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class HeaderTimeout(H11Protocol):
-    """Close connections that send no request in time, so that they do not block others."""
+    """Close connections whose next request does not arrive in time, so that they do not block others.
+
+    Nor may one client hold more than half of all connections, unless it is one of the trusted ``proxies``.
+    """
+
+    def __init__(self, *arguments: Any, proxies: Sequence[str] = (), **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._proxies = [ipaddress.ip_network(proxy) for proxy in proxies]
+        self._arriving: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.loop.call_later(HEADER_SECONDS, self._close_if_silent)
+        if self._holds_too_many():
+            transport.write(REFUSED)
+            transport.close()
+            return
+        self._arriving = self.loop.call_later(HEADER_SECONDS, transport.close)
 
-    def _close_if_silent(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
-            self.transport.close()
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._stop_waiting()
+        elif self._arriving is None:
+            # The first bytes of a further request.
+            self._arriving = self.loop.call_later(HEADER_SECONDS, self.transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _stop_waiting(self) -> None:
+        if self._arriving is not None:
+            self._arriving.cancel()
+            self._arriving = None
+
+    def _holds_too_many(self) -> bool:
+        most = self.limit_concurrency
+        if most is None or self.client is None:
+            return False
+        client = self.client[0]
+        held = sum(one.client is not None and one.client[0] == client for one in self.connections)
+        return held > most // 2 and not any(ipaddress.ip_address(client) in proxy for proxy in self._proxies)
 
 
-def run(app: FastAPI, listener: socket.socket, connections: int, ready: Callable[[], None]) -> bool:
+def run(
+    app: FastAPI,
+    listener: socket.socket,
+    connections: int,
+    ready: Callable[[], None],
+    proxies: Sequence[str] = (),
+) -> bool:
     """Serve ``app`` until SIGINT or SIGTERM; return whether all accepted requests were answered in `GRACE` seconds."""
     config = uvicorn.Config(
         app,
-        http=HeaderTimeout,
+        http=functools.partial(HeaderTimeout, proxies=proxies),  # type: ignore[arg-type]
         log_level="warning",
         access_log=False,
         server_header=False,
-        # Any client could forge these headers; a proxy counts as one client.
+        # The application reads these headers, from the proxies that it trusts: any client could forge them.
         proxy_headers=False,
         limit_concurrency=connections,
         timeout_keep_alive=15,

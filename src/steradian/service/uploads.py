@@ -9,11 +9,11 @@ import numpy as np
 from fastapi import HTTPException, UploadFile
 from numpy.typing import NDArray
 
-from steradian.data.decode import decode
+from steradian.data.decode import draft, opened, pixels_of
 from steradian.data.preprocessing import Preprocessing
 from steradian.errors import DataError
 from steradian.service.answers import Failure
-from steradian.service.limits import Limits
+from steradian.service.limits import Limits, PixelBudget
 
 LONGEST = 200
 """Maximum characters of a file name in an answer."""
@@ -51,15 +51,25 @@ def _shown_name(name: str | None) -> str:
 
 
 def decoded(
-    uploads: Sequence[Upload], preprocessing: Preprocessing, most_pixels: int, given_up: Callable[[], bool]
+    uploads: Sequence[Upload],
+    preprocessing: Preprocessing,
+    most_pixels: int,
+    budget: PixelBudget,
+    given_up: Callable[[], bool],
 ) -> Decoded:
-    """Decode ``uploads`` one after another, until ``given_up`` returns True."""
+    """Decode ``uploads`` one after another within the ``budget``, until ``given_up`` returns True."""
     names, squares, failures = [], [], []
     for upload in uploads:
         if given_up():
             break
         try:
-            squares.append(preprocessing.square(decode(upload.content, preprocessing.shortest, most_pixels)))
+            with opened(upload.content, most_pixels) as image:
+                draft(image, 2 * preprocessing.shortest, 2 * preprocessing.shortest)
+                with budget.of(image.width * image.height):
+                    pixels = pixels_of(image)
+                    # Before the square is made, which takes as much memory again.
+                    image.close()
+                    squares.append(preprocessing.square(pixels))
             names.append(upload.name)
         except DataError as error:
             failures.append(Failure(image=upload.name, reason=str(error)))

@@ -305,6 +305,11 @@ class MilvusBackend:
     def images_of(self, number: int) -> list[ImageRecord]:
         return self._images(f"identity == {number}")
 
+    def first_images(self, numbers: Sequence[int]) -> dict[int, int]:
+        rows = self._query("images", f"identity in {list(numbers)}", ["id", "identity"])
+        ordered = sorted(((int(row["identity"]), int(row["id"])) for row in rows), reverse=True)
+        return dict(ordered)
+
     def image(self, number: int) -> ImageRecord | None:
         images = self._images(f"id == {number}")
         return images[0] if images else None

@@ -133,6 +133,11 @@ class SqliteBackend(SqliteFile):
     def images_of(self, number: int) -> list[ImageRecord]:
         return self._images("identity = ? ORDER BY id", number)
 
+    def first_images(self, numbers: Sequence[int]) -> dict[int, int]:
+        marks = ", ".join("?" * len(numbers))
+        rows = self._select(f"SELECT identity, min(id) FROM images WHERE identity IN ({marks}) GROUP BY 1", *numbers)
+        return {int(identity): int(image) for identity, image in rows}
+
     def image(self, number: int) -> ImageRecord | None:
         images = self._images("id = ?", number)
         return images[0] if images else None

@@ -1,4 +1,4 @@
-// Send requests to the service with the token, and turn errors into sentences.
+// Send requests to the service, at addresses relative to the page, with the token, and turn errors into sentences.
 
 let token = sessionStorage.getItem("token") || "";
 const pictures = new Map();
@@ -27,7 +27,8 @@ export async function call(path, options = {}) {
   } catch {
     throw new Error("The service cannot be reached. Is it still running?");
   }
-  if (answer.status === 401 || (answer.status === 403 && token)) {
+  // Other refusals have nothing to do with the token, so that another one would not help.
+  if (answer.headers.has("WWW-Authenticate")) {
     const before = token;
     if ((await askForToken()) && token !== before) return call(path, options);
   }
@@ -56,7 +57,7 @@ export async function change(method, path, value) {
 export function picture(number) {
   if (!pictures.has(number)) {
     if (pictures.size > 500) pictures.clear();
-    pictures.set(number, call(`/v1/images/${number}`).then((answer) => answer.blob()).then(URL.createObjectURL).catch(() => ""));
+    pictures.set(number, call(`v1/images/${number}`).then((answer) => answer.blob()).then(URL.createObjectURL).catch(() => ""));
   }
   return pictures.get(number);
 }

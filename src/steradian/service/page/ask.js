@@ -3,94 +3,63 @@
 import { call, imageOf, send } from "./api.js";
 import { cameraInto } from "./camera.js";
 import { Drawing } from "./canvas.js";
-import { $, attempt, bar, element, notice } from "./elements.js";
+import { $, attempt, bar, element, notice, preview } from "./elements.js";
+import { naming } from "./naming.js";
+import { candidates, numbers, percent, sureness, verdict } from "./words.js";
 
-const percent = (value) => `${(value * 100).toFixed(value > 0.9995 ? 0 : 1)} %`;
+const rows = (className, list, line) => element("ul", { className }, ...list.map((one) => element("li", {}, ...line(one))));
 
-function verdict(result) {
-  if (result.decision === "match") return `${result.label}`;
-  if (result.decision === "ambiguous") return `${result.matches[0].label} or ${result.matches[1].label}`;
-  return "Unknown";
-}
-
-function explanation(result) {
-  if (!result.matches.length) return "Nobody is enrolled yet. Give this picture a name to enroll it.";
-  const limit = `threshold ${result.threshold.toFixed(2)}`;
-  const sure = result.probability === null ? "" : `, ${percent(result.probability)} if same and different are equally likely`;
-  if (result.decision === "match") return `Cosine ${result.similarity.toFixed(2)}, above the ${limit}${sure}.`;
-  if (result.decision === "ambiguous") return `Two identities are too similar to tell apart (cosine ${result.similarity.toFixed(2)}, ${limit}).`;
-  return `No enrolled identity reaches the ${limit}; the nearest has a cosine of ${result.similarity.toFixed(2)}.`;
-}
-
-function matches(result) {
-  return element("ul", { className: "bars" }, ...result.matches.map((match) => element("li", {},
-    match.image === null ? element("span") : imageOf(match.image, `enrolled picture of ${match.label}`),
-    element("span", { className: "name", textContent: match.label, title: match.label }),
-    bar(match.similarity, result.threshold),
-    element("span", { className: "number", textContent: match.similarity.toFixed(2) }))));
+function details(result) {
+  return element("details", {},
+    element("summary", { textContent: "Details" }),
+    element("p", { className: "small", textContent: numbers(result) }),
+    rows("bars", result.matches, (match) => [
+      match.image === null ? element("span") : imageOf(match.image, `enrolled picture of ${match.label}`),
+      element("span", { className: "name", textContent: match.label, title: match.label }),
+      bar(match.similarity, result.threshold),
+      element("span", { className: "number", textContent: match.similarity.toFixed(2) })]));
 }
 
 function classes(result, open) {
-  const sure = result.candidates === null ? "" :
-    result.candidates.length === 1
-      ? `The only candidate is ${result.candidates[0]}; such lists contain the true class in ${percent(result.coverage)} of cases.`
-      : `One of these ${result.candidates.length} (such lists contain the true class in ${percent(result.coverage)} of cases): ${result.candidates.slice(0, 8).join(", ")}${result.candidates.length > 8 ? ", …" : ""}.`;
-  const strange = result.known === false ? " It is unlike every class that the model was trained on." : "";
-  return element("details", { open },
+  return element("details", { open, className: "classes" },
     element("summary", { textContent: "By the classes that the model was trained on" }),
-    element("p", { className: "small conformal", textContent: sure + strange }),
-    element("ul", { className: "bars plain" }, ...result.ranking.map((one) => element("li", {},
+    element("p", { className: "small conformal", textContent: candidates(result) }),
+    rows("bars plain", result.ranking, (one) => [
       element("span", { className: "name", textContent: one.label, title: one.label }),
       bar(one.probability),
-      element("span", { className: "number", textContent: percent(one.probability) })))));
-}
-
-function naming(file, changed) {
-  const name = element("input", { placeholder: "Name it", maxLength: 256, required: true, ariaLabel: "Name for this picture" });
-  const button = element("button", { textContent: "Enroll it" });
-  const form = element("form", { className: "row naming" }, name, button);
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    attempt(async () => {
-      const done = await send("/v1/identities", [file], { name: name.value });
-      notice([`${done.identity.name} is enrolled with ${done.identity.images} picture(s).`, ...done.hints].join(" "), true);
-      form.remove();
-      changed();
-    }, button);
-  });
-  return form;
+      element("span", { className: "number", textContent: percent(one.probability) })]));
 }
 
 async function answer(file, strangers, about, changed) {
-  const shown = element("img", { src: URL.createObjectURL(file), alt: file.name });
+  $("steps").hidden = true;
+  notice("");
   const body = element("div");
-  $("answers").prepend(element("article", { className: "answer" }, shown, body));
+  const article = element("article", { className: "answer" }, preview(file), body);
+  $("answers").prepend(article);
   while ($("answers").children.length > 20) $("answers").lastChild.remove();
   try {
-    const known = !about.gallery ? null : (await send(`/v1/identify?strangers=${strangers}`, [file])).answers[0];
-    const named = (await send("/v1/classify", [file])).answers[0];
+    const known = !about.gallery ? null : (await send(`v1/identify?strangers=${strangers}`, [file])).answers[0];
     if (known) {
-      body.append(
-        element("p", { className: `verdict ${known.decision}`, textContent: verdict(known) }),
-        element("p", { className: "small", textContent: explanation(known) }),
-        matches(known), naming(file, changed));
+      body.append(element("p", { className: `verdict ${known.decision}` }, verdict(known), " ", element("span", { className: "sure", textContent: sureness(known) })), naming(file, known, changed));
+      if (known.matches.length) body.append(details(known));
     }
-    // A drawing may be of no training class: if there are matches, the classes stay closed until they are opened.
-    body.append(classes(named, !(about.channels === 1 && known?.matches.length)));
+    const named = (await send("v1/classify", [file])).answers[0];
+    // The classes of a built-in model say nothing about the user's things, so they stay closed until they are opened.
+    body.append(classes(named, !about.built_in && !known?.matches.length));
   } catch (error) {
-    body.append(element("p", { className: "verdict failed", textContent: "No answer" }), element("p", { className: "small", textContent: error.message }));
+    body.append(element("p", { className: "verdict failed", textContent: "No answer." }), element("p", { className: "small", textContent: error.message }));
   }
+  // On a phone the answer is below the picture that was asked about.
+  article.scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
 }
 
 export function startAsking(about, changed) {
   const strangers = $("strangers");
   const rates = [...new Set([0.1, 0.01, 0.001, about.strangers])].sort((a, b) => b - a);
   for (const rate of rates) strangers.append(element("option", { value: rate, textContent: percent(rate), selected: rate === about.strangers }));
-  strangers.closest("p").hidden = !about.gallery;
+  $("options").hidden = !about.gallery;
   const ask = (files) => attempt(async () => {
-    const images = [...files].filter((file) => file.type.startsWith("image/"));
-    if (!images.length) throw new Error("That is no picture.");
-    for (const file of images) await answer(file, strangers.value, about, changed);
+    for (const file of [...files]) await answer(file, strangers.value, about, changed);
   });
   // Models with gray input also accept drawings.
   if (about.channels === 1) {
@@ -105,8 +74,7 @@ export function startAsking(about, changed) {
       await answer(file, strangers.value, about, changed);
     }, event.currentTarget));
   }
-  $("file").addEventListener("change", (event) => { ask(event.target.files); event.target.value = ""; });
-  $("drop").addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); $("file").click(); } });
+  $("file").addEventListener("change", (event) => { const files = [...event.target.files]; event.target.value = ""; ask(files); });
   const drop = $("drop");
   for (const name of ["dragover", "dragenter"]) document.addEventListener(name, (event) => { event.preventDefault(); drop.classList.add("over"); });
   document.addEventListener("dragleave", () => drop.classList.remove("over"));
@@ -115,7 +83,10 @@ export function startAsking(about, changed) {
     drop.classList.remove("over");
     if (!event.dataTransfer.files.length) return;
     if (!$("ask").hidden) ask(event.dataTransfer.files);
-    else if (!$("people").hidden) $("enroll-files").files = event.dataTransfer.files;
+    else if (!$("people").hidden) {
+      $("enroll-files").files = event.dataTransfer.files;
+      $("enroll-files").dispatchEvent(new Event("change"));
+    }
   });
   document.addEventListener("paste", (event) => { if (!$("ask").hidden && event.clipboardData.files.length) ask(event.clipboardData.files); });
   cameraInto(ask);
@@ -123,4 +94,4 @@ export function startAsking(about, changed) {
   if ($("file").files.length) $("file").dispatchEvent(new Event("change"));
 }
 
-export const aboutNow = async () => (await call("/v1/about")).json();
+export const aboutNow = async () => (await call("v1/about")).json();

@@ -9,7 +9,7 @@ let loading = null;
 
 function library() {
   loading ??= new Promise((resolve, reject) => {
-    const script = element("script", { src: "/plotly.js" });
+    const script = element("script", { src: "plotly.js" });
     script.onload = resolve;
     script.onerror = () => { loading = null; reject(new Error("The drawing library cannot be loaded.")); };
     document.head.append(script);
@@ -29,7 +29,7 @@ function circles(color) {
 const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
 export async function explore() {
-  const [map] = await Promise.all([get("/v1/map"), library()]);
+  const [map] = await Promise.all([get("v1/map"), library()]);
   const plot = $("map");
   $("picked").replaceChildren();
   if (!map.points.length) {

@@ -1,53 +1,86 @@
-// List, enroll, rename and remove identities.
+// List, enroll, rename, merge and remove identities and single pictures.
 
 import { change, get, imageOf, send } from "./api.js";
-import { $, attempt, confirmed, element, notice } from "./elements.js";
+import { $, attempt, confirmed, element, notice, plural } from "./elements.js";
 
 let last = "";
 
-function row(person) {
-  const name = element("span", { className: "name", textContent: person.name });
-  const thumbs = element("div", { className: "thumbs", hidden: true });
-  const show = element("button", { textContent: `${person.images} picture(s)` });
-  show.addEventListener("click", () => attempt(async () => {
-    thumbs.hidden = !thumbs.hidden;
-    if (!thumbs.children.length) {
-      const result = await get(`/v1/identities/${person.id}`);
-      thumbs.append(...result.enrolled.slice(0, 60).map((image) => imageOf(image.id, `picture of ${person.name}`)));
-    }
-  }));
-  const rename = element("button", { textContent: "Rename", ariaLabel: `Rename ${person.name}` });
-  rename.addEventListener("click", () => renaming(person, name, rename));
-  const remove = element("button", { textContent: "Remove", ariaLabel: `Remove ${person.name}` });
-  remove.addEventListener("click", () => attempt(async () => {
-    if (!(await confirmed(`Remove ${person.name} and ${person.images} picture(s)?`))) return;
-    await change("DELETE", `/v1/identities/${person.id}`);
-    await list();
-  }, remove));
-  return element("li", {}, name, show, rename, remove, thumbs);
+function button(text, name, work) {
+  const made = element("button", { textContent: text, ariaLabel: `${text} ${name}` });
+  made.addEventListener("click", () => work(made));
+  return made;
 }
 
-function renaming(person, name, button) {
-  const input = element("input", { value: person.name, maxLength: 256, required: true, ariaLabel: "New name" });
+function row(person) {
+  const name = element("span", { className: "name", textContent: person.name });
+  const pictures = element("div", { className: "pictures", hidden: true });
+  const face = person.picture === null ? element("span", { className: "face" }) : imageOf(person.picture, "");
+  face.classList.add("face");
+  const show = button(plural(person.images, "picture"), `of ${person.name}`, () => attempt(async () => {
+    pictures.hidden = !pictures.hidden;
+    show.ariaExpanded = !pictures.hidden;
+    if (!pictures.children.length) await fill(pictures, person);
+  }));
+  show.ariaExpanded = false;
+  const rename = button("Rename", person.name, () => edit(name, rename, person.name, "New name", async (value) => {
+    await change("PATCH", `v1/identities/${person.id}`, { name: value });
+    notice(`${person.name} is called ${value} now.`, true, () => change("PATCH", `v1/identities/${person.id}`, { name: person.name }).then(list));
+    await list();
+  }));
+  const merge = button("Merge", person.name, () => edit(name, merge, "", `Same as ${person.name}`, (value) => mergeInto(person, value)));
+  const remove = button("Remove", person.name, (self) => attempt(async () => {
+    if (!(await confirmed(`Remove ${person.name} and ${plural(person.images, "picture")}? This cannot be undone.`))) return;
+    await change("DELETE", `v1/identities/${person.id}`);
+    await list();
+  }, self));
+  return element("li", {}, face, name, element("span", { className: "row actions" }, show, rename, merge, remove), pictures);
+}
+
+async function fill(pictures, person) {
+  const { enrolled } = await get(`v1/identities/${person.id}`);
+  pictures.replaceChildren(...enrolled.slice(0, 60).map((image) => {
+    const remove = button("Remove", `a picture of ${person.name}`, (self) => attempt(async () => {
+      if (!(await confirmed(`Remove this picture of ${person.name}? This cannot be undone.`))) return;
+      await change("DELETE", `v1/images/${image.id}`);
+      await list();
+    }, self));
+    // A name keeps at least one picture: the last one goes with its name.
+    remove.hidden = enrolled.length === 1;
+    return element("figure", {}, imageOf(image.id, `picture of ${person.name}`), remove);
+  }));
+}
+
+// Replace a name by a field for another one, until it is saved or Escape is pressed.
+function edit(name, opener, value, label, save) {
+  const input = element("input", { value, maxLength: 256, required: true, placeholder: label, ariaLabel: label, autocomplete: "off" });
+  input.setAttribute("list", "names");
   const form = element("form", { className: "row name" }, input, element("button", { textContent: "Save", className: "main" }));
   name.replaceWith(form);
-  button.hidden = true;
+  opener.hidden = true;
   input.focus();
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    attempt(async () => {
-      await change("PATCH", `/v1/identities/${person.id}`, { name: input.value });
-      await list();
-    });
-  });
+  form.addEventListener("submit", (event) => { event.preventDefault(); attempt(() => save(input.value.trim())); });
   input.addEventListener("keydown", (event) => { if (event.key === "Escape") list(); });
+}
+
+async function mergeInto(person, name) {
+  const found = await get(`v1/identities?${new URLSearchParams({ containing: name, limit: 1000 })}`);
+  const target = found.identities.find((one) => one.name === name && one.id !== person.id);
+  if (!target) throw new Error(`No other name is ${name}: write it as it is in the list.`);
+  const before = await get(`v1/identities/${person.id}`);
+  await change("POST", `v1/identities/${person.id}/merge`, { into: target.id });
+  notice(`The pictures of ${person.name} belong to ${name} now.`, true, async () => {
+    await change("POST", "v1/images/move", { images: before.enrolled.map((image) => image.id), name: before.name, metadata: before.metadata });
+    await list();
+  });
+  await list();
 }
 
 export async function list(more = false) {
   const query = new URLSearchParams({ containing: $("containing").value, after: more ? last : "", limit: 50 });
-  const result = await get(`/v1/identities?${query}`);
+  const result = await get(`v1/identities?${query}`);
   if (!more) $("list").replaceChildren();
   $("list").append(...result.identities.map(row));
+  $("names").replaceChildren(...result.identities.map((one) => element("option", { value: one.name })));
   if (!$("list").children.length) $("list").append(element("li", { className: "small", textContent: result.total ? "No name contains this text." : "Nobody is enrolled yet." }));
   last = result.identities.at(-1)?.name ?? last;
   $("more").hidden = result.identities.length < 50;
@@ -58,12 +91,16 @@ export function startPeople() {
   $("more").addEventListener("click", () => attempt(() => list(true)));
   let waiting = 0;
   $("containing").addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(() => attempt(list), 200); });
+  const chosen = () => { const count = $("enroll-files").files.length; $("enroll-chosen").textContent = count ? plural(count, "picture") : "Choose pictures"; };
+  $("enroll-files").addEventListener("change", chosen);
   $("enroll").addEventListener("submit", (event) => {
     event.preventDefault();
     attempt(async () => {
-      const enrollment = await send("/v1/identities", $("enroll-files").files, { name: $("name").value });
+      if (!$("enroll-files").files.length) throw new Error("Choose at least one picture first.");
+      const enrollment = await send("v1/identities", $("enroll-files").files, { name: $("name").value });
       $("enroll").reset();
-      notice([`${enrollment.identity.name} is enrolled with ${enrollment.identity.images} picture(s).`, ...enrollment.hints].join(" "), true);
+      chosen();
+      notice([`${enrollment.identity.name} is enrolled with ${plural(enrollment.identity.images, "picture")}.`, ...enrollment.hints].join(" "), true);
       await list();
     }, event.submitter);
   });

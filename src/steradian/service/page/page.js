@@ -1,7 +1,7 @@
 // Switch between tabs and load the content of the opened tab.
 
 import { aboutNow, startAsking } from "./ask.js";
-import { $, attempt, element } from "./elements.js";
+import { $, attempt, element, startUndoing } from "./elements.js";
 import { explore } from "./explore.js";
 import { list, startPeople } from "./identities.js";
 
@@ -31,6 +31,7 @@ tabs.forEach((tab) => {
   });
 });
 
+startUndoing();
 attempt(async () => {
   const about = await aboutNow();
   for (const name of ["people", "explore"]) $(`tab-${name}`).hidden = !about.gallery;
@@ -44,4 +45,6 @@ attempt(async () => {
   $("facts").append(...Object.entries(facts).flatMap(([name, value]) => [element("dt", { textContent: name }), element("dd", { textContent: value })]));
   startAsking(about, () => {});
   startPeople();
+  // Until the first answer, this place shows how it works.
+  $("steps").hidden = !about.gallery || $("answers").children.length > 0;
 });
