@@ -19,6 +19,7 @@ from steradian import Recognizer
 from steradian.gallery import Gallery
 from steradian.service.access import Access
 from steradian.service.app import build_app
+from steradian.service.public_url import public_url
 from steradian.service.run import listen
 
 CHROMIUM = shutil.which("chromium")
@@ -51,6 +52,14 @@ def start(model: Recognizer, path: Path, access: Access) -> Iterator[str]:
 def drawn(tmp_path: Path) -> Iterator[str]:
     """The service of drawn symbols."""
     yield from start(Recognizer.load("glyphs"), tmp_path / "g.db", Access(None, None, "127.0.0.1"))
+
+
+@pytest.fixture
+def below_a_path(tmp_path: Path) -> Iterator[str]:
+    """The service of drawn symbols, as a proxy publishes it below a path."""
+    access = Access(TOKEN, None, "127.0.0.1", public_url("http://127.0.0.1/faces"))
+    for address in start(Recognizer.load("glyphs"), tmp_path / "g.db", access):
+        yield f"{address}/faces/"
 
 
 @pytest.fixture
@@ -315,3 +324,25 @@ def test_a_picture_that_the_browser_cannot_show(drawn: str, browser: Any) -> Non
     page.locator(".verdict").wait_for()
     page.locator(".no-preview").wait_for()
     assert page.inner_text(".no-preview") == "TIFF" and page.locator(".answer > img").count() == 0
+
+
+def test_the_page_below_a_path(below_a_path: str, browser: Any) -> None:
+    troubles: list[str] = []
+    page = opened(browser, below_a_path, troubles=troubles)
+    page.wait_for_selector("#drawing:not([hidden])")
+    ring(page)
+    page.click("#ask-drawing")
+    page.fill("#token", TOKEN)
+    page.click("#token-form button")
+    page.locator(".naming input").fill("Ring")
+    page.locator(".naming form button").click()
+    page.wait_for_selector("#notice.good")
+    page.click("#tab-people")
+    page.wait_for_selector("#list img.face[src^=blob]")
+    page.click("#tab-explore")
+    page.wait_for_selector("#map .plot-container")
+    page.click("#tab-about")
+    for link in page.locator("#about a").all():
+        assert link.evaluate("(link) => link.href").startswith(below_a_path)
+    # The first question came without a token, which the browser reports.
+    assert {line for line in troubles if "401" not in line} == set()

@@ -53,7 +53,14 @@ def serving(app: FastAPI) -> Iterator[httpx.Client]:
     """``app`` behind a real socket, and a client of it."""
     place = listen("127.0.0.1", 0)
     server = uvicorn.Server(
-        uvicorn.Config(app, http=HeaderTimeout, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
+        uvicorn.Config(
+            app,
+            http=HeaderTimeout,
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=5,
+        )
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
     thread.start()

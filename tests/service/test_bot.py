@@ -83,30 +83,116 @@ def telegram() -> Iterator[ThreadingHTTPServer]:
     server.server_close()
 
 
-def send(server: ThreadingHTTPServer, user: int, text: str | None = None, photo: bytes | None = None) -> str:
-    """Say something to the bot; what it answers."""
-    number, before = len(server.updates) + 1, len(server.said)
+def post(
+    server: ThreadingHTTPServer,
+    user: int,
+    text: str | None = None,
+    photo: bytes | None = None,
+    chat: int | None = None,
+    **extra: object,
+) -> None:
+    """Say something to the bot, in private or in the group ``chat``."""
+    number = len(server.updates) + 1
     message: dict[str, object] = {
         "message_id": number,
         "date": 0,
-        "chat": {"id": user, "type": "private"},
+        "chat": {"id": chat or user, "type": "private" if chat is None else "supergroup", "title": "all"},
         "from": {"id": user, "is_bot": False, "first_name": "somebody"},
     }
     if text is not None:
         length = len(text.split(" ")[0])
-        message |= {"text": text, "entities": [{"type": "bot_command", "offset": 0, "length": length}]}
+        kinds = [{"type": "bot_command", "offset": 0, "length": length}] if text.startswith("/") else []
+        message |= {"text": text, "entities": kinds}
     if photo is not None:
         name = f"p{number}"
         server.photos[name] = photo
         size = {"file_id": name, "file_unique_id": name, "width": 60, "height": 60, "file_size": len(photo)}
         message["photo"] = [size]
-    server.updates.append({"update_id": number, "message": message})
+    server.updates.append({"update_id": number, "message": {**message, **extra}})
+
+
+def send(server: ThreadingHTTPServer, user: int, *what: object, chat: int | None = None, **more: object) -> str:
+    """Say something to the bot; what it answers."""
+    before = len(server.said)
+    post(server, user, *what, chat=chat, **more)
     deadline = time.monotonic() + 30
     while len(server.said) == before and time.monotonic() < deadline:
         time.sleep(0.01)
     to, words = server.said[-1]
-    assert to == user and len(server.said) == before + 1
+    assert to == (chat or user) and len(server.said) == before + 1
     return str(words)
+
+
+@pytest.fixture
+def bot(telegram: ThreadingHTTPServer, tmp_path: Path) -> Iterator[Path]:
+    """A running bot for one friend; the path of its gallery, which holds a square."""
+    path = tmp_path / "g.db"
+    with Gallery.open(path, "glyphs") as gallery:
+        gallery.enroll("The Square", [pixels(drawing("square"))])
+    words = [sys.executable, "-m", "steradian", "bot", "glyphs", "--allow", str(FRIEND), "--token", TOKEN]
+    words += ["--far", "0.01", "--gallery", str(path), "--address", telegram.address]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        try:
+            assert "Send me a photo" in send(telegram, FRIEND, "/start")
+            yield path
+        finally:
+            running.terminate()
+
+
+def images(path: Path) -> dict[str, int]:
+    with Gallery.open(path) as gallery:
+        return {one.name: one.images for one in gallery.identities()}
+
+
+GROUP = -100
+
+
+def test_an_enrollment_belongs_to_its_chat(telegram: ThreadingHTTPServer, bot: Path) -> None:
+    send(telegram, FRIEND, "/enroll Ana")
+    send(telegram, FRIEND, photo=drawing("ring"))
+    assert send(telegram, FRIEND, photo=drawing("square", 2), chat=GROUP).startswith("This is The Square")
+    assert "No enrollment was started here" in send(telegram, FRIEND, "/done", chat=GROUP)
+    assert send(telegram, FRIEND, "/done") == "Ana is enrolled with 1 photo(s)."
+    assert images(bot) == {"Ana": 1, "The Square": 1}
+
+
+def test_captions_enroll_a_photo_or_an_album(telegram: ThreadingHTTPServer, bot: Path) -> None:
+    assert send(telegram, FRIEND, photo=drawing("ring"), caption="/enroll The Ring").startswith("The Ring has 1")
+    assert send(telegram, FRIEND, photo=drawing("ring", 2)).startswith("This is The Ring")
+    album = {"media_group_id": "7"}
+    assert "Ana has 1" in send(telegram, FRIEND, photo=drawing("cross"), caption="/enroll@testbot Ana", **album)
+    assert "Ana has 2" in send(telegram, FRIEND, photo=drawing("cross", 2), **album)
+    assert "1 to 256 characters" in send(telegram, FRIEND, photo=drawing("cross"), caption="/enroll")
+    assert send(telegram, FRIEND, photo=drawing("ring", 1), caption="hello").startswith("This is The Ring")
+    assert images(bot) == {"Ana": 2, "The Ring": 1, "The Square": 1}
+
+
+def test_a_group_hears_answers_to_friends_alone(telegram: ThreadingHTTPServer, bot: Path) -> None:
+    for _ in range(3):
+        post(telegram, STRANGER, photo=drawing("square"), chat=GROUP)
+    post(telegram, STRANGER, "/enroll Me", chat=GROUP)
+    post(telegram, FRIEND, "how are you?", chat=GROUP)
+    post(telegram, FRIEND, "/start@another_bot", chat=GROUP)
+    assert "Send me a photo" in send(telegram, FRIEND, "/help", chat=GROUP), "the first answer"
+    assert send(telegram, FRIEND, photo=drawing("square", 1), chat=GROUP).startswith("This is The Square")
+    assert "no command that I know" in send(telegram, FRIEND, "/what", chat=GROUP)
+
+
+def test_friends_always_get_an_answer_without_paths(telegram: ThreadingHTTPServer, bot: Path) -> None:
+    assert "no command that I know" in send(telegram, FRIEND, "hello")
+    assert "no command that I know" in send(telegram, FRIEND, "/what")
+    assert send(telegram, FRIEND, "/enroll") == "Say who it is: /enroll NAME."
+    assert send(telegram, FRIEND, "/forget") == "Say who: /forget NAME."
+    assert send(telegram, FRIEND, "/forget Nobody") == (
+        "That did not work: nobody called 'Nobody' is enrolled in the gallery."
+    )
+    telegram.photos["text"] = b"no image"
+    note = {"file_id": "text", "file_unique_id": "text", "file_name": "a.txt", "mime_type": "text/plain"}
+    assert "not a readable image" in send(telegram, FRIEND, document=note)
+    assert "no command that I know" in send(telegram, FRIEND, location={"latitude": 1, "longitude": 1})
+    bot.unlink()
+    said = send(telegram, FRIEND, photo=drawing("square"), caption="/enroll Late")
+    assert "cannot be used now" in said and str(bot) not in said
 
 
 def test_photos_are_named_enrolled_and_recognized(telegram: ThreadingHTTPServer, tmp_path: Path) -> None:
@@ -133,15 +219,14 @@ def test_photos_are_named_enrolled_and_recognized(telegram: ThreadingHTTPServer,
         ranked = send(telegram, FRIEND, photo=drawing("ring"))
         top = Recognizer.load("glyphs").classify([pixels(drawing("ring"))])[0].ranking
         assert [line.partition(":")[0] for line in ranked.splitlines()][:5] == [label for label, _ in top]
-        assert "One of these, in 95% of cases:" in ranked
-        assert "1 to 256 characters" in send(telegram, FRIEND, "/enroll")
+        assert "The true class is in such a list 95% of the time." in ranked
         assert "Now send photos of The Ring" in send(telegram, FRIEND, "/enroll The Ring")
         assert send(telegram, FRIEND, photo=drawing("ring")).startswith("The Ring has 1 photo(s) now.")
         assert "unlike the other images of 'The Ring'" in send(telegram, FRIEND, photo=drawing("cross"))
         assert send(telegram, FRIEND, "/done") == "The Ring is enrolled with 2 photo(s)."
         send(telegram, FRIEND, "/enroll Nobody")
         assert send(telegram, FRIEND, "/done") == "No photo of Nobody came, so Nobody is not enrolled."
-        assert send(telegram, FRIEND, "/done") == "No enrollment was started: send /enroll NAME first."
+        assert send(telegram, FRIEND, "/done") == "No enrollment was started here: send /enroll NAME first."
         assert re.match(r"This is The Ring \(cosine 0\.9\d\)\.", send(telegram, FRIEND, photo=drawing("ring", 2)))
         assert send(telegram, FRIEND, photo=drawing("square")).startswith("Nobody enrolled is on this photo.")
         assert "That did not work: it is not a readable image" in send(telegram, FRIEND, photo=b"no image")

@@ -1,30 +1,56 @@
-"""Run a Telegram bot that names what or who is on a photo; ``/enroll NAME`` enrolls the next photos."""
+"""Run a Telegram bot that names what or who is on a photo; ``/enroll NAME`` enrolls the next photos.
+
+In a private chat every message gets an answer. In a group only photos and commands of its own users do.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any
 
 from telegram import Message, Update
+from telegram.constants import ChatType
 from telegram.error import TelegramError
 from telegram.ext import Application, ApplicationBuilder, CommandHandler, ContextTypes, MessageHandler, filters
 
 from steradian.data.decode import decode
-from steradian.errors import NotFoundError, SteradianError
+from steradian.errors import NotFoundError, SteradianError, StorageError
 from steradian.gallery import Decision, Gallery
 from steradian.gallery.records import checked_name
 from steradian.models.recognizer import Recognizer
+from steradian.service.refusals import told
+
+LOG = logging.getLogger("steradian.bot")
 
 PIXELS, BYTES = 50_000_000, 20 * 2**20
 HELP = (
     "Send me a photo, and I will say what is on it.\n"
-    "/enroll NAME enrolls the photos that follow as NAME, until /done.\n"
+    "/enroll NAME enrolls the photos that follow as NAME, until /done. A photo with this caption is enrolled at once.\n"
     "/forget NAME removes NAME from the gallery."
 )
+ENROLL = "/enroll"
+ALBUMS = 1000
+"""Most albums whose caption is remembered: only one photo of an album has it."""
 
 Context = ContextTypes.DEFAULT_TYPE
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A message of an allowed user.
+
+    Attributes:
+        place: the chat and the user.
+        words: what follows a command.
+    """
+
+    message: Message
+    place: tuple[int, int]
+    words: tuple[str, ...]
 
 
 class Bot:
@@ -44,6 +70,9 @@ class Bot:
     ) -> None:
         self._model, self._gallery, self._far, self._strangers, self._top = model, gallery, far, strangers, top
         self._allowed = frozenset(allowed)
+        # By chat and user, so that what was started in one chat takes no photo of another.
+        self._enrolling: dict[tuple[int, int], str] = {}
+        self._albums: OrderedDict[str, str] = OrderedDict()
 
     def application(self, token: str, address: str | None = None) -> Application[Any, Any, Any, Any, Any, Any]:
         """Build the bot of ``token``; ``address``: another server with Telegram's protocol."""
@@ -55,63 +84,106 @@ class Bot:
         app.add_handler(CommandHandler("enroll", self._for_allowed_users(self._enroll)))
         app.add_handler(CommandHandler("done", self._for_allowed_users(self._done)))
         app.add_handler(CommandHandler("forget", self._for_allowed_users(self._forget)))
-        app.add_handler(MessageHandler(filters.PHOTO | filters.Document.IMAGE, self._for_allowed_users(self._photo)))
+        app.add_handler(MessageHandler(filters.PHOTO | filters.Document.ALL, self._for_allowed_users(self._photo)))
+        app.add_handler(
+            MessageHandler(filters.ChatType.PRIVATE | filters.COMMAND, self._for_allowed_users(self._other))
+        )
         return app
 
-    def _for_allowed_users(self, answer: Callable[[Message, Context], Any]) -> Callable[[Update, Context], Any]:
+    def _for_allowed_users(self, answer: Callable[[Asked], Any]) -> Callable[[Update, Context], Any]:
         """Wrap ``answer``: refuse other users, and turn errors into a sentence."""
 
         async def handle(update: Update, context: Context) -> None:
-            message, user = update.message, update.effective_user
+            message, user = update.effective_message, update.effective_user
             if message is None or user is None:
                 return
-            if user.id not in self._allowed:
+            if user.id in self._allowed:
+                reply = await self._reply(answer, Asked(message, (message.chat_id, user.id), tuple(context.args or ())))
+            elif message.chat.type == ChatType.PRIVATE:
                 reply = f"I do not know you. Ask whoever runs this bot to allow your user id: {user.id}."
             else:
-                try:
-                    reply = await answer(message, context)
-                except SteradianError as error:
-                    reply = f"That did not work: {error}"
-                except TelegramError as error:
-                    reply = f"Telegram reported an error: {error}"
-            await message.reply_text(reply[:4000])
+                # In a group, strangers talk to each other.
+                return
+            if reply:
+                await message.reply_text(reply[:4000])
 
         return handle
 
-    async def _help(self, message: Message, context: Context) -> str:
+    async def _reply(self, answer: Callable[[Asked], Any], asked: Asked) -> str:
+        try:
+            return str(await answer(asked))
+        except TelegramError as error:
+            return f"Telegram reported an error: {error}"
+        except SteradianError as error:
+            if isinstance(error, StorageError):
+                LOG.error("%s", error)
+            return f"That did not work: {told(error, self._gallery)}"
+        except Exception as error:  # noqa: BLE001 - users are never left without an answer
+            LOG.error("unexpected: %s: %s", type(error).__name__, error)
+            return "Something failed here, and the log of the bot says what. Try another photo."
+
+    async def _help(self, asked: Asked) -> str:
         return HELP
 
-    async def _enroll(self, message: Message, context: Context) -> str:
+    async def _other(self, asked: Asked) -> str:
+        """Answer what is neither a photo nor a known command; leave commands for other bots alone."""
+        message = asked.message
+        addressed = (message.text or "").split(" ")[0].partition("@")[2]
+        if addressed and addressed.lower() != message.get_bot().username.lower():
+            return ""
+        return f"That is no photo and no command that I know.\n{HELP}"
+
+    async def _enroll(self, asked: Asked) -> str:
         if self._gallery is None:
             return "I run without a gallery, so nobody can be enrolled."
-        name = checked_name(" ".join(context.args or []))
-        _user_state(context)["name"] = name
+        if not asked.words:
+            return "Say who it is: /enroll NAME."
+        name = self._enrolling[asked.place] = checked_name(" ".join(asked.words))
         return f"Now send photos of {name}, and /done at the end."
 
-    async def _done(self, message: Message, context: Context) -> str:
-        name = _user_state(context).pop("name", None)
+    async def _done(self, asked: Asked) -> str:
+        name = self._enrolling.pop(asked.place, None)
         if name is None or self._gallery is None:
-            return "No enrollment was started: send /enroll NAME first."
+            return "No enrollment was started here: send /enroll NAME first."
         try:
             count = self._gallery.register.identity(name)[1].images
         except NotFoundError:
             return f"No photo of {name} came, so {name} is not enrolled."
         return f"{name} is enrolled with {count} photo(s)."
 
-    async def _forget(self, message: Message, context: Context) -> str:
+    async def _forget(self, asked: Asked) -> str:
         if self._gallery is None:
             return "I run without a gallery."
-        name = " ".join(context.args or [])
+        if not asked.words:
+            return "Say who: /forget NAME."
+        name = " ".join(asked.words)
         await asyncio.to_thread(self._gallery.remove, name)
         return f"{name} is no longer enrolled."
 
-    async def _photo(self, message: Message, context: Context) -> str:
+    async def _photo(self, asked: Asked) -> str:
+        message = asked.message
         sent = message.photo[-1] if message.photo else message.document
         if sent is None or (sent.file_size or 0) > BYTES:
             return f"That is larger than {BYTES // 2**20} MB."
+        name = self._named_by_caption(message)
+        if name is not None and self._gallery is None:
+            return "I run without a gallery, so nobody can be enrolled."
         content = bytes(await (await sent.get_file()).download_as_bytearray())
-        name = _user_state(context).get("name")
-        return await asyncio.to_thread(self._answer, content, name)
+        return await asyncio.to_thread(self._answer, content, name or self._enrolling.get(asked.place))
+
+    def _named_by_caption(self, message: Message) -> str | None:
+        """Return the name that a photo is enrolled under by its caption, or by that of its album."""
+        command, _, name = (message.caption or "").strip().partition(" ")
+        album = message.media_group_id
+        # In groups a command may be addressed: /enroll@name_of_the_bot.
+        if command.partition("@")[0] != ENROLL:
+            return self._albums.get(album) if album is not None else None
+        checked = checked_name(name)
+        if album is not None:
+            self._albums[album] = checked
+            while len(self._albums) > ALBUMS:
+                self._albums.popitem(last=False)
+        return checked
 
     def _answer(self, content: bytes, name: str | None) -> str:
         """Return the reply to a photo, which is enrolled first if there is a ``name``."""
@@ -123,19 +195,13 @@ class Bot:
         named = self._model.classify([pixels], top=self._top)[0]
         lines = [f"{label}: {probability:.1%}" for label, probability in named.ranking]
         if named.candidates is not None:
-            lines.append(f"One of these, in {named.coverage:.0%} of cases: {', '.join(named.candidates[:10])}.")
+            listed = ", ".join(named.candidates[:10]) + (", …" if len(named.candidates) > 10 else "")
+            lines.append(f"One of: {listed}. The true class is in such a list {named.coverage:.0%} of the time.")
         if self._gallery is not None and len(self._gallery):
             lines.insert(
                 0, in_words(self._gallery.identify([pixels], strangers=self._strangers, far=self._far)[0]) + "\n"
             )
         return "\n".join(lines)
-
-
-def _user_state(context: Context) -> dict[Any, Any]:
-    """Return the data about a user, kept while the bot runs."""
-    if context.user_data is None:
-        raise RuntimeError("the message has no user")
-    return context.user_data
 
 
 class _WithoutToken(logging.Filter):
@@ -152,11 +218,12 @@ class _WithoutToken(logging.Filter):
 
 
 def log_to_stderr(token: str) -> None:
-    """Send the library's warnings to standard error, without the token."""
-    handler, log = logging.StreamHandler(), logging.getLogger("telegram")
+    """Send warnings of the bot and of its library to standard error, without the token."""
+    handler = logging.StreamHandler()
     handler.addFilter(_WithoutToken(token))
-    log.addHandler(handler)
-    log.propagate = False
+    for log in (LOG, logging.getLogger("telegram")):
+        log.addHandler(handler)
+        log.propagate = False
 
 
 def in_words(decision: Decision) -> str:

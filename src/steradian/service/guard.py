@@ -45,14 +45,15 @@ class Guard:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
+        # First of all, so that a path before its own goes around no check.
+        path = self._access.path_of(scope["path"])
+        if path != scope["path"]:
+            scope = {**scope, "path": path, "raw_path": path.encode()}
         head = scope["method"] == "HEAD"
         counted = _CountedRequest(
             receive, _without_body(send) if head else send, self._limits, _largest(scope, self._limits), self._hold
         )
         refusal = self._refusal(scope)
-        path = self._access.path_of(scope["path"])
-        if path != scope["path"]:
-            scope = {**scope, "path": path, "raw_path": path.encode()}
         asked = {**scope, "method": "GET"} if head else scope
         try:
             await (refusal or self._app)(asked, counted.receive, counted.send)

@@ -56,9 +56,7 @@ def identity_routes(engine: Engine, gallery: Gallery, keep_pictures: bool, limit
         """List the enrolled identities by name."""
         page = store.identities(containing, after, limit)
         pictures = store.backend.first_images([number for number, _ in page]) if page else {}
-        listed = [
-            Listed(**_entry(number, one).model_dump(), picture=pictures.get(number)) for number, one in page
-        ]
+        listed = [Listed(**_entry(number, one).model_dump(), picture=pictures.get(number)) for number, one in page]
         return IdentityList(total=len(store), identities=listed)
 
     @router.post("/identities", status_code=201)

@@ -1,0 +1,153 @@
+"""Requests that would hold the service up: slow heads, many connections, small files that are large pictures."""
+
+from __future__ import annotations
+
+import io
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import httpx
+import pytest
+import uvicorn
+from PIL import Image
+
+from steradian.service.app import build_app
+from steradian.service.forms import with_plain_name
+from steradian.service.limits import PixelBudget
+from steradian.service.run import HeaderTimeout, listen
+
+from .conftest import drawing
+
+Start = Callable[..., httpx.Client]
+ASKED = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def port_of(client: httpx.Client) -> int:
+    return int(str(client.base_url).rstrip("/").rpartition(":")[2])
+
+
+def connected(port: int) -> socket.socket:
+    made = socket.create_connection(("127.0.0.1", port))
+    made.settimeout(20)
+    return made
+
+
+def ask(connection: socket.socket) -> None:
+    connection.sendall(ASKED)
+    answer = b""
+    while not answer.endswith(b"ok"):
+        answer += connection.recv(65536)
+    assert b"200 OK" in answer
+
+
+def is_closed(connection: socket.socket) -> bool:
+    try:
+        while connection.recv(65536):
+            pass
+    except ConnectionError:
+        return True
+    except TimeoutError:
+        return False
+    return True
+
+
+def test_half_a_head_is_not_waited_for(served: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("steradian.service.run.HEADER_SECONDS", 0.5)
+    port = port_of(served())
+    with connected(port) as silent, connected(port) as first, connected(port) as second, connected(port) as working:
+        first.sendall(b"GET /hea")
+        ask(second)
+        second.sendall(b"GET /hea")
+        time.sleep(0.2)
+        # Further bytes give no further time.
+        second.sendall(b"l")
+        for _ in range(4):
+            ask(working)
+            time.sleep(0.25)
+        assert all(is_closed(one) for one in (silent, first, second))
+        ask(working)
+
+
+def test_one_client_does_not_hold_every_connection(glyphs) -> None:
+    place = listen("127.0.0.1", 0)
+    config = uvicorn.Config(build_app(glyphs), http=HeaderTimeout, log_level="warning", limit_concurrency=8)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
+    thread.start()
+    held: list[socket.socket] = []
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        port = place.getsockname()[1]
+        for _ in range(4):
+            held.append(connected(port))
+            ask(held[-1])
+        with connected(port) as fifth:
+            assert b"503" in fifth.recv(65536) and is_closed(fifth)
+        held.pop().close()
+        time.sleep(0.2)
+        with connected(port) as again:
+            ask(again)
+    finally:
+        for one in held:
+            one.close()
+        server.should_exit = True
+        thread.join()
+        place.close()
+
+
+def test_large_pictures_wait_for_each_other() -> None:
+    budget, most, now, lock = PixelBudget(100), 0, 0, threading.Lock()
+
+    def decode(pixels: int) -> None:
+        nonlocal most, now
+        with budget.of(pixels):
+            with lock:
+                now += min(pixels, 100)
+                most = max(most, now)
+            time.sleep(0.01)
+            with lock:
+                now -= min(pixels, 100)
+
+    threads = [threading.Thread(target=decode, args=(pixels,)) for pixels in (60, 50, 30, 500, 20, 90) * 3]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join(20)
+    assert 50 < most <= 100 and not any(one.is_alive() for one in threads)
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ("form-data; name=\"file\"; filename*=UTF-8''caf%C3%A9.png", "café.png"),
+        ('form-data; name="file"; filename="x.png"; filename*=utf-8\'en\'caf%C3%A9.png', "café.png"),
+        ("form-data; name=\"file\"; filename*=ISO-8859-1''caf%E9.png", "café.png"),
+        ("form-data; name=\"file\"; filename*=UTF-8''a%22b%5C.png", 'a"b\\.png'),
+        ("form-data; name=\"file\"; filename*=klingon''caf%C3%A9.png", "café.png"),
+    ],
+)
+def test_a_file_whose_name_is_spelled_in_another_way(served: Start, header: str, name: str) -> None:
+    body = b"--x\r\nContent-Disposition: %b\r\n\r\n%b\r\n--x--\r\n" % (header.encode(), drawing("ring"))
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    answer = served().post("/v1/embed", content=body, headers=kind)
+    assert answer.status_code == 200 and answer.json()["images"] == [name]
+
+
+def test_a_broken_form_is_told_as_one(served: Start) -> None:
+    kind = {"Content-Type": "multipart/form-data"}
+    answer = served().post("/v1/embed", content=b"no form", headers=kind)
+    assert answer.status_code == 400 and "form cannot be read" in answer.json()["detail"]
+    assert with_plain_name(b"form-data; name=x") == b"form-data; name=x"
+
+
+def test_a_small_file_of_a_large_picture(served: Start) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGBA", (3000, 3000), (0, 0, 0, 0)).save(buffer, "PNG")
+    white, plain = io.BytesIO(), Image.new("RGB", (3000, 3000), "white")
+    plain.save(white, "PNG")
+    sent = [("file", ("a.png", buffer.getvalue())), ("file", ("b.png", white.getvalue()))]
+    first, second = served().post("/v1/embed", files=sent).json()["vectors"]
+    assert first == second, "in strips it is blended with white as at once"
