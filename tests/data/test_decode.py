@@ -124,7 +124,7 @@ def test_a_decoder_may_raise_anything_over_damaged_content() -> None:
 
 
 def test_16_bits_become_8_as_rounding_does() -> None:
-    from steradian.data.decode import _to_8_bits
+    from steradian.data.model_input import _to_8_bits
 
     samples = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     np.testing.assert_array_equal(_to_8_bits(samples), (samples / 257.0).round().astype(np.uint8))

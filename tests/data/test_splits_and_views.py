@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steradian.data import Preprocessing, RandomView, make_splits
+from steradian.data.model_input import square
 from steradian.data.operations import rand_augment, random_erasing
 from steradian.data.pixels import PixelSet, with_quarter_turns
-from steradian.data.preprocessing import square, statistics
+from steradian.data.preprocessing import statistics
 from steradian.data.sampling import (
     balanced_batches,
     balanced_steps,

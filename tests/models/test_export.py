@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +14,12 @@ import onnxruntime
 import openvino
 import pytest
 import torch
+from PIL import Image, ImageDraw
+from sklearn.datasets import load_sample_images
 
 from steradian.data import Preprocessing
+from steradian.data.decode import decode
+from steradian.data.model_input import samples
 from steradian.errors import StorageError, UsageError
 from steradian.models import ModelSpec, Recognizer
 from steradian.models import export as room
@@ -98,3 +105,42 @@ def test_a_model_that_came_out_wrong_is_not_written(glyphs: Recognizer, tmp_path
         assert list(tmp_path.iterdir()) == []
     with pytest.raises(UsageError, match="no format 'coreml'"):
         export(glyphs, tmp_path / "out", "coreml")
+
+
+def difficult_pictures(folder: Path) -> dict[str, Path]:
+    """A photograph as cameras, phones, programs and scanners store it."""
+    photo = Image.fromarray(load_sample_images().images[0])
+    turned, clear = Image.Exif(), photo.convert("RGBA")
+    turned[0x0112] = 6
+    mask = Image.new("L", photo.size, 0)
+    ImageDraw.Draw(mask).ellipse((150, 50, 450, 380), fill=255)
+    clear.putalpha(mask)
+    deep = Image.fromarray(np.asarray(photo.convert("L")).astype(np.uint16) * 257)
+    made = {"plain.png": photo, "cut-out.png": clear, "16-bit.png": deep, "palette.gif": photo.quantize(32)}
+    for name, image in made.items():
+        image.save(folder / name)
+    photo.save(folder / "phone.jpg", exif=turned, quality=92)
+    photo.convert("CMYK").save(folder / "print.jpg")
+    return {name: folder / name for name in [*made, "phone.jpg", "print.jpg"]}
+
+
+def test_the_how_to_gives_the_numbers_of_the_model(glyphs: Recognizer, tmp_path: Path) -> None:
+    pictures = difficult_pictures(tmp_path)
+    export(glyphs, tmp_path / "glyphs-onnx", "onnx")
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "export-a-model.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert block.count('"photos/hat/01.jpg"') == 1
+    for name, path in pictures.items():
+        code = block.replace("photos/hat/01.jpg", str(path)).replace("print(embedding.shape)", "")
+        code += "print(json.dumps(embedding[0].tolist()))\nassert not {'steradian', 'torch'} & sys.modules.keys()\n"
+        ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stderr
+        np.testing.assert_allclose(json.loads(ran.stdout), glyphs.embed([path])[0], atol=2e-4, err_msg=name)
+
+
+def test_samples_are_those_of_the_model(tmp_path: Path) -> None:
+    shape = Preprocessing(40, 3, (0.5,) * 3, (0.5,) * 3, 0.875, "bicubic")
+    told = {"channels": 3, "size": 40, "crop": 0.875, "interpolation": "bicubic"}
+    for name, path in difficult_pictures(tmp_path).items():
+        expected = shape.square(decode(path, shape.shortest))[None] / 255.0
+        np.testing.assert_allclose(samples(path, told), expected, atol=1e-7, err_msg=name)

@@ -53,6 +53,8 @@ ROUTES = [
     ("PATCH", "/v1/identities/1", "change"),
     ("DELETE", "/v1/identities/1", "change"),
     ("POST", "/v1/identities/1/merge", "change"),
+    ("DELETE", "/v1/images/1", "change"),
+    ("POST", "/v1/images/move", "change"),
     ("GET", "/v1/about", "open"),
     ("GET", "/healthz", "open"),
     ("GET", "/metrics", "open"),

@@ -17,9 +17,10 @@ from steradian.errors import StorageError
 from steradian.gallery import Gallery
 from steradian.gallery.exchange import rebuild
 from steradian.gallery.pictures import AGE, Pictures
+from steradian.service.app import build_app
 from steradian.service.identities import principal
 
-from .conftest import drawing, files
+from .conftest import drawing, files, serving
 
 Start = Callable[..., httpx.Client]
 
@@ -174,3 +175,55 @@ def test_the_map_keeps_angles_in_three_dimensions(served: Start) -> None:
     places, kept = principal(vectors)
     np.testing.assert_allclose(places @ places.T, vectors @ vectors.T, atol=1e-6)
     assert kept == pytest.approx(1.0)
+
+
+def test_one_picture_is_removed_or_given_to_another(served: Start, gallery: Gallery) -> None:
+    client = served()
+    sent = files(drawing("ring"), drawing("ring", 1), drawing("cross"))
+    done = client.post("/v1/identities", data={"name": "Ana"}, files=sent).json()
+    ana, (first, second, bad) = done["identity"]["id"], done["images"]
+    assert client.get("/v1/identities").json()["identities"][0]["picture"] == first
+    moved = client.post("/v1/images/move", json={"images": [bad], "name": "Ben", "metadata": {"site": 1}}).json()
+    assert moved["name"] == "Ben" and moved["images"] == 1 and moved["metadata"] == {"site": 1}
+    assert (
+        client.post("/v1/identify?threshold=0.9", files=files(drawing("cross"))).json()["answers"][0]["label"] == "Ben"
+    )
+    assert client.post("/v1/images/move", json={"images": [bad], "name": "Ana"}).status_code == 422
+    client.post(f"/v1/identities/{moved['id']}/merge", json={"into": ana})
+    assert client.delete(f"/v1/images/{bad}").status_code == 204
+    assert len(list(gallery.pictures.folder.iterdir())) == 2
+    assert client.get(f"/v1/identities/{ana}").json()["images"] == 2
+    assert client.delete(f"/v1/images/{bad}").status_code == 404
+    assert client.delete(f"/v1/images/{second}").status_code == 204
+    last = client.delete(f"/v1/images/{first}")
+    assert last.status_code == 422 and "would have no picture left" in last.json()["detail"]
+
+
+def test_a_gallery_that_is_gone_is_told(served: Start, gallery: Gallery) -> None:
+    client = served()
+    assert client.get("/healthz").status_code == 200
+    gallery.register.backend.path.unlink()
+    for answer in (
+        client.get("/healthz"),
+        client.get("/v1/identities"),
+        client.post("/v1/identities", data={"name": "Late"}, files=files(drawing("ring"))),
+    ):
+        assert answer.status_code == 503 and "cannot be used now" in answer.json()["detail"]
+    assert list(gallery.pictures.folder.iterdir()) == [], "the picture of what was not enrolled is not kept"
+    assert client.post("/v1/embed", files=files(drawing("ring"))).status_code == 200
+
+
+def test_a_read_only_gallery_answers_and_refuses_changes(
+    glyphs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "g.db"
+    with Gallery.open(path, glyphs) as writable:
+        writable.enroll("Ana", [np.asarray(Image.open(io.BytesIO(drawing("ring"))))])
+    monkeypatch.setattr("steradian.gallery.backends.sqlite_file.is_read_only", lambda _: True)
+    with Gallery.open(path, glyphs) as gallery, serving(build_app(glyphs, gallery, far=0.01)) as client:
+        assert client.post("/v1/identify", files=files(drawing("ring"))).json()["answers"][0]["label"] == "Ana"
+        for answer in (
+            client.post("/v1/identities", data={"name": "Late"}, files=files(drawing("ring"))),
+            client.delete("/v1/identities/1"),
+        ):
+            assert answer.status_code == 503 and "read-only" in answer.json()["detail"]

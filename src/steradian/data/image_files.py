@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from steradian.data.decode import Pixels, decode
+from steradian.data.decode import decode
 from steradian.data.file_kinds import PassedOver, files_below
+from steradian.data.model_input import Pixels
 from steradian.errors import DataError, UsageError
 from steradian.files import explained
 

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from steradian.data.decode import Content, Pixels, decode
+from steradian.data.decode import Content, decode
+from steradian.data.model_input import Pixels
 from steradian.data.remote import RemoteCache, is_remote, runs_an_event_loop
 from steradian.data.text_column import Texts, codes_of
 from steradian.errors import DataError

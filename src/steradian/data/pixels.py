@@ -16,7 +16,8 @@ from steradian.data.loading.damage import DamageLog, Skipped
 from steradian.data.loading.plan import ReadingPlan, ReadingSettings, reading_plan
 from steradian.data.loading.reader import Views
 from steradian.data.loading.stream import ReadingPool, StreamedPixels
-from steradian.data.preprocessing import Interpolation, Preprocessing, square, statistics
+from steradian.data.model_input import Interpolation, square
+from steradian.data.preprocessing import Preprocessing, statistics
 from steradian.errors import DataError, UsageError
 from steradian.files import sha256_of
 

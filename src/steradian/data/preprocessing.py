@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from steradian.data.decode import Pixels
+from steradian.data.model_input import Interpolation, Pixels, square
 from steradian.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Interpolation = Literal["bilinear", "bicubic"]
 
 
 @dataclass(frozen=True)
@@ -69,24 +66,6 @@ class Preprocessing:
         """Normalize samples in [0, 1], float [N, channels, size, size], to the encoder's input."""
         mean, std = batch.new_tensor(self.mean)[:, None, None], batch.new_tensor(self.std)[:, None, None]
         return (batch - mean) / std
-
-
-RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-
-
-def square(
-    pixels: Pixels, size: int, channels: int, crop: float = 1.0, interpolation: Interpolation = "bilinear"
-) -> NDArray[np.uint8]:
-    """Scale decoded pixels [H, W] or [H, W, 3] and cut the center square: uint8 [channels, size, size]."""
-    image, mode = Image.fromarray(pixels), "L" if channels == 1 else "RGB"
-    if image.mode != mode:
-        image = image.convert(mode)
-    if image.size != (size, size) or crop < 1.0:
-        side = crop * min(image.size)
-        left, top = (image.width - side) / 2, (image.height - side) / 2
-        image = image.resize((size, size), RESAMPLING[interpolation], box=(left, top, left + side, top + side))
-    array = np.asarray(image)
-    return array[None] if channels == 1 else array.transpose(2, 0, 1)
 
 
 def statistics(pixels: NDArray[np.uint8], indices: NDArray[np.intp]) -> tuple[tuple[float, ...], tuple[float, ...]]:

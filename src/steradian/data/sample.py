@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from steradian.data.decode import Pixels
 from steradian.data.images import ImageSet
+from steradian.data.model_input import Pixels
 from steradian.errors import DataError
 
 Page = Literal["light", "dark"]

@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from steradian.data.preprocessing import Interpolation, Preprocessing
+from steradian.data.model_input import Interpolation
+from steradian.data.preprocessing import Preprocessing
 from steradian.errors import StorageError
 from steradian.files import read_json
 from steradian.models.calibration import Calibration, StrangerScores, Threshold

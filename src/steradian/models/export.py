@@ -1,4 +1,4 @@
-"""Export a model to other runtimes: the graph normalizes, a description lies beside it, and both are checked.
+"""Export a model to other runtimes: the graph normalizes, a description and the reading of images lie beside it.
 
 The exported graph takes samples in [0, 1], float32 [N, channels, size, size], of the center crop of an image, and
 returns
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from steradian.data import model_input
 from steradian.data.preprocessing import Preprocessing
 from steradian.errors import StorageError, UsageError
 from steradian.extras import install
@@ -31,6 +32,9 @@ LEAST_COSINE, MOST_APART = 1.0 - 1e-4, 1e-3
 at most this share of the largest logit."""
 
 OUTPUTS = ("embedding", "logits")
+
+INPUT = "model_input.py"
+"""Turns image files into samples as the model was trained with; a copy of the file that this package uses."""
 
 
 class Exported(nn.Module):
@@ -85,6 +89,7 @@ def export(model: Recognizer, out: Path, to: str) -> Path:
             )
         text = describe(model).model_dump_json(indent=2)
         (temporary / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+        (temporary / INPUT).write_bytes(Path(model_input.__file__).read_bytes())
     return out / name
 
 
@@ -94,7 +99,7 @@ def _is_export(folder: Path) -> bool:
         read_description(folder)
     except StorageError:
         return False
-    return all(entry.name == DESCRIPTION or entry.name.startswith("model.") for entry in folder.iterdir())
+    return all(entry.name in (DESCRIPTION, INPUT) or entry.name.startswith("model.") for entry in folder.iterdir())
 
 
 def describe(model: Recognizer) -> Description:

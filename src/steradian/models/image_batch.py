@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from steradian.data.decode import Pixels, decode, pixels_of
+from steradian.data.decode import decode
 from steradian.data.image_files import image_files
+from steradian.data.model_input import Pixels, pixels_of
 from steradian.data.preprocessing import Preprocessing
 from steradian.errors import DataError, InputError
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from steradian.data.preprocessing import Interpolation, Preprocessing
+from steradian.data.model_input import Interpolation
+from steradian.data.preprocessing import Preprocessing
 from steradian.errors import StorageError, UsageError
 from steradian.extras import pip_install
 from steradian.models.artifact import TENSORS, Artifact, read_manifest

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from steradian.data.decode import Pixels
+from steradian.data.model_input import Pixels
 from steradian.data.preprocessing import Preprocessing
 from steradian.errors import InputError, SteradianError, StorageError, UsageError, did_you_mean
 from steradian.files import finite

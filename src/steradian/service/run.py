@@ -85,7 +85,7 @@ class HeaderTimeout(H11Protocol):
         if most is None or self.client is None:
             return False
         client = self.client[0]
-        held = sum(one.client is not None and one.client[0] == client for one in self.connections)
+        held = sum((getattr(one, "client", None) or ("",))[0] == client for one in self.connections)
         return held > most // 2 and not any(ipaddress.ip_address(client) in proxy for proxy in self._proxies)
 
 

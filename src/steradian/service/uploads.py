@@ -9,7 +9,8 @@ import numpy as np
 from fastapi import HTTPException, UploadFile
 from numpy.typing import NDArray
 
-from steradian.data.decode import draft, opened, pixels_of
+from steradian.data.decode import opened
+from steradian.data.model_input import draft, pixels_of
 from steradian.data.preprocessing import Preprocessing
 from steradian.errors import DataError
 from steradian.service.answers import Failure

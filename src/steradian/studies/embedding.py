@@ -13,8 +13,8 @@ import torch
 from steradian.data.cores import available_cores
 from steradian.data.images import ImageSet
 from steradian.data.loading.damage import Skipped
+from steradian.data.model_input import square
 from steradian.data.pixels import Progress
-from steradian.data.preprocessing import square
 from steradian.errors import DataError, UsageError
 from steradian.extras import install
 from steradian.files import atomic_file, new_folder, sha256_of, write_json

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from steradian.data.decode import Content, draft, opened, upright
-from steradian.data.preprocessing import RESAMPLING, Interpolation
+from steradian.data.decode import Content, opened
+from steradian.data.model_input import RESAMPLING, Interpolation, draft, upright
 
 RATIO = (3 / 4, 4 / 3)
 """Widths of a crop by its height, drawn log-uniformly (Szegedy et al. 2015)."""

@@ -27,11 +27,9 @@ def connect(path: Path, read_only: bool, wait_seconds: float) -> sqlite3.Connect
     With newest changes beside a read-only file, another process may be writing: then SQLite reads both, or says that it
     cannot.
     """
-    options = {"timeout": wait_seconds, "isolation_level": None, "check_same_thread": False}
-    if not read_only:
-        return sqlite3.connect(path, **options)  # type: ignore[arg-type]
-    mode = "mode=ro" if _size(log_of(path)) else "mode=ro&immutable=1"
-    return sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True, **options)  # type: ignore[arg-type]
+    mode = "rwc" if not read_only else "ro" if _size(log_of(path)) else "ro&immutable=1"
+    address = f"{path.absolute().as_uri()}?mode={mode}"
+    return sqlite3.connect(address, timeout=wait_seconds, isolation_level=None, check_same_thread=False, uri=True)
 
 
 class OpenFile:

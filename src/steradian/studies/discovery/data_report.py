@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from steradian import data
 from steradian.data.images import ImageSet
 from steradian.data.inspection import Inspection, inspect
+from steradian.data.model_input import square
 from steradian.data.pixels import Progress, no_progress
-from steradian.data.preprocessing import square
 from steradian.errors import DataError
 from steradian.files import check_folder, new_folder, write_text
 from steradian.plots import ClassSizesDisplay, ExamplesDisplay, MistakesDisplay

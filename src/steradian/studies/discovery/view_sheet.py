@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from steradian import data
-from steradian.data.preprocessing import square
+from steradian.data.model_input import square
 from steradian.data.progressive import HarderView, ProgressiveViews
 from steradian.data.views import RandomView
 from steradian.errors import DataError
