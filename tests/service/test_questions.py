@@ -96,7 +96,9 @@ def test_about_describes_itself_and_what_its_gallery_measured(served: Start, gal
             gallery.enroll(f"p{number}", [pixels(drawing(kind, shift + number))])
     calibrate(gallery)
     measured = client.get("/v1/about").json()["thresholds"]
-    assert measured and all("a probe not enrolled" in one["measured_on"] for one in measured)
+    own = {one["far"] for one in measured if "a probe not enrolled" in one["measured_on"]}
+    assert own and {one["far"] for one in measured} == own | {0.1, 0.01, 0.001, 0.0001, 0.00001}
+    assert min(own) > max({one["far"] for one in measured} - own)
     described = client.get("/v1/openapi.json").json()["paths"]
     assert {"/v1/classify", "/v1/identify", "/v1/verify", "/v1/embed", "/v1/identities", "/healthz"} <= described.keys()
 
@@ -113,10 +115,13 @@ def test_rates_that_nobody_named_are_those_of_whoever_answers(glyphs: Recognizer
     with serving(build_app(glyphs, gallery)) as client:
         assert client.get("/v1/about").json()["far"] == 1e-3
         gallery.set_thresholds([Threshold(far=0.1, cosine=0.9, low=0.8, high=1.0, measured_on="few")])
-        assert client.get("/v1/about").json()["far"] == 0.1
+        assert client.get("/v1/about").json()["far"] == 1e-3
         assert client.post("/v1/verify", files=two).json()["far"] == 1e-3
         asked = client.post("/v1/identify", params={"far": 0.1}, files=two)
         assert asked.json()["answers"][0]["threshold"] == 0.9
+        # A rate that a small gallery cannot tell is still answered, by the model, and never by a laxer threshold.
+        lower = client.post("/v1/identify", params={"far": 0.01}, files=two)
+        assert lower.json()["answers"][0]["threshold"] == max(0.9, glyphs.thresholds.at(0.01).cosine)
         assert client.get("/v1/about").json()["strangers"] == 0.01
         strict, loose = (
             client.post("/v1/identify", params={"strangers": rate}, files=two).json()["answers"][0]["threshold"]

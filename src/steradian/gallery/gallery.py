@@ -363,11 +363,21 @@ class Gallery:
 
     @property
     def thresholds(self) -> Thresholds:
-        """The thresholds that queries use: those of this gallery if it was calibrated, else those of the model."""
-        own = self.own_thresholds()
-        if own:
-            return Thresholds(own, "this gallery")
-        return self.model.thresholds if self.model is not None else Thresholds()
+        """The thresholds that queries use: those of this gallery if it was calibrated, else those of the model.
+
+        Rates that are lower than a small gallery can tell keep the model's threshold, which is raised to that of the
+        gallery's lowest rate where it is below.
+        """
+        own, model = self.own_thresholds(), self.model.thresholds if self.model is not None else Thresholds()
+        if not own:
+            return model
+        last = min(own, key=lambda one: one.far)
+        beyond = tuple(
+            one.model_copy(update={"cosine": max(one.cosine, last.cosine), "high": max(one.high, last.cosine)})
+            for one in model
+            if one.far < last.far
+        )
+        return Thresholds((*own, *beyond), "this gallery")
 
     def own_thresholds(self) -> tuple[Threshold, ...]:
         """Return the thresholds of `calibrate`; empty if it was not called."""
