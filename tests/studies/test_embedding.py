@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from pyarrow import parquet
 
 from steradian import Recognizer, data
 from steradian.errors import StorageError, UsageError
+from steradian.files import read_json, write_json
 from steradian.gallery import Gallery
 from steradian.gallery.exchange import import_file
 from steradian.studies import embedding as room
@@ -60,6 +62,19 @@ def test_two_processes_share_the_shards_and_a_gallery_takes_them(image_folder, t
     with Gallery.open(tmp_path / "g.db", model) as gallery:
         assert {one.name: one.images for one in gallery.identities()} == {"class-0": 10, "class-1": 10}
         assert gallery.identify([photos / "class-1" / "003.png"], threshold=0.9)[0].matches[0].label == "class-1"
+
+
+def test_vectors_of_pictures_that_changed_are_refused(image_folder, tmp_path: Path, small_shards) -> None:
+    model, photos = Recognizer.load("glyphs"), image_folder(2, 3, "a", size=30)
+    embed_data(model, data.open(photos), tmp_path / "out", progress=quietly)
+    picture = next(photos.rglob("*.png"))
+    Image.fromarray(np.asarray(Image.open(picture))[::-1, :20]).save(picture)
+    with pytest.raises(UsageError, match="of other images"):
+        embed_data(model, data.open(photos), tmp_path / "out", progress=quietly)
+    # A folder of an earlier version, which did not notice, is still gone on with.
+    recorded = read_json(tmp_path / "out" / "embedding.json")
+    write_json(tmp_path / "out" / "embedding.json", {key: recorded[key] for key in recorded if key != "content"})
+    assert embed_data(model, data.open(photos), tmp_path / "out", progress=quietly).made == 0
 
 
 def test_a_folder_of_other_vectors_is_refused(image_folder, tmp_path: Path, small_shards) -> None:

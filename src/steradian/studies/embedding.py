@@ -17,7 +17,7 @@ from steradian.data.model_input import square
 from steradian.data.pixels import Progress
 from steradian.errors import DataError, UsageError
 from steradian.extras import install
-from steradian.files import atomic_file, new_folder, sha256_of, write_json
+from steradian.files import atomic_file, new_folder, read_json, sha256_of, write_json
 from steradian.gallery.exchange import SHARDS as IDENTITY
 from steradian.models.recognizer import Recognizer
 from steradian.studies.study_folder import check_study_folder
@@ -74,8 +74,12 @@ def embed_data(
         "source": images.source,
         "images": len(images),
         "names": sha256_of(names.encode()),
+        "content": images.items.fingerprint(),
         "shard": SHARD,
     }
+    if (out / IDENTITY).is_file() and "content" not in read_json(out / IDENTITY):
+        # It was begun by an earlier version, which did not notice pictures that changed.
+        del identity["content"]
     check_study_folder(out, IDENTITY, identity, "set of embeddings", exist_ok=exist_ok)
     new_folder(out, exist_ok=True)
     # All processes of a group write the same content, and each write is atomic.

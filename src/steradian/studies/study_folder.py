@@ -30,7 +30,7 @@ def _first_difference(recorded: Any, expected: Any, path: str = "") -> str:
         for key in expected:
             if recorded.get(key) != expected[key]:
                 return _first_difference(recorded.get(key), expected[key], f"{path}{'.' if path else ''}{key}")
-    if path == "data":
+    if path in ("data", "names", "content"):
         return "of other images"
     return f"{path} was {recorded!r} and is now {expected!r}"
 
