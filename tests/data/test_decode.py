@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import sys
 from pathlib import Path
 
@@ -128,3 +129,52 @@ def test_16_bits_become_8_as_rounding_does() -> None:
 
     samples = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     np.testing.assert_array_equal(_to_8_bits(samples), (samples / 257.0).round().astype(np.uint8))
+
+
+def twelve_bits(samples: np.ndarray) -> bytes:
+    """An uncompressed gray TIFF whose samples have 12 bits."""
+    height, width = samples.shape
+    packed = np.unpackbits(samples.astype(">u2").view(np.uint8).reshape(height, width, 2), axis=2)[:, :, 4:]
+    content = np.packbits(packed.reshape(height, -1), axis=1).tobytes()
+    entries = [(256, 4, width), (257, 4, height), (258, 3, 12), (259, 3, 1), (262, 3, 1), (273, 4, 8 + 2 + 9 * 12 + 4)]
+    entries += [(277, 3, 1), (278, 4, height), (279, 4, len(content))]
+    tags = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + tags + bytes(4) + content
+
+
+def test_12_bits_have_a_scale_of_their_own() -> None:
+    samples = np.arange(4096).reshape(64, 64)
+    np.testing.assert_array_equal(decode(twelve_bits(samples)), np.round(samples * 255 / 4095).astype(np.uint8))
+    dark = decode(twelve_bits(samples // 4))
+    assert dark.max() == 64, "the scale does not follow the picture"
+
+
+def test_large_pictures_are_converted_in_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    from steradian.data import model_input
+
+    generator = np.random.default_rng(0)
+    deep = generator.integers(0, 65536, (37, 41)).astype(np.uint16)
+    color = generator.integers(0, 256, (37, 41, 4)).astype(np.uint8)
+    images = [Image.fromarray(deep), Image.fromarray(color), Image.fromarray(color[..., :3])]
+    images += [images[2].quantize(16), images[2].convert("L"), images[2].convert("1"), images[2].convert("CMYK")]
+    images[3].info["transparency"] = 3
+    for image in images:
+        whole = model_input.pixels_of(image.copy())
+        monkeypatch.setattr(model_input, "STRIP", 100)
+        np.testing.assert_array_equal(model_input.pixels_of(image.copy()), whole, err_msg=image.mode)
+        monkeypatch.undo()
+
+
+def test_a_set_that_is_nearly_black_is_told(tmp_path: Path) -> None:
+    from steradian import data
+    from steradian.data.inspection import inspect
+    from steradian.data.sample import darkness, sample_images
+
+    for number in range(4):
+        samples = np.random.default_rng(number).integers(0, 4096, (30, 30)).astype(np.uint16)
+        path = tmp_path / f"class-{number % 2}" / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(samples).save(path)
+    images = data.open(tmp_path)
+    assert sample_images(images).brightest == 16 and darkness(31) and not darkness(32)
+    assert any("nearly black: no sample is above 16 of 255" in one for one in inspect(images).warnings)

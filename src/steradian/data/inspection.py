@@ -14,10 +14,11 @@ from steradian.data.cores import available_cores
 from steradian.data.images import SPLITS, ImageSet
 from steradian.data.loading.damage import MAX_DAMAGED, Skipped
 from steradian.data.pixels import Progress, no_progress
+from steradian.data.sample import darkness
 from steradian.errors import DataError
 
 AT_ONCE = 64
-SEEN = np.dtype([("height", np.int32), ("width", np.int32), ("gray", bool), ("digest", "V16")])
+SEEN = np.dtype([("height", np.int32), ("width", np.int32), ("gray", bool), ("brightest", np.uint8), ("digest", "V16")])
 """What is kept of an image."""
 
 
@@ -70,7 +71,7 @@ def inspect(images: ImageSet, progress: Progress = no_progress) -> Inspection:
             failures[index] = str(error)
             return
         pixel_hash = hashlib.blake2b(pixels.tobytes(), digest_size=16, key=repr(pixels.shape).encode())
-        seen[index] = (*pixels.shape[:2], pixels.ndim == 2, pixel_hash.digest())
+        seen[index] = (*pixels.shape[:2], pixels.ndim == 2, pixels.max(), pixel_hash.digest())
 
     with ThreadPoolExecutor(available_cores()) as pool:
         # A few at a time, so that a million images do not wait in a queue.
@@ -105,6 +106,7 @@ def inspect(images: ImageSet, progress: Progress = no_progress) -> Inspection:
         confused=confused,
         warnings=(
             *images.notes,
+            *darkness(int(seen["brightest"].max())),
             *_warnings(images, counts, len(skipped)),
             *_duplicate_warnings(duplicates, leaks, confused, images),
         ),

@@ -21,6 +21,12 @@ Pixels = NDArray[np.uint8]
 Interpolation = Literal["bilinear", "bicubic"]
 RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
+WHITE = 65535
+"""The lightest value of samples of 16 bits."""
+
+BITS_PER_SAMPLE = 258
+"""The tag of a TIFF file that says how many bits its samples have."""
+
 STRIP = 2**22
 """Pixels from which on an image is converted in strips of this size."""
 
@@ -49,12 +55,14 @@ def draft(image: Image.Image, width: int, height: int) -> None:
 def pixels_of(image: Image.Image) -> Pixels:
     """Return the pixels of an opened image, upright, opaque and 8-bit (see `decode`)."""
     rotated(image)
+    white = _white(image)
     if image.width * image.height <= STRIP:
-        return np.asarray(opaque(image))
+        return np.asarray(opaque(image, white))
     # Conversions make several copies, so that of a large image one strip at a time is converted.
     rows = max(1, STRIP // image.width)
     strips = (
-        np.asarray(opaque(_strip(image, top, min(top + rows, image.height)))) for top in range(0, image.height, rows)
+        np.asarray(opaque(_strip(image, top, min(top + rows, image.height)), white))
+        for top in range(0, image.height, rows)
     )
     first = next(strips)
     pixels = np.empty((image.height, *first.shape[1:]), dtype=np.uint8)
@@ -73,7 +81,7 @@ def _strip(image: Image.Image, top: int, bottom: int) -> Image.Image:
 def upright(image: Image.Image) -> Image.Image:
     """Return an opened image decoded, upright, opaque, and in mode L or RGB (see `decode`)."""
     rotated(image)
-    return opaque(image)
+    return opaque(image, _white(image))
 
 
 def rotated(image: Image.Image) -> None:
@@ -84,13 +92,13 @@ def rotated(image: Image.Image) -> None:
         ImageOps.exif_transpose(image, in_place=True)
 
 
-def opaque(image: Image.Image) -> Image.Image:
-    """Return a decoded image in mode L or RGB, blended with white."""
+def opaque(image: Image.Image, white: int = WHITE) -> Image.Image:
+    """Return a decoded image in mode L or RGB, blended with white; ``white``: the lightest value of deep samples."""
     if image.mode == "L" or (image.mode == "RGB" and "transparency" not in image.info):
         # Converted to its own mode, it would be copied.
         return image
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return Image.fromarray(_to_8_bits(np.asarray(image)))
+        return Image.fromarray(_to_8_bits(np.asarray(image), white))
     if image.mode == "1":
         return image.convert("L")
     if "A" in image.getbands() or "transparency" in image.info:
@@ -99,15 +107,21 @@ def opaque(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _to_8_bits(samples: NDArray[Any]) -> Pixels:
-    """Convert samples to 8 bits, each kind by one scale: integers of 16 bits / 257, floats * 255.
+def _white(image: Image.Image) -> int:
+    """Return the lightest value of samples with more than 8 bits, by the bits that a TIFF file says it has."""
+    bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, ())
+    return 2 ** int(bits[0]) - 1 if image.mode.startswith("I;16") and bits and 8 < int(bits[0]) < 16 else WHITE
+
+
+def _to_8_bits(samples: NDArray[Any], white: int = WHITE) -> Pixels:
+    """Convert samples to 8 bits, each kind by one scale: integers * 255 / ``white``, floats * 255.
 
     A scale that depended on the picture would make a darker one of two pictures the brighter one.
     """
     if not np.issubdtype(samples.dtype, np.floating):
         # uint32 takes half the memory of float64, which matters for large images.
-        integers = np.clip(samples, 0, 65535).astype(np.uint32)
-        return np.asarray((integers + 128) // 257, dtype=np.uint8)
+        integers = np.clip(samples, 0, white).astype(np.uint32)
+        return np.asarray((255 * integers + white // 2) // white, dtype=np.uint8)
     values = np.nan_to_num(samples.astype(np.float32))
     values *= 255.0
     return np.asarray(values.round().clip(0, 255), dtype=np.uint8)

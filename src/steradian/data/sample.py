@@ -20,6 +20,9 @@ at most ``MIDTONES`` of them between a quarter and three quarters of the range. 
 COLOR = 0.1
 """Largest mean difference between the channels of a drawing, as a share of the range."""
 
+DARKEST = 32
+"""A set whose samples all stay below this value, of 255, is nearly black."""
+
 AGREEING = 0.9
 """Share of the images that must be drawings on the same kind of page."""
 
@@ -32,11 +35,13 @@ class ImageSample:
         sizes: heights and widths, in pixels.
         gray: whether all are gray.
         page: for drawings, whether the page is lighter or darker than the strokes; None for other images.
+        brightest: the highest value of all of their samples, of 255.
     """
 
     sizes: tuple[tuple[int, int], ...]
     gray: bool
     page: Page | None
+    brightest: int = 255
 
     @property
     def native_size(self) -> int:
@@ -48,7 +53,7 @@ def sample_images(images: ImageSet, count: int = 64) -> ImageSample:
     """Look at up to ``count`` evenly spaced images. Raises `DataError` if none of them can be decoded."""
     sizes: list[tuple[int, int]] = []
     pages: list[Page | None] = []
-    gray = True
+    gray, brightest = True, 0
     for index in np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)):
         try:
             pixels = images.pixels(int(index))
@@ -57,13 +62,24 @@ def sample_images(images: ImageSet, count: int = 64) -> ImageSample:
         sizes.append((int(pixels.shape[0]), int(pixels.shape[1])))
         gray = gray and pixels.ndim == 2
         pages.append(page_of(pixels))
+        brightest = max(brightest, int(pixels.max()))
     if not sizes:
         raise DataError(f"{images.source}: none of the sampled images can be decoded.")
     page: Page | None = None
     for kind in ("light", "dark"):
         if pages.count(kind) >= AGREEING * len(pages):
             page = kind
-    return ImageSample(tuple(sizes), gray, page)
+    return ImageSample(tuple(sizes), gray, page, brightest)
+
+
+def darkness(brightest: int) -> list[str]:
+    """Say that all images of a set are nearly black, as those of cameras with 12 bits in files of 16 bits."""
+    if brightest >= DARKEST:
+        return []
+    return [
+        f"All images are nearly black: no sample is above {brightest} of 255. Where files of 16 bits hold samples of "
+        "fewer, such as 12, scale all of them by one factor first (12 bits: by 16)."
+    ]
 
 
 def page_of(pixels: Pixels) -> Page | None:

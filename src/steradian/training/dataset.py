@@ -17,7 +17,7 @@ from steradian.data.near_copies import near_copies, without_copies_in_test
 from steradian.data.pixels import PixelSet, load_for, no_progress, subset, with_quarter_turns
 from steradian.data.pixels import Progress as DataProgress
 from steradian.data.preprocessing import Preprocessing
-from steradian.data.sample import ImageSample, sample_images
+from steradian.data.sample import ImageSample, darkness, sample_images
 from steradian.data.splits import Splits, groups_by, make_splits, unseen_classes
 from steradian.errors import DataError, UsageError
 from steradian.models.encoders import RESIDUAL, SMALL_UP_TO, default_encoder
@@ -169,7 +169,7 @@ class Dataset:
             shape = replace(shape, mean=mean, std=std)
         lonely = lonely_classes(pixels.classes, pixels.labels)
         skipped = skipped_warning(pixels.failed, len(self.images))
-        warnings = (*self.images.notes, *lonely, *notes, *skipped)
+        warnings = (*self.images.notes, *darkness(self.sample.brightest), *lonely, *notes, *skipped)
         return TrainingData(pixels, splits, loaded.digest(), shape, unseen, warnings, groups, plan.why)
 
     def _reading_settings(self) -> ReadingSettings:
