@@ -68,7 +68,8 @@ def test_a_folder_is_read_without_what_systems_leave_and_says_so(photos: Path, m
     monkeypatch.setattr(file_kinds, "reads_heic", lambda: False)
     found = data.open(photos)
     assert classes(found) == {"cat": 2, "dog": 2}
-    (note,) = found.notes
+    note, empty = found.notes
+    assert empty == f"{photos}: 1 folder holds no image: fish."
     assert "9 files are passed over: 6 hidden, or left behind by a system" in note
     assert "2 of a kind that is no image (cat/film.mov, dog/film.mov)" in note
     assert "1 in HEIC, which needs: " in note and "fish/IMG_1.HEIC" in note
@@ -279,3 +280,37 @@ def test_decimal_commas_where_semicolons_separate(tmp_path: Path) -> None:
     table.write_text("id;label;cat;dog\n1;cat;0,9;0,1\n2;dog;0.25;0,75\n")
     with pytest.raises(DataError, match="cat has a decimal comma in line 2 and a decimal point in line 3"):
         read_answers(table)
+
+
+def test_folders_without_an_image_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    for name in ("ana/1.png", "ben/1.png", "ben/2.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((20, 20), 90, np.uint8)).save(folder / name)
+    for name in ("empty", "films/2020", ".hidden", "ana/notes"):
+        (folder / name).mkdir(parents=True)
+    (folder / "films" / "2020" / "a.mp4").write_bytes(b"film")
+    said = "3 folders hold no image: ana/notes, empty, films."
+    assert data.open(folder).notes[-1] == f"{folder}: {said}"
+    assert image_files([folder]).notes[-1] == f"{folder}: {said}"
+    packed = tmp_path / "photos.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.write(path, path.relative_to(folder))
+    assert data.open(packed).notes[-1] == f"{packed}: {said}"
+
+
+def test_labels_of_no_image_are_counted(tmp_path: Path) -> None:
+    shard, picture = tmp_path / "a.tar", io.BytesIO()
+    Image.fromarray(np.full((20, 20), 90, np.uint8)).save(picture, "PNG")
+    with tarfile.open(shard, "w") as archive:
+        for name, content in (
+            *((f"{key}.png", picture.getvalue()) for key in "ab"),
+            *((f"{key}.cls", key.encode()) for key in "abc"),
+            ("a.txt", b"a caption"),
+        ):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    (note,) = data.open(shard).notes
+    assert note.endswith("1 file is passed over: 1 a label of no image (c.cls).")

@@ -7,7 +7,7 @@ import importlib.util
 import os
 import stat
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -35,6 +35,7 @@ SYSTEM_FOLDERS = frozenset(
 HIDDEN = "hidden, or left behind by a system"
 OTHER = "of a kind that is no image"
 LINKS = "linked, and links inside an archive are not followed"
+UNUSED = "a label of no image"
 LOOPS = "linked to a folder above"
 BROKEN = "linked to nothing"
 
@@ -65,6 +66,7 @@ class PassedOver:
 
     _found: dict[str, list[str]] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
+    _folders: set[str] = field(default_factory=set)
 
     def add(self, reason: str, name: str) -> None:
         """Count a file."""
@@ -80,8 +82,32 @@ class PassedOver:
             self.add(reason, name)
         return not reason
 
-    def notes(self, source: str) -> tuple[str, ...]:
-        """Return a sentence about all of them, or nothing."""
+    def folder(self, name: str) -> None:
+        """Note a folder, which may hold no image."""
+        if why_not(f"{name}/image.png") != HIDDEN:
+            self._folders.add(name)
+
+    def empty(self, images: Iterable[str]) -> list[str]:
+        """Return the noted folders without any of the ``images`` below; of folders within each other, the outer one."""
+        filled = {"."}
+        for name in images:
+            parent = PurePosixPath(name).parent
+            while str(parent) not in filled:
+                filled.add(str(parent))
+                parent = parent.parent
+        bare = self._folders - filled
+        return sorted(name for name in bare if str(PurePosixPath(name).parent) in filled)
+
+    def notes(self, source: str, images: Iterable[str] = ()) -> tuple[str, ...]:
+        """Return a sentence about all of them and one about folders without any of the ``images``, or nothing."""
+        empty = self.empty(images)
+        if not empty:
+            return self._files(source)
+        named = f"{', '.join(empty[:NAMED])}{', …' if len(empty) > NAMED else ''}"
+        words = "folder holds" if len(empty) == 1 else "folders hold"
+        return (*self._files(source), f"{source}: {len(empty):,} {words} no image: {named}.")
+
+    def _files(self, source: str) -> tuple[str, ...]:
         if not self._counts:
             return ()
         reasons = [
@@ -110,6 +136,7 @@ def files_below(folder: Path, passed: PassedOver) -> list[tuple[str, int]]:
                 if place in above:
                     passed.add(LOOPS, name)
                 else:
+                    passed.folder(name)
                     left.append((f"{name}/", above | {place or os.path.realpath(entry.path)}))
             elif stat.S_ISREG(status.st_mode):
                 if passed.takes(name):
@@ -128,6 +155,11 @@ def members_of(archive: zipfile.ZipFile, passed: PassedOver) -> list[zipfile.Zip
     """Return the images of a zip."""
     members = []
     for info in archive.infolist():
+        parent = (
+            forward(info.filename).rstrip("/") if info.is_dir() else str(PurePosixPath(forward(info.filename)).parent)
+        )
+        if parent != ".":
+            passed.folder(parent)
         if info.is_dir():
             continue
         if stat.S_ISLNK(info.external_attr >> 16):

@@ -48,8 +48,9 @@ def image_files(paths: Sequence[Path]) -> ImageFiles:
             continue
         passed = PassedOver()
         with explained("read the folder", path):
-            files += sorted(path / name for name, _ in files_below(path, passed))
-        notes += passed.notes(str(path))
+            names = sorted(name for name, _ in files_below(path, passed))
+        files += [path / name for name in names]
+        notes += passed.notes(str(path), names)
     if not files:
         raise UsageError(" ".join(["Found no images. Pass image files, or folders that contain images.", *notes]))
     return ImageFiles(tuple(files), tuple(notes))

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from steradian.data.cache_folder import cache_folder
 from steradian.data.decode import Content
-from steradian.data.file_kinds import HIDDEN, LINKS, OTHER, PassedOver, why_not
+from steradian.data.file_kinds import HIDDEN, LINKS, OTHER, UNUSED, PassedOver, why_not
 from steradian.data.images import MAX_MEMBER, SPLIT_NAMES, ImageSet, labeled
 from steradian.data.remote import is_remote, read, runs_an_event_loop
 from steradian.data.text_column import Texts, text_column
 from steradian.errors import DataError
 from steradian.files import atomic_file, explained, printable, sha256_of
 
-INDEX = "shards-2"
+INDEX = "shards-3"
 LABELS = (".cls", ".json", ".txt")
 """Suffixes of the file beside an image that names its class, first match first; .json needs a "label"."""
 
@@ -150,6 +150,8 @@ def _scan(shard: Path) -> dict[str, NDArray[Any]]:
             if file.read(512).strip(b"\0"):
                 raise DataError(f"{shard} is damaged at byte {end:,}: the rest cannot be read. Copy it again.")
     labels = [_class_of(shard, name, texts) for name, _, _ in images]
+    for name in texts.unused():
+        passed.add(UNUSED, name)
     return {
         "notes": np.array(passed.notes(shard.name), dtype=np.str_),
         "names": np.array([name for name, _, _ in images], dtype=np.str_),
@@ -164,6 +166,7 @@ class _LabelTexts:
     def __init__(self) -> None:
         self._texts: dict[str, dict[str, str]] = {}
         self._keys: dict[str, set[str]] = {}
+        self._used: set[str] = set()
 
     def add(self, name: str, text: str) -> None:
         stem = name.rpartition(".")[0]
@@ -181,9 +184,17 @@ class _LabelTexts:
         for count in range(len(endings) - 1, 0, -1):
             stem = f"{folder}{slash}{'.'.join(endings[:count])}"
             if stem in self._texts:
+                self._used.add(stem)
                 return self._texts[stem]
         stems = self._keys.get(key_of(image), set())
-        return self._texts[next(iter(stems))] if len(stems) == 1 else {}
+        if len(stems) != 1:
+            return {}
+        self._used |= stems
+        return self._texts[next(iter(stems))]
+
+    def unused(self) -> list[str]:
+        """Return the names of the files that `of` has returned for no image."""
+        return [f"{stem}{suffix}" for stem in self._texts if stem not in self._used for suffix in self._texts[stem]]
 
 
 def key_of(name: str) -> str:

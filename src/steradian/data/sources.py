@@ -99,7 +99,7 @@ def _open_folder(folder: Path) -> ImageSet:
         found = _remote_files(folder, passed) if is_remote(folder) else files_below(folder, passed)
     found.sort(key=lambda one: one[0].split("/"))
     names = [name for name, _ in found]
-    notes = passed.notes(str(folder))
+    notes = passed.notes(str(folder), names)
     labels, splits = _by_folder([PurePosixPath(name) for name in names], str(folder), notes)
     sizes = None if is_remote(folder) else np.array([size for _, size in found], dtype=np.int64)
     return labeled(str(folder), FileItems(folder, text_column(names), sizes), labels, splits, notes=notes)
@@ -122,7 +122,7 @@ def _open_zip(path: Path) -> ImageSet:
             raise DataError(f"{path} is not a readable zip ({error}). Copy or download it again.") from error
     members.sort(key=lambda info: info.filename)
     names = [info.filename for info in members]
-    notes = passed.notes(str(path))
+    notes = passed.notes(str(path), map(forward, names))
     labels, splits = _by_folder([PurePosixPath(forward(name)) for name in names], str(path), notes)
     stored = np.array([info.CRC for info in members], dtype=np.int64)
     return labeled(str(path), ZipItems(path, text_column(names), stored), labels, splits, notes=notes)
