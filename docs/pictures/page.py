@@ -56,6 +56,20 @@ def ask(page: Any) -> None:
     page.locator(".verdict").nth(before).wait_for()
 
 
+def enroll(page: Any, kind: str) -> None:
+    """Enroll the last drawing as ``kind``, whatever the answer was."""
+    naming = page.locator("article").first.locator(".naming")
+    right = naming.get_by_role("button", name=f"Yes, add to {kind}", exact=True)
+    if right.count():
+        right.click()
+    else:
+        if not naming.locator("input").count():
+            naming.get_by_role("button", name="No, it is …").click()
+        naming.locator("input").fill(kind)
+        naming.locator("form button").click()
+    page.wait_for_selector("#notice.good")
+
+
 def main() -> None:
     command = [sys.executable, "-m", "steradian", "serve", "--demo", "--port", "0", "--no-log"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server, sync_playwright() as playwright:
@@ -67,9 +81,7 @@ def main() -> None:
         for kind in ("key", "gate", "wheel"):
             draw(page, kind)
             ask(page)
-            page.locator(".naming input").first.fill(kind)
-            page.locator(".naming button").first.click()
-            page.wait_for_selector("#notice.good")
+            enroll(page, kind)
         draw(page, "fish")
         ask(page)
         draw(page, "key", 0.12)
@@ -83,9 +95,7 @@ def main() -> None:
                 page.click("#clear")
                 draw(page, kind, turn)
                 ask(page)
-                page.locator(".naming input").first.fill(kind)
-                page.locator(".naming button").first.click()
-                page.wait_for_selector("#notice.good")
+                enroll(page, kind)
         page.click("#tab-explore")
         page.wait_for_selector("#map .plot-container")
         page.wait_for_timeout(2000)
