@@ -21,7 +21,8 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CLASSIFIED = re.compile(r"^photos/([\w-]+)/\d+\.jpg\n  ([\w-]+) +[\d.]+%", re.MULTILINE)
 """What ``classify`` prints of a photograph of the sample: its folder, and the most probable class below."""
 
-KNOWN = {"bash", "python", "", "yaml", "text"}
+KNOWN = {"bash", "python", "", "yaml", "text", "nginx"}
+"""Blocks in ``nginx`` are run by ``tests/service/test_behind_a_proxy.py``."""
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:

@@ -72,7 +72,9 @@ def test_half_a_head_is_not_waited_for(served: Start, monkeypatch: pytest.Monkey
 
 def test_one_client_does_not_hold_every_connection(glyphs) -> None:
     place = listen("127.0.0.1", 0)
-    config = uvicorn.Config(build_app(glyphs), http=HeaderTimeout, log_level="warning", limit_concurrency=8)
+    config = uvicorn.Config(
+        build_app(glyphs), http=HeaderTimeout, log_level="warning", limit_concurrency=8, timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
     thread.start()
