@@ -42,6 +42,12 @@ def explained(action: str, path: Path) -> Iterator[None]:
         raise StorageError(f"Could not {action} {path}. {advice}") from error
 
 
+def check_regular(path: Path) -> None:
+    """Raise `UsageError` for a pipe, a socket or a device, which may never end; a missing file is told elsewhere."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UsageError(f"{path} is neither a file nor a folder, but a pipe or a device. Copy its content to a file.")
+
+
 def _temporary_beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
 

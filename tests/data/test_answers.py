@@ -112,7 +112,7 @@ def test_scored_pairs(tmp_path: Path) -> None:
         ("a,b,score\nx,y,1\n", "no column 'same'"),
         ("a,b,same,score\nx,y,maybe,1\n", "line 2: same is 'maybe'"),
         ("a,b,same,score\nx,y,1,\n", "line 2: the score is empty"),
-        ("a,b,same,score\nx,y,1,1\ny,x,1,1\n", "line 3: the pair 'x and y' already occurs in line 2"),
+        ("a,b,same,score\nx,y,1,1\ny,x,1,1\n", "line 3: the pair 'x' and 'y' already occurs in line 2"),
     ],
 )
 def test_pairs_that_cannot_be_used(tmp_path: Path, text: str, words: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from steradian.data.clean_table import WHOLE
+from steradian.data.clean_table import NO_NUMBER, WHOLE, look_alikes
 from steradian.data.csv_rows import opened_csv
 from steradian.data.images import natural_order
 from steradian.errors import DataError, UsageError
@@ -26,7 +27,9 @@ PAIRS_EXPECTED = "Expected columns: a,b,same,score."
 KNOWN = ("id", "label", "prediction", "score", "a", "b", "same")
 """Columns by which a table is recognized."""
 DECIMAL_COMMA, DECIMAL_POINT = re.compile(r"-?\d+,\d+(e-?\d+)?"), re.compile(r"-?\d+\.\d+(e-?\d+)?")
-SUM_SLACK = 1e-3
+THOUSANDS = re.compile(r"-?[1-9]\d{0,2},\d{3}")
+SUM_SLACK, ROUNDED_SLACK, NOISE = 1e-3, 0.05, 1e-6
+"""Of sums: what probabilities may differ by, and rounded ones; and how far below zero a probability may be."""
 TRUE, FALSE = {"1", "true", "yes", "same"}, {"0", "false", "no", "different"}
 
 
@@ -86,27 +89,42 @@ class _Sheet:
                 f"{self.path}: {name} has a decimal comma in {commas} and a decimal point in {points}. Write all "
                 "numbers in one way."
             )
+        with_commas = [row[index] for _, row in self.rows if DECIMAL_COMMA.fullmatch(row[index])]
+        if with_commas and all(map(THOUSANDS.fullmatch, with_commas)):
+            raise DataError(
+                f"{self.path}, {commas}: {name} is {with_commas[0]!r}, which may be thousands or a number with a "
+                "decimal comma. Write numbers without separators of thousands, and with a decimal point."
+            )
         cells = [self._number(location, name, row[index], unlimited) for location, row in self.rows]
         return np.array(cells, dtype=np.float64)
 
-    def has_numbers(self, name: str) -> bool:
-        """Return whether all cells of a column are numbers."""
-        try:
-            self.numbers(name, unlimited=True)
-        except DataError:
-            return False
-        return True
+    def numeric_share(self, name: str) -> float:
+        """Return the share of the cells of a column that are numbers, among those that are not empty."""
+        index = self.columns.index(name)
+        cells = [row[index] for _, row in self.rows if row[index]]
+        return sum(map(_is_number, cells)) / max(1, len(cells)) if cells else 1.0
 
     def _number(self, location: str, name: str, text: str, unlimited: bool) -> float:
         if text == "":
             return math.nan
-        try:
-            value = float(text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) else text)
-        except ValueError:
-            value = math.nan
+        value = _value(text)
         if not math.isfinite(value) and not (unlimited and value == -math.inf):
             raise DataError(f"{self.path}, {location}: {name} is {text!r}; every score must be a finite number.")
         return value
+
+
+def _value(text: str) -> float:
+    """Return a cell as a number; NaN if it is none."""
+    try:
+        # Python takes 1_0 for 10.
+        return math.nan if "_" in text else float(text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) else text)
+    except ValueError:
+        return math.nan
+
+
+def _is_number(text: str) -> bool:
+    value = _value(text)
+    return math.isfinite(value) or value == -math.inf
 
 
 def read_answers(path: Path) -> Answers:
@@ -118,6 +136,10 @@ def read_answers(path: Path) -> Answers:
     for (location, _), name in zip(sheet.rows, names, strict=True):
         if name == "":
             raise DataError(f"{path}, {location}: the label is empty; every image needs its true class.")
+        if name.lower() in NO_NUMBER:
+            raise DataError(
+                f"{path}, {location}: the label is {name!r}, which stands for a missing one. Remove the row."
+            )
     if "prediction" in sheet.columns:
         return _from_predictions(sheet, tuple(ids), names)
     return _from_class_columns(sheet, tuple(ids), names)
@@ -139,7 +161,8 @@ def _from_predictions(sheet: _Sheet, ids: tuple[str, ...], names: list[str]) -> 
     predictions = np.array([codes.get(name, -1) for name in predicted], dtype=np.int64)
     confidence = sheet.numbers("score") if "score" in sheet.columns else None
     missing = int((predictions < 0).sum())
-    notes = (f"{missing} of {len(predictions)} images have no prediction; each counts as a miss.",) if missing else ()
+    misses = (f"{missing} of {len(predictions)} images have no prediction; each counts as a miss.",) if missing else ()
+    notes = (*misses, *look_alikes(classes, str(sheet.path)))
     if confidence is not None:
         unscored = np.flatnonzero(np.isnan(confidence) & (predictions >= 0))
         if len(unscored):
@@ -170,7 +193,7 @@ def _from_class_columns(sheet: _Sheet, ids: tuple[str, ...], names: list[str]) -
     if len(nothing):
         raise DataError(f"{sheet.path}, {sheet.rows[nothing[0]][0]}: every class has the score -inf.")
     probabilities, notes = _as_probabilities(values)
-    notes = (*left_out, *notes)
+    notes = (*left_out, *notes, *look_alikes(classes, str(sheet.path)))
     labels = np.array([codes[name] for name in names], dtype=np.int64)
     predictions = probabilities.argmax(axis=1)
     confidence = probabilities.max(axis=1)
@@ -187,8 +210,15 @@ def _class_columns(sheet: _Sheet, labels: set[str]) -> tuple[tuple[str, ...], tu
     """
     named = tuple(name for name in sheet.columns if name not in ("id", "label"))
     unused = [name for name in named if name not in labels]
-    others = [name for name in unused if not sheet.has_numbers(name)]
+    others = [name for name in unused if sheet.numeric_share(name) < 1.0]
     numeric = [name for name in named if name not in others]
+    broken = [name for name in others if sheet.numeric_share(name) >= 0.5]
+    if broken and {*named} & labels:
+        used = np.stack([sheet.numbers(name, unlimited=True) for name in named if name in labels], axis=1)
+        if not _sums_alike(used):
+            # It may be a class, and then this cell is wrong.
+            sheet.numbers(broken[0], unlimited=True)
+    zeros: list[str] = []
     if len(others) < len(unused) and {*numeric} & labels:
         table = {name: sheet.numbers(name, unlimited=True) for name in numeric}
         every = np.stack([*table.values()], axis=1)
@@ -202,8 +232,18 @@ def _class_columns(sheet: _Sheet, labels: set[str]) -> tuple[tuple[str, ...], tu
                     "columns that are no classes, or turn the scores into probabilities."
                 )
             others = unused
-    note = f"No label uses the columns {_listed(others)}, and the rows do not count them: they are no classes."
-    return tuple(name for name in named if name not in others), (note,) if others else ()
+        zeros = [name for name in unused if name not in others and not table[name].any()]
+    notes = []
+    if others:
+        notes.append(
+            f"No label uses the columns {_listed(others)}, and the rows do not count them: they are no classes."
+        )
+    if zeros:
+        notes.append(
+            f"No label uses the columns {_listed(zeros)}, which are zero in every row: they count as classes. Remove "
+            "them if they are something else."
+        )
+    return tuple(name for name in named if name not in others), tuple(notes)
 
 
 def _sums_alike(values: NDArray[np.float64]) -> bool:
@@ -211,7 +251,7 @@ def _sums_alike(values: NDArray[np.float64]) -> bool:
     if (values <= 0.0).all():
         values = np.exp(values)
     sums = values.sum(axis=1)
-    return bool((values >= 0.0).all()) and any((np.abs(sums - one) <= one * SUM_SLACK).all() for one in (1.0, 100.0))
+    return bool((values >= -NOISE).all()) and any((np.abs(sums - one) <= one * SUM_SLACK).all() for one in (1.0, 100.0))
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -219,8 +259,21 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _with_one_spelling(sheet: _Sheet) -> _Sheet:
-    """Return the table with 1 and 1.0 as one label, where all labels and predictions are whole numbers."""
+    """Return the table with 1 and 1.0 as one label, where all labels and predictions are whole numbers.
+
+    Names that differ only in their form of Unicode are one.
+    """
     chosen = [number for number, name in enumerate(sheet.columns) if name in ("label", "prediction")]
+    columns = tuple(unicodedata.normalize("NFC", name) for name in sheet.columns)
+    rows = [
+        (
+            location,
+            [unicodedata.normalize("NFC", cell) if number in chosen else cell for number, cell in enumerate(row)],
+        )
+        for location, row in sheet.rows
+    ]
+    _check_columns(sheet.path, columns)
+    sheet = _Sheet(sheet.path, columns, rows)
     names = {row[number] for _, row in sheet.rows for number in chosen} - {""}
     if not all(WHOLE.fullmatch(name) for name in names):
         return sheet
@@ -234,11 +287,17 @@ def _with_one_spelling(sheet: _Sheet) -> _Sheet:
 
 def _as_probabilities(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Return rows that sum to 1, and notes about the assumptions behind them."""
+    if values.min() >= -NOISE:
+        values = np.maximum(values, 0.0)
     sums = values.sum(axis=1)
-    if values.min() >= 0.0 and (np.abs(sums - 100.0) <= 100.0 * SUM_SLACK).all():
-        return values / sums[:, None], ("The rows sum to 100, so they were treated as percentages.",)
+    # Whole percentages of many classes sum to 100 only nearly.
+    if values.min() >= 0.0 and (np.abs(sums - 100.0) <= 100.0 * ROUNDED_SLACK).all():
+        exact = (np.abs(sums - 100.0) <= 100.0 * SUM_SLACK).all()
+        rounded = "" if exact else f" (rounded: from {sums.min():.4g} to {sums.max():.4g}), and divided by their sums"
+        return values / sums[:, None], (f"The rows sum to 100{rounded}, so they were treated as percentages.",)
     deviation = np.abs(sums - 1.0)
-    if values.min() < 0.0 or values.max() > 1.0 + SUM_SLACK:
+    nearly = values.min() >= 0.0 and (deviation <= ROUNDED_SLACK).all()
+    if not nearly and (values.min() < 0.0 or values.max() > 1.0 + SUM_SLACK):
         shifted = np.exp(values - values.max(axis=1, keepdims=True))
         value_range = f"{values[np.isfinite(values)].min():.3g} to {values.max():.3g}"
         return shifted / shifted.sum(axis=1, keepdims=True), (
@@ -260,7 +319,7 @@ def _as_probabilities(values: NDArray[np.float64]) -> tuple[NDArray[np.float64],
 def read_scored_pairs(path: Path) -> ScoredPairs:
     """Read scores of pairs. Raises `DataError` for a table that is not valid."""
     sheet = _read(path, ("a", "b", "same", "score"), PAIRS_EXPECTED)
-    pairs = [" and ".join(sorted(pair)) for pair in zip(sheet.column("a"), sheet.column("b"), strict=True)]
+    pairs = [tuple(sorted(pair)) for pair in zip(sheet.column("a"), sheet.column("b"), strict=True)]
     _require_unique(sheet, pairs, "the pair")
     flags = []
     for (location, _), text in zip(sheet.rows, sheet.column("same"), strict=True):
@@ -273,11 +332,12 @@ def read_scored_pairs(path: Path) -> ScoredPairs:
     return ScoredPairs(scores, np.array(flags, dtype=bool))
 
 
-def _require_unique(sheet: _Sheet, keys: Iterable[str], what: str) -> None:
-    seen: dict[str, str] = {}
+def _require_unique(sheet: _Sheet, keys: Iterable[str | tuple[str, ...]], what: str) -> None:
+    seen: dict[str | tuple[str, ...], str] = {}
     for (location, _), key in zip(sheet.rows, keys, strict=True):
         if key in seen:
-            raise DataError(f"{sheet.path}, {location}: {what} {key!r} already occurs in {seen[key]}.")
+            named = repr(key) if isinstance(key, str) else " and ".join(map(repr, key))
+            raise DataError(f"{sheet.path}, {location}: {what} {named} already occurs in {seen[key]}.")
         seen[key] = location
 
 
@@ -291,12 +351,16 @@ def _read(path: Path, needed: Sequence[str], expected: str) -> _Sheet:
     for name in needed:
         if name not in columns:
             raise DataError(f"{path} has no column {name!r}; it has: {', '.join(columns) or 'none'}. {expected}")
-    repeated = sorted({name for name in columns if columns.count(name) > 1})
-    if repeated:
-        raise DataError(f"{path} has the column {repeated[0]!r} twice; column names must be unique.")
+    _check_columns(path, columns)
     if not rows:
         raise DataError(f"{path} has a header but no rows: there is nothing to measure.")
     return _Sheet(path, columns, rows)
+
+
+def _check_columns(path: Path, columns: Sequence[str]) -> None:
+    repeated = sorted({name for name in columns if columns.count(name) > 1})
+    if repeated:
+        raise DataError(f"{path} has the column {repeated[0]!r} twice; column names must be unique.")
 
 
 def _csv(path: Path) -> tuple[tuple[str, ...], Sequence[tuple[str, Sequence[str]]]]:
@@ -316,6 +380,13 @@ def _parquet(path: Path) -> tuple[tuple[str, ...], Sequence[tuple[str, Sequence[
             table = parquet.read_table(path)
         except ValueError as error:
             raise DataError(f"{path} is not a readable parquet file ({error}).") from error
-    cells = [["" if value is None else str(value) for value in column.to_pylist()] for column in table.columns]
+    cells = [[_cell(value) for value in column.to_pylist()] for column in table.columns]
     rows = [(f"row {number}", row) for number, row in enumerate(zip(*cells, strict=True), start=1)]
     return tuple(table.column_names), rows
+
+
+def _cell(value: object) -> str:
+    """Return a value as the text of a .csv; a missing one, such as a number that is NaN, becomes empty."""
+    if value is None or value != value:
+        return ""
+    return (value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)).strip()

@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steradian.data.images import DAMAGED_ZIP, ArrayItems, ImageSet, labeled
+from steradian.data.images import DAMAGED_ZIP, ArrayItems, ImageSet, check_different, labeled
 from steradian.errors import DataError
 from steradian.files import explained
 
@@ -59,6 +59,7 @@ def open_npz(path: Path) -> ImageSet:
     if "names" in arrays and arrays["names"].ndim != 1:
         raise DataError(f"{path}: names must be a list [C], but has shape {list(arrays['names'].shape)}.")
     names = [str(name) for name in arrays["names"]] if "names" in arrays else None
+    check_different(names or [], f"{path}: names")
     if x.dtype != np.uint8 or x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[3] != 3):
         raise DataError(f"{path}: x must be uint8 [N, H, W] or [N, H, W, 3], but is {x.dtype} {list(x.shape)}.")
     if 0 in x.shape:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from steradian.data.clean_table import HIDDEN_LABEL, Table, hidden_notes, hidden_rows, with_one_spelling
 from steradian.data.decode import Content
-from steradian.data.images import EXPECTED, SPLIT_NAMES, ImageSet, labeled
+from steradian.data.file_kinds import tables_in
+from steradian.data.images import EXPECTED, SPLIT_NAMES, ImageSet, check_different, labeled, sampled_content
 from steradian.data.remote import is_remote, runs_an_event_loop
 from steradian.data.tables import open_table, told
 from steradian.data.text_column import Texts, text_column
@@ -70,7 +71,8 @@ class ParquetItems:
 
     def fingerprint(self) -> str:
         sizes = [(file.name, file.stat().st_size) for file in self.files]
-        return sha256_of(repr(sizes).encode(), self.column.encode(), self.place.tobytes())
+        content = b"".join(sampled_content(file) for file in self.files)
+        return sha256_of(repr(sizes).encode(), self.column.encode(), self.place.tobytes(), content)
 
     def _group(self, file: int, group: int) -> list[Any]:
         from pyarrow import ArrowException
@@ -106,12 +108,13 @@ def open_parquet(source: Path, skip_missing: bool = False) -> ImageSet:
         from pyarrow import ArrowException
     except ImportError as error:
         raise UsageError(f"Parquet files need pyarrow: {install('data')}") from error
-    files = tuple(sorted(source.rglob("*.parquet"), key=str)) if source.is_dir() else (source,)
+    files, passed = tables_in(source, ".parquet") if source.is_dir() else ((source,), ())
     positions: list[NDArray[np.int64]] = []
     parts: list[dict[str, Texts]] = []
     rows: list[NDArray[np.int64]] = []
     unknown: list[NDArray[np.bool_]] = []
     header: list[str] = []
+    named: list[list[str]] = []
     for number, path in enumerate(files):
         with explained("read", path):
             try:
@@ -124,6 +127,7 @@ def open_parquet(source: Path, skip_missing: bool = False) -> ImageSet:
                 classes = _class_names(parquet_file.schema_arrow.metadata or {})
             except ArrowException as error:
                 raise DataError(f"{path} is not a readable .parquet ({error}).") from error
+        named.append(classes)
         count = sum(sizes)
         columns: dict[str, Texts] = {name: _texts(content.column(name).to_pylist()) for name in used}
         unknown.append(np.zeros(count, dtype=bool))
@@ -138,6 +142,9 @@ def open_parquet(source: Path, skip_missing: bool = False) -> ImageSet:
         groups = np.repeat(np.arange(len(sizes)), sizes)
         within = np.concatenate([np.arange(size) for size in sizes]) if sizes else groups
         positions.append(np.stack([np.full(count, number), groups, within], axis=1))
+    if len({tuple(found) for found in named}) > 1:
+        odd = next(number for number, found in enumerate(named) if found != named[0])
+        raise DataError(f"{files[odd]} and {files[0]} name different classes in their metadata. Open one of them.")
     names = sorted({name for columns in parts for name in columns})
     joined = {
         name: np.concatenate(
@@ -153,13 +160,13 @@ def open_parquet(source: Path, skip_missing: bool = False) -> ImageSet:
     chosen = np.flatnonzero(~hidden)
     table = table.taken(chosen)
     if "image" not in header:
-        return open_table(table, skip_missing, notes)
+        return open_table(table, skip_missing, (*passed, *notes))
     unlabeled = table.first_empty("label")
     if unlabeled is not None:
         raise DataError(f"{source}, {table.place(unlabeled)}: the label is empty.")
-    table = with_one_spelling(table)
+    labels, spelling = with_one_spelling(table.columns["label"], str(source), table.place)
     items = ParquetItems(files, "image", np.concatenate(positions)[chosen])
-    return labeled(str(source), items, table.columns["label"], *told(table), notes)
+    return labeled(str(source), items, labels, *told(table), (*passed, *notes, *spelling))
 
 
 def _texts(values: list[Any]) -> Texts:
@@ -171,9 +178,11 @@ def _class_names(metadata: dict[bytes, bytes]) -> list[str]:
     """Return the class names from the metadata that the library `datasets` writes, or an empty list."""
     try:
         features = json.loads(metadata[b"huggingface"])["info"]["features"]
-        return [str(name) for name in features["label"]["names"]]
+        names = [str(name) for name in features["label"]["names"]]
     except (KeyError, TypeError, ValueError):
         return []
+    check_different(names, "the hub's metadata")
+    return names
 
 
 def _labels(values: list[Any], classes: list[str], path: Path) -> Texts:

@@ -26,6 +26,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 FORMATS = (
     *("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "DIB", "JPEG2000", "TGA", "PCX", "QOI"),
+    *("DDS", "ICNS", "ICO", "PSD", "SGI"),
     # Pillow 11.3 was the first to read it.
     *(("AVIF",) if importlib.util.find_spec("PIL.AvifImagePlugin") else ()),
 )

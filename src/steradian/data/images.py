@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import lzma
 import os
 import unicodedata
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +41,12 @@ SPLIT_NAMES = {
 DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, RuntimeError, EOFError, ValueError, KeyError)
 """Exceptions that reading a damaged or encrypted zip may raise."""
 
+UNCOMPRESSED = (".bmp", ".dib", ".pbm", ".pcx", ".pfm", ".pgm", ".pnm", ".ppm", ".tga", ".tif", ".tiff")
+"""Endings of formats whose files have the same size for all pictures of a size."""
+
+BLOCK, BLOCKS = 4096, 5
+"""Bytes of a block, and blocks of a file, that tell whether it was written again."""
+
 MAX_MEMBER = 256 * 2**20
 """A file of more than 256 MiB inside a zip or tar is refused."""
 
@@ -63,6 +71,25 @@ class Items(Protocol):
 
     def fingerprint(self) -> str:
         """Return a hash of what the images are stored as, without reading them all."""
+
+
+def sampled_content(path: Path) -> bytes:
+    """Return a hash of `BLOCKS` blocks of a file, evenly spread, by which a rewritten file is noticed."""
+    digest = hashlib.blake2b(digest_size=16)
+    if not is_remote(path) and path.is_file():
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            for start in sorted({(size - BLOCK) * number // (BLOCKS - 1) for number in range(BLOCKS)}):
+                file.seek(max(0, start))
+                digest.update(file.read(BLOCK))
+    return digest.digest()
+
+
+def check_different(names: Sequence[str], what: str) -> None:
+    """Raise `DataError` if two of the class ``names`` are the same."""
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise DataError(f"{what} has {name!r} {count} times, so that different classes would be one.")
 
 
 @dataclass
@@ -110,7 +137,14 @@ class FileItems:
 
     def fingerprint(self) -> str:
         sizes = b"" if self.sizes is None else self.sizes.tobytes()
-        return sha256_of("\n".join(self.names).encode("utf-8", "surrogateescape"), sizes)
+        # Of formats that are not compressed, the size does not tell one picture from another.
+        hashed = (
+            sampled_content(Path(self._path(index)))
+            for index, name in enumerate(self.names)
+            if name.lower().endswith(UNCOMPRESSED) and not is_remote(self.folder)
+        )
+        names = "\n".join(self.names).encode("utf-8", "surrogateescape")
+        return sha256_of(names, sizes, *hashed)
 
 
 @dataclass

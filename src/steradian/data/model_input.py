@@ -24,6 +24,9 @@ RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling
 WHITE = 65535
 """The lightest value of samples of 16 bits."""
 
+BRIGHTEST_FLOAT = 2.0
+"""Floats above this are not of 0 to 1, also where an edge was made brighter than white."""
+
 BITS_PER_SAMPLE = 258
 """The tag of a TIFF file that says how many bits its samples have."""
 
@@ -94,13 +97,20 @@ def rotated(image: Image.Image) -> None:
 
 def opaque(image: Image.Image, white: int = WHITE) -> Image.Image:
     """Return a decoded image in mode L or RGB, blended with white; ``white``: the lightest value of deep samples."""
-    if image.mode == "L" or (image.mode == "RGB" and "transparency" not in image.info):
+    if image.mode in ("L", "RGB") and "transparency" not in image.info:
         # Converted to its own mode, it would be copied.
         return image
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return Image.fromarray(_to_8_bits(np.asarray(image), white))
-    if image.mode == "1":
-        return image.convert("L")
+        samples = np.asarray(image)
+        pixels = _to_8_bits(samples, white)
+        clear = image.info.get("transparency")
+        return Image.fromarray(np.where(samples == clear, np.uint8(255), pixels) if isinstance(clear, int) else pixels)
+    if image.mode in ("1", "L"):
+        clear = image.info.get("transparency")
+        gray = image.convert("L")
+        if isinstance(clear, int):
+            gray = gray.point([255 if level == clear else level for level in range(256)])
+        return gray
     if "A" in image.getbands() or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
@@ -123,6 +133,8 @@ def _to_8_bits(samples: NDArray[Any], white: int = WHITE) -> Pixels:
         integers = np.clip(samples, 0, white).astype(np.uint32)
         return np.asarray((255 * integers + white // 2) // white, dtype=np.uint8)
     values = np.nan_to_num(samples.astype(np.float32))
+    if values.size and values.max() > BRIGHTEST_FLOAT:
+        raise ValueError(f"its samples are floats up to {values.max():g}, but floats must be from 0 to 1")
     values *= 255.0
     return np.asarray(values.round().clip(0, 255), dtype=np.uint8)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import json
 import tarfile
 from collections.abc import Sequence
@@ -13,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steradian.data.cache_folder import cache_folder
+from steradian.data.clean_table import with_one_spelling
 from steradian.data.decode import Content
-from steradian.data.file_kinds import HIDDEN, LINKS, OTHER, UNUSED, PassedOver, why_not
-from steradian.data.images import MAX_MEMBER, SPLIT_NAMES, ImageSet, labeled
+from steradian.data.file_kinds import HIDDEN, LINKS, OTHER, REPLACED, UNUSED, PassedOver, reads_heic, tables_in, why_not
+from steradian.data.images import DAMAGED_ZIP, MAX_MEMBER, SPLIT_NAMES, ImageSet, labeled, sampled_content
 from steradian.data.remote import is_remote, read, runs_an_event_loop
 from steradian.data.text_column import Texts, text_column
 from steradian.errors import DataError
@@ -72,7 +75,8 @@ class TarItems:
 
     def fingerprint(self) -> str:
         names = "\n".join(self.names).encode("utf-8", "surrogateescape")
-        return sha256_of(names, self.offset.tobytes(), self.size.tobytes())
+        content = (sampled_content(shard) for shard in self.shards)
+        return sha256_of(names, self.offset.tobytes(), self.size.tobytes(), *content)
 
 
 def open_shards(source: Path) -> ImageSet:
@@ -82,7 +86,7 @@ def open_shards(source: Path) -> ImageSet:
     without such a file, it is the image's folder. Indexes of offsets are cached by path, size and modification time
     of the shard.
     """
-    shards = tuple(sorted(source.glob("*.tar"), key=str)) if source.is_dir() else (source,)
+    shards, passed = tables_in(source, ".tar") if source.is_dir() else ((source,), ())
     indexes = [_index(shard) for shard in shards]
     counts = [len(index["names"]) for index in indexes]
     names, labels = (
@@ -96,7 +100,8 @@ def open_shards(source: Path) -> ImageSet:
         )
     places = np.concatenate([index["places"] for index in indexes]).reshape(-1, 2)
     items = TarItems(shards, np.repeat(np.arange(len(shards)), counts), places[:, 0], places[:, 1], names)
-    notes = tuple(str(note) for index in indexes for note in index["notes"])
+    labels, spelling = with_one_spelling(labels, str(source), items.name)
+    notes = (*passed, *(str(note) for index in indexes for note in index["notes"]), *spelling)
     return labeled(str(source), items, labels, np.repeat(splits, counts) if all(splits) else None, notes=notes)
 
 
@@ -105,11 +110,12 @@ def _index(shard: Path) -> dict[str, NDArray[Any]]:
     with explained("read", shard):
         found = shard.stat()
         place = str(shard) if is_remote(shard) else str(shard.resolve())
-    key = sha256_of(repr((place, found.st_size, getattr(found, "st_mtime_ns", 0))).encode())[:40]
+    # What is passed over depends on what can be read here.
+    key = sha256_of(repr((place, found.st_size, getattr(found, "st_mtime_ns", 0), reads_heic())).encode())[:40]
     path = cache_folder() / INDEX / f"{key}.npz"
-    if path.is_file():
-        with explained("read", path), np.load(path, allow_pickle=False) as cached:
-            return {name: cached[name] for name in ("names", "labels", "places", "notes")}
+    # A damaged index is made again.
+    with contextlib.suppress(*DAMAGED_ZIP), np.load(path, allow_pickle=False) as cached:
+        return {name: cached[name] for name in ("names", "labels", "places", "notes")}
     index = _scan(shard)
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         np.savez(file, names=index["names"], labels=index["labels"], places=index["places"], notes=index["notes"])
@@ -117,7 +123,8 @@ def _index(shard: Path) -> dict[str, NDArray[Any]]:
 
 
 def _scan(shard: Path) -> dict[str, NDArray[Any]]:
-    images: list[tuple[str, int, int]] = []
+    # As tar itself does when it unpacks, the last of several members of one name is taken.
+    images: dict[str, tuple[int, int]] = {}
     texts = _LabelTexts()
     passed = PassedOver()
     with explained("read", shard):
@@ -135,10 +142,12 @@ def _scan(shard: Path) -> dict[str, NDArray[Any]]:
                             passed.add(f"over {MAX_LABEL:,} bytes of label", member.name)
                             continue
                         file = archive.extractfile(member)
-                        text = file.read().decode("utf-8", errors="replace") if file is not None else ""
-                        texts.add(member.name, text)
+                        content = file.read() if file is not None else b""
+                        texts.add(member.name, _text(content, f"{shard}: {member.name}"))
                     elif passed.takes(member.name):
-                        images.append((member.name, member.offset_data, member.size))
+                        if member.name in images:
+                            passed.add(REPLACED, member.name)
+                        images[member.name] = (member.offset_data, member.size)
                 end = archive.offset
         except tarfile.TarError as error:
             raise DataError(
@@ -149,15 +158,24 @@ def _scan(shard: Path) -> dict[str, NDArray[Any]]:
             # tarfile stops silently at a header that it cannot read; an intact archive ends in zeros.
             if file.read(512).strip(b"\0"):
                 raise DataError(f"{shard} is damaged at byte {end:,}: the rest cannot be read. Copy it again.")
-    labels = [_class_of(shard, name, texts) for name, _, _ in images]
+    labels = [_class_of(shard, name, texts) for name in images]
     for name in texts.unused():
         passed.add(UNUSED, name)
     return {
         "notes": np.array(passed.notes(shard.name), dtype=np.str_),
-        "names": np.array([name for name, _, _ in images], dtype=np.str_),
+        "names": np.array(list(images), dtype=np.str_),
         "labels": np.array(labels, dtype=np.str_),
-        "places": np.array([(offset, size) for _, offset, size in images], dtype=np.int64).reshape(-1, 2),
+        "places": np.array(list(images.values()), dtype=np.int64).reshape(-1, 2),
     }
+
+
+def _text(content: bytes, name: str) -> str:
+    """Decode the text that names a class: UTF-8, or another encoding of Unicode with its mark."""
+    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name} is not UTF-8: byte {content[error.start]:#04x}. Write the labels as UTF-8.") from error
 
 
 class _LabelTexts:

@@ -13,14 +13,14 @@ import numpy as np
 from steradian.data import catalog
 from steradian.data.arrays import open_npz
 from steradian.data.columns import open_parquet
-from steradian.data.file_kinds import PassedOver, files_below, forward, members_of
+from steradian.data.file_kinds import PassedOver, files_below, forward, is_hidden, members_of
 from steradian.data.images import EXPECTED, SPLIT_NAMES, FileItems, ImageSet, ZipItems, labeled
 from steradian.data.remote import answering, is_remote, located
 from steradian.data.shards import open_shards
 from steradian.data.tables import open_csv
 from steradian.data.text_column import text_column
 from steradian.errors import DataError, UsageError, did_you_mean
-from steradian.files import explained, printable
+from steradian.files import check_regular, explained, printable
 
 
 def open(  # noqa: A001 - reads as data.open
@@ -72,6 +72,8 @@ def check_source(source: str | Path) -> None:
 
 def _open_path(path: Path, skip_missing: bool = False) -> ImageSet:
     suffix = path.suffix.lower()
+    if not is_remote(path):
+        check_regular(path)
     if suffix == ".npz" and is_remote(path):
         raise UsageError(f"{path}: an .npz is read whole. Copy it here, or name a folder, table, zip or tar instead.")
     tables = {".csv": open_csv, ".parquet": open_parquet}
@@ -88,9 +90,11 @@ def _open_path(path: Path, skip_missing: bool = False) -> ImageSet:
 
 def _folder_reader(folder: Path) -> Callable[[Path], ImageSet]:
     """Return the reader for ``folder``: for shards or parquet files if it has any, else for images."""
-    if any(folder.glob("*.tar")):
-        return open_shards
-    return open_parquet if any(folder.glob("*.parquet")) or any(folder.glob("data/*.parquet")) else _open_folder
+    names = [path.name for pattern in ("*", "data/*") for path in folder.glob(pattern)]
+    for suffix, reader in ((".tar", open_shards), (".parquet", open_parquet)):
+        if any(name.lower().endswith(suffix) and not is_hidden(name) for name in names):
+            return reader
+    return _open_folder
 
 
 def _open_folder(folder: Path) -> ImageSet:

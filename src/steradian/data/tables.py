@@ -54,20 +54,20 @@ def open_table(table: Table, skip_missing: bool = False, notes: tuple[str, ...] 
         raise DataError(f"{path}, {table.place(min(empty))}: both path and label are required.")
     table, left_out = cleaned(table)
     notes += left_out
-    names, labels = table.columns["path"], table.columns["label"]
+    names, labels, folder = table.columns["path"], table.columns["label"], table.folder
     splits, groups = told(table)
     if is_remote(path):
         # Asking for each file would take a request each; a missing one is noticed when it is read.
-        return labeled(str(path), FileItems(path.parent, names), labels, splits, groups, notes)
-    sizes = file_sizes(path.parent, names)
-    names, sizes = _with_slashes(path.parent, names, sizes)
+        return labeled(str(path), FileItems(folder, names), labels, splits, groups, notes)
+    sizes = file_sizes(folder, names)
+    names, sizes = _with_slashes(folder, names, sizes)
     missing = np.flatnonzero(sizes < 0)
     if len(missing):
-        listed = "\n".join(f"  {table.place(row)}: {path.parent / str(names[row])}" for row in missing[:10].tolist())
+        listed = "\n".join(f"  {table.place(row)}: {folder / str(names[row])}" for row in missing[:10].tolist())
         more = f"\n  and {len(missing) - 10} more" if len(missing) > 10 else ""
         if not skip_missing or len(missing) == len(names):
             raise DataError(
-                f"{path} names {len(missing)} file(s) that do not exist (paths are relative to the {path.suffix}):\n"
+                f"{path} names {len(missing)} file(s) that do not exist (paths are relative to {folder}):\n"
                 f"{listed}{more}\nCorrect the paths, or leave these rows out with --skip-missing."
             )
         notes = (
@@ -78,7 +78,7 @@ def open_table(table: Table, skip_missing: bool = False, notes: tuple[str, ...] 
     there = np.flatnonzero(sizes >= 0)
     return labeled(
         str(path),
-        FileItems(path.parent, names[there], sizes[there]),
+        FileItems(folder, names[there], sizes[there]),
         labels[there],
         None if splits is None else splits[there],
         None if groups is None else groups[there],
@@ -156,26 +156,29 @@ def _open_landmarks(table: Table) -> ImageSet:
     gets the first.
     """
     path, columns = table.path, table.columns
-    names, labels = TextBuilder(), TextBuilder()
+    names, labels, rows = TextBuilder(), TextBuilder(), []
     if "images" in columns:
-        for images, landmark in zip(columns["images"], columns["landmark_id"], strict=True):
+        for line, images, landmark in zip(table.rows.tolist(), columns["images"], columns["landmark_id"], strict=True):
             for name in images.split():
+                rows.append(line)
                 names.append(name)
                 labels.append(landmark)
     else:
-        for name, landmarks in zip(
-            columns["id"], columns["landmark_id" if "landmark_id" in columns else "landmarks"], strict=True
-        ):
+        landmark_column = columns["landmark_id" if "landmark_id" in columns else "landmarks"]
+        for line, name, landmarks in zip(table.rows.tolist(), columns["id"], landmark_column, strict=True):
+            rows.append(line)
             names.append(name)
             labels.append((landmarks.split() or [NOTHING])[0])
-    named, label_of = names.column(), labels.column()
+    unclean = Table(path, table.header, {"path": names.column(), "label": labels.column()}, np.array(rows))
+    table, left_out = cleaned(unclean)
+    named, label_of = table.columns["path"], table.columns["label"]
     parts = [part for part in ("train", "index", "test", ".") if (path.parent / part).is_dir()]
     if is_remote(path):
         # As for other tables, a missing file is noticed when it is read.
         inside = [_inside(name) for name in named]
         known = np.flatnonzero([bool(name) for name in inside])
         files = text_column([f"{parts[0] if parts else '.'}/{inside[index]}" for index in known])
-        return labeled(str(path), FileItems(path.parent, files), label_of[known])
+        return labeled(str(path), FileItems(path.parent, files), label_of[known], notes=left_out)
     files, sizes = _landmark_files(path.parent, parts, named)
     there = np.flatnonzero(sizes >= 0)
     if not len(there):
@@ -186,7 +189,7 @@ def _open_landmarks(table: Table) -> ImageSet:
     missing = len(named) - len(there)
     note = f"{missing:,} of the {len(named):,} images that {path} names do not exist, and are left out."
     items = FileItems(path.parent, files[there], sizes[there])
-    return labeled(str(path), items, label_of[there], notes=(note,) if missing else ())
+    return labeled(str(path), items, label_of[there], notes=(*left_out, note) if missing else left_out)
 
 
 def _landmark_files(folder: Path, parts: Sequence[str], names: Texts) -> tuple[Texts, NDArray[np.int64]]:
