@@ -42,6 +42,12 @@ def explained(action: str, path: Path) -> Iterator[None]:
         raise StorageError(f"Could not {action} {path}. {advice}") from error
 
 
+def check_new(path: Path) -> None:
+    """Raise `UsageError` if there is something at ``path`` already, which would be lost."""
+    if path.exists():
+        raise UsageError(f"{path} already exists, and would be lost. Choose another name, or remove it first.")
+
+
 def check_regular(path: Path) -> None:
     """Raise `UsageError` for a pipe, a socket or a device, which may never end; a missing file is told elsewhere."""
     if path.exists() and not path.is_file() and not path.is_dir():

@@ -53,7 +53,7 @@ def run(places: tuple[Path, Path], tmp_path: Path) -> Path:
 def inputs_of(model: Recognizer, folder: Path) -> EvaluationInputs:
     from steradian.studies.evaluation.run import pixels_for
 
-    pixels, _ = pixels_for(model, str(folder), None, lambda items, total, what: items)
+    pixels, _, _ = pixels_for(model, str(folder), None, lambda items, total, what: items)
     known = pixels.labels < len(model.spec.classes)
     parts = (embed_pixels(model, pixels, np.flatnonzero(rows)) for rows in (known, ~known) if rows.any())
     return EvaluationInputs(pixels.classes, len(model.spec.classes), *parts)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from steradian.cli.output import print_json, say
+from steradian.cli.output import bullets, print_json, say
 from steradian.cli.settings import Data, ExistOk, Json, Root, Run, check_paths
 
 
@@ -46,8 +46,17 @@ def embed(
     result = embed_data(model, images, out, part=rank, parts=world_size, exist_ok=exist_ok, progress=shown)
     if json:
         skipped = [{"image": item.name, "reason": item.reason} for item in result.skipped]
-        print_json({"shards": result.shards, "made": result.made, "skipped": skipped, "out": str(out)})
+        print_json(
+            {
+                "shards": result.shards,
+                "made": result.made,
+                "skipped": skipped,
+                "notes": list(images.notes),
+                "out": str(out),
+            }
+        )
         return
+    bullets(images.notes, "!")
     print(f"{result.made} of {result.shards} shard(s) written now, in {out}")
     if result.skipped:
         say(f"! {len(result.skipped)} image(s) cannot be decoded and have no embedding:\n{listing(result.skipped)}")

@@ -40,7 +40,7 @@ def enroll(
     check_paths(run, images=images)
     from steradian.errors import DataError
     from steradian.gallery import Gallery
-    from steradian.gallery.enrolling import enroll_files, people_of
+    from steradian.gallery.enrolling import enroll_files, people_of, told_gone
     from steradian.gallery.hints import gathered
     from steradian.training.progress import shown
 
@@ -56,6 +56,7 @@ def enroll(
                 "added": result.added,
                 "skipped": result.skipped,
                 "replaced": result.replaced,
+                "gone": [{"name": name, "image": image} for name, image in result.gone],
                 "failures": failures,
                 "hints": [str(hint) for hint in result.hints],
                 "notes": list(named.notes),
@@ -70,7 +71,7 @@ def enroll(
         skipped = f"; {result.skipped} images were already enrolled" if result.skipped else ""
         replaced = f"; {result.replaced} changed pictures took the place of the old ones" if result.replaced else ""
         print(f"{len(result.added)} name(s) enrolled, {count} in {gallery_of(run, gallery)}{skipped}{replaced}")
-        bullets(gathered(result.hints, result.added), "!")
+        bullets([*gathered(result.hints, result.added), *told_gone(result.gone)], "!")
     bullets(named.notes, "!")
     for item in result.failures:
         say(f"Error: {item.name}: {item.reason}")

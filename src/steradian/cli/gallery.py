@@ -92,6 +92,7 @@ def remove_image(gallery: GalleryPath, numbers: Numbers, json: Json = False) -> 
 
     with Gallery.open(gallery_file(gallery)) as opened:
         opened.remove_images(numbers)
+    numbers = sorted(set(numbers))
     print_json({"removed": numbers}) if json else print(f"{len(numbers)} image(s) removed.")
 
 
@@ -107,6 +108,7 @@ def move_image(
 
     with Gallery.open(gallery_file(gallery)) as opened:
         opened.register.move_images(numbers, to)
+    numbers = sorted(set(numbers))
     print_json({"moved": numbers, "to": to}) if json else print(f"{len(numbers)} image(s) moved to {to}.")
 
 

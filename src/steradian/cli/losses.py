@@ -62,6 +62,9 @@ def losses(
         return
     chosen = preset(name)
     if out is not None:
+        from steradian.files import check_new
+
+        check_new(out)
         write_loss_picture(chosen, out)
         say(f"Drawn into {out}")
     curve = curve_points(chosen.build(3, 4, {}), DEGREES)

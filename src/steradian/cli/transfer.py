@@ -85,6 +85,7 @@ def transfer(
             if value is not None:
                 raise UsageError(f"{option} is for halves of the classes; with --freezing all classes are learned.")
         kept = layers_to_keep.study_freezing(changed_recipe(Recipe(), options, setting), **runs)
+        bullets(kept.provenance["data"]["warnings"], "!")
         _finish(folder, freezing_numbers(kept), advice(kept), kept.failures, json)
         return
     if weights is not None:
@@ -94,7 +95,7 @@ def transfer(
         )
     recipe = changed_recipe(study.default_recipe(), options, setting)
     moved = study.transfer(recipe, half=list_of(half), other=other, target_images=target_images, **runs)
-    bullets(unfinished(moved), "!")
+    bullets([*moved.provenance["data"]["warnings"], *unfinished(moved)], "!")
     lines = [f"{claim}\n  {verdict}" for claim, verdict in findings(moved)]
     _finish(folder, numbers_of(moved), lines, moved.failures, json)
 

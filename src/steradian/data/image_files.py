@@ -10,7 +10,7 @@ from steradian.data.decode import decode
 from steradian.data.file_kinds import PassedOver, files_below
 from steradian.data.model_input import Pixels
 from steradian.errors import DataError, UsageError
-from steradian.files import explained
+from steradian.files import check_regular, explained
 
 AT_ONCE = 64
 
@@ -44,6 +44,7 @@ def image_files(paths: Sequence[Path]) -> ImageFiles:
         if not path.exists():
             raise UsageError(f"{path} does not exist: check the spelling.")
         if not path.is_dir():
+            check_regular(path)
             files.append(path)
             continue
         passed = PassedOver()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -93,6 +93,12 @@ class Backend(Protocol):
 
     def version(self) -> object:
         """Return a value that is equal to an earlier one only if nothing was written since; None: it cannot tell."""
+
+    def origins(self, number: int) -> dict[int, str]:
+        """Return image number -> the state of its file when it was embedded, of an identity, where it was noted."""
+
+    def set_origins(self, origins: Mapping[int, str]) -> None:
+        """Note the state of the files of images, within `change`."""
 
     def names(self, after: int = 0) -> dict[int, str]:
         """Return number -> name of identities with a number above ``after``."""

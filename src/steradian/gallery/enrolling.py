@@ -13,7 +13,8 @@ import numpy as np
 from steradian.data.image_files import AT_ONCE, image_files, read_images
 from steradian.data.loading.damage import Skipped
 from steradian.data.pixels import Progress
-from steradian.errors import UsageError
+from steradian.errors import InputError, UsageError
+from steradian.files import printable
 from steradian.gallery.gallery import Gallery
 from steradian.gallery.hints import Hint
 from steradian.gallery.records import ELSEWHERE, ImageRecord, as_source, checked_name
@@ -29,6 +30,7 @@ class FolderEnrolled:
     Attributes:
         added: name -> number of images added.
         skipped: number of images already enrolled under their name.
+        gone: names and files of enrolled images of these people whose files do not exist any more.
         replaced: number of enrolled images whose file holds another picture now: it took the place of the old one.
         failures: images that cannot be decoded.
         hints: warnings about odd images, see `Enrolled`.
@@ -37,6 +39,7 @@ class FolderEnrolled:
     added: dict[str, int]
     skipped: int
     replaced: int
+    gone: tuple[tuple[str, str], ...]
     failures: tuple[Skipped, ...]
     hints: tuple[Hint, ...]
 
@@ -60,7 +63,11 @@ def people_of(paths: Sequence[Path], name: str | None) -> NamedFiles:
             parts = file.relative_to(path).parts if path.is_dir() else ()
             if name is None and len(parts) < 2:
                 raise UsageError(f"{file} is not in a subfolder that names it. Give --name, or a subfolder per name.")
-            files = by_name.setdefault(checked_name(name if name is not None else parts[0]), [])
+            try:
+                files = by_name.setdefault(checked_name(name if name is not None else parts[0]), [])
+            except InputError as error:
+                place = f" by the folder {printable(path / parts[0])}" if name is None else ""
+                raise InputError(f"{printable(file)} cannot be enrolled{place}: {error}") from error
             if file not in files:
                 files.append(file)
     return NamedFiles(by_name, tuple(notes))
@@ -80,16 +87,21 @@ def enroll_files(
     steps: list[tuple[str, list[Path]]] = []
     skipped = 0
     younger: list[tuple[Path, ImageRecord]] = []
+    gone: list[tuple[str, str]] = []
     for name, files in people.items():
-        enrolled = _enrolled_files(gallery, name)
+        enrolled, states = _enrolled_files(gallery, name), _states(gallery, name)
         new_files = []
         for file in files:
-            image = enrolled.get(as_source(file.resolve()))
+            # Earlier versions followed links.
+            image = enrolled.get(_source(file)) or enrolled.get(as_source(file.resolve()))
             if image is None:
                 new_files.append(file)
-            elif _changed(file) > image.created:
+            elif states[image.id] != _state(file) if image.id in states else _changed(file) > image.created:
                 younger.append((file, image))
         skipped += len(files) - len(new_files)
+        gone += [(name, source) for source in enrolled if source.startswith("/") and not Path(source).exists()]
+        if metadata and enrolled and not new_files:
+            gallery.register.describe(name, metadata)
         steps += [(name, list(new_files[start : start + AT_ONCE])) for start in range(0, len(new_files), AT_ONCE)]
     added: dict[str, int] = {}
     failures: list[Skipped] = []
@@ -102,18 +114,36 @@ def enroll_files(
         read = read_images(files, shortest)
         failures += [Skipped(str(file), reason) for file, reason in read.failures]
         if read.files:
-            sources = [as_source(file.resolve()) for file in read.files]
+            sources = [_source(file) for file in read.files]
             result = gallery.enroll(name, read.pixels, sources=sources, metadata=metadata)
+            gallery.register.note_files(dict(zip(result.added, map(_state, read.files), strict=True)))
             added[name] = added.get(name, 0) + result.images
             hints += result.hints
-    return FolderEnrolled(added, skipped - replaced, replaced, tuple(failures), tuple(hints))
+    return FolderEnrolled(added, skipped - replaced, replaced, tuple(gone), tuple(failures), tuple(hints))
 
 
 def _enrolled_files(gallery: Gallery, name: str) -> dict[str, ImageRecord]:
     """Return the images of ``name`` by their files; of several from one file, the last."""
     number = gallery.register.backend.find(name)
     images = [] if number is None else gallery.register.backend.images_of(number)
-    return {image.source.removeprefix(ELSEWHERE): image for image in images}
+    # The files of an imported gallery are those of another machine, whatever their paths.
+    return {image.source: image for image in images if not image.source.startswith(ELSEWHERE)}
+
+
+def _source(file: Path) -> str:
+    """Return the path of a file as it is recorded: where it was named, whatever it is linked to."""
+    return as_source(file.absolute())
+
+
+def _state(file: Path) -> str:
+    """Return what changes when a file is written again or another takes its place, also by a moved folder."""
+    found = file.stat()
+    return f"{found.st_dev}-{found.st_ino}-{found.st_size}-{found.st_mtime_ns}"
+
+
+def _states(gallery: Gallery, name: str) -> dict[int, str]:
+    number = gallery.register.backend.find(name)
+    return {} if number is None else gallery.register.backend.origins(number)
 
 
 def _changed(file: Path) -> str:
@@ -136,7 +166,22 @@ def _replace(gallery: Gallery, younger: Sequence[tuple[Path, ImageRecord]]) -> t
         for file, vector in zip(read.files, vectors, strict=True):
             image = images[file]
             row = np.flatnonzero(snapshot.ids == image.id)
+            number = image.id
             if len(row) and float(snapshot.vectors[row[0]] @ vector) < SAME:
-                gallery.register.replace_image(image.id, vector, as_source(file.resolve()))
+                number = gallery.register.replace_image(image.id, vector, _source(file))
                 replaced += 1
+            if len(row):
+                gallery.register.note_files({number: _state(file)})
     return replaced, failures
+
+
+def told_gone(gone: Sequence[tuple[str, str]]) -> list[str]:
+    """Return a sentence about enrolled images whose files do not exist any more, or nothing."""
+    if not gone:
+        return []
+    name, image = gone[0]
+    images = "1 enrolled image" if len(gone) == 1 else f"{len(gone):,} enrolled images"
+    return [
+        f"{images} came from files that are gone, such as {image} of {name!r}, and stay enrolled. If they are wrong: "
+        "steradian gallery images, then remove-image or move-image."
+    ]

@@ -26,6 +26,7 @@ from steradian.gallery.gallery import Gallery
 from steradian.gallery.pictures import Pictures
 from steradian.gallery.records import LONGEST_METADATA, checked_name, elsewhere
 from steradian.gallery.register import Register
+from steradian.gallery.search.exact import unit
 from steradian.models.calibration import Threshold
 from steradian.models.embedder import Embedder
 from steradian.models.image_batch import decode_file
@@ -107,7 +108,7 @@ def _import(register: Register, path: Path, card: dict[str, Any], vectors: NDArr
             rows.append(row)
     register.add_many(
         [
-            (name, vectors[rows], [card["images"][row]["source"] for row in rows], metadata.get(name))
+            (name, unit(vectors[rows]), [card["images"][row]["source"] for row in rows], metadata.get(name))
             for name, rows in new_rows.items()
             if rows or metadata.get(name)
         ]

@@ -40,7 +40,8 @@ class Pictures:
     """
 
     def __init__(self, gallery: Path) -> None:
-        self.folder = gallery.with_name(f"{gallery.name}{FOLDER}").resolve()
+        self._gallery = gallery.resolve()
+        self.folder = self._gallery.with_name(f"{self._gallery.name}{FOLDER}")
 
     def keep(self, content: bytes) -> Path:
         """Write a picture to disk and return its path. Raises `StorageError`."""
@@ -71,8 +72,8 @@ class Pictures:
         if (self.folder / path.name).is_file():
             return self.folder / path.name
         gallery = path.parent.with_name(path.parent.name.removesuffix(FOLDER))
-        behind = path.parent.name.endswith(FOLDER) and not gallery.exists() and path.is_file()
-        return path if behind else None
+        left = not gallery.exists() or gallery.resolve() == self._gallery
+        return path if path.parent.name.endswith(FOLDER) and left and path.is_file() else None
 
     def forget(self, sources: Iterable[str]) -> None:
         """Delete the kept pictures of ``sources``; leave all other files alone."""

@@ -63,6 +63,11 @@ class Register:
                 added.append(Added(number, images))
         return added
 
+    def describe(self, name: str, metadata: Mapping[str, Any]) -> None:
+        """Merge ``metadata`` into those of an enrolled ``name``."""
+        with self.backend.change():
+            self._enrolled(self.backend.identity(self.number(name)).name, metadata)
+
     def _enrolled(self, name: str, metadata: Mapping[str, Any] | None) -> int:
         """Return the number of ``name``, new or not, with its ``metadata`` merged into the existing ones."""
         number = self.backend.find(name)
@@ -95,7 +100,7 @@ class Register:
         with self.backend.change():
             number = self.number(ref)
             if new is not None and self.backend.find(new) not in (None, number):
-                raise InputError(f"{new!r} is already taken. To combine the two: steradian gallery merge.")
+                raise InputError(f"{new!r} is already taken. To combine the two, merge them.")
             self.backend.update_identity(number, name=new, metadata=text)
 
     def merge(self, ref: IdentityRef, into: IdentityRef) -> None:
@@ -115,6 +120,7 @@ class Register:
         """
         checked = checked_name(name)
         with self.backend.change():
+            images = list(dict.fromkeys(images))
             records = [self.image(number) for number in images]
             number = self._enrolled(checked, metadata)
             self._check_rest([image for image in records if image.identity != number])
@@ -129,6 +135,7 @@ class Register:
             InputError: an identity would have no image left.
         """
         with self.backend.change():
+            images = list(dict.fromkeys(images))
             records = [self.image(number) for number in images]
             self._check_rest(records)
             self.backend.delete_images(images)
@@ -136,15 +143,21 @@ class Register:
                 self.backend.update_identity(number)
         return [record.source for record in records]
 
-    def replace_image(self, number: int, vector: NDArray[np.float32], source: str) -> None:
-        """Put the vector [D] of a new picture in place of an image, which gets a new number."""
+    def replace_image(self, number: int, vector: NDArray[np.float32], source: str) -> int:
+        """Put the vector [D] of a new picture in place of an image; return the number of the new one."""
         with self.backend.change():
             owner = self.image(number).identity
             name = self.backend.identity(owner).name
             checked_vectors(name, vector[None], self.backend.dimensions)
             self.backend.delete_images([number])
-            self.backend.insert_images(owner, vector[None], [as_source(source)])
+            (new,) = self.backend.insert_images(owner, vector[None], [as_source(source)])
             self.backend.update_identity(owner)
+        return new
+
+    def note_files(self, files: Mapping[int, str]) -> None:
+        """Note the state of the file that each image number came from, by which a later change is noticed."""
+        with self.backend.change():
+            self.backend.set_origins(files)
 
     def _check_rest(self, taken: Sequence[ImageRecord]) -> None:
         """Raise `InputError` if an identity would have no image left without those ``taken`` from it."""
@@ -171,7 +184,7 @@ class Register:
         return [
             number
             for number in (known if chosen is None else chosen)
-            if number in known and all(known[number].get(key) == value for key, value in wanted)
+            if number in known and all(_has(known[number], key, value) for key, value in wanted)
         ]
 
     def _known_metadata(self) -> dict[int, dict[str, Any]]:
@@ -203,3 +216,9 @@ class Register:
         if image is None:
             raise NotFoundError(f"there is no image {number} in {self.backend.path}.")
         return image
+
+
+def _has(metadata: Mapping[str, Any], key: str, value: Any) -> bool:
+    """Return whether metadata have a key with a value of JSON, where true is not 1 and null is not nothing."""
+    found = metadata.get(key)
+    return key in metadata and found == value and isinstance(found, bool) == isinstance(value, bool)

@@ -27,6 +27,9 @@ from steradian.models.description import DESCRIPTION, Description, Input, read_d
 from steradian.models.recognizer import Recognizer
 from steradian.models.runtimes import PreprocessedEncoder, onnx_bytes, silence
 
+FILES = frozenset({DESCRIPTION, "model_input.py", "model.onnx", "model.xml", "model.bin", "model.pt2"})
+"""All files of an export, of any format."""
+
 LEAST_COSINE, MOST_APART = 1.0 - 1e-4, 1e-3
 """An export is written only if its embeddings have at least this cosine to torch's embeddings, and its logits differ by
 at most this share of the largest logit."""
@@ -99,7 +102,7 @@ def _is_export(folder: Path) -> bool:
         read_description(folder)
     except StorageError:
         return False
-    return all(entry.name in (DESCRIPTION, INPUT) or entry.name.startswith("model.") for entry in folder.iterdir())
+    return all(entry.name in FILES for entry in folder.iterdir())
 
 
 def describe(model: Recognizer) -> Description:

@@ -226,5 +226,6 @@ class About(BaseModel):
     thresholds: list[Threshold]
     far: float = Field(description="default false-accept rate of pairs")
     strangers: float = Field(description="default share of strangers that may be given a name")
+    by_pairs: bool = Field(description="whether `far` rules identify, too, where a request gives no rate")
     gallery: bool = Field(description="whether identities can be enrolled")
     built_in: bool = Field(description="whether the model came with steradian, so that its classes are of no interest")

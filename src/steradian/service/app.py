@@ -20,14 +20,16 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from steradian.errors import NotFoundError, SteradianError, StorageError
 from steradian.gallery import Gallery
-from steradian.models.calibration import STRANGERS
+from steradian.models.calibration import STRANGERS, Threshold
 from steradian.models.recognizer import Recognizer
 from steradian.service.access import BEARER, Access
 from steradian.service.answers import CLOSED, REFUSALS, About
 from steradian.service.engine import Engine
+from steradian.service.forms import FIELDS
 from steradian.service.guard import FORM, Guard
 from steradian.service.identities import identity_routes
 from steradian.service.limits import Limits
+from steradian.service.public_url import with_mapped
 from steradian.service.questions import question_routes
 from steradian.service.refusals import told
 from steradian.service.telemetry import LOG, ServiceMetrics
@@ -35,6 +37,8 @@ from steradian.version import __version__
 
 DARK = 0.4
 """Mean pixel value, of 1, below which images count as light on dark."""
+
+OWN_IMAGES = "images of this gallery, each used as a probe not enrolled"
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
@@ -96,6 +100,7 @@ def build_app(
     def about() -> About:
         """Describe the running service."""
         thresholds = gallery.thresholds if gallery is not None else model.thresholds
+        own = gallery.own_thresholds() if gallery is not None else ()
         quantiles = model.calibration.coverage_quantiles if model.calibration is not None else {}
         return About(
             version=__version__,
@@ -106,11 +111,12 @@ def build_app(
             size=model.preprocessing.size,
             dark=float(np.mean(model.preprocessing.mean)) < DARK,
             coverages=[float(one) for one in quantiles],
-            thresholds=list(thresholds),
+            thresholds=[_without_size(one) if one in own else one for one in thresholds],
             far=thresholds.default_far if far is None else far,
             strangers=STRANGERS if strangers is None else strangers,
             gallery=gallery is not None,
             built_in=built_in,
+            by_pairs=far is not None and strangers is None,
         )
 
     @app.get("/healthz", tags=["service"], response_class=PlainTextResponse)
@@ -127,9 +133,9 @@ def build_app(
 
     @app.get("/plotly.js", include_in_schema=False)
     def plotly() -> Response:
-        from plotly.offline import get_plotlyjs
-
-        return Response(get_plotlyjs(), media_type="text/javascript", headers={"Cache-Control": "max-age=86400"})
+        # Sent from its file, a part at a time: of whoever reads slowly, only that part is in memory.
+        script = Path(str(resources.files("plotly"))) / "package_data" / "plotly.min.js"
+        return FileResponse(script, media_type="text/javascript", headers={"Cache-Control": "max-age=86400"})
 
     @app.get("/tokens.css", include_in_schema=False)
     def tokens() -> FileResponse:
@@ -142,7 +148,7 @@ def build_app(
             method.upper()
             for path, methods in app.openapi()["paths"].items()
             if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), request.url.path)
-            for method in methods
+            for method in (*methods, *(["head"] if "get" in methods else []))
         )
         if allowed:
             names = ", ".join(allowed)
@@ -162,8 +168,13 @@ def build_app(
             expose_headers=["Allow", "Retry-After", "WWW-Authenticate"],
         )
     if access.proxies:
-        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(access.proxies))
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(with_mapped(access.proxies)))
     return app
+
+
+def _without_size(threshold: Threshold) -> Threshold:
+    """Return a threshold of a gallery as those without a token may see it: not by how many identities."""
+    return threshold.model_copy(update={"measured_on": OWN_IMAGES})
 
 
 def _explain(app: FastAPI, gallery: Gallery | None) -> None:
@@ -176,8 +187,16 @@ def _explain(app: FastAPI, gallery: Gallery | None) -> None:
         if first["loc"][:2] == ("body", "file"):
             if not kind.startswith("multipart/form-data"):
                 return JSONResponse({"detail": f"{FORM} This body is {kind.split(';')[0] or 'empty'}."}, 415)
+            fields = request.scope.get(FIELDS, [])
+            if first["type"] == "missing" and fields:
+                listed = ", ".join(map(repr, fields[:5]))
+                return JSONResponse({"detail": f"The form has no field 'file'; it has {listed}. {FORM}"}, 422)
+            if first["type"] == "missing":
+                return JSONResponse({"detail": f"The form is empty, or was cut off. {FORM}"}, 422)
             if first["type"] != "missing":
                 return JSONResponse({"detail": f"'file' holds a text and no picture. {FORM} Mind the @."}, 422)
+        if first["type"] == "json_invalid":
+            return JSONResponse({"detail": f"The body is not JSON: {first['ctx']['error']}."}, 422)
         location = ".".join(str(part) for part in first["loc"][1:]) or "the request"
         return JSONResponse({"detail": f"{location}: {first['msg']}."}, 422)
 

@@ -67,7 +67,7 @@ class Engine:
         self, uploads: Sequence[Upload], given_up: Callable[[], bool]
     ) -> tuple[Decoded, NDArray[np.float32]]:
         readable = await self.in_decoder(
-            decoded, uploads, self.model.preprocessing, self._limits.pixels, self._budget, given_up
+            decoded, uploads, self.model.preprocessing, self._limits, self._budget, given_up
         )
         self._numbers.refused.inc(len(readable.failures))
         if not readable.names:

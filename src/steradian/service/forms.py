@@ -13,6 +13,12 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 FORM = "multipart/form-data"
 
+FIELDS = "steradian.fields"
+"""Under which the names of a form's fields are kept with the request, for messages."""
+
+ENCODINGS = {"iso-8859-1": "iso-8859-1", "us-ascii": "ascii", "windows-1252": "cp1252"}
+"""Encodings besides UTF-8, in which clients spell names; Python knows others that decode to no text."""
+
 EXTENDED = re.compile(rb";\s*filename\*\s*=\s*\"?([\w-]+)'[\w-]*'([^;\"\s]+)\"?", re.IGNORECASE)
 """The file name in another spelling, as in ``filename*=UTF-8''caf%C3%A9.png`` (RFC 8187)."""
 
@@ -27,7 +33,8 @@ class FormRoute(APIRoute):
             if request.headers.get("content-type", "").lower().startswith(FORM):
                 try:
                     # FastAPI takes a form that was read already as it is.
-                    request._form = await _Parser(request.headers, request.stream()).parse()
+                    request._form = form = await _Parser(request.headers, request.stream()).parse()
+                    request.scope[FIELDS] = list(dict.fromkeys(form))
                 except MultiPartException as error:
                     raise HTTPException(400, f"This form cannot be read: {error.message}") from error
             return await answer(request)
@@ -48,9 +55,7 @@ def with_plain_name(disposition: bytes) -> bytes:
     if found is None:
         return disposition
     content = unquote_to_bytes(found[2])
-    try:
-        name = content.decode(found[1].decode())
-    except (LookupError, UnicodeDecodeError):
-        name = content.decode("utf-8", "backslashreplace")
+    encoding = ENCODINGS.get(found[1].decode().lower(), "utf-8")
+    name = content.decode(encoding, "backslashreplace")
     quoted = name.replace("\\", "\\\\").replace('"', '\\"').replace("\r", " ").replace("\n", " ")
     return disposition + f'; filename="{quoted}"'.encode()

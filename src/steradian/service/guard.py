@@ -7,9 +7,10 @@ import math
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import HTTPException
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from steradian.service.access import Access
@@ -46,6 +47,10 @@ class Guard:
             return
         started = time.perf_counter()
         # First of all, so that a path before its own goes around no check.
+        if self._access.public is not None and scope["path"] == self._access.public.prefix:
+            # Without the slash, the page's own addresses would lead elsewhere.
+            await RedirectResponse(f"{quote(self._access.public.prefix)}/")(scope, receive, send)
+            return
         path = self._access.path_of(scope["path"])
         if path != scope["path"]:
             scope = {**scope, "path": path, "raw_path": path.encode()}
@@ -133,7 +138,10 @@ class _CountedRequest:
         if message["type"] == "http.response.start":
             self.status, self.started = message["status"], True
             message = {**message, "headers": [*message.get("headers", []), *HEADERS]}
-        await self._send(message)
+        try:
+            await asyncio.wait_for(self._send(message), self._limits.send_seconds)
+        except asyncio.TimeoutError as error:
+            raise ConnectionError("the client does not read its answer") from error
 
 
 def _without_body(send: Send) -> Send:

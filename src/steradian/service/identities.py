@@ -145,6 +145,9 @@ def _enroll(
     sent: list[uploads.Upload],
     metadata: dict[str, Any] | None,
 ) -> Enrollment:
+    with gallery.register.backend.change():
+        # Refuse what cannot be written before a picture is.
+        pass
     # Write pictures first, so that every enrolled image has its picture; leftover pictures are deleted later.
     sources: list[str] = []
     try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from steradian.errors import UsageError
 
@@ -35,7 +36,7 @@ class PublicUrl:
 def public_url(text: str) -> PublicUrl:
     """Parse an address. Raises `UsageError` if it is none."""
     origin, path = _origin(text, "--public-url", "https://example.com/faces")
-    prefix = path.rstrip("/")
+    prefix = unquote(path.rstrip("/"))
     if prefix == OWN or prefix.startswith(f"{OWN}/") or "//" in prefix:
         raise UsageError(f"--public-url cannot end in {path}: the service's own routes begin with {OWN}/.")
     return PublicUrl(origin, urlsplit(origin).netloc, prefix)
@@ -47,6 +48,17 @@ def origin_of(text: str) -> str:
     if path.strip("/"):
         raise UsageError(f"--origin {text} has a path, but browsers name only the site: give {origin}.")
     return origin
+
+
+def with_mapped(proxies: Sequence[str]) -> tuple[str, ...]:
+    """Return addresses and networks, and those of IPv4 also as a socket of IPv6 sees them (RFC 4291)."""
+    networks = [ipaddress.ip_network(one) for one in proxies]
+    mapped = [
+        f"::ffff:{one.network_address}/{96 + one.prefixlen}"
+        for one in networks
+        if isinstance(one, ipaddress.IPv4Network)
+    ]
+    return (*proxies, *(str(ipaddress.ip_network(one)) for one in mapped))
 
 
 def _origin(text: str, option: str, example: str) -> tuple[str, str]:

@@ -90,7 +90,7 @@ def question_routes(
         """Decide who of the gallery is on each image: a match, "unknown" or "ambiguous"."""
         metadata = json_object("where", where)
         if strangers is None and far is None and threshold is None:
-            strangers, far = usual_strangers, usual_far
+            strangers, far = usual_strangers, usual_far if usual_strangers is None else None
         decoded, raw = await engine.embed(await uploads.read(files, limits))
         decisions = await run_in_threadpool(
             gallery.identify_vectors,

@@ -13,4 +13,5 @@ def told(error: Exception, gallery: Gallery | None) -> str:
     if isinstance(error, StorageError):
         return "The gallery cannot be used now; see the log of the service."
     message = str(error)
-    return message if gallery is None else message.replace(str(gallery.register.backend.path), "the gallery")
+    # Only where messages name it: the name of a gallery may be a letter.
+    return message if gallery is None else message.replace(f" in {gallery.register.backend.path}.", " in the gallery.")

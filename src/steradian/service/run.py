@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from steradian.errors import UsageError
+from steradian.service.public_url import with_mapped
 
 GRACE = 30
 
@@ -52,7 +53,7 @@ class HeaderTimeout(H11Protocol):
 
     def __init__(self, *arguments: Any, proxies: Sequence[str] = (), **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._proxies = [ipaddress.ip_network(proxy) for proxy in proxies]
+        self._proxies = [ipaddress.ip_network(proxy) for proxy in with_mapped(proxies)]
         self._arriving: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from fastapi import HTTPException, UploadFile
 from numpy.typing import NDArray
+from PIL import Image
 
 from steradian.data.decode import opened
 from steradian.data.model_input import draft, pixels_of
@@ -54,7 +55,7 @@ def _shown_name(name: str | None) -> str:
 def decoded(
     uploads: Sequence[Upload],
     preprocessing: Preprocessing,
-    most_pixels: int,
+    limits: Limits,
     budget: PixelBudget,
     given_up: Callable[[], bool],
 ) -> Decoded:
@@ -64,9 +65,9 @@ def decoded(
         if given_up():
             break
         try:
-            with opened(upload.content, most_pixels) as image:
+            with opened(upload.content, limits.pixels) as image:
                 draft(image, 2 * preprocessing.shortest, 2 * preprocessing.shortest)
-                with budget.of(image.width * image.height):
+                with budget.of(_cost(image, upload.content, limits)):
                     pixels = pixels_of(image)
                     # Before the square is made, which takes as much memory again.
                     image.close()
@@ -77,3 +78,33 @@ def decoded(
     shape = (0, preprocessing.channels, preprocessing.size, preprocessing.size)
     pixels = np.stack(squares) if squares else np.zeros(shape, np.uint8)
     return Decoded(tuple(names), pixels, tuple(failures))
+
+
+COSTS = {"JPEG2000": 2, "WEBP": 2, "AVIF": 2}
+"""What a pixel of a format takes to decode, in memory of those of others."""
+
+SLOW = frozenset({"qoi", "ppm", "ppm_plain", "dds_rgb"})
+"""Decoders that are written in Python, and take seconds for a large image."""
+
+TILE_WIDTH, TILE_LENGTH = 322, 323
+"""Tags of a TIFF file, whose tiles may be larger than the image."""
+
+
+def _cost(image: Image.Image, content: bytes, limits: Limits) -> int:
+    """Return the pixels in memory of which decoding takes what this image takes. Raises `DataError` over a limit."""
+    kind, tags = image.format or "", getattr(image, "tag_v2", {})
+    sides = [(image.width, image.height)]
+    if TILE_WIDTH in tags and TILE_LENGTH in tags:
+        sides.append((int(tags[TILE_WIDTH]), int(tags[TILE_LENGTH])))
+    cost = max(width * height for width, height in sides) * COSTS.get(kind, 1)
+    if cost > limits.pixels:
+        raise DataError(f"its {image.width} x {image.height} pixels in {kind} take more memory than is allowed here")
+    tiles = getattr(image, "tile", None)
+    decoder = tiles[0][0] if tiles else ""
+    if decoder in SLOW and image.width * image.height > limits.slow_pixels:
+        raise DataError(f"it has over {limits.slow_pixels:,} pixels in {kind}, which is slow to decode: send a JPEG")
+    # Inside the data of a scan, this pair of bytes does not occur.
+    scans = content.count(b"\xff\xda") if kind == "JPEG" else 0
+    if scans > limits.scans:
+        raise DataError(f"it is a JPEG of {scans:,} scans, over the limit of {limits.scans}")
+    return cost

@@ -310,7 +310,12 @@ def provenance(recipe: Recipe, data: TrainingData, command: str) -> dict[str, An
     return {
         "command": command,
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
-        "data": {"source": data.pixels.source, "digest": data.digest, "images": len(data.pixels)},
+        "data": {
+            "source": data.pixels.source,
+            "digest": data.digest,
+            "images": len(data.pixels),
+            "warnings": list(data.warnings),
+        },
         "recipe": recipe.digest(),
         "seed": recipe.training.seed,
         **environment(),

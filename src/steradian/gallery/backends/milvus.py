@@ -15,7 +15,7 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +297,12 @@ class MilvusBackend:
 
     def version(self) -> None:
         return None
+
+    def origins(self, number: int) -> dict[int, str]:
+        return {}
+
+    def set_origins(self, origins: Mapping[int, str]) -> None:
+        """Do nothing: times tell of changed files here."""
 
     def names(self, after: int = 0) -> dict[int, str]:
         """Return id -> name of identities with an id above ``after``."""

@@ -16,9 +16,13 @@ def is_read_only(path: Path) -> bool:
     return path.is_file() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
 
 
-def log_of(path: Path) -> Path:
-    """Return the file of newest changes, which SQLite keeps beside ``path`` while it is open."""
-    return path.with_name(f"{path.name}-wal")
+def beside(path: Path, ending: str) -> Path:
+    """Return a file that SQLite keeps beside ``path`` while it is open; links are followed, as SQLite does.
+
+    Its ``ending`` is -wal for the file of newest changes, -shm for the memory that processes share.
+    """
+    real = path.resolve()
+    return real.with_name(f"{real.name}{ending}")
 
 
 def connect(path: Path, read_only: bool, wait_seconds: float) -> sqlite3.Connection:
@@ -27,7 +31,7 @@ def connect(path: Path, read_only: bool, wait_seconds: float) -> sqlite3.Connect
     With newest changes beside a read-only file, another process may be writing: then SQLite reads both, or says that it
     cannot.
     """
-    mode = "rwc" if not read_only else "ro" if _size(log_of(path)) else "ro&immutable=1"
+    mode = "rwc" if not read_only else "ro" if _size(beside(path, "-wal")) else "ro&immutable=1"
     address = f"{path.absolute().as_uri()}?mode={mode}"
     return sqlite3.connect(address, timeout=wait_seconds, isolation_level=None, check_same_thread=False, uri=True)
 
@@ -47,7 +51,7 @@ class OpenFile:
         return self._read_only and self._now() != self._seen
 
     def check(self) -> None:
-        """Raise `StorageError` if the file, or that of the newest changes, was removed or replaced."""
+        """Raise `StorageError` if the file, or one that SQLite keeps beside it, was removed or replaced."""
         if not self._read_only and self._now() != self._seen:
             raise StorageError(
                 f"{self._path} was removed or replaced while it was open, and nothing more is kept in it. Put it back, "
@@ -55,9 +59,11 @@ class OpenFile:
             )
 
     def _now(self) -> tuple[State, ...]:
-        states = (_state(self._path, self._read_only), _state(log_of(self._path), self._read_only))
+        file, log = _state(self._path, self._read_only), beside(self._path, "-wal")
+        if not self._read_only:
+            return file, _state(log, False), _state(beside(self._path, "-shm"), False)
         # Where nothing is written, an empty log is as good as none.
-        return states if not self._read_only or _size(log_of(self._path)) else states[:1]
+        return (file, _state(log, True)) if _size(log) else (file,)
 
 
 def _state(path: Path, content: bool) -> State:

@@ -126,6 +126,22 @@ class SqliteBackend(SqliteFile):
             by_others = self._select("PRAGMA data_version")[0][0]
             return id(self._connection), int(by_others), self._connection.total_changes
 
+    def origins(self, number: int) -> dict[int, str]:
+        if not self._select("SELECT name FROM sqlite_master WHERE name = 'origins'"):
+            return {}
+        rows = self._select(
+            "SELECT image, state FROM origins JOIN images ON image = images.id WHERE identity = ?", number
+        )
+        return {int(image): state for image, state in rows}
+
+    def set_origins(self, origins: Mapping[int, str]) -> None:
+        # A table of its own, made when it is needed, so that earlier versions read the file as before.
+        self._connection.execute(
+            "CREATE TABLE IF NOT EXISTS origins "
+            "(image INTEGER PRIMARY KEY REFERENCES images (id) ON DELETE CASCADE, state TEXT NOT NULL)"
+        )
+        self._connection.executemany("INSERT OR REPLACE INTO origins VALUES (?, ?)", origins.items())
+
     def names(self, after: int = 0) -> dict[int, str]:
         rows = self._select("SELECT id, name FROM identities WHERE id > ?", after)
         return {int(number): name for number, name in rows}

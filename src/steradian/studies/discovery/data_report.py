@@ -15,7 +15,7 @@ from steradian.data.inspection import Inspection, inspect
 from steradian.data.model_input import square
 from steradian.data.pixels import Progress, no_progress
 from steradian.errors import DataError
-from steradian.files import check_folder, new_folder, write_text
+from steradian.files import check_folder, check_new, new_folder, write_text
 from steradian.plots import ClassSizesDisplay, ExamplesDisplay, MistakesDisplay
 from steradian.plots.report import Figure, Report, Section, facts
 from steradian.plots.theme import Panel, short_name
@@ -61,6 +61,8 @@ def inspect_data(
         UsageError: ``out`` holds other files; no such model.
         DataError: the source cannot be read.
     """
+    if views is not None:
+        check_new(views)
     images = data.open(source, root, skip_missing=skip_missing)
     if out is not None:
         check_folder(out)

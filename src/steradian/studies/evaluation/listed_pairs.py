@@ -59,7 +59,7 @@ def measure_listed_pairs(
     check_folder(folder, exist_ok=exist_ok)
     listed = read_pairs(path)
     recognizer = model if isinstance(model, Recognizer) else Recognizer.load(model)
-    pixels, part = pixels_for(recognizer, source, root, progress_unless(quiet))
+    pixels, part, left_out = pixels_for(recognizer, source, root, progress_unless(quiet))
     identities = [pixels.classes[label] for label in pixels.labels.tolist()]
     located = place_pairs(listed, image_numbers(pixels.names, identities), path, skip_missing=skip_missing)
     used, position = np.unique(np.concatenate([located.first, located.second]), return_inverse=True)
@@ -75,7 +75,8 @@ def measure_listed_pairs(
     first, second = position[: len(located.first)], position[len(located.first) :]
     scores = np.einsum("ij,ij->i", vectors[first], vectors[second])
     folds = located.folds if len(np.unique(located.folds)) > 1 else None
-    verification, notes = pair_numbers(scores, located.same, folds)
+    verification, pair_notes = pair_numbers(scores, located.same, folds)
+    notes = [*left_out, *pair_notes]
     numbers: dict[str, Any] = {"images": len(used), "verification": verification}
     origin = origin_of(recognizer, pixels, part, pixels.digest())
     record = {**origin, "pairs": path.name, "mirror images": "added" if flip else "not used"}

@@ -12,7 +12,7 @@ import numpy as np
 
 from steradian import metrics
 from steradian.errors import UsageError
-from steradian.files import check_folder, new_folder, write_text
+from steradian.files import check_folder, new_folder, read_json, write_text
 from steradian.models.locations import is_name, model_folder
 from steradian.models.recognizer import Recognizer
 from steradian.plots import AnglesDisplay, EmbeddingDisplay, HistoryDisplay, SphereDisplay
@@ -97,7 +97,8 @@ def evaluate(
         model: a recognizer, or where `Recognizer.load` finds one.
         source: images; None, or the run's own source, is the part of the run's data that was held out.
         out: folder of the results; None: the folder ``evaluation`` inside the run folder ``model``, or for a
-            recognizer or built-in model ``runs/evaluate-NAME``; what is there is replaced.
+            recognizer or built-in model ``runs/evaluate-NAME``. An earlier evaluation of the same images is replaced;
+            beside one of other images, the name of the images is added to the folder's.
         root: folder with the files of a built-in data set.
         protocols: names of `protocols.PROTOCOLS`; None: all that the images suffice for, except landmarks.
         recalibrate: afterwards fit probabilities, thresholds and what is known about strangers on these images, and
@@ -120,6 +121,7 @@ def evaluate(
         result.model.save(model_folder(str(model)))
         numbers = {**result.metrics.numbers, "recalibrated": asdict(again)}
         result = replace(result, metrics=replace(result.metrics, numbers=numbers))
+    folder = folder if out is not None else _beside_others(folder, result)
     new_folder(folder, exist_ok=True)
     with waiting("writing the report", quiet):
         write_evaluation(result, folder)
@@ -131,6 +133,15 @@ def evaluation_folder(model: Recognizer | str | Path, source: str | Path | None)
     if isinstance(model, Recognizer) or is_name(model):
         return default_folder(str(source), "evaluate-")
     return Path(model) / "evaluation"
+
+
+def _beside_others(folder: Path, evaluated: EvaluationResult) -> Path:
+    """Return ``folder``, or one beside it where it holds an evaluation of other images, which must not be lost."""
+    source = str(evaluated.provenance["data"]["source"])
+    recorded = RunFolder(folder).metrics
+    if not recorded.is_file() or read_json(recorded).get("provenance", {}).get("data", {}).get("source") == source:
+        return folder
+    return folder.with_name(f"{folder.name}-{Path(source).stem}")
 
 
 def write_evaluation(evaluated: EvaluationResult, folder: Path, history: list[dict[str, Any]] | None = None) -> None:

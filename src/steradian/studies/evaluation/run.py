@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from steradian import data as data_sources
+from steradian.data.loading.damage import skipped_warning
 from steradian.data.pixels import PixelSet, load_for, no_progress, with_known_first
 from steradian.data.pixels import Progress as DataProgress
 from steradian.errors import DataError, UsageError
@@ -137,10 +138,9 @@ def evaluate_on(
 
     Images of classes that the model does not know count as unknown; if there are no others, they are measured alone.
     """
-    pixels, part = pixels_for(model, source, root, progress)
+    pixels, part, notes = pixels_for(model, source, root, progress)
     count = len(model.spec.classes)
     known_images, unknown_images = np.flatnonzero(pixels.labels < count), np.flatnonzero(pixels.labels >= count)
-    notes = []
     if len(unknown_images):
         unknown_names = pixels.classes[count:]
         listed = ", ".join(repr(name) for name in unknown_names[:5]) + (", …" if len(unknown_names) > 5 else "")
@@ -158,13 +158,20 @@ def evaluate_on(
     return _measured(model, inputs, part, notes, origin_of(model, pixels, part, pixels.digest()), protocols)
 
 
-def pixels_for(model: Recognizer, source: str, root: str | None, progress: DataProgress) -> tuple[PixelSet, str]:
-    """Return the images of ``source`` as ``model`` takes them, labels by its classes; and which part they are."""
-    loaded, _ = load_for(data_sources.open(source, root), model.spec.preprocessing, progress)
+def pixels_for(
+    model: Recognizer, source: str, root: str | None, progress: DataProgress
+) -> tuple[PixelSet, str, list[str]]:
+    """Return the images of ``source`` as ``model`` takes them, labels by its classes.
+
+    Then which part they are, and sentences about what was left out.
+    """
+    images = data_sources.open(source, root)
+    loaded, _ = load_for(images, model.spec.preprocessing, progress)
+    notes = [*images.notes, *skipped_warning(loaded.failed, len(images))]
     pixels = with_known_first(loaded, model.spec.classes)
     if pixels.splits is not None and (pixels.splits == "test").any():
-        return pixels.at(np.flatnonzero(pixels.splits == "test")), "the test part"
-    return pixels, "all images"
+        return pixels.at(np.flatnonzero(pixels.splits == "test")), "the test part", notes
+    return pixels, "all images", notes
 
 
 def evaluate_run(
