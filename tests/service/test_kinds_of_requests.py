@@ -24,8 +24,8 @@ def test_head_has_the_headers_of_get_and_no_body(served: Start, path: str) -> No
 def test_a_wrong_method_names_the_right_ones(served: Start) -> None:
     client = served()
     answer = client.put("/v1/identities")
-    assert answer.status_code == 405 and answer.headers["allow"] == "GET, POST"
-    assert answer.json() == {"detail": "PUT is not for this address: use GET, POST."}
+    assert answer.status_code == 405 and answer.headers["allow"] == "GET, HEAD, POST"
+    assert answer.json() == {"detail": "PUT is not for this address: use GET, HEAD, POST."}
     assert client.get("/v1/classify").headers["allow"] == "POST"
     assert client.get("/v1/nothing").status_code == 404
 

@@ -24,7 +24,7 @@ from steradian.gallery.backends.sqlite import SqliteBackend
 from steradian.gallery.backends.sqlite_file import MOST_DIMENSIONS
 from steradian.gallery.gallery import Gallery
 from steradian.gallery.pictures import Pictures
-from steradian.gallery.records import LONGEST_METADATA, checked_name, elsewhere
+from steradian.gallery.records import LONGEST_METADATA, UNIT_SLACK, checked_name, elsewhere
 from steradian.gallery.register import Register
 from steradian.gallery.search.exact import unit
 from steradian.models.calibration import Threshold
@@ -35,6 +35,8 @@ CARD, VECTORS = "gallery.json", "vectors.npy"
 SHARDS = "embedding.json"
 LARGEST_CARD = 2**30
 FORMAT = "steradian.gallery"
+EXACT = 1e-5
+"""Difference of the length of a vector from one, up to which single precision explains it."""
 
 
 def export(gallery: Gallery, path: Path) -> int:
@@ -79,6 +81,10 @@ def import_file(gallery: Path, path: Path, *, trust_paths: bool = False) -> int:
     if not path.exists():
         raise StorageError(f"{path} does not exist: give a file of gallery export, or a folder of steradian embed.")
     card, vectors = _read_shards(path) if path.is_dir() else _read(path)
+    # Those of half precision are nearly of length one, and their products would go beyond it.
+    apart = np.abs(np.linalg.norm(vectors, axis=1) - 1.0)
+    nearly = (apart > EXACT) & (apart <= UNIT_SLACK)
+    vectors[nearly] = unit(vectors[nearly])
     if not trust_paths:
         card["images"] = [{**image, "source": elsewhere(image["source"])} for image in card["images"]]
     expected = () if gallery.is_file() else (card["model"], vectors.shape[1])
@@ -108,7 +114,7 @@ def _import(register: Register, path: Path, card: dict[str, Any], vectors: NDArr
             rows.append(row)
     register.add_many(
         [
-            (name, unit(vectors[rows]), [card["images"][row]["source"] for row in rows], metadata.get(name))
+            (name, vectors[rows], [card["images"][row]["source"] for row in rows], metadata.get(name))
             for name, rows in new_rows.items()
             if rows or metadata.get(name)
         ]

@@ -81,7 +81,15 @@ class RemoteSearch(NamedTuple):
 JOINERS = "\u200c\u200d"
 """Zero width non-joiner and joiner, which belong to the spelling of names in some scripts."""
 
-WITHOUT_JOINERS = ("LATIN", "GREEK", "CYRILLIC", "DIGIT", "ZERO WIDTH")
+WITHOUT_SHAPES = ("LATIN", "GREEK", "CYRILLIC", "DIGIT", "ZERO WIDTH")
+"""Scripts whose letters look the same with a joiner or a variation beside them."""
+
+BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+"""Characters that are no spaces and show nothing."""
+
+VARIATIONS = frozenset(map(chr, range(0xFE00, 0xFE10)))
+TAGS = frozenset(map(chr, range(0xE0020, 0xE0080)))
+FLAG, MONGOLIAN_SEPARATOR = "\U0001f3f4", "\u180e"
 
 
 def checked_name(name: str) -> str:
@@ -90,21 +98,37 @@ def checked_name(name: str) -> str:
     if not normalized or len(normalized) > LONGEST_NAME:
         raise InputError(f"a name must have 1 to {LONGEST_NAME} characters, but this one has {len(normalized)}.")
     for index, character in enumerate(normalized):
-        control = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
-        if control and not (character in JOINERS and _joins(normalized[index - 1 : index + 2])):
+        if _is_invisible(character) and not _shapes(character, normalized[:index], normalized[index + 1 :]):
             raise InputError(f"the name contains the control character U+{ord(character):04X}. Leave it out.")
     return normalized
 
 
-def _joins(around: str) -> bool:
-    """Return whether a joiner between two signs changes how they look, as in Persian, in Sinhala, or between emoji.
-
-    Elsewhere, two names with and without it would look the same.
-    """
-    neighbors = [unicodedata.name(one, "") for one in around[::2]]
-    return len(around) == 3 and not any(
-        name.startswith(WITHOUT_JOINERS) or one.isspace() for name, one in zip(neighbors, around[::2], strict=True)
+def _is_invisible(character: str) -> bool:
+    return (
+        unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+        or character in BLANK
+        or character in VARIATIONS
     )
+
+
+def _shapes(character: str, before: str, after: str) -> bool:
+    """Return whether an invisible character changes how its neighbors look: then it belongs to the spelling.
+
+    Joiners do in Persian, in Malayalam (also at the end of a word) or between emoji, variations after signs that have
+    some, and tags in a flag. Elsewhere, two names with and without it would look the same.
+    """
+    last = before[-1:]
+    has_shapes = bool(last) and not last.isspace() and not unicodedata.name(last, "").startswith(WITHOUT_SHAPES)
+    if character in JOINERS:
+        # Vowel signs that end a word, such as a virama, take their shape from what follows.
+        ends_word = not after or after[0].isspace()
+        takes = not after or not unicodedata.name(after[0], "").startswith(WITHOUT_SHAPES)
+        return has_shapes and (unicodedata.category(last) == "Mn" if ends_word else takes)
+    if character in VARIATIONS:
+        return has_shapes or last.isdigit() or last in "#*"
+    if character == MONGOLIAN_SEPARATOR:
+        return unicodedata.name(last or " ", "").startswith("MONGOLIAN")
+    return character in TAGS and FLAG in before
 
 
 UNIT_SLACK = 1e-2
