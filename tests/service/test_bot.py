@@ -162,7 +162,11 @@ def test_captions_enroll_a_photo_or_an_album(telegram: ThreadingHTTPServer, bot:
     album = {"media_group_id": "7"}
     assert "Ana has 1" in send(telegram, FRIEND, photo=drawing("cross"), caption="/enroll@testbot Ana", **album)
     assert "Ana has 2" in send(telegram, FRIEND, photo=drawing("cross", 2), **album)
-    assert "1 to 256 characters" in send(telegram, FRIEND, photo=drawing("cross"), caption="/enroll")
+    assert "Two Words has 1" in send(telegram, FRIEND, photo=drawing("cross", 4), caption="/Enroll\nTwo  Words")
+    assert "no longer enrolled" in send(telegram, FRIEND, "/forget Two Words")
+    assert send(telegram, FRIEND, photo=drawing("cross"), caption="/enroll") == "Say who it is: /enroll NAME."
+    assert "message of its own" in send(telegram, FRIEND, photo=drawing("cross"), caption="/done")
+    assert send(telegram, FRIEND, photo=drawing("ring", 1), chat=GROUP, caption="/enroll@other Ana").startswith("This")
     assert send(telegram, FRIEND, photo=drawing("ring", 1), caption="hello").startswith("This is The Ring")
     assert images(bot) == {"Ana": 2, "The Ring": 1, "The Square": 1}
 
@@ -173,14 +177,26 @@ def test_a_group_hears_answers_to_friends_alone(telegram: ThreadingHTTPServer, b
     post(telegram, STRANGER, "/enroll Me", chat=GROUP)
     post(telegram, FRIEND, "how are you?", chat=GROUP)
     post(telegram, FRIEND, "/start@another_bot", chat=GROUP)
+    post(telegram, FRIEND, "/weather", chat=GROUP)
+    note = {"file_id": "n", "file_unique_id": "n", "file_name": "a.pdf", "mime_type": "application/pdf"}
+    post(telegram, FRIEND, chat=GROUP, document=note)
     assert "Send me a photo" in send(telegram, FRIEND, "/help", chat=GROUP), "the first answer"
     assert send(telegram, FRIEND, photo=drawing("square", 1), chat=GROUP).startswith("This is The Square")
-    assert "no command that I know" in send(telegram, FRIEND, "/what", chat=GROUP)
+    assert "no command that I know" in send(telegram, FRIEND, "/what@testbot", chat=GROUP)
 
 
 def test_friends_always_get_an_answer_without_paths(telegram: ThreadingHTTPServer, bot: Path) -> None:
     assert "no command that I know" in send(telegram, FRIEND, "hello")
-    assert "no command that I know" in send(telegram, FRIEND, "/what")
+    for words in ("/what", "/foo@otherbot", "@anna look", "me@example.com is my address"):
+        assert "no command that I know" in send(telegram, FRIEND, words)
+    post(telegram, FRIEND, photo=drawing("square"), caption="/enroll Twice")
+    sent = telegram.updates[-1]["message"]
+    while not any("Twice has 1" in words for _, words in telegram.said):
+        time.sleep(0.01)
+    telegram.updates.append({"update_id": len(telegram.updates) + 1, "edited_message": {**sent, "edit_date": 1}})
+    while not any("Send it again" in words for _, words in telegram.said):
+        time.sleep(0.01)
+    assert images(bot) == {"The Square": 1, "Twice": 1}
     assert send(telegram, FRIEND, "/enroll") == "Say who it is: /enroll NAME."
     assert send(telegram, FRIEND, "/forget") == "Say who: /forget NAME."
     assert send(telegram, FRIEND, "/forget Nobody") == (

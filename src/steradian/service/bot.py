@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,11 +32,17 @@ HELP = (
     "/enroll NAME enrolls the photos that follow as NAME, until /done. A photo with this caption is enrolled at once.\n"
     "/forget NAME removes NAME from the gallery."
 )
-ENROLL = "/enroll"
+ENROLL, OTHER_COMMANDS = "/enroll", ("/done", "/forget", "/start", "/help")
 ALBUMS = 1000
 """Most albums whose caption is remembered: only one photo of an album has it."""
 
 Context = ContextTypes.DEFAULT_TYPE
+
+
+def _addressee(command: str) -> str:
+    """Return the bot that a command is addressed to in lower case, as in /enroll@name_of_a_bot; empty for none."""
+    first = (command.split() or [""])[0]
+    return first.partition("@")[2].lower() if first.startswith("/") else ""
 
 
 @dataclass(frozen=True)
@@ -80,14 +86,16 @@ class Bot:
         if address is not None:
             builder = builder.base_url(f"{address}/bot").base_file_url(f"{address}/file/bot")
         app = builder.build()
-        app.add_handler(CommandHandler(["start", "help"], self._for_allowed_users(self._help)))
-        app.add_handler(CommandHandler("enroll", self._for_allowed_users(self._enroll)))
-        app.add_handler(CommandHandler("done", self._for_allowed_users(self._done)))
-        app.add_handler(CommandHandler("forget", self._for_allowed_users(self._forget)))
-        app.add_handler(MessageHandler(filters.PHOTO | filters.Document.ALL, self._for_allowed_users(self._photo)))
-        app.add_handler(
-            MessageHandler(filters.ChatType.PRIVATE | filters.COMMAND, self._for_allowed_users(self._other))
-        )
+        # A message that is edited has been answered before.
+        new, private = filters.UpdateType.MESSAGE, filters.ChatType.PRIVATE
+        answers = {"start": self._help, "help": self._help, "enroll": self._enroll, "done": self._done}
+        for command, answer in {**answers, "forget": self._forget}.items():
+            app.add_handler(CommandHandler(command, self._for_allowed_users(answer), new))
+        picture = filters.PHOTO | filters.Document.IMAGE | (filters.Document.ALL & private)
+        app.add_handler(MessageHandler(picture & new, self._for_allowed_users(self._photo)))
+        app.add_handler(MessageHandler(private & new, self._for_allowed_users(self._other)))
+        app.add_handler(MessageHandler(private & ~new, self._for_allowed_users(self._edited)))
+        app.add_handler(MessageHandler(filters.COMMAND & new, self._for_allowed_users(self._addressed)))
         return app
 
     def _for_allowed_users(self, answer: Callable[[Asked], Any]) -> Callable[[Update, Context], Any]:
@@ -126,12 +134,16 @@ class Bot:
         return HELP
 
     async def _other(self, asked: Asked) -> str:
-        """Answer what is neither a photo nor a known command; leave commands for other bots alone."""
-        message = asked.message
-        addressed = (message.text or "").split(" ")[0].partition("@")[2]
-        if addressed and addressed.lower() != message.get_bot().username.lower():
-            return ""
+        """Answer what is neither a photo nor a known command."""
         return f"That is no photo and no command that I know.\n{HELP}"
+
+    async def _edited(self, asked: Asked) -> str:
+        return "I do not read changes of a message. Send it again."
+
+    async def _addressed(self, asked: Asked) -> str:
+        """Answer an unknown command in a group only if it names this bot: others may be there, too."""
+        text = asked.message.text or ""
+        return await self._other(asked) if _addressee(text) == asked.message.get_bot().username.lower() else ""
 
     async def _enroll(self, asked: Asked) -> str:
         if self._gallery is None:
@@ -165,20 +177,25 @@ class Bot:
         sent = message.photo[-1] if message.photo else message.document
         if sent is None or (sent.file_size or 0) > BYTES:
             return f"That is larger than {BYTES // 2**20} MB."
-        name = self._named_by_caption(message)
+        words = (message.caption or "").split()
+        command = words[0].lower().partition("@")[0] if words else ""
+        for_me = command and _addressee(words[0]) in ("", message.get_bot().username.lower())
+        if for_me and command in OTHER_COMMANDS:
+            return f"Send {command} as a message of its own. Below a photo I read only /enroll NAME."
+        if for_me and command == ENROLL and len(words) == 1:
+            return "Say who it is: /enroll NAME."
+        name = self._named_by_caption(message, words[1:] if for_me and command == ENROLL else [])
         if name is not None and self._gallery is None:
             return "I run without a gallery, so nobody can be enrolled."
         content = bytes(await (await sent.get_file()).download_as_bytearray())
         return await asyncio.to_thread(self._answer, content, name or self._enrolling.get(asked.place))
 
-    def _named_by_caption(self, message: Message) -> str | None:
-        """Return the name that a photo is enrolled under by its caption, or by that of its album."""
-        command, _, name = (message.caption or "").strip().partition(" ")
+    def _named_by_caption(self, message: Message, words: Sequence[str]) -> str | None:
+        """Return the name that a photo is enrolled under by the ``words`` of its caption, or by those of its album."""
         album = message.media_group_id
-        # In groups a command may be addressed: /enroll@name_of_the_bot.
-        if command.partition("@")[0] != ENROLL:
+        if not words:
             return self._albums.get(album) if album is not None else None
-        checked = checked_name(name)
+        checked = checked_name(" ".join(words))
         if album is not None:
             self._albums[album] = checked
             while len(self._albums) > ALBUMS:
