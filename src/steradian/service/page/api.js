@@ -3,24 +3,23 @@
 let token = sessionStorage.getItem("token") || "";
 const pictures = new Map();
 
-function askForToken() {
+function askForToken(challenge) {
   const dialog = document.getElementById("token-dialog");
+  document.getElementById("token-words").textContent = challenge.includes("insufficient_scope")
+    ? "Your token only allows reading. Enter one that allows changes."
+    : "The gallery is protected. Enter your token.";
   if (!dialog.open) dialog.showModal();
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => {
       const given = document.getElementById("token").value.trim();
       document.getElementById("token").value = "";
-      if (given) {
-        token = given;
-        sessionStorage.setItem("token", token);
-      }
       resolve(given);
     }, { once: true });
   });
 }
 
-export async function call(path, options = {}) {
-  const headers = { ...(options.headers || {}), ...(token ? { Authorization: `Bearer ${token}` } : {}) };
+export async function call(path, options = {}, tried = token) {
+  const headers = { ...(options.headers || {}), ...(tried ? { Authorization: `Bearer ${tried}` } : {}) };
   let answer;
   try {
     answer = await fetch(path, { ...options, headers });
@@ -28,9 +27,16 @@ export async function call(path, options = {}) {
     throw new Error("The service cannot be reached. Is it still running?");
   }
   // Other refusals have nothing to do with the token, so that another one would not help.
-  if (answer.headers.has("WWW-Authenticate")) {
-    const before = token;
-    if ((await askForToken()) && token !== before) return call(path, options);
+  const challenge = answer.headers.get("WWW-Authenticate");
+  if (challenge) {
+    const given = await askForToken(challenge);
+    if (given) return call(path, options, given);
+    throw new Error(challenge.includes("insufficient_scope") ? "Your token only allows reading." : "This needs a token.");
+  }
+  // One that was refused does not take the place of one that works.
+  if (answer.ok && tried !== token) {
+    token = tried;
+    sessionStorage.setItem("token", token);
   }
   if (!answer.ok) {
     const refusal = await answer.json().catch(() => ({}));

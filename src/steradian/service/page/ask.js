@@ -30,6 +30,17 @@ function classes(result, open) {
       element("span", { className: "number", textContent: percent(one.probability) })]));
 }
 
+// Who of the gallery it is. The classes need no token, and are shown also without an answer here.
+async function identified(file, strangers, body) {
+  try {
+    return (await send(`v1/identify${strangers ? `?strangers=${strangers}` : ""}`, [file])).answers[0];
+  } catch (error) {
+    if (!error.message.includes("token")) throw error;
+    body.append(element("p", { className: "small", textContent: `Who of the gallery it is, is not shown. ${error.message}` }));
+    return null;
+  }
+}
+
 async function answer(file, strangers, about, changed) {
   $("steps").hidden = true;
   notice("");
@@ -38,7 +49,7 @@ async function answer(file, strangers, about, changed) {
   $("answers").prepend(article);
   while ($("answers").children.length > 20) $("answers").lastChild.remove();
   try {
-    const known = !about.gallery ? null : (await send(`v1/identify?strangers=${strangers}`, [file])).answers[0];
+    const known = about.gallery ? await identified(file, strangers, body) : null;
     if (known) {
       body.append(element("p", { className: `verdict ${known.decision}` }, verdict(known), " ", element("span", { className: "sure", textContent: sureness(known) })), naming(file, known, changed));
       if (known.matches.length) body.append(details(known));
@@ -56,7 +67,9 @@ async function answer(file, strangers, about, changed) {
 export function startAsking(about, changed) {
   const strangers = $("strangers");
   const rates = [...new Set([0.1, 0.01, 0.001, about.strangers])].sort((a, b) => b - a);
-  for (const rate of rates) strangers.append(element("option", { value: rate, textContent: percent(rate), selected: rate === about.strangers }));
+  // A service that was started with a rate of pairs answers by it until another one is chosen.
+  if (about.by_pairs) strangers.append(element("option", { value: "", textContent: "as the service is set", selected: true }));
+  for (const rate of rates) strangers.append(element("option", { value: rate, textContent: percent(rate), selected: !about.by_pairs && rate === about.strangers }));
   $("options").hidden = !about.gallery;
   const ask = (files) => attempt(async () => {
     for (const file of [...files]) await answer(file, strangers.value, about, changed);

@@ -44,7 +44,7 @@ export async function explore() {
   const ink = style.getPropertyValue("--ink");
   const traces = names.slice(0, NAMES).map((name) => {
     const points = drawn.filter((point) => point.label === name);
-    return { type: "scatter3d", mode: "markers", name: plain(name), x: points.map((p) => p.x), y: points.map((p) => p.y), z: points.map((p) => p.z),
+    return { type: "scatter3d", mode: "markers", name: plain(name.length > 24 ? `${name.slice(0, 23)}…` : name), x: points.map((p) => p.x), y: points.map((p) => p.y), z: points.map((p) => p.z),
       customdata: points.map((p) => [p.image, p.label, plain(p.label)]), hovertemplate: "%{customdata[2]}<extra></extra>", marker: { size: 5 } };
   });
   const axis = { range: [-1, 1], showgrid: true, gridcolor: style.getPropertyValue("--line"), zeroline: false, showticklabels: false, title: { text: "" }, showbackground: false, showspikes: false, visible: false };

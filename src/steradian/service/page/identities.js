@@ -22,12 +22,12 @@ function row(person) {
     if (!pictures.children.length) await fill(pictures, person);
   }));
   show.ariaExpanded = false;
-  const rename = button("Rename", person.name, () => edit(name, rename, person.name, "New name", async (value) => {
+  const rename = button("Rename", person.name, () => edit(name, person.name, "New name", async (value) => {
     await change("PATCH", `v1/identities/${person.id}`, { name: value });
-    notice(`${person.name} is called ${value} now.`, true, () => change("PATCH", `v1/identities/${person.id}`, { name: person.name }).then(list));
+    notice(`${person.name} is called ${value} now.`, true, () => change("PATCH", `v1/identities/${person.id}`, { name: person.name }).then(() => list()));
     await list();
   }));
-  const merge = button("Merge", person.name, () => edit(name, merge, "", `Same as ${person.name}`, (value) => mergeInto(person, value)));
+  const merge = button("Merge", person.name, () => edit(name, "", `Same as ${person.name}`, (value) => mergeInto(person, value)));
   const remove = button("Remove", person.name, (self) => attempt(async () => {
     if (!(await confirmed(`Remove ${person.name} and ${plural(person.images, "picture")}? This cannot be undone.`))) return;
     await change("DELETE", `v1/identities/${person.id}`);
@@ -50,13 +50,17 @@ async function fill(pictures, person) {
   }));
 }
 
-// Replace a name by a field for another one, until it is saved or Escape is pressed.
-function edit(name, opener, value, label, save) {
+// Replace a name by a field for another one, until it is saved or given up.
+function edit(name, value, label, save) {
+  const actions = name.parentElement.querySelector(".actions");
   const input = element("input", { value, maxLength: 256, required: true, placeholder: label, ariaLabel: label, autocomplete: "off" });
   input.setAttribute("list", "names");
-  const form = element("form", { className: "row name" }, input, element("button", { textContent: "Save", className: "main" }));
+  const cancel = element("button", { textContent: "Cancel", type: "button" });
+  cancel.addEventListener("click", () => list());
+  const form = element("form", { className: "row name" }, input, element("button", { textContent: "Save", className: "main" }), cancel);
   name.replaceWith(form);
-  opener.hidden = true;
+  // Another change of the same name waits until this one is saved or given up.
+  actions.hidden = true;
   input.focus();
   form.addEventListener("submit", (event) => { event.preventDefault(); attempt(() => save(input.value.trim())); });
   input.addEventListener("keydown", (event) => { if (event.key === "Escape") list(); });

@@ -43,7 +43,7 @@ attempt(async () => {
     "steradian": about.version,
   };
   $("facts").append(...Object.entries(facts).flatMap(([name, value]) => [element("dt", { textContent: name }), element("dd", { textContent: value })]));
-  startAsking(about, () => {});
+  startAsking(about, () => { if (!$("people").hidden) list(); });
   startPeople();
   // Until the first answer, this place shows how it works.
   $("steps").hidden = !about.gallery || $("answers").children.length > 0;

@@ -14,13 +14,13 @@ export function verdict(result) {
 export function sureness(result) {
   if (result.decision === "match") return result.probability === null ? "" : LEVELS.find(([least]) => result.probability >= least)[1];
   if (result.decision === "ambiguous") return "They are too much alike here to tell them apart.";
-  return result.matches.length ? "Nothing enrolled is like it." : "Nothing is enrolled yet.";
+  return result.matches.length ? "Nothing enrolled is close enough." : "Nothing is enrolled yet.";
 }
 
 export function numbers(result) {
   const limit = `the threshold of ${result.threshold.toFixed(2)}`;
   const nearest = `The nearest enrolled picture has a cosine of ${result.similarity.toFixed(2)}, ${result.decision === "unknown" ? "not above" : "above"} ${limit}.`;
-  const same = result.probability === null ? "" : ` If same and different were equally likely before, it is the same with ${percent(result.probability)}.`;
+  const same = result.probability === null || result.decision === "unknown" ? "" : ` If same and different were equally likely before, it is the same with ${percent(result.probability)}.`;
   return nearest + same;
 }
 
@@ -29,9 +29,9 @@ export function candidates(result) {
     const ranked = result.ranking.find((other) => other.label === one);
     return ranked ? `${one} (${percent(ranked.probability)})` : one;
   };
-  const strange = result.known === false ? " It is unlike every class that the model was trained on." : "";
-  if (result.candidates === null) return strange;
+  if (result.known === false) return "It is unlike every class that the model was trained on.";
+  if (result.candidates === null) return "";
   const listed = result.candidates.slice(0, 8).map(named).join(", ") + (result.candidates.length > 8 ? ", …" : "");
   const start = result.candidates.length === 1 ? `Probably ${listed}.` : `One of: ${listed}.`;
-  return `${start} The true class is in such a list ${percent(result.coverage)} of the time.${strange}`;
+  return `${start} The true class is in such a list ${percent(result.coverage)} of the time.`;
 }
