@@ -16,7 +16,8 @@ from steradian.data.pixels import no_progress
 from steradian.errors import ReadOnlyError, StorageError
 from steradian.gallery import Gallery
 from steradian.gallery.backends import open_file
-from steradian.gallery.enrolling import enroll_files
+from steradian.gallery.enrolling import enroll_files, told_gone
+from steradian.gallery.exchange import export, import_file
 from steradian.gallery.pictures import Pictures
 
 
@@ -139,3 +140,63 @@ def test_a_new_picture_under_an_old_name(tmp_path: Path, glyphs: Recognizer) -> 
         assert gallery.identify([picture], threshold=0.9)[0].decision == "match"
         third = enroll_files(gallery, people, progress=no_progress)
         assert (third.skipped, third.replaced) == (2, 0)
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+def test_links_and_shared_memory_are_watched_too(tmp_path: Path, glyphs: Recognizer, suffix: str) -> None:
+    (tmp_path / "real").mkdir()
+    enrolled(tmp_path / "real" / "g.db", glyphs).close()
+    (tmp_path / "link.db").symlink_to(tmp_path / "real" / "g.db")
+    with Gallery.open(tmp_path / "link.db", glyphs) as gallery:
+        gallery.identities()
+        (tmp_path / "real" / f"g.db{suffix}").unlink()
+        with pytest.raises(StorageError, match="removed or replaced"):
+            gallery.enroll_vectors("late", vectors(1, 9, glyphs.embedding_size), [""])
+
+
+def test_pictures_enrolled_through_a_link_are_forgotten_by_the_file(tmp_path: Path) -> None:
+    (tmp_path / "real.db").touch()
+    (tmp_path / "link.db").symlink_to(tmp_path / "real.db")
+    kept = Pictures(tmp_path / "link.db").keep(b"one")
+    Pictures(tmp_path / "real.db").forget([str(kept)])
+    assert not kept.exists()
+
+
+def test_a_folder_that_takes_the_place_of_another(tmp_path: Path, glyphs: Recognizer) -> None:
+    """The times of its files tell nothing: they are older than the enrollment."""
+    for folder, kind in (("a", "ring"), ("b", "cross")):
+        (tmp_path / folder).mkdir()
+        drawn(kind).save(tmp_path / folder / "1.png")
+    people = {"Ana": [tmp_path / "a" / "1.png"]}
+    with Gallery.open(tmp_path / "g.db", glyphs) as gallery:
+        enroll_files(gallery, people, progress=no_progress)
+        (tmp_path / "a").rename(tmp_path / "old")
+        (tmp_path / "b").rename(tmp_path / "a")
+        assert enroll_files(gallery, people, progress=no_progress).replaced == 1
+        assert gallery.identify([tmp_path / "a" / "1.png"], threshold=0.9)[0].decision == "match"
+        (tmp_path / "a" / "1.png").unlink()
+        (tmp_path / "a" / "1.png").symlink_to(tmp_path / "old" / "1.png")
+        assert enroll_files(gallery, people, progress=no_progress).replaced == 1
+        assert [one.images for one in gallery.identities()] == [1]
+
+
+def test_metadata_of_everybody_and_files_that_are_gone(tmp_path: Path, glyphs: Recognizer) -> None:
+    for name in ("1.png", "2.png"):
+        drawn("ring").save(tmp_path / name)
+    with Gallery.open(tmp_path / "g.db", glyphs) as gallery:
+        enroll_files(gallery, {"Ana": [tmp_path / "1.png", tmp_path / "2.png"]}, progress=no_progress)
+        (tmp_path / "2.png").unlink()
+        again = enroll_files(gallery, {"Ana": [tmp_path / "1.png"]}, {"site": "south"}, progress=no_progress)
+        assert gallery.identities()[0].metadata == {"site": "south"}
+        assert again.gone == (("Ana", str(tmp_path / "2.png")),) and "files that are gone" in told_gone(again.gone)[0]
+
+
+def test_paths_of_an_imported_gallery_are_not_those_of_this_machine(tmp_path: Path, glyphs: Recognizer) -> None:
+    drawn("cross").save(tmp_path / "1.png")
+    with Gallery.open(tmp_path / "foreign.db", glyphs) as foreign:
+        foreign.enroll_vectors("Ana", vectors(1, 3, glyphs.embedding_size), [str(tmp_path / "1.png")])
+        export(foreign, tmp_path / "foreign.zip")
+    import_file(tmp_path / "g.db", tmp_path / "foreign.zip")
+    with Gallery.open(tmp_path / "g.db", glyphs) as gallery:
+        result = enroll_files(gallery, {"Ana": [tmp_path / "1.png"]}, progress=no_progress)
+        assert result.added == {"Ana": 1}

@@ -633,3 +633,49 @@ def test_filters_follow_the_changes_of_others(gallery: Gallery) -> None:
         for site in ("north", "south"):
             other.register.edit("p1", metadata={"site": site})
             assert gallery.identify_vectors(centers[1:], threshold=0.5, where={"site": site})[0].label == "p1"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ജോണ്\u200d", "മോഹന്\u200d പോള്\u200d", "می\u200cخواهم", "👩\u200d🔬", "❤\ufe0f", "1\ufe0f\u20e3", "葛\ufe00",
+        "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f", "ᠮᠣᠩᠭᠣᠯ\u180eᠠ",
+    ],
+)  # fmt: skip
+def test_names_whose_spelling_has_invisible_characters(name: str) -> None:
+    assert checked_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["\u3164", "\u2800", "\u115f", "Ana\ufe0f", "Ana\u034f", "Ana\u200d", "Ana\u200d Maria", "a\U000e0067", "A\u180ea"],
+)
+def test_names_that_would_look_like_another(name: str) -> None:
+    with pytest.raises(InputError, match="control character"):
+        checked_name(name)
+
+
+def test_filters_are_of_json(gallery: Gallery) -> None:
+    centers = fill(gallery, people=2)
+    gallery.register.edit("p0", metadata={"a": True, "b": None})
+
+    def found(**where: object) -> bool:
+        return gallery.identify_vectors(centers[:1], threshold=0.5, where=where)[0].label == "p0"
+
+    assert found(a=True) and not found(a=1)
+    assert found(b=None) and not found(c=None)
+
+
+def test_an_image_that_is_named_twice_counts_once(gallery: Gallery) -> None:
+    fill(gallery, people=1, images=2)
+    first = gallery.register.images_of("p0")[0].id
+    gallery.register.move_images([first, first], "new")
+    assert [one.images for one in gallery.identities()] == [1, 1]
+
+
+def test_vectors_of_half_precision_come_with_length_one(gallery: Gallery, tmp_path: Path) -> None:
+    gallery.enroll_vectors("p0", unit(1, D) * np.float32(1.009), [""])
+    export(gallery, tmp_path / "out.zip")
+    import_file(tmp_path / "new.db", tmp_path / "out.zip")
+    lengths = np.linalg.norm(Gallery.open(tmp_path / "new.db").snapshot().vectors, axis=1)
+    np.testing.assert_allclose(lengths, 1.0, atol=1e-6)

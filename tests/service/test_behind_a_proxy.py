@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import shutil
@@ -13,14 +14,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 
 from steradian.errors import UsageError
+from steradian.models.calibration import Threshold
 from steradian.service.access import Access
+from steradian.service.app import build_app
 from steradian.service.limits import Limits
-from steradian.service.public_url import network_of, origin_of, public_url
+from steradian.service.public_url import network_of, origin_of, public_url, with_mapped
 
-from .conftest import drawing, files
+from .conftest import drawing, files, serving
 
 ADMIN = "admin-token-1234"
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "serve.md"
@@ -169,3 +174,29 @@ def test_addresses_as_browsers_write_them() -> None:
         network_of("proxy.local")
     with pytest.raises(UsageError, match="needs a token"):
         Access(None, None, "127.0.0.1", public_url("https://example.com"))
+
+
+def test_the_address_without_its_slash_leads_to_the_page(served: Start) -> None:
+    client = served(access=Access(ADMIN, None, "127.0.0.1", public_url("https://example.com/my%20faces")))
+    moved = client.get("/my%20faces", follow_redirects=False)
+    assert moved.status_code == 307 and moved.headers["location"] == "/my%20faces/"
+    assert client.get("/my%20faces/healthz").text == "ok"
+
+
+def test_a_proxy_by_a_socket_of_ipv6() -> None:
+    assert with_mapped(["127.0.0.1", "10.0.0.0/24", "::1"])[3:] == ("::ffff:7f00:1/128", "::ffff:a00:0/120")
+
+
+def test_both_rates_at_once(served: Start, gallery, glyphs) -> None:
+    gallery.enroll_vectors("a", glyphs.embed([np.asarray(Image.open(io.BytesIO(drawing("ring"))))]), [""])
+    with serving(build_app(glyphs, gallery, far=0.001, strangers=0.05)) as client:
+        assert client.post("/v1/identify", files=files(drawing("ring"))).status_code == 200
+        assert client.get("/v1/about").json()["by_pairs"] is False
+    assert served().get("/v1/about").json()["by_pairs"] is True
+
+
+def test_the_size_of_a_gallery_is_not_told_without_a_token(served: Start, gallery) -> None:
+    gallery.set_thresholds(
+        [Threshold(far=0.1, cosine=0.9, low=0.8, high=1.0, measured_on="36 images of 12 identities")]
+    )
+    assert "36 images" not in served(access=Access(ADMIN, None, "127.0.0.1")).get("/v1/about").text

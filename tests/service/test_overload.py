@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -153,3 +154,80 @@ def test_a_small_file_of_a_large_picture(served: Start) -> None:
     sent = [("file", ("a.png", buffer.getvalue())), ("file", ("b.png", white.getvalue()))]
     first, second = served().post("/v1/embed", files=sent).json()["vectors"]
     assert first == second, "in strips it is blended with white as at once"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("scans.jpg", "501 scans, over the limit"),
+        ("tiles.tif", "more memory than is allowed"),
+        ("large.jp2", "more memory than is allowed"),
+        ("large.webp", "more memory than is allowed"),
+        ("large.qoi", "slow to decode"),
+        ("large.ppm", "slow to decode"),
+    ],
+)
+def test_small_files_that_take_long_or_much(served: Start, name: str, said: str) -> None:
+    content, buffer = b"", io.BytesIO()
+    if name == "scans.jpg":
+        Image.new("L", (64, 64)).save(buffer, "JPEG", progressive=True)
+        start, end = buffer.getvalue().rfind(b"\xff\xda"), buffer.getvalue().rfind(b"\xff\xd9")
+        whole = buffer.getvalue()
+        content = whole[:start] + whole[start:end] * (501 - whole[:start].count(b"\xff\xda")) + whole[end:]
+    elif name == "tiles.tif":
+        entries = [(256, 16), (257, 16), (258, 8), (259, 1), (262, 1), (277, 1), (322, 46_000), (323, 46_000)]
+        entries += [(324, 8), (325, 8)]
+        tags = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+        content = b"II*\0" + struct.pack("<IH", 8, len(entries)) + tags + bytes(4)
+    elif name == "large.ppm":
+        content = b"P5 3000 3000 254\n" + bytes(3000 * 3000)
+    elif name == "large.qoi":
+        run = b"\xfd" * (3000 * 3000 // 62 + 1)
+        content = b"qoif" + struct.pack(">IIBB", 3000, 3000, 3, 0) + b"\xfe\0\0\0" + run + bytes(7) + b"\1"
+    else:
+        # The size is in the header, and no pixel is read.
+        Image.new("RGB", (16, 16)).save(buffer, "JPEG2000" if name == "large.jp2" else "WEBP", lossless=True)
+        content = larger(buffer.getvalue(), name)
+    answer = served().post("/v1/embed", files=[("file", (name, content))])
+    assert answer.status_code == 422 and said in answer.json()["detail"], answer.json()
+
+
+def larger(content: bytes, name: str) -> bytes:
+    """The same file whose header claims 7,000 x 7,000 pixels."""
+    if name == "large.jp2":
+        old = struct.pack(">II", 16, 16)
+        return content.replace(old, struct.pack(">II", 7000, 7000))
+    place = content.index(b"VP8L") + 9
+    return content[:place] + struct.pack("<I", 6999 | 6999 << 14) + content[place + 4 :]
+
+
+def test_a_slow_reader_holds_no_copy_of_a_large_answer(served: Start) -> None:
+    client = served()
+    assert len(client.get("/plotly.js").content) > 2**20
+    held = []
+    for _ in range(20):
+        slow = socket.socket()
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.connect(("127.0.0.1", port_of(client)))
+        slow.sendall(b"GET /plotly.js HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        held.append(slow)
+    time.sleep(0.5)
+    assert client.get("/healthz").status_code == 200
+    for one in held:
+        one.close()
+
+
+@pytest.mark.parametrize("encoding", ["utf-7", "unicode_escape", "undefined", "idna"])
+def test_odd_encodings_of_names_are_no_error(encoding: str) -> None:
+    shown = with_plain_name(f"form-data; name=\"file\"; filename*={encoding}''%5Cud800%2B2AA-".encode())
+    assert b'filename="' in shown.rpartition(b";")[2]
+
+
+def test_what_is_wrong_with_a_form_is_told(served: Start) -> None:
+    client = served()
+    other = client.post("/v1/embed", files=[("image", ("a.png", drawing("ring")))]).json()["detail"]
+    assert "no field 'file'; it has 'image'" in other
+    empty = client.post("/v1/embed", content=b"--x--\r\n", headers={"Content-Type": "multipart/form-data; boundary=x"})
+    assert "empty, or was cut off" in empty.json()["detail"]
+    broken = client.patch("/v1/identities/1", content=b"{", headers={"Content-Type": "application/json"})
+    assert "The body is not JSON" in broken.json()["detail"]
