@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steradian.data.answers import read_answers, read_scored_pairs
+from steradian.data.answers import Answers, read_answers, read_scored_pairs
 from steradian.errors import DataError, StorageError, UsageError
 
 
@@ -152,3 +152,64 @@ def test_numbers_are_one_label_however_they_are_written(tmp_path: Path) -> None:
     assert found.classes == ("1", "2") and found.predictions.tolist() == [0, 1]
     with pytest.raises(DataError, match="no prediction is one of the labels: .*'cat', and predictions such as '0'"):
         read_answers(written(tmp_path, "id,label,prediction\n1,cat,0\n2,dog,1\n"))
+
+
+def answers_of(tmp_path: Path, text: str) -> Answers:
+    path = tmp_path / "t.csv"
+    path.write_text(text, encoding="utf-8")
+    return read_answers(path)
+
+
+def test_a_bad_cell_of_a_class_is_no_reason_to_drop_the_class(tmp_path: Path) -> None:
+    text = "id,label,cat,dog,bird\na,cat,.2,.1,.7\nb,dog,.1,.2,.7\nc,dog,.1,.2,{}\n"
+    for cell in ("nan", "n/a"):
+        with pytest.raises(DataError, match=f"line 4: bird is '{cell}'"):
+            answers_of(tmp_path, text.format(cell))
+    other = answers_of(tmp_path, "id,label,cat,dog,age\na,cat,.8,.2,7\nb,dog,.1,.9,8\nc,dog,.3,.7,n/a\n")
+    assert other.classes == ("cat", "dog") and "'age'" in other.notes[0]
+
+
+def test_rounded_percentages_and_noise_are_no_logits(tmp_path: Path) -> None:
+    whole = answers_of(tmp_path, "id,label,x,y,z\n1,x,34,33,33\n2,y,20,70,10\n3,z,33,33,33\n")
+    nll = -np.log(whole.probabilities[np.arange(3), whole.labels]).mean()
+    assert abs(nll - -np.log([0.34, 0.7, 1 / 3]).mean()) < 1e-9 and "rounded: from 99 to 100" in whole.notes[0]
+    noisy = answers_of(tmp_path, "id,label,x,y\n1,x,1.000000001,-0.000000001\n2,y,.4,.6\n3,y,.002,1.0\n")
+    np.testing.assert_allclose(noisy.probabilities, [[1, 0], [0.4, 0.6], [0.002 / 1.002, 1 / 1.002]], atol=1e-9)
+
+
+def test_one_class_in_two_forms_of_unicode(tmp_path: Path) -> None:
+    found = answers_of(tmp_path, "id,label,prediction\na,cafe\u0301,caf\u00e9\nb,dog,dog\n")
+    assert found.classes == ("caf\u00e9", "dog") and (found.labels == found.predictions).all()
+    columns = answers_of(tmp_path, "id,label,cafe\u0301,dog\na,caf\u00e9,.9,.1\nb,dog,.2,.8\n")
+    assert columns.classes == ("caf\u00e9", "dog")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("id,label,prediction\na,x,x\nid,label,prediction\nb,y,y\n", "line 3 repeats the header"),
+        ('id,label,prediction\na,cat,cat\nb,dog,"dog\nc,cat,dog\n', "line 3: unexpected end of data"),
+        ("id,label,prediction\na,nan,x\nb,y,y\n", "the label is 'nan', which stands for a missing one"),
+        ("id,label,x,y\na,x,1_0,.5\nb,y,.1,.9\n", "line 2: x is '1_0'"),
+    ],
+)
+def test_answers_that_would_be_read_wrongly(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(DataError) as told:
+        answers_of(tmp_path, text)
+    assert said in str(told.value)
+
+
+def test_columns_and_names_that_need_a_word(tmp_path: Path) -> None:
+    zero = answers_of(tmp_path, "id,label,x,y,fold\n1,x,.9,.1,0\n2,y,.6,.4,0\n")
+    assert zero.classes == ("x", "y", "fold") and "zero in every row" in zero.notes[0]
+    alike = answers_of(tmp_path, "id,label,prediction\na,01,1\nb,Cat,cat\nc,x,x\n")
+    assert "'01' and '1'; 'Cat' and 'cat'" in alike.notes[-1]
+
+
+def test_pairs_with_names_that_contain_words(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("a,b,same,score\na and b,c,1,.5\na,b and c,0,.1\n")
+    assert read_scored_pairs(path).same.tolist() == [True, False]
+    path.write_text('a,b,same,score\na,b,1,"1,234"\nc,d,0,567\n')
+    with pytest.raises(DataError, match=r"line 2: score is '1,234', which may be thousands"):
+        read_scored_pairs(path)

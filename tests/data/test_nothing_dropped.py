@@ -23,7 +23,7 @@ from steradian.data import file_kinds
 from steradian.data.answers import read_answers
 from steradian.data.decode import decode
 from steradian.data.image_files import image_files
-from steradian.errors import DataError, UsageError
+from steradian.errors import DataError, InputError, UsageError
 from steradian.gallery.enrolling import people_of
 
 
@@ -314,3 +314,161 @@ def test_labels_of_no_image_are_counted(tmp_path: Path) -> None:
             archive.addfile(info, io.BytesIO(content))
     (note,) = data.open(shard).notes
     assert note.endswith("1 file is passed over: 1 a label of no image (c.cls).")
+
+
+def table(folder: Path, *rows: str, header: str = "path,label") -> Path:
+    for name in ("a/0.png", "a/1.png", "b/0.png", "b/1.png"):
+        put(folder / name, picture(ord(name[0]) + int(name[2])))
+    path = folder / "t.csv"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (['a/0.png,"a', "a/1.png,a", "b/0.png,b"], "line 2: unexpected end of data"),
+        (['a/0.png,"a', 'a/1.png,a"', "b/0.png,b"], "line 2: a cell goes on in the next line"),
+        (['a/0.png,"a" x', "b/0.png,b"], "line 2: ',' expected after '\"'"),
+        (["a/0.png,a", "path,label", "b/0.png,b"], "line 3 repeats the header"),
+        (["a/0.png,a", "b/0.png,#N/A"], "the label is '#N/A', which stands for a missing value"),
+        (["a/0.png,a", "a\\0.png,b", "b/0.png,b"], "names a/0.png twice, with label 'a' in line 2 and 'b' in line 3"),
+    ],
+)
+def test_tables_that_would_be_read_wrongly(tmp_path: Path, rows: list[str], said: str) -> None:
+    with pytest.raises(DataError) as told:
+        data.open(table(tmp_path, *rows))
+    assert said in str(told.value)
+
+
+def test_one_file_in_three_spellings_is_taken_once(tmp_path: Path) -> None:
+    rows = ["a/0.png,a", "a\\0.png,a", f"{tmp_path}/a/0.png,a", './b/0.png, "b"', "b/1.png,b"]
+    found = data.open(table(tmp_path, *rows))
+    assert classes(found) == {"a": 1, "b": 2} and "2 of 5 rows name a file" in found.notes[-1]
+
+
+def test_spellings_of_one_part_agree(tmp_path: Path) -> None:
+    rows = ["a/0.png,caf\u00e9,val", "a/0.png,cafe\u0301,validation", "b/0.png,b,train", "b/1.png,b,test"]
+    assert len(data.open(table(tmp_path, *rows, header="path,label,split"))) == 3
+
+
+def test_names_that_are_nearly_the_same_are_told(tmp_path: Path) -> None:
+    rows = ["a/0.png,Cat", "a/1.png,cat", "b/0.png,dog\u200b", "b/1.png,dog"]
+    (note,) = data.open(table(tmp_path, *rows)).notes
+    assert "'Cat' and 'cat'; 'dog\\u200b' and 'dog'" in note
+    numbers = data.open(table(tmp_path, "a/0.png,01", "a/1.png,1", "b/0.png,10", "b/1.png,x")).notes
+    assert "'01' and '1'" in numbers[0]
+    missing = data.open(table(tmp_path, "a/0.png,None", "b/0.png,b", "b/1.png,-1")).notes
+    assert len(missing) == 2 and "'None' of 1 images is taken for the name of a class" in " ".join(missing)
+
+
+def test_a_folder_that_holds_two_kinds_of_sets_is_refused(tmp_path: Path) -> None:
+    put(tmp_path / "cat" / "0.png", picture())
+    for name in ("backup.tar", "train-0.parquet"):
+        put(tmp_path / name, b"")
+        with pytest.raises(UsageError, match=f"holds both .* such as {name}, and images, such as cat/0.png"):
+            data.open(tmp_path)
+        (tmp_path / name).unlink()
+
+
+def shard_of(path: Path, members: list[tuple[str, bytes]]) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def test_shards_below_a_folder_and_what_lies_beside_them(tmp_path: Path) -> None:
+    members = [("0.png", picture()), ("0.cls", b"cat"), ("1.png", picture(3)), ("1.cls", b"dog")]
+    for name in ("train-0.tar", "deep/train-1.TAR", ".hidden/train-2.tar"):
+        shard_of(tmp_path / "set" / name, members) if "/" not in name else put(
+            tmp_path / "set" / name, shard_of(tmp_path / "made.tar", members).read_bytes()
+        )
+    put(tmp_path / "set" / "._train-0.tar", b"\0\5\x16\7")
+    put(tmp_path / "set" / "train-3.tar.gz", b"\x1f\x8b")
+    found = data.open(tmp_path / "set")
+    assert len(found) == 4
+    assert "1 compressed: unpack it first (train-3.tar.gz)" in found.notes[0] and "2 hidden" in found.notes[0]
+
+
+def test_labels_of_shards_are_read_as_those_of_tables(tmp_path: Path) -> None:
+    def opened(*labels: bytes) -> data.ImageSet:
+        members = [m for i, one in enumerate(labels) for m in ((f"{i}.png", picture(i)), (f"{i}.cls", one))]
+        return data.open(shard_of(tmp_path / f"{len(list(tmp_path.iterdir()))}.tar", members))
+
+    with pytest.raises(DataError, match=r"0\.cls is not UTF-8: byte 0xe9"):
+        opened(b"caf\xe9", b"caf\xe8")
+    assert classes(opened(b"\xef\xbb\xbfcat", b"cat", "dog".encode("utf-16"))) == {"cat": 2, "dog": 1}
+    assert classes(opened(b"1", b"1.0", b"2")) == {"1": 2, "2": 1}
+    with pytest.raises(DataError, match="the label is 'nan'"):
+        opened(b"nan", b"cat")
+
+
+def test_the_last_member_of_a_name_is_taken(tmp_path: Path) -> None:
+    members = [("x.png", picture(1)), ("x.cls", b"a"), ("y.png", picture(2)), ("y.cls", b"c")]
+    found = data.open(shard_of(tmp_path / "a.tar", [*members, ("x.png", picture(9)), ("x.cls", b"b")]))
+    assert classes(found) == {"b": 1, "c": 1} and "replaced by a later member" in found.notes[0]
+    np.testing.assert_array_equal(found.pixels(list(found.items.names).index("x.png")), decode(picture(9)))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        for name, value in (("a/0.png", 1), ("b/0.png", 2), ("a/0.png", 9)):
+            archive.writestr(name, picture(value))
+    found = data.open(tmp_path / "a.zip")
+    assert len(found) == 2 and "replaced by a later member" in found.notes[0]
+    np.testing.assert_array_equal(found.pixels(0), decode(picture(9)))
+
+
+def test_a_damaged_index_of_a_shard_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STERADIAN_CACHE", str(tmp_path / "cache"))
+    members = [("0.png", picture()), ("0.cls", b"cat"), ("1.png", picture(3)), ("1.cls", b"dog")]
+    shard = shard_of(tmp_path / "a.tar", members)
+    data.open(shard)
+    for content in (b"", b"junk"):
+        (index,) = (tmp_path / "cache").rglob("*.npz")
+        index.write_bytes(content)
+        assert len(data.open(shard)) == 2
+
+
+def test_a_picture_that_changed_but_not_its_size_is_noticed(tmp_path: Path) -> None:
+    for number in range(2):
+        put(tmp_path / "s" / f"{number}" / "0.bmp", picture(number, "BMP"))
+    before = data.open(tmp_path / "s").items.fingerprint()
+    assert data.open(tmp_path / "s").items.fingerprint() == before
+    put(tmp_path / "s" / "0" / "0.bmp", picture(7, "BMP"))
+    assert data.open(tmp_path / "s").items.fingerprint() != before
+
+
+def test_pipes_are_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    import os
+
+    for name in ("f.png", "f.csv", "f.zip", "f.tar"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(UsageError, match="neither a file nor a folder"):
+            image_files([tmp_path / name]) if name.endswith("png") else data.open(tmp_path / name)
+
+
+def test_two_classes_of_one_name_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "n.npz", x=np.zeros((9, 8, 8), np.uint8), y=np.arange(9) % 3, names=["cat", "cat", "dog"])
+    with pytest.raises(DataError, match="has 'cat' 2 times"):
+        data.open(tmp_path / "n.npz")
+
+
+def test_samples_that_are_transparent_or_out_of_range() -> None:
+    gray = np.array([[0, 128, 255]], np.uint8)
+    for image, clear in ((Image.fromarray(gray), 0), (Image.fromarray(gray.astype(np.uint16) * 257), 0)):
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG", transparency=clear)
+        assert decode(buffer.getvalue()).tolist() == [[255, 128, 255]]
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((8, 8), 200, np.float32)).save(buffer, "TIFF")
+    with pytest.raises(DataError, match="floats up to 200, but floats must be from 0 to 1"):
+        decode(buffer.getvalue())
+
+
+def test_a_persons_folder_without_a_valid_name_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "people" / "a\u200bb"
+    put(folder / "1.png", picture())
+    with pytest.raises(InputError, match=r"by the folder .*people/a.*control character U\+200B"):
+        people_of([tmp_path / "people"], None)

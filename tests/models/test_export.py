@@ -20,7 +20,7 @@ from sklearn.datasets import load_sample_images
 from steradian.data import Preprocessing
 from steradian.data.decode import decode
 from steradian.data.model_input import samples
-from steradian.errors import StorageError, UsageError
+from steradian.errors import InputError, StorageError, UsageError
 from steradian.models import ModelSpec, Recognizer
 from steradian.models import export as room
 from steradian.models.export import DESCRIPTION, export, photographs
@@ -144,3 +144,18 @@ def test_samples_are_those_of_the_model(tmp_path: Path) -> None:
     for name, path in difficult_pictures(tmp_path).items():
         expected = shape.square(decode(path, shape.shortest))[None] / 255.0
         np.testing.assert_allclose(samples(path, told), expected, atol=1e-7, err_msg=name)
+
+
+def test_files_of_others_beside_an_export_stay(glyphs: Recognizer, tmp_path: Path) -> None:
+    export(glyphs, tmp_path / "out", "pt2")
+    (tmp_path / "out" / "model.plan").write_text("mine")
+    with pytest.raises(UsageError, match="holds other files too"):
+        export(glyphs, tmp_path / "out", "pt2")
+    assert (tmp_path / "out" / "model.plan").read_text() == "mine"
+
+
+def test_two_single_images_are_compared(glyphs: Recognizer, tmp_path: Path) -> None:
+    pictures = [*difficult_pictures(tmp_path).values()]
+    assert glyphs.verify(pictures[0], pictures[0]).same
+    with pytest.raises(InputError, match="6 and 1 were given"):
+        glyphs.verify(tmp_path, pictures[0])
