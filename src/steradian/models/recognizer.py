@@ -380,13 +380,10 @@ class Recognizer(nn.Module):
             DataError: an image that cannot be decoded.
         """
         self.thresholds.at(far)
-        vectors = [self.embed(one) for one in (first, second)]
-        counts = [len(one) for one in vectors]
-        if counts != [1, 1]:
-            raise InputError(
-                f"two images are compared, but {counts[0]} and {counts[1]} were given. Name one file each."
-            )
-        a, b = (one[0] for one in vectors)
+        vectors = self.embed([first, second])
+        if len(vectors) != 2:
+            raise InputError(f"two images are compared, but {len(vectors)} were given. Name two files, and no folder.")
+        a, b = vectors
         return self.verify_similarity(float(a @ b), far)
 
     def verify_similarity(self, similarity: float, far: float | None = None) -> Verification:
