@@ -64,7 +64,7 @@ def pixels_of(image: Image.Image) -> Pixels:
     # Conversions make several copies, so that of a large image one strip at a time is converted.
     rows = max(1, STRIP // image.width)
     strips = (
-        np.asarray(opaque(_strip(image, top, min(top + rows, image.height)), white))
+        np.asarray(opaque(image.crop((0, top, image.width, min(top + rows, image.height))), white))
         for top in range(0, image.height, rows)
     )
     first = next(strips)
@@ -73,12 +73,6 @@ def pixels_of(image: Image.Image) -> Pixels:
     for number, strip in enumerate(strips, start=1):
         pixels[number * rows :][: len(strip)] = strip
     return pixels
-
-
-def _strip(image: Image.Image, top: int, bottom: int) -> Image.Image:
-    part = image.crop((0, top, image.width, bottom))
-    part.info = image.info
-    return part
 
 
 def upright(image: Image.Image) -> Image.Image:
