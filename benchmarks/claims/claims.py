@@ -12,7 +12,7 @@ SETS, SEEDS = ("dogs60", "lfw", "monuments"), range(5)
 FEW = (None, 5)
 """Most training images of a class: all (24 to 30), or five."""
 
-SCALES = (8.0, 16.0, 32.0)
+SCALES = (4.0, 8.0, 16.0, 32.0)
 
 
 def scaled(*options: dict[str, object]) -> tuple[dict[str, object], ...]:
@@ -26,7 +26,7 @@ ARMS = (
     Arm("score v1", "hyperspherical", ({"variant": "v1"},)),
     Arm("score v2", "hyperspherical", ({"variant": "v2"},)),
     Arm("score v3", "hyperspherical", ({"variant": "v3"},)),
-    Arm("learned score", "hyperspherical", ({"slope": 8.0}, {"slope": 16.0})),
+    Arm("learned score", "hyperspherical", ({"slope": 4.0}, {"slope": 8.0}, {"slope": 16.0})),
     Arm("cosface", "cosface", scaled({"margin": 0.15}, {"margin": 0.35})),
     Arm("arcface", "arcface", scaled({"margin": 0.2}, {"margin": 0.5})),
     Arm("sphereface", "sphereface", ({"margin": 2.0}, {"margin": 4.0})),

@@ -110,7 +110,8 @@ def measured(body: nn.Module, loss: nn.Module, data: Split) -> dict[str, float]:
     """Return what the claims are about, on the test part.
 
     top1, top5, rank (0-based, ties count half), ece (15 bins); means: accuracy by the nearest class mean; own, other:
-    mean angle in degrees to the mean of the own and of the nearest other class; norm_error, norm_stranger: share of
+    mean angle in degrees to the mean of the own and of the nearest other class; spread: the mean of the first angle by
+    the second; norm_error, norm_stranger: share of
     pairs in which the longer embedding is the right one, against wrong answers and against strangers (AUC);
     best_error, best_stranger: the same for the best score.
     """
@@ -134,6 +135,7 @@ def measured(body: nn.Module, loss: nn.Module, data: Split) -> dict[str, float]:
         "means": float((cosines.argmax(1) == y).float().mean()),
         "own": float(own.clamp(-1, 1).acos().rad2deg().mean()),
         "other": float(others.clamp(-1, 1).acos().rad2deg().mean()),
+        "spread": float((own.clamp(-1, 1).acos() / others.clamp(-1, 1).acos()).mean()),
         "norm_error": auc(embeddings.norm(dim=1), right),
         "best_error": auc(logits.max(1).values, right),
         "norm_stranger": auc(

@@ -138,10 +138,7 @@ class _CountedRequest:
         if message["type"] == "http.response.start":
             self.status, self.started = message["status"], True
             message = {**message, "headers": [*message.get("headers", []), *HEADERS]}
-        try:
-            await asyncio.wait_for(self._send(message), self._limits.send_seconds)
-        except asyncio.TimeoutError as error:
-            raise ConnectionError("the client does not read its answer") from error
+        await self._send(message)
 
 
 def _without_body(send: Send) -> Send:

@@ -27,7 +27,6 @@ class Limits:
         scans: of a progressive JPEG, each of which is decoded over all of its pixels.
         together_pixels: of all images that are decoded at a time.
         body_seconds: within which a body must arrive.
-        send_seconds: within which a client must read a part of an answer.
         answer_seconds: within which a request must be answered.
         requests_per_minute: per client; 0: unlimited.
         waiting: images that may wait to be decoded and embedded; beyond, the service answers 503.
@@ -43,7 +42,6 @@ class Limits:
     scans: int = 100
     together_pixels: int = 100_000_000
     body_seconds: float = 30.0
-    send_seconds: float = 30.0
     answer_seconds: float = 60.0
     requests_per_minute: int = 1200
     waiting: int = 512

@@ -24,6 +24,9 @@ GRACE = 30
 HEADER_SECONDS = 10.0
 """Seconds within which the headers of a request must arrive, from its first byte, or from the connection."""
 
+SEND_SECONDS = 30.0
+"""Seconds within which a client must read what waits to be sent; beyond, its connection ends."""
+
 TOO_MANY = b'{"detail":"Too many connections from one client: close some first."}'
 REFUSED = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n"
@@ -46,7 +49,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class HeaderTimeout(H11Protocol):
-    """Close connections whose next request does not arrive in time, so that they do not block others.
+    """Close connections whose next request does not arrive in time, or whose answer is not read in time.
 
     Nor may one client hold more than half of all connections, unless it is one of the trusted ``proxies``.
     """
@@ -55,6 +58,7 @@ class HeaderTimeout(H11Protocol):
         super().__init__(*arguments, **options)
         self._proxies = [ipaddress.ip_network(proxy) for proxy in with_mapped(proxies)]
         self._arriving: asyncio.TimerHandle | None = None
+        self._reading: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -74,7 +78,21 @@ class HeaderTimeout(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self._stop_watching()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._reading = self.loop.call_later(SEND_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._stop_watching()
+        super().resume_writing()
+
+    def _stop_watching(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
 
     def _stop_waiting(self) -> None:
         if self._arriving is not None:

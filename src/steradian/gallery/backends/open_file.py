@@ -44,6 +44,7 @@ class OpenFile:
 
     def __init__(self, path: Path, read_only: bool) -> None:
         self._path, self._read_only = path, read_only
+        self._log, self._shared = beside(path, "-wal"), beside(path, "-shm")
         self._seen = self._now()
 
     def changed_beneath(self) -> bool:
@@ -59,11 +60,11 @@ class OpenFile:
             )
 
     def _now(self) -> tuple[State, ...]:
-        file, log = _state(self._path, self._read_only), beside(self._path, "-wal")
+        file = _state(self._path, self._read_only)
         if not self._read_only:
-            return file, _state(log, False), _state(beside(self._path, "-shm"), False)
+            return file, _state(self._log, False), _state(self._shared, False)
         # Where nothing is written, an empty log is as good as none.
-        return (file, _state(log, True)) if _size(log) else (file,)
+        return (file, _state(self._log, True)) if _size(self._log) else (file,)
 
 
 def _state(path: Path, content: bool) -> State:
