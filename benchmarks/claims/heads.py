@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,13 +35,17 @@ class Arm:
 
 @dataclass(frozen=True)
 class Split:
-    """Features and labels of the parts; ``strangers`` are of classes that are in no other part."""
+    """Features and labels of the parts; ``strangers`` are of classes that are in no other part.
+
+    ``scaled`` has the features of all images.
+    """
 
     train: tuple[Tensor, Tensor]
     validation: tuple[Tensor, Tensor]
     test: tuple[Tensor, Tensor]
     strangers: Tensor
     classes: int
+    scaled: Tensor
 
 
 def split(features: NDArray[np.float32], labels: NDArray[np.int64], seed: int, few: int | None = None) -> Split:
@@ -59,11 +65,23 @@ def split(features: NDArray[np.float32], labels: NDArray[np.int64], seed: int, f
     scaled = torch.from_numpy((features - mean) / deviation)
     codes = torch.from_numpy(np.searchsorted(known, labels))
     made = {part: (scaled[chosen], codes[chosen]) for part, chosen in rows.items()}
-    return Split(**made, strangers=scaled[np.flatnonzero(~np.isin(labels, known))], classes=len(known))
+    return Split(**made, strangers=scaled[np.flatnonzero(~np.isin(labels, known))], classes=len(known), scaled=scaled)
 
 
 def trained(name: str, options: dict[str, Any], data: Split, seed: int) -> tuple[dict[str, float], float]:
     """Return the test numbers of the epoch with the best validation accuracy, and that accuracy."""
+    best, numbers = -1.0, {}
+    for body, loss in epochs(name, options, data, seed):
+        x, y = data.validation
+        with torch.no_grad():
+            accuracy = float((scores(body, loss, data, x).argmax(1) == y).float().mean())
+            if accuracy > best:
+                best, numbers = accuracy, measured(body, loss, data)
+    return numbers, best
+
+
+def epochs(name: str, options: dict[str, Any], data: Split, seed: int) -> Iterator[tuple[nn.Module, nn.Module]]:
+    """Train for `EPOCHS`; yield the network and the loss after each, ready to be measured."""
     torch.manual_seed(seed)
     x, y = data.train
     body = nn.Sequential(nn.Linear(x.shape[1], WIDTH), nn.ReLU(), nn.BatchNorm1d(WIDTH), nn.Linear(WIDTH, DIMENSIONS))
@@ -72,7 +90,6 @@ def trained(name: str, options: dict[str, Any], data: Split, seed: int) -> tuple
     other = [p for name, p in loss.named_parameters() if "score" not in name and "scale" not in name]
     groups = [{"params": [*body.parameters(), *other]}, {"params": own, "lr": RATE * FASTER}]
     optimizer = torch.optim.Adam([group for group in groups if group["params"]], RATE)
-    best, numbers = -1.0, {}
     for _ in range(EPOCHS):
         body.train()
         loss.train()
@@ -83,13 +100,44 @@ def trained(name: str, options: dict[str, Any], data: Split, seed: int) -> tuple
                 optimizer.step()
         body.eval()
         loss.eval()
-        with torch.no_grad():
-            accuracy = float(
-                (scores(body, loss, data, data.validation[0]).argmax(1) == data.validation[1]).float().mean()
-            )
-            if accuracy > best:
-                best, numbers = accuracy, measured(body, loss, data)
-    return numbers, best
+        yield body, loss
+
+
+def new_people(
+    features: NDArray[np.float32], labels: NDArray[np.int64], seed: int, enrolled: int = 3
+) -> dict[str, dict[str, float]]:
+    """Add the classes that `split` leaves out, by ``enrolled`` images each: enroll them, or train again with them.
+
+    Returns:
+        By way: ``new``, accuracy of their other images among all classes, old and new; ``seconds`` that adding took.
+    """
+    known = split(features, labels, seed)
+    generator = np.random.default_rng(seed)
+    names = np.sort(generator.permutation(np.unique(labels))[: round(STRANGERS * len(np.unique(labels)))])
+    rows = [generator.permutation(np.flatnonzero(labels == name)) for name in names]
+    scaled = known.scaled
+    codes = known.classes + torch.arange(len(names)).repeat_interleave(enrolled)
+    given = (scaled[np.concatenate([own[:enrolled] for own in rows])], codes)
+    asked = scaled[np.concatenate([own[enrolled:] for own in rows])]
+    wanted = known.classes + torch.cat([torch.full((len(own) - enrolled,), n) for n, own in enumerate(rows)])
+    whole = replace(
+        known,
+        train=(torch.cat([known.train[0], given[0]]), torch.cat([known.train[1], given[1]])),
+        classes=known.classes + len(names),
+    )
+    *_, (body, _) = epochs("arcface", {"margin": 0.2, "scale": 8.0}, known, seed)
+    answers = {}
+    start = time.perf_counter()
+    with torch.no_grad():
+        means = class_means(body(whole.train[0]), whole.train[1], whole.classes)
+        guess = (functional.normalize(body(asked)) @ means.T).argmax(1)
+    answers["enrolled"] = {"new": float((guess == wanted).float().mean()), "seconds": time.perf_counter() - start}
+    start = time.perf_counter()
+    *_, (body, loss) = epochs("softmax", {}, whole, seed)
+    with torch.no_grad():
+        guess = loss.logits(body(asked)).argmax(1)
+    answers["trained again"] = {"new": float((guess == wanted).float().mean()), "seconds": time.perf_counter() - start}
+    return answers
 
 
 def scores(body: nn.Module, loss: nn.Module, data: Split, x: Tensor) -> Tensor:

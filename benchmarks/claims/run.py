@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from claims import ARMS, FEW, SEEDS, SETS
-from heads import split, trained
+from heads import new_people, split, trained
 from ledger import page
 from tqdm import tqdm
 
@@ -84,6 +84,17 @@ def origin(folder: Path) -> str:
     return f"{datetime.date.today().isoformat()}, {versions}; SHA-256 of the data: {hashes}."
 
 
+def newcomers(place: Path, name: str) -> list[dict[str, Any]]:
+    """Add classes that nothing was trained on, in both ways, with all seeds."""
+    torch.set_num_threads(1)
+    found = np.load(place)
+    return [
+        {"set": name, "few": None, "arm": way, "seed": seed, **numbers}
+        for seed in SEEDS
+        for way, numbers in new_people(found["features"], found["labels"], seed).items()
+    ]
+
+
 def main() -> None:
     """Train what is missing, then write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -105,6 +116,7 @@ def main() -> None:
     # A forked process would inherit torch's threads as locks that nobody opens.
     with ProcessPoolExecutor(args.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         futures = [pool.submit(cell, places[name], name, few, arm) for name, few, arm in jobs]
+        futures += [pool.submit(newcomers, places[name], name) for name in SETS if (name, None, "enrolled") not in done]
         for future in tqdm(futures, unit="arm"):
             rows += future.result()
             results.write_text(json.dumps(rows, indent=0) + "\n")
