@@ -96,10 +96,10 @@ def enroll_files(
             image = enrolled.get(_source(file)) or enrolled.get(as_source(file.resolve()))
             if image is None:
                 new_files.append(file)
-            elif states[image.id] != _state(file) if image.id in states else _changed(file) > image.created:
+            elif _may_differ(file, image, states.get(image.id)):
                 younger.append((file, image))
         skipped += len(files) - len(new_files)
-        gone += [(name, source) for source in enrolled if source.startswith("/") and not Path(source).exists()]
+        gone += [(name, source) for source in enrolled if _is_gone(gallery, source)]
         if metadata and enrolled and not new_files:
             gallery.register.describe(name, metadata)
         steps += [(name, list(new_files[start : start + AT_ONCE])) for start in range(0, len(new_files), AT_ONCE)]
@@ -111,12 +111,16 @@ def enroll_files(
     shortest = gallery.recognizer.preprocessing.shortest
     for step in progress(range(len(steps)), len(steps), "enrolling"):
         name, files = steps[step]
+        # Before they are read, so that a change meanwhile is noticed the next time.
+        states_now = {file: _state(file) for file in files}
         read = read_images(files, shortest)
         failures += [Skipped(str(file), reason) for file, reason in read.failures]
         if read.files:
             sources = [_source(file) for file in read.files]
             result = gallery.enroll(name, read.pixels, sources=sources, metadata=metadata)
-            gallery.register.note_files(dict(zip(result.added, map(_state, read.files), strict=True)))
+            gallery.register.note_files(
+                {number: states_now[file] for number, file in zip(result.added, read.files, strict=True)}
+            )
             added[name] = added.get(name, 0) + result.images
             hints += result.hints
     return FolderEnrolled(added, skipped - replaced, replaced, tuple(gone), tuple(failures), tuple(hints))
@@ -146,6 +150,16 @@ def _states(gallery: Gallery, name: str) -> dict[int, str]:
     return {} if number is None else gallery.register.backend.origins(number)
 
 
+def _is_gone(gallery: Gallery, source: str) -> bool:
+    """Return whether the file of an image does not exist any more; sources that are no paths cannot be gone."""
+    return Path(source).is_absolute() and not gallery.pictures.find(source).exists()
+
+
+def _may_differ(file: Path, image: ImageRecord, noted: str | None) -> bool:
+    """Return whether a file may hold another picture than its image: by its state, or its time if none was noted."""
+    return _state(file) != noted if noted is not None else _changed(file) > image.created
+
+
 def _changed(file: Path) -> str:
     """Return when a file was written or put in its place, as `moment` writes it."""
     state = file.stat()
@@ -158,6 +172,8 @@ def _replace(gallery: Gallery, younger: Sequence[tuple[Path, ImageRecord]]) -> t
     replaced, failures = 0, []
     for start in range(0, len(younger), AT_ONCE):
         images = dict(younger[start : start + AT_ONCE])
+        states = {file: _state(file) for file in images}
+        noted: dict[int, str] = {}
         read = read_images(list(images), gallery.recognizer.preprocessing.shortest)
         failures += [Skipped(str(file), reason) for file, reason in read.failures]
         if not read.files:
@@ -171,7 +187,8 @@ def _replace(gallery: Gallery, younger: Sequence[tuple[Path, ImageRecord]]) -> t
                 number = gallery.register.replace_image(image.id, vector, _source(file))
                 replaced += 1
             if len(row):
-                gallery.register.note_files({number: _state(file)})
+                noted[number] = states[file]
+        gallery.register.note_files(noted)
     return replaced, failures
 
 
