@@ -180,6 +180,14 @@ def test_a_folder_that_takes_the_place_of_another(tmp_path: Path, glyphs: Recogn
         assert [one.images for one in gallery.identities()] == [1]
 
 
+def test_a_file_of_an_image_that_is_removed_meanwhile(tmp_path: Path, glyphs: Recognizer) -> None:
+    with enrolled(tmp_path / "g.db", glyphs) as gallery:
+        number = gallery.register.number("a")
+        present = gallery.register.images_of("a")[0].id
+        gallery.register.note_files({present: "here", 999: "removed"})
+        assert gallery.register.backend.origins(number) == {present: "here"}
+
+
 def test_metadata_of_everybody_and_files_that_are_gone(tmp_path: Path, glyphs: Recognizer) -> None:
     for name in ("1.png", "2.png"):
         drawn("ring").save(tmp_path / name)

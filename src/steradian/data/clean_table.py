@@ -124,7 +124,7 @@ def look_alikes(names: Iterable[str], source: str) -> tuple[str, ...]:
 
 
 def _perhaps_missing(names: Sequence[str], codes: NDArray[np.int64], source: str) -> tuple[str, ...]:
-    # In words, -1 is a number among others only where all labels are numbers.
+    # Where all labels are numbers, only -1 is odd; elsewhere it is one of the words for a missing value.
     numbers = all(WHOLE.fullmatch(name) for name in names)
     odd = [number for number, name in enumerate(names) if name.lower() in PERHAPS_MISSING and not numbers]
     if numbers and HIDDEN_LABEL in names:

@@ -89,7 +89,9 @@ def enroll_files(
     younger: list[tuple[Path, ImageRecord]] = []
     gone: list[tuple[str, str]] = []
     for name, files in people.items():
-        enrolled, states = _enrolled_files(gallery, name), _states(gallery, name)
+        number = gallery.register.backend.find(name)
+        enrolled = {} if number is None else _enrolled_files(gallery, number)
+        states = {} if number is None else gallery.register.backend.origins(number)
         new_files = []
         for file in files:
             # Earlier versions followed links.
@@ -126,10 +128,9 @@ def enroll_files(
     return FolderEnrolled(added, skipped - replaced, replaced, tuple(gone), tuple(failures), tuple(hints))
 
 
-def _enrolled_files(gallery: Gallery, name: str) -> dict[str, ImageRecord]:
-    """Return the images of ``name`` by their files; of several from one file, the last."""
-    number = gallery.register.backend.find(name)
-    images = [] if number is None else gallery.register.backend.images_of(number)
+def _enrolled_files(gallery: Gallery, number: int) -> dict[str, ImageRecord]:
+    """Return the images of an identity by their files; of several from one file, the last."""
+    images = gallery.register.backend.images_of(number)
     # The files of an imported gallery are those of another machine, whatever their paths.
     return {image.source: image for image in images if not image.source.startswith(ELSEWHERE)}
 
@@ -143,11 +144,6 @@ def _state(file: Path) -> str:
     """Return what changes when a file is written again or another takes its place, also by a moved folder."""
     found = file.stat()
     return f"{found.st_dev}-{found.st_ino}-{found.st_size}-{found.st_mtime_ns}"
-
-
-def _states(gallery: Gallery, name: str) -> dict[int, str]:
-    number = gallery.register.backend.find(name)
-    return {} if number is None else gallery.register.backend.origins(number)
 
 
 def _is_gone(gallery: Gallery, source: str) -> bool:

@@ -11,7 +11,7 @@ from fastapi import HTTPException, Request, Response
 from fastapi.routing import APIRoute
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-FORM = "multipart/form-data"
+MULTIPART = "multipart/form-data"
 
 FIELDS = "steradian.fields"
 """Under which the names of a form's fields are kept with the request, for messages."""
@@ -30,7 +30,7 @@ class FormRoute(APIRoute):
         answer = super().get_route_handler()
 
         async def answer_form(request: Request) -> Response:
-            if request.headers.get("content-type", "").lower().startswith(FORM):
+            if request.headers.get("content-type", "").lower().startswith(MULTIPART):
                 try:
                     # FastAPI takes a form that was read already as it is.
                     request._form = form = await _Parser(request.headers, request.stream()).parse()

@@ -46,11 +46,11 @@ class Guard:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        # First of all, so that a path before its own goes around no check.
         if self._access.public is not None and scope["path"] == self._access.public.prefix:
             # Without the slash, the page's own addresses would lead elsewhere.
             await RedirectResponse(f"{quote(self._access.public.prefix)}/")(scope, receive, send)
             return
+        # Before all checks, so that a prefix goes around none.
         path = self._access.path_of(scope["path"])
         if path != scope["path"]:
             scope = {**scope, "path": path, "raw_path": path.encode()}

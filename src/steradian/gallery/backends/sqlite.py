@@ -140,7 +140,11 @@ class SqliteBackend(SqliteFile):
             "CREATE TABLE IF NOT EXISTS origins "
             "(image INTEGER PRIMARY KEY REFERENCES images (id) ON DELETE CASCADE, state TEXT NOT NULL)"
         )
-        self._connection.executemany("INSERT OR REPLACE INTO origins VALUES (?, ?)", origins.items())
+        # Another process may have removed an image meanwhile.
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO origins SELECT id, ? FROM images WHERE id = ?",
+            ((state, image) for image, state in origins.items()),
+        )
 
     def names(self, after: int = 0) -> dict[int, str]:
         rows = self._select("SELECT id, name FROM identities WHERE id > ?", after)
