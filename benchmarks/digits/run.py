@@ -15,7 +15,7 @@ from steradian.training.resources import environment
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        command = [sys.executable, "-m", "steradian.cli.main", "compare", "digits", "--out", "out"]
+        command = [sys.executable, "-m", "steradian", "compare", "digits", "--out", "out"]
         started = time.perf_counter()
         subprocess.run(command, cwd=scratch, check=True)
         seconds = time.perf_counter() - started

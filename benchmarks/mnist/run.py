@@ -41,7 +41,7 @@ def main() -> None:
     args = parser.parse_args()
     options = ["--seeds", "3", "--epochs", "50", "--set", "data.validation=0"]
     command = ["compare", "mnist", "--root", args.root, *options, "--out", args.out]
-    subprocess.run([sys.executable, "-m", "steradian.cli.main", *command], check=True)
+    subprocess.run([sys.executable, "-m", "steradian", *command], check=True)
     shutil.copy(Path(args.out) / "results.csv", HERE / "results.csv")
     print(table(list(csv.DictReader((HERE / "results.csv").read_text().splitlines()))))
 

@@ -169,7 +169,7 @@ def commands_page() -> str:
             param for param in command.params if param.name not in ("help", "install_completion", "show_completion")
         ]
         if params:
-            lines.extend(["| | default | |", "|---|---|---|"])
+            lines.extend(["| option | default | meaning |", "|---|---|---|"])
         for param in params:
             shown = ", ".join(f"`{name}`" for name in (*param.opts, *param.secondary_opts))
             shown = shown if shown.startswith("`-") else f"`{param.metavar or param.name.upper()}`"
@@ -208,7 +208,12 @@ def service_page() -> str:
             )
             parameters += [(name, "form", field.get("description", "")) for name, field in fields.items()]
             if parameters:
-                lines += ["| | in | |", "|---|---|---|", *(f"| `{n}` | {w} | {d} |" for n, w, d in parameters), ""]
+                lines += [
+                    "| parameter | in | meaning |",
+                    "|---|---|---|",
+                    *(f"| `{n}` | {w} | {d} |" for n, w, d in parameters),
+                    "",
+                ]
             answer = next((route["responses"][code] for code in ("200", "201") if code in route["responses"]), {})
             name = answer.get("content", {}).get("application/json", {}).get("schema", {}).get("$ref", "")
             if name:

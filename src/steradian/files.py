@@ -35,7 +35,7 @@ def explained(action: str, path: Path) -> Iterator[None]:
             errno.EACCES: "You have no permission: choose another folder or change its permissions.",
             errno.EPERM: "You have no permission: choose another folder or change its permissions.",
             errno.EROFS: "The disk is read-only: choose another folder.",
-            errno.ENOENT: "It does not exist: check the spelling.",
+            errno.ENOENT: f"{'It' if action.startswith('read') else 'Its folder'} does not exist: check the spelling.",
             errno.ENOTDIR: "A part of this path is a file, not a folder: check the spelling.",
             errno.EISDIR: "It is a folder where a file was expected.",
         }.get(error.errno or 0, f"The system reported: {error.strerror or error}.")
@@ -211,7 +211,8 @@ def check_folder(path: Path, *, exist_ok: bool = False) -> None:
             raise UsageError(f"{path} is a file; --out needs a folder.")
         if not exist_ok and path.is_dir() and any(not _is_left_over(entry) for entry in path.iterdir()):
             raise UsageError(
-                f"{path} exists and is not empty. Choose another --out, or pass --exist-ok to write into it."
+                f"{path} exists and is not empty. Choose another folder (out), or allow "
+                "it to write into this one (--exist-ok, exist_ok=True)."
             )
 
 

@@ -194,9 +194,7 @@ def test_help_needs_no_torch_and_has_examples() -> None:
     shown = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True)
     assert "False False" in shown.stdout and "steradian compare digits" in shown.stdout
     for verb in ("compare", "train", "evaluate", "classify", "data", "losses"):
-        helped = subprocess.run(
-            [sys.executable, "-m", "steradian.cli.main", verb, "--help"], capture_output=True, text=True
-        )
+        helped = subprocess.run([sys.executable, "-m", "steradian", verb, "--help"], capture_output=True, text=True)
         assert helped.returncode == 0 and f"steradian {verb}" in helped.stdout, helped.stderr
 
 

@@ -17,7 +17,7 @@ from steradian.training import Recipe
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium")
-PAGES = ("index", "how-to/serve", "tutorial/first-comparison", "reference/losses", "architecture")
+PAGES = ("index", "how-to/serve", "tutorial/first-comparison", "reference/losses", "reference/commands", "architecture")
 
 pytestmark = [
     pytest.mark.page,

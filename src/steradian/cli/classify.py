@@ -8,6 +8,8 @@ import typer
 
 from steradian.cli.output import bullets, columns, fail_for, print_json, say
 from steradian.cli.settings import Images, Json, Run, check_paths
+from steradian.percentages import percent
+from steradian.waiting import waiting
 
 
 def classify(
@@ -28,10 +30,11 @@ def classify(
       steradian classify runs/photos holiday/ --json
     """
     check_paths(run, images=images)
-    from steradian.data.image_files import image_files, in_parts
-    from steradian.models.recognizer import Recognizer
+    with waiting("starting", quiet=json):
+        from steradian.data.image_files import image_files, in_parts
+        from steradian.models.recognizer import Recognizer
 
-    model = Recognizer.load(run)
+        model = Recognizer.load(run)
     found = image_files(images)
     answers: list[dict[str, Any]] = []
     failures: list[tuple[str, str]] = []
@@ -45,7 +48,7 @@ def classify(
     else:
         for answer in answers:
             print(answer["image"])
-            rows = [(f"  {item['label']}", f"{item['probability']:.1%}") for item in answer["ranking"]]
+            rows = [(f"  {item['label']}", percent(item["probability"])) for item in answer["ranking"]]
             print(columns(rows))
             if answer["candidates"] is not None:
                 print(f"  {_describe_candidates(answer)}")
@@ -59,7 +62,7 @@ def _describe_candidates(answer: dict[str, Any]) -> str:
     share, names = f"{100 * answer['coverage']:g} %", answer["candidates"]
     if not answer["known"]:
         return f"Possibly none of these: {share} of the images of known classes are nearer to a class than this one."
-    shown = {item["label"]: f" ({100 * item['probability']:.0f} %)" for item in answer["ranking"]}
+    shown = {item["label"]: f" ({percent(item['probability'])})" for item in answer["ranking"]}
     listed = ", ".join(name + shown.get(name, "") for name in names[:5])
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return f"One of: {listed}{more}. The true class is in this list {share} of the time."

@@ -70,7 +70,7 @@ def compare(
 
     if tune:
         require("tune", "Tuning")
-    with waiting("starting"):
+    with waiting("starting", quiet=json):
         from steradian.losses import preset
         from steradian.studies.comparison import compare as study
         from steradian.studies.comparison.result import TECHNIQUES, Comparison, rows, summary_rows

@@ -25,7 +25,8 @@ def loss_names(incomplete: str) -> list[str]:
     from steradian.losses import names
 
     before, comma, last = incomplete.rpartition(",")
-    return [f"{before}{comma}{name}" for name in _beginning(names(), last)]
+    chosen = before.split(",")
+    return [f"{before}{comma}{name}" for name in _beginning(names(), last) if name not in chosen]
 
 
 def encoder_names(incomplete: str) -> list[str]:

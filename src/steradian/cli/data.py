@@ -10,6 +10,7 @@ import typer
 from steradian.cli import completion
 from steradian.cli.output import bullets, columns, print_json
 from steradian.cli.settings import Json, Root, SkipMissing, check_paths
+from steradian.waiting import waiting
 
 
 def data(
@@ -66,9 +67,10 @@ def data(
             f"Next: steradian train {copy_to}"
         )
         return
-    from steradian.data.loading.damage import listing
-    from steradian.studies.discovery.data_report import facts_of, inspect_data
-    from steradian.training.progress import shown
+    with waiting("starting", quiet=json):
+        from steradian.data.loading.damage import listing
+        from steradian.studies.discovery.data_report import facts_of, inspect_data
+        from steradian.training.progress import shown
 
     result = inspect_data(
         source, root, out=out, views=views, near_copies=near_copies, skip_missing=skip_missing, progress=shown

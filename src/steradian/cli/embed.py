@@ -10,6 +10,7 @@ import typer
 
 from steradian.cli.output import bullets, print_json, say
 from steradian.cli.settings import Data, ExistOk, Json, Root, Run, check_paths
+from steradian.waiting import waiting
 
 
 def embed(
@@ -35,13 +36,14 @@ def embed(
     from steradian.extras import require
 
     require("data", "Writing embeddings")
-    from steradian import data as sets
-    from steradian.data.loading.damage import listing
-    from steradian.models.recognizer import Recognizer
-    from steradian.studies.embedding import embed_data
-    from steradian.training.progress import shown
+    with waiting("starting", quiet=json):
+        from steradian import data as sets
+        from steradian.data.loading.damage import listing
+        from steradian.models.recognizer import Recognizer
+        from steradian.studies.embedding import embed_data
+        from steradian.training.progress import shown
 
-    model, images = Recognizer.load(run), sets.open(data, root)
+        model, images = Recognizer.load(run), sets.open(data, root)
     rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     result = embed_data(model, images, out, part=rank, parts=world_size, exist_ok=exist_ok, progress=shown)
     if json:

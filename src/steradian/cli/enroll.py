@@ -9,6 +9,7 @@ import typer
 
 from steradian.cli.output import bullets, columns, print_json, say
 from steradian.cli.settings import GalleryFile, Json, Run, check_paths, gallery_of, json_object
+from steradian.waiting import waiting
 
 LISTED = 12
 """Number of names that are listed."""
@@ -38,11 +39,12 @@ def enroll(
       steradian enroll glyphs symbols/ --gallery symbols.db
     """
     check_paths(run, images=images)
-    from steradian.errors import DataError
-    from steradian.gallery import Gallery
-    from steradian.gallery.enrolling import enroll_files, people_of, told_gone
-    from steradian.gallery.hints import gathered
-    from steradian.training.progress import shown
+    with waiting("starting", quiet=json):
+        from steradian.errors import DataError
+        from steradian.gallery import Gallery
+        from steradian.gallery.enrolling import enroll_files, people_of, told_gone
+        from steradian.gallery.hints import gathered
+        from steradian.training.progress import shown
 
     metadata_values = json_object("--metadata", metadata)
     named = people_of(images, name)

@@ -98,7 +98,7 @@ def evaluate(
         raise UsageError("--pairs needs DATA, the folder with its images, and measures verification alone.")
     if distance and scores is None:
         raise UsageError("--distance says what the scores of --scores FILE are. Leave it out.")
-    check_paths(run, data)
+    check_paths(run, data, table=tables[0] if tables else None)
     if run is None:
         measure_table(tables[0], "scores" if scores is not None else "predictions", out, exist_ok, json, distance)
         return
@@ -118,7 +118,7 @@ def evaluate(
         )
         print_measurement(measurement, json)
         return
-    with waiting("starting"):
+    with waiting("starting", quiet=json):
         from steradian.studies.evaluation import report
         from steradian.studies.evaluation.promises import promises_in_words, unlikeness
 
@@ -145,7 +145,7 @@ def evaluate(
         print(f"\n{columns(report.headlines_in_words(result))}")
         if promises:
             print(f"\n{columns(promises)}")
-    sentence = unlikeness(result.metrics.numbers["promises"]) if promises else None
+    sentence = unlikeness(result.metrics.numbers["promises"]) if promises and everything else None
     bullets([*([sentence] if sentence is not None else []), *result.notes], "note:")
     if recalibrate:
         print(f"\nThe model's probabilities and thresholds are now those of {data}; its id is the same.")

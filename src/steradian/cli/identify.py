@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from steradian.cli.output import bullets, columns, fail_for, print_json, say
+from steradian.cli.output import bullets, columns, fail_for, print_json, say, wrapped
 from steradian.cli.settings import (
     Far,
     GalleryFile,
@@ -20,6 +21,7 @@ from steradian.cli.settings import (
     existing_gallery,
     json_object,
 )
+from steradian.waiting import waiting
 
 if TYPE_CHECKING:
     from steradian.gallery import Decision
@@ -64,18 +66,21 @@ def identify(
       steradian identify glyphs drawn.png --gallery symbols.db
     """
     check_paths(run, images=images)
-    from steradian.data.image_files import image_files, in_parts
-    from steradian.gallery import Gallery
-    from steradian.gallery.decision import as_answer
-    from steradian.models.calibration import STRANGERS
+    with waiting("starting", quiet=json):
+        from steradian.data.image_files import image_files, in_parts
+        from steradian.gallery import Gallery
+        from steradian.gallery.decision import as_answer
+        from steradian.models.calibration import STRANGERS
 
     found, metadata = image_files(images), json_object("--where", where)
     readable: list[Path] = []
     decisions: list[Decision] = []
     failures: list[tuple[str, str]] = []
     with Gallery.open(existing_gallery(run, gallery), _model_source(run, strategy)) as opened:
+        chosen = None
         if far is None and threshold is None and strategy != "centers":
-            say(_describe_threshold(opened.stranger_threshold(strangers or STRANGERS, strategy)))
+            with waiting("asking the gallery's own images", quiet=json):
+                chosen = opened.stranger_threshold(strangers or STRANGERS, strategy)
         for batch in in_parts(found.files, opened.recognizer.preprocessing.shortest):
             readable += batch.files
             failures += [(str(file), reason) for file, reason in batch.failures]
@@ -98,6 +103,8 @@ def identify(
             print(f"{file}\n  {_describe_decision(decision)}")
             if decision.matches:
                 print(columns([(f"  {match.label}", f"{match.similarity:.3f}") for match in decision.matches]))
+    if chosen is not None:
+        say(wrapped(_describe_threshold(chosen), "", sys.stderr))
     bullets(found.notes, "!")
     fail_for(failures, len(found.files), "read")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import io
-import signal
+import logging
 import sys
 import warnings
 from collections.abc import Callable
@@ -147,11 +147,12 @@ def _show_warning(message: Warning | str, category: type[Warning], *location: ob
 
 def main() -> None:
     """Run the command. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C or SIGTERM."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = _show_warning
+    # It tells about its own cache where a home cannot be written; pictures are the same without one.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         app()
     except _Stopped as stopped:
@@ -163,7 +164,6 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
-
-
-if __name__ == "__main__":
-    main()
+    except OSError as error:
+        say(f"Error: {error}")
+        sys.exit(1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from steradian.cli.output import bullets, columns, print_json
-from steradian.cli.settings import ExistOk, Json
+from steradian.cli.settings import ExistOk, Json, check_paths
 from steradian.errors import UsageError
 from steradian.waiting import waiting
 
@@ -43,7 +43,9 @@ def measure(
       steradian measure answers.csv
       steradian measure pairs.parquet --as scores --out pairs
     """
-    from steradian.studies.evaluation.tables import kind_of
+    check_paths(table=file)
+    with waiting("starting", quiet=json):
+        from steradian.studies.evaluation.tables import kind_of
 
     measure_table(file, kind or kind_of(file), out, exist_ok, json, distance)
 

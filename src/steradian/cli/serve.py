@@ -10,6 +10,7 @@ import typer
 from steradian.cli import completion
 from steradian.cli.output import say
 from steradian.cli.settings import GalleryFile, Strangers, check_paths, gallery_of
+from steradian.errors import UsageError
 from steradian.waiting import waiting
 
 DEMO = "glyphs"
@@ -79,10 +80,12 @@ def serve(
       curl -F file=@who.jpg 'http://127.0.0.1:8000/v1/identify?top=3'
     """
     check_paths(run)
+    if gallery is not None and not str(gallery).startswith("milvus:") and not gallery.parent.is_dir():
+        raise UsageError(f"The folder {gallery.parent} of the gallery does not exist: check the spelling.")
     import contextlib
     import tempfile
 
-    from steradian.errors import InputError, UsageError
+    from steradian.errors import InputError
     from steradian.extras import install, require
 
     # Before torch is imported, which takes a second.

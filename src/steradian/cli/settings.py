@@ -89,11 +89,26 @@ RECIPES = (".yaml", ".yml")
 """Suffixes of a recipe."""
 
 
-def check_paths(run: str | Path | None = None, data: str | None = None, images: Sequence[Path] = ()) -> None:
-    """Raise `UsageError` for a model, data or images that do not exist: before torch is imported, which takes seconds.
+def check_paths(
+    run: str | Path | None = None,
+    data: str | None = None,
+    images: Sequence[Path] = (),
+    table: Path | None = None,
+) -> None:
+    """Raise `UsageError` for a model, data, images or a table that do not exist, or that need a package not installed.
 
-    A missing path is the most frequent mistake, and its error should not be waited for.
+    It comes before torch is imported, which takes seconds: a missing path is the most frequent mistake, and its error
+    should not be waited for.
     """
+    from steradian.extras import require
+
+    for source in (data, table):
+        if source is not None and _is_parquet(Path(source)):
+            require("data", "Reading parquet")
+    if str(run) == "lite2":
+        require("weights", "The encoder lite2")
+    if table is not None and not table.exists():
+        raise UsageError(f"{table} does not exist: check the spelling.")
     if run is not None:
         from steradian.models.locations import check_location
 
@@ -109,6 +124,10 @@ def check_paths(run: str | Path | None = None, data: str | None = None, images: 
         from steradian.data.image_files import image_files
 
         image_files(images)
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() == ".parquet" or (path.is_dir() and any(path.glob("*.parquet")))
 
 
 def list_of(values: Sequence[str] | None) -> list[str]:

@@ -76,7 +76,8 @@ def train(
       torchrun --nproc-per-node 2 -m steradian train faces/
     """
     check_paths(data=source)
-    with waiting("starting"):
+    _check_extras(encoder, setting)
+    with waiting("starting", quiet=json):
         from steradian.studies import single_run
         from steradian.studies.evaluation.report import headlines_in_words
         from steradian.studies.evaluation.verdict import verdict_of
@@ -119,6 +120,16 @@ def train(
             bullets(run.evaluation.notes, "note:")
         print(f"\nreport  {run.folder.report}")
     else:
-        say("The data has no test images, so nothing was measured.")
+        say("The data has no test images, so nothing was measured. Add pictures: about ten of each kind or more.")
     print(f"model   {run.folder.model}")
     print_next(f"steradian classify {run.folder.path} PICTURE", f"steradian enroll {run.folder.path} FOLDER")
+
+
+def _check_extras(encoder: str | None, setting: list[str] | None) -> None:
+    """Raise `UsageError` for a package that these options need and that is not installed."""
+    from steradian.extras import require
+
+    if encoder == "lite2":
+        require("weights", "The encoder lite2")
+    if any(text.replace(" ", "").startswith("training.tensorboard=") for text in setting or ()):
+        require("track", "training.tensorboard")

@@ -65,7 +65,7 @@ def transfer(
       steradian transfer photos/ --freezing --weights package --epochs 5
     """
     check_paths(data=data)
-    with waiting("starting"):
+    with waiting("starting", quiet=json):
         from steradian.studies.study_folder import default_folder
         from steradian.studies.transferability import freezing as layers_to_keep
         from steradian.studies.transferability import transfer as study

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from steradian.cli.output import print_json
+from steradian.cli.output import print_json, wrapped
 from steradian.cli.settings import Json, Run, check_paths
+from steradian.waiting import waiting
 
 
 def verify(
@@ -35,12 +36,21 @@ def verify(
     check_paths(run, images=[first, second])
     from dataclasses import asdict
 
-    from steradian.models.recognizer import Recognizer
+    with waiting("starting", quiet=json):
+        from steradian.models.recognizer import Recognizer
 
-    result = Recognizer.load(run).verify(first, second, far=far)
+        result = Recognizer.load(run).verify(first, second, far=far)
     if json:
         print_json(asdict(result))
         return
-    probability = f", probability {result.probability:.1%}" if result.probability is not None else ""
-    answer = "the same" if result.same else "different"
-    print(f"{answer}: cosine {result.similarity:.3f}, threshold {result.threshold:.3f} at {result.far:g}{probability}")
+    print("the same" if result.same else "different")
+    side = "above" if result.same else "not above"
+    print(
+        wrapped(
+            f"  similarity {result.similarity:.3f}, {side} {result.threshold:.3f}, which {100 * result.far:g} % of "
+            "pairs of different things exceed",
+            "  ",
+        )
+    )
+    if result.probability is not None:
+        print(f"  {100 * result.probability:.0f} % sure that they are the same, if both are equally likely before")

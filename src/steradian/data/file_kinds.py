@@ -39,6 +39,9 @@ SYSTEM_FOLDERS = frozenset(
 SYSTEM_ENDINGS = (".aplibrary", ".lrdata", ".lrlibrary", ".photolibrary", ".photoslibrary")
 """Endings, in lower case, of folders in which programs keep copies of photographs."""
 
+ABOUT = frozenset({"authors", "changelog", "copying", "licence", "license", "notice", "readme"})
+"""Names, in lower case and without suffix, of texts about a set of images; they are left out without a word."""
+
 HIDDEN = "hidden, or left behind by a system"
 OTHER = "of a kind that is no image"
 LINKS = "linked, and links inside an archive are not followed"
@@ -92,7 +95,8 @@ class PassedOver:
     def takes(self, name: str) -> bool:
         """Return whether a file is an image; count it otherwise."""
         reason = why_not(name)
-        if reason:
+        path = PurePosixPath(name.lower())
+        if reason and not (path.stem in ABOUT and path.suffix in ("", ".md", ".rst", ".txt")):
             self.add(reason, name)
         return not reason
 

@@ -19,7 +19,7 @@ from steradian.data.remote import answering, is_remote, located
 from steradian.data.shards import open_shards
 from steradian.data.tables import open_csv
 from steradian.data.text_column import text_column
-from steradian.errors import DataError, UsageError, did_you_mean
+from steradian.errors import DataError, InputError, UsageError, did_you_mean
 from steradian.files import check_regular, explained, printable
 
 
@@ -42,6 +42,7 @@ def open(  # noqa: A001 - reads as data.open
         UsageError: neither a built-in name nor an existing path, or nothing here speaks to an address.
         DataError: the source has no usable images, or invalid labels.
     """
+    source = source_name(source)
     place = located(source)
     check_source(source)
     if str(source) in catalog.NAMES and not place.is_dir():
@@ -49,6 +50,22 @@ def open(  # noqa: A001 - reads as data.open
         # A built-in set is known by its name, wherever its file is.
         return replace(_open_path(loaded), source=str(source)) if isinstance(loaded, Path) else loaded
     return _open_path(place, skip_missing)
+
+
+def source_name(source: object) -> str:
+    """Return where labeled images come from, as a recipe records it.
+
+    Raises:
+        InputError: arrays or lists, which could not be found again to go on with a run.
+    """
+    if isinstance(source, ImageSet):
+        return source.source
+    if isinstance(source, str | Path):
+        return str(source)
+    raise InputError(
+        f"expected labeled images as a built-in name, a folder or a file, but got a {type(source).__name__}. Arrays go "
+        "through a file: np.savez('images.npz', x=pixels, y=labels), with x uint8 [N, H, W] or [N, H, W, 3]."
+    )
 
 
 def check_source(source: str | Path) -> None:
@@ -141,7 +158,11 @@ def _by_folder(paths: Sequence[PurePosixPath], source: str, notes: Sequence[str]
         parts = [names[1:] for names in parts]
     loose = next((path for path, names in zip(paths, parts, strict=True) if len(names) < 2), None)
     if loose is not None:
-        raise DataError(f"{source}: {loose} is not inside a class folder. {EXPECTED}")
+        above = Path(source).parent
+        hint = (
+            f" If {Path(source).name} is one of several classes, give the folder above: {above}." if above.name else ""
+        )
+        raise DataError(f"{source}: {loose} is not inside a class folder.{hint} {EXPECTED}")
     in_split = [names[0].lower() in SPLIT_NAMES and len(names) > 2 for names in parts]
     if any(in_split) and not all(in_split):
         odd = paths[in_split.index(False)]

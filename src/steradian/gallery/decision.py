@@ -38,7 +38,7 @@ class Match:
     image: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Decision:
     """The answer for one image.
 
@@ -57,6 +57,10 @@ class Decision:
     threshold: float
     probability: float | None
     matches: tuple[Match, ...]
+
+    def __repr__(self) -> str:
+        said = f"{self.decision} {self.label!r}" if self.label is not None else self.decision
+        return f"Decision({said}, similarity {self.similarity:.3f}, threshold {self.threshold:.3f})"
 
 
 def decide(matches: Sequence[Match], threshold: float, margin: float = MARGIN) -> Decision:

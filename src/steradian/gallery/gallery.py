@@ -43,7 +43,7 @@ MOST_MEANS = 20_000
 """Most images of a gallery whose means are compared by default."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Enrolled:
     """The result of an enrollment.
 
@@ -59,6 +59,10 @@ class Enrolled:
     hints: tuple[Hint, ...]
     number: int
     added: tuple[int, ...]
+
+    def __repr__(self) -> str:
+        hints = "".join(f"; {hint}" for hint in self.hints)
+        return f"Enrolled({self.name!r}, {self.images} image{'s' * (self.images != 1)}{hints})"
 
 
 class Gallery:

@@ -58,11 +58,11 @@ class ClassCenters(Head):
         self.num_classes = num_classes
         self.embedding_size = embedding_size
         self.subcenters = subcenters
-        self._watch_updates = UpdateWatch()
         row_count = num_classes * subcenters
         rows = self.rows = rows if rows is not None else slice(0, row_count)
         if centers is None:
             self.weight = nn.Parameter(random_directions(row_count, embedding_size, rows))
+            self.weight.register_post_accumulate_grad_hook(UpdateWatch())  # type: ignore[no-untyped-call]
         elif not centers.is_floating_point() or centers.shape != (row_count, embedding_size):
             raise InputError(
                 f"centers must be a float tensor [{row_count}, {embedding_size}], but are {centers.dtype} "
@@ -84,8 +84,6 @@ class ClassCenters(Head):
             InputError: wrong shapes, dtypes or labels; embeddings that are not finite (checked on the CPU only).
         """
         self.check(embeddings, labels)
-        if self.training and not torch.compiler.is_compiling():
-            self._watch_updates(self.weight)
         with torch.autocast(embeddings.device.type, enabled=False):
             embeddings = self.full_precision(embeddings)
             return (self.training_loss if self.training else self.evaluation_loss)(embeddings, labels)

@@ -8,35 +8,30 @@ from torch import Tensor
 
 from steradian.errors import OptionWarning
 
-PATIENCE = 10
-"""Number of backward passes without an update of the centers after which there is a warning."""
+PATIENCE = 100
+"""Number of backward passes without an update of the centers after which there is a warning: few add up the gradients
+of so many."""
 
 
 class UpdateWatch:
-    """Counts backward passes that left a parameter as it was, and warns once.
+    """Counts backward passes that left a parameter as it was, and warns once; a hook, so that compiled losses have it.
 
     A parameter that is in no optimizer keeps adding up its gradient and never changes.
     """
 
     def __init__(self) -> None:
-        self._parameter = self._gradient = -1
+        self._version = -1
         self._count = 0
 
     def __call__(self, parameter: Tensor) -> None:
-        """Look at the parameter before a training step."""
-        if parameter.grad is None or self._count > PATIENCE:
-            return
-        if parameter._version != self._parameter:
-            self._count = 0
-        elif parameter.grad._version != self._gradient:
-            self._count += 1
-        self._parameter, self._gradient = parameter._version, parameter.grad._version
+        """Look at the parameter after a backward pass."""
+        self._count = self._count + 1 if parameter._version == self._version else 0
+        self._version = parameter._version
         if self._count == PATIENCE:
-            self._count += 1
             warnings.warn(
                 f"The class centers of this loss have not changed in {PATIENCE} training steps, although they had "
                 "gradients. Give them to the optimizer: [*model.parameters(), *loss.parameters()]. (If you add up the "
                 "gradients of more steps than that, all is well.)",
                 OptionWarning,
-                stacklevel=6,
+                stacklevel=2,
             )

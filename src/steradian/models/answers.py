@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from steradian.percentages import percent
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Classification:
     """The answer for one image.
 
@@ -26,6 +28,11 @@ class Classification:
     candidates: tuple[str, ...] | None = None
     known: bool | None = None
 
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name} {percent(share)}" for name, share in self.ranking[:3])
+        more = ", …" if len(self.ranking) > 3 else ""
+        return f"Classification({shown}{more}{'; possibly none of these' if self.known is False else ''})"
+
     def as_answer(self, image: str) -> dict[str, Any]:
         """Return plain values: {image, ranking [{label, probability}], calibrated, coverage, candidates, known}."""
         ranking = [{"label": label, "probability": probability} for label, probability in self.ranking]
@@ -33,7 +40,7 @@ class Classification:
         return {"image": image, "ranking": ranking, "calibrated": self.calibrated, **promise}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verification:
     """The answer for two images.
 
@@ -50,3 +57,8 @@ class Verification:
     threshold: float
     far: float
     probability: float | None
+
+    def __repr__(self) -> str:
+        sure = "" if self.probability is None else f", {percent(self.probability)} sure that they are the same"
+        verdict = "the same" if self.same else "different"
+        return f"Verification({verdict}: similarity {self.similarity:.3f}, threshold {self.threshold:.3f}{sure})"

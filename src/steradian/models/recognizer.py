@@ -34,6 +34,9 @@ from steradian.models.weight_packages import PACKAGES
 from steradian.notebook import facts_html
 from steradian.version import __version__
 
+READY = (torch.uint8, torch.float32)
+"""Samples of a batch that goes to the encoder as it is."""
+
 Images = Union[Tensor, Pictures]  # noqa: UP007 - a part of it is a name that is resolved later
 
 
@@ -253,13 +256,14 @@ class Recognizer(nn.Module):
         Every model, gallery and export gives NumPy arrays; ``torch.from_numpy(vectors)`` makes a tensor without a copy.
 
         Args:
-            images: one image or many: paths of files or folders, PIL images, uint8 arrays [H, W, 3] or [N, H, W, 3],
-                tensors [3, H, W]; or a batch [N, channels, size, size], uint8 pixels or floats in [0, 1].
+            images: one image or many: paths of files or folders, PIL images, arrays [H, W] or [H, W, 3], tensors
+                [3, H, W], batches of them; uint8 pixels or floats in [0, 1]. A tensor [N, channels, size, size] goes to
+                the encoder as it is.
             batch_size: images in one pass; None: 256 on a GPU, `image_batch.images_at_once` on a CPU.
 
         Raises:
             DataError: an image that cannot be decoded.
-            InputError: a tensor of another shape.
+            InputError: something that is no image, or an array that may be one or several.
         """
         raw = self.raw_embeddings(images, batch_size)
         vectors: NDArray[np.float32] = (unit_rows(raw) if normalize else raw).numpy()
@@ -400,10 +404,6 @@ class Recognizer(nn.Module):
     def _pixels(self, images: Images) -> Tensor:
         preprocessing = self.spec.preprocessing
         expected = (preprocessing.channels, preprocessing.size, preprocessing.size)
-        if isinstance(images, Tensor) and images.ndim != 3:
-            if images.dtype != torch.uint8 and not images.is_floating_point():
-                raise InputError(f"expected uint8 pixels or floats in [0, 1], but got {images.dtype}.")
-            if images.ndim != 4 or tuple(images.shape[1:]) != expected:
-                raise InputError(f"expected images [N, {', '.join(map(str, expected))}], but got {list(images.shape)}.")
+        if isinstance(images, Tensor) and tuple(images.shape[1:]) == expected and images.dtype in READY:
             return images
-        return torch.from_numpy(square_batch([images] if isinstance(images, Tensor) else images, preprocessing))
+        return torch.from_numpy(square_batch(images, preprocessing))

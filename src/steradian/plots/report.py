@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -13,6 +14,8 @@ from typing import ClassVar, Literal
 from steradian.plots.sphere import SphereDisplay
 from steradian.plots.theme import DARK, DPI, LIGHT, Panel, Picture, small_multiples
 from steradian.plots.tiles import Tiles
+
+OPTION = re.compile(r"--[a-z][a-z-]*( [0-9]+)?")
 
 Mark = Literal["", "best", "worse"]
 
@@ -144,8 +147,16 @@ class Report:
 
         interactive = any(isinstance(block, Spheres) for section in self.sections for block in section.blocks)
         environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+        environment.filters["whole_options"] = _whole_options
         template = environment.from_string(_text("report.html"))
         return template.render(report=self, tokens=_text("tokens.css"), plotly=_plotly() if interactive else "")
+
+
+def _whole_options(text: str) -> str:
+    """Return ``text`` as HTML that is not broken inside an option of a command and its number."""
+    from markupsafe import Markup, escape
+
+    return Markup(OPTION.sub(r'<span class="whole">\g<0></span>', str(escape(text))))
 
 
 def _text(name: str) -> str:

@@ -44,16 +44,33 @@ class SphereDisplay(Display):
         """Draw the two halves of the sphere side by side, each seen from outside."""
         axes = own_axes(ax, theme, 6.4, 3.4)
         for side, offset in ((1.0, -1.08), (-1.0, 1.08)):
-            _graticule(axes, offset, theme)
-            x, y, facing = _project(self.directions, side)
-            for label in range(len(self.classes)):
-                chosen = (self.labels == label) & (facing >= 0)
-                look = theme.point(label, len(self.classes))
-                axes.scatter(x[chosen] + offset, y[chosen], s=9, edgecolors=[edge(theme)], linewidths=0.3, **look)
-            self._names(axes, side, offset, theme)
+            self._half(axes, side, offset, theme)
         bare(axes, 2.15)
         axes.set_ylim(-1.12, 1.12)
         return self._drawn_on(axes)
+
+    def plot_front(self, ax: Axes | None = None, theme: Theme = LIGHT) -> SphereDisplay:
+        """Draw the half of the sphere that `plot` draws first."""
+        return self._one_half(ax, 1.0, theme)
+
+    def plot_back(self, ax: Axes | None = None, theme: Theme = LIGHT) -> SphereDisplay:
+        """Draw the other half of the sphere, seen from outside."""
+        return self._one_half(ax, -1.0, theme)
+
+    def _one_half(self, ax: Axes | None, side: float, theme: Theme) -> SphereDisplay:
+        axes = own_axes(ax, theme, 3.4, 3.4)
+        self._half(axes, side, 0.0, theme)
+        bare(axes, 1.1)
+        return self._drawn_on(axes)
+
+    def _half(self, axes: Axes, side: float, offset: float, theme: Theme) -> None:
+        _graticule(axes, offset, theme)
+        x, y, facing = _project(self.directions, side)
+        for label in range(len(self.classes)):
+            chosen = (self.labels == label) & (facing >= 0)
+            look = theme.point(label, len(self.classes))
+            axes.scatter(x[chosen] + offset, y[chosen], s=9, edgecolors=[edge(theme)], linewidths=0.3, **look)
+        self._names(axes, side, offset, theme)
 
     def _names(self, axes: Axes, side: float, offset: float, theme: Theme) -> None:
         if len(self.classes) > 40:

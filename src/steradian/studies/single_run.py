@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from steradian.data.images import ImageSet
+from steradian.data.sources import source_name
 from steradian.errors import UsageError
 from steradian.files import locked, new_folder, write_text
 from steradian.invocation import command_line
@@ -70,6 +72,10 @@ class Run:
         """The numbers of the report, nested by protocol; empty where there were no test images."""
         return self.evaluation.metrics.numbers if self.evaluation is not None else {}
 
+    def __fspath__(self) -> str:
+        """Return the folder, so that a run is taken wherever a run folder is."""
+        return str(self.folder.path)
+
     def __repr__(self) -> str:
         return f"Run({str(self.folder.path)!r}: {self.model!r})"
 
@@ -85,7 +91,7 @@ class Run:
 
 
 def train(
-    source: str | Path | Recipe,
+    source: str | Path | ImageSet | Recipe,
     out: str | Path | None = None,
     *,
     settings: Mapping[str, Any] | None = None,
@@ -100,7 +106,7 @@ def train(
     >>> run.model.classify("cat.jpg")  # doctest: +SKIP
 
     Args:
-        source: images (a built-in name, folder or file), or a recipe.
+        source: images (a built-in name, folder or file, or what `steradian.data.open` made of it), or a recipe.
         settings: settings of the recipe by dotted name, as ``--set`` of the command takes them.
         out: the run folder; None: ``runs/NAME``.
         exist_ok: train again in a folder that holds another or a finished run.
@@ -109,7 +115,7 @@ def train(
     Raises:
         UsageError: ``out`` holds another or a finished run, or other files, and ``exist_ok`` is false.
     """
-    recipe = source if isinstance(source, Recipe) else Recipe().changed(**{"data.source": str(source)})
+    recipe = source if isinstance(source, Recipe) else Recipe().changed(**{"data.source": source_name(source)})
     recipe = recipe.changed(**(settings or {}))
     check_names(recipe)
     folder = RunFolder(Path(out) if out is not None else default_folder(recipe.data.source))

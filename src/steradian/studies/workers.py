@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -56,6 +57,23 @@ _steps: Any = None
 
 
 @contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Let processes begin without the program that started this one: they run nothing of it.
+
+    A script without ``if __name__ == "__main__":`` would otherwise be run again by each of them.
+    """
+    main = sys.modules["__main__"]
+    content: Any = vars(main)
+    kept = {name: content[name] for name in ("__file__", "__spec__") if name in content}
+    content.pop("__file__", None)
+    content["__spec__"] = None
+    try:
+        yield
+    finally:
+        content.update(kept)
+
+
+@contextlib.contextmanager
 def _threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(count)
@@ -96,7 +114,8 @@ def run_in_workers(jobs: Sequence[Job], work: Work, processes: int, progress: Pr
             light_work = replace(work, data=replace(work.data, pixels=light))
         pool = ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(light_work, shared, steps))
         try:
-            futures = {pool.submit(_run, job): job for job in jobs}
+            with _without_main():
+                futures = {pool.submit(_run, job): job for job in jobs}
             failures = _collect(futures, steps, progress)
         except BaseException:
             _end(pool)
@@ -124,7 +143,7 @@ def _collect(futures: dict[Future[None], Job], steps: Synchronized[int], progres
             except BrokenProcessPool as error:
                 raise TrainingError(
                     "A worker process died, probably because memory ran out. Finished cells are kept: run the same "
-                    "command again with --jobs 1."
+                    "again with --jobs 1 (jobs=1)."
                 ) from error
             except Exception as error:  # noqa: BLE001 - one failure must not stop the others
                 failures[futures[future].name] = _error_message(error)

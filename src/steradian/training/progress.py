@@ -30,9 +30,18 @@ class Progress:
         # The first steps also start processes, compile and fill caches: the time left is computed from what follows.
         self._begin: tuple[float, int] | None = None
         self._bar: tqdm[Any] | None = None
-        if not quiet and self._stream.isatty():
+        self._open()
+
+    def _open(self) -> None:
+        """Make the bar on a terminal; one without a total would show nothing but its name."""
+        if self._bar is None and self._total and not self._quiet and self._stream.isatty():
             self._bar = tqdm(
-                total=total, desc=what, file=self._stream, leave=False, delay=QUIET_SECONDS, dynamic_ncols=True
+                total=self._total,
+                desc=self._what,
+                file=self._stream,
+                leave=False,
+                delay=QUIET_SECONDS,
+                dynamic_ncols=True,
             )
 
     def advance(self, count: int = 1, note: str | None = None) -> None:
@@ -53,6 +62,7 @@ class Progress:
     def at(self, done: int, total: int, note: str) -> None:
         """Set the count to ``done`` of ``total``; after a resume, the first call may be far in."""
         self._total = total
+        self._open()
         if self._bar is not None and self._bar.total != total:
             self._bar.reset(total=total)
         self.advance(done - self._done, note)

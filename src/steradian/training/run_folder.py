@@ -70,7 +70,8 @@ class RunFolder:
             "this run, finished" if held == recipe else "another run" if self.is_finished else "another run, unfinished"
         )
         raise UsageError(
-            f"{self.path} holds {what}. Choose another --out, or pass --exist-ok to train again in its place."
+            f"{self.path} holds {what}. Choose another folder (out), or allow it to train again in its "
+            "place (--exist-ok, exist_ok=True)."
         )
 
     def claim(self, recipe: Recipe) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from steradian.data.images import ImageSet
+from steradian.data.sources import source_name
 from steradian.errors import DataError, SteradianError, TrainingError, UsageError
 from steradian.files import read_json
 from steradian.invocation import command_line
@@ -86,10 +88,10 @@ class ComparisonStudy(Study[ComparisonResult]):
 
 
 def compare(
-    source: str | Path | Recipe,
+    source: str | Path | ImageSet | Recipe,
     *,
-    losses: Sequence[str] = TECHNIQUES,
-    dims: Sequence[int] = (2, 3),
+    losses: str | Sequence[str] = TECHNIQUES,
+    dims: int | Sequence[int] = (2, 3),
     seeds: int = 1,
     trials: int = 0,
     settings: Mapping[str, Any] | None = None,
@@ -121,7 +123,9 @@ def compare(
         TrainingError: every cell failed.
     """
     recipe = shared_recipe(source).changed(**(settings or {}))
-    comparison = Comparison(recipe, tuple(losses), tuple(dims), seeds, trials)
+    names = (losses,) if isinstance(losses, str) else tuple(losses)
+    sizes = (dims,) if isinstance(dims, int) else tuple(dims)
+    comparison = Comparison(recipe, names, sizes, seeds, trials)
     check_names(comparison)
     dataset = Dataset.open(comparison.recipe)
     comparison = replace(comparison, recipe=dataset.recipe)
@@ -139,11 +143,11 @@ def compare(
     return replace(result, folder=folder)
 
 
-def shared_recipe(source: str | Path | Recipe) -> Recipe:
+def shared_recipe(source: str | Path | ImageSet | Recipe) -> Recipe:
     """Return the recipe that all techniques share: nothing of a comparison is calibrated, so those images train."""
     if isinstance(source, Recipe):
         return source
-    return Recipe().changed(**{"data.source": str(source), "data.calibration": 0.0})
+    return Recipe().changed(**{"data.source": source_name(source), "data.calibration": 0.0})
 
 
 def _with_earlier_cells(comparison: Comparison, folder: Path) -> Comparison:

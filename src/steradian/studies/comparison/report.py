@@ -87,14 +87,14 @@ def _in_short(compared: ComparisonResult) -> Section:
     """Return what to take, how sure that is, what it costs, and one picture of it."""
     verdict, rows = verdict_of(compared), ranked(compared)
     shares = [Share(label, share, interval) for label, share, interval in (one.row() for one in verdict.headlines)]
-    blocks: list[Block] = [Shares(shares)] if shares else []
+    blocks: list[Block] = [_picture(compared, rows[0])] if rows else []
+    blocks += [Shares(shares)] if shares else []
     if rows:
-        blocks.append(_picture(compared, rows[0]))
         marks: dict[str, Mark] = {"best": "best", "worse": "worse"}
         cells = [[Cell(text, marks.get(row.standing, "")) for text in row.cells()] for row in rows]
         note = (
-            "Each technique is judged against the best in its number of dimensions. Close: the difference is smaller "
-            "than noise. Worse: it is larger."
+            "Each technique is judged against the best. Close: the difference is smaller than noise. Worse: it is "
+            "larger."
         )
         blocks.append(Table(headings(compared), cells, [note]))
     text = [verdict.sentence, *([verdict.advice] if verdict.advice else []), *compared.warnings]
@@ -114,7 +114,8 @@ def _picture(compared: ComparisonResult, best: Ranked) -> Figure:
     if best.dims == 3:
         sphere = SphereDisplay.from_embeddings(cell.raw[drawn], cell.labels[drawn], classes, cell.centers)
         caption = "The test images on a sphere, both halves. Every color is a kind; names stand at their centers."
-        return Figure.of({title: sphere.plot}, "Test images on a sphere", caption, width=7.4, height=4.0)
+        halves = {f"{title}, front": sphere.plot_front, "back": sphere.plot_back}
+        return Figure.of(halves, "Test images on a sphere", caption, width=3.6)
     confusion = ConfusionDisplay.from_predictions(cell.labels, cell.predictions, classes)
     caption = "Rows are true kinds, columns what was said."
     return Figure.of({title: confusion.plot}, "What is taken for what", caption, width=5.6)

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steradian.metrics import t_interval
+from steradian.metrics import Interval, crossed_interval, t_interval, wilson_interval
 from steradian.notebook import facts_html
+from steradian.percentages import between, percent
 from steradian.studies.comparison.cells import CellResult, CellSpec
 from steradian.studies.comparison.tuning import Trial
 from steradian.studies.evaluation.inputs import flat
@@ -98,10 +99,9 @@ class ComparisonResult:
 
     def _repr_html_(self) -> str:
         rows = {
-            f"{loss}, {dims}-D": f"{np.mean(values):.0%} of test images named right"
+            f"{loss}, {dims}-D": f"{percent(share.mean)} of test images named right ({between(share.low, share.high)})"
             for dims in self.comparison.dims
-            for loss, values in self.values("closed.accuracy", dims).items()
-            if values
+            for loss, share in self.shares("closed.accuracy", dims).items()
         }
         return facts_html(repr(self), rows)
 
@@ -121,6 +121,15 @@ class ComparisonResult:
             if cell.spec.dims == dims and key in cell.right:
                 numbers.setdefault(cell.spec.loss, {})[cell.spec.seed] = cell.right[key]
         return numbers
+
+    def shares(self, key: str, dims: int) -> dict[str, Interval]:
+        """Map technique -> share of test images that `right` counts, in ``dims`` dimensions, with its 95 % interval."""
+        shares = {}
+        for loss, by_seed in self.right(key, dims).items():
+            items = np.stack(list(by_seed.values()))
+            several = min(items.shape) > 1
+            shares[loss] = crossed_interval(items) if several else wilson_interval(int(items.sum()), items.size)
+        return shares
 
     def values(self, key: str, dims: int) -> dict[str, list[float]]:
         """Map technique -> metric ``key`` (dotted) of each seed that has one, in ``dims`` dimensions."""

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from steradian.metrics import Interval, crossed_interval, wilson_interval
+from steradian.metrics import Interval
+from steradian.percentages import between, percent
 from steradian.studies.comparison.noise import Standing, verdicts
 from steradian.studies.comparison.result import ComparisonResult
-from steradian.studies.evaluation.verdict import Headline, Verdict, between, percent
+from steradian.studies.evaluation.verdict import Headline, Verdict
 
 RIGHT = {"closed.accuracy": "named right", "clustering.majority": "in a group of their own kind"}
 """Shares of test images that a comparison is decided by: the first that every technique has."""
@@ -59,17 +60,24 @@ def headings(compared: ComparisonResult) -> tuple[str, str, str, str]:
 
 
 def ranked(compared: ComparisonResult) -> list[Ranked]:
-    """Return every technique, best first; each is judged against the best in its number of dimensions."""
+    """Return every technique, best first; each is judged against the best of all, in any number of dimensions."""
     key, rows = decided_by(compared), []
+    right = {
+        f"{loss} {dims}": by_seed
+        for dims in compared.comparison.dims
+        for loss, by_seed in compared.right(key, dims).items()
+    }
+    values = {
+        f"{loss} {dims}": by_seed
+        for dims in compared.comparison.dims
+        for loss, by_seed in compared.by_seed(key, dims).items()
+    }
+    standing = verdicts(values, right)
     for dims in compared.comparison.dims:
-        right = compared.right(key, dims)
-        standing = verdicts(compared.by_seed(key, dims), right)
         seconds = compared.values(COST, dims)
-        for loss, by_seed in right.items():
-            items = np.stack(list(by_seed.values()))
-            share = crossed_interval(items) if min(items.shape) > 1 else wilson_interval(int(items.sum()), items.size)
+        for loss, share in compared.shares(key, dims).items():
             cost = float(np.mean(seconds[loss])) if seconds[loss] else float("nan")
-            rows.append(Ranked(loss, dims, share, standing[loss].standing, cost))
+            rows.append(Ranked(loss, dims, share, standing[f"{loss} {dims}"].standing, cost))
     return sorted(rows, key=lambda row: -row.share.mean)
 
 
@@ -80,9 +88,8 @@ def verdict_of(compared: ComparisonResult) -> Verdict:
         return Verdict("No technique could be measured: see the warnings.", (), "")
     best, comparison = rows[0], compared.comparison
     label = RIGHT[decided_by(compared)]
-    others = [row for row in rows[1:] if row.dims == best.dims]
-    even = [row.loss for row in others if row.standing == "within noise"]
-    worse = [row.loss for row in others if row.standing == "worse"]
+    even = [f"{row.loss} {row.dims}-D" for row in rows[1:] if row.standing == "within noise"]
+    worse = [f"{row.loss} {row.dims}-D" for row in rows[1:] if row.standing == "worse"]
     images = len(compared.first(best.dims)[best.loss].labels)
     share = f"{percent(best.share.mean)} of {images:,} test images {label} ({between(best.share.low, best.share.high)})"
     if even and not worse:

@@ -16,6 +16,7 @@ from steradian.gallery.strangers import UNREACHABLE, OwnStrangers, stranger_thre
 from steradian.metrics.checks import unit
 from steradian.models.calibration import Calibration
 from steradian.models.recognizer import Recognizer
+from steradian.percentages import between, percent
 from steradian.plots.report import Block, Cell, Section, Table
 from steradian.studies.evaluation.closed_set import interval
 from steradian.studies.evaluation.inputs import EmbeddingSet, EvaluationInputs
@@ -177,8 +178,8 @@ def unlikeness(promises: Mapping[str, Mapping[str, Any]]) -> str | None:
     else:
         likeness = "These images are closer to the classes than those of the calibration"
     return (
-        f"{likeness}: {beyond:.1%} ({low:.1%} to {high:.1%}) of them are farther from every class than "
-        f"{FAR_OFF:.0%} of those were; {expected:.0%} was to be expected."
+        f"{likeness}: {percent(beyond)} ({between(low, high)}) of them are farther from every class than "
+        f"{percent(FAR_OFF)} of those were; {percent(expected)} was to be expected."
     )
 
 

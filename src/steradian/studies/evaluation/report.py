@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,10 +12,13 @@ from typing import Any
 import numpy as np
 
 from steradian import metrics
+from steradian.data.images import ImageSet
+from steradian.data.sources import source_name
 from steradian.errors import UsageError
 from steradian.files import check_folder, new_folder, read_json, write_text
 from steradian.models.locations import is_name, model_folder
 from steradian.models.recognizer import Recognizer
+from steradian.percentages import percent
 from steradian.plots import AnglesDisplay, EmbeddingDisplay, HistoryDisplay, SphereDisplay
 from steradian.plots.report import Block, Figure, Report, Section, Share, Shares, Spheres, facts
 from steradian.plots.theme import Panel
@@ -32,7 +36,7 @@ from steradian.studies.evaluation.inputs import EmbeddingSet, flat
 from steradian.studies.evaluation.promises import promise_section
 from steradian.studies.evaluation.recalibration import recalibrate as recalibrated
 from steradian.studies.evaluation.run import EvaluationResult, measure_model, predictions_csv
-from steradian.studies.evaluation.verdict import percent, verdict_of
+from steradian.studies.evaluation.verdict import verdict_of
 from steradian.studies.evaluation.verification import rates_picture
 from steradian.studies.study_folder import default_folder
 from steradian.training.progress import progress_unless
@@ -79,8 +83,8 @@ DRAWN_POINTS = 4000
 
 
 def evaluate(
-    model: Recognizer | str | Path,
-    source: str | Path | None = None,
+    model: Recognizer | str | os.PathLike[str],
+    source: str | Path | ImageSet | None = None,
     *,
     out: str | Path | None = None,
     root: str | None = None,
@@ -110,6 +114,8 @@ def evaluate(
         UsageError: ``out`` holds other files; see also `measure_model`.
         DataError: the run's data has changed since training, or there are too few images to recalibrate on.
     """
+    model = model if isinstance(model, Recognizer) else os.fspath(model)
+    source = None if source is None else source_name(source)
     if recalibrate and (source is None or isinstance(model, Recognizer) or is_name(model)):
         raise UsageError("Recalibration needs a run or model folder to save into, and DATA: labeled images of a place.")
     folder = Path(out) if out is not None else evaluation_folder(model, source)

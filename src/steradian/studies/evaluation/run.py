@@ -16,6 +16,7 @@ from steradian import data as data_sources
 from steradian.data.loading.damage import skipped_warning
 from steradian.data.pixels import PixelSet, load_for, no_progress, with_known_first
 from steradian.data.pixels import Progress as DataProgress
+from steradian.data.sources import source_name
 from steradian.errors import DataError, UsageError
 from steradian.invocation import command_line
 from steradian.models.encoders import OWN
@@ -65,7 +66,7 @@ class EvaluationResult:
 
     def _repr_html_(self) -> str:
         verdict = self.verdict
-        rows = {label: f"{share} ({interval})" for label, share, interval in (one.row() for one in verdict.headlines)}
+        rows = {label: f"{share}: {interval}" for label, share, interval in (one.row() for one in verdict.headlines)}
         return facts_html(verdict.sentence, rows)
 
     @property
@@ -112,7 +113,7 @@ def measure_model(
     check_protocols(protocols or ())
     recipe = None if isinstance(model, Recognizer) else RunFolder(Path(model)).read_recipe()
     recognizer = model if isinstance(model, Recognizer) else Recognizer.load(model)
-    source = None if source is None else str(source)
+    source = None if source is None else source_name(source)
     if recipe is not None and source in (None, recipe.data.source):
         data = load_data(recipe if root is None else recipe.changed(**{"data.root": root}), progress)
         provenance = recognizer.manifest.provenance if recognizer.manifest is not None else {}

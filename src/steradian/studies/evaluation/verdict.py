@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from steradian.metrics import wilson_interval
+from steradian.percentages import between, percent
 from steradian.studies.evaluation.inputs import flat
 
 FEW_IMAGES = 200
@@ -48,21 +49,6 @@ class Verdict:
     sentence: str
     headlines: tuple[Headline, ...]
     advice: str
-
-
-def percent(share: float) -> str:
-    """Return a share as a percentage, with a decimal only near 0 and 100."""
-    return f"{_digits(share)} %"
-
-
-def between(low: float, high: float) -> str:
-    """Return an interval of shares in percent."""
-    return f"{_digits(low)} to {_digits(high)} %"
-
-
-def _digits(share: float) -> str:
-    value = 100.0 * share
-    return f"{value:.1f}" if 0.0 < value < 1.0 or 99.0 < value < 100.0 else f"{value:.0f}"
 
 
 def verdict_of(numbers: Mapping[str, Any]) -> Verdict:
