@@ -66,14 +66,21 @@ def steps(loss: torch.nn.Module, optimizer: torch.optim.Optimizer, count: int, e
 def test_a_loss_that_is_in_no_optimizer_is_noticed_once() -> None:
     loss = losses.ArcFaceLoss(6, 8, margin=0.2)
     other = torch.nn.Parameter(torch.zeros(1))
-    said = steps(loss, torch.optim.SGD([other], 0.1), 40)
+    said = steps(loss, torch.optim.SGD([other], 0.1), 130)
     assert len(said) == 1 and "loss.parameters()" in said[0]
 
 
-@pytest.mark.parametrize("every", [1, 8])
+def test_a_compiled_loss_that_is_in_no_optimizer_is_noticed_too() -> None:
+    torch._dynamo.reset()
+    loss = torch.compile(losses.ArcFaceLoss(6, 8, margin=0.2), fullgraph=True, backend="aot_eager")
+    other = torch.nn.Parameter(torch.zeros(1))
+    assert len(steps(loss, torch.optim.SGD([other], 0.1), 130)) == 1
+
+
+@pytest.mark.parametrize("every", [1, 8, 64])
 def test_one_that_is_there_is_not(every: int) -> None:
     loss = losses.ArcFaceLoss(6, 8, margin=0.2)
-    assert steps(loss, torch.optim.SGD(loss.parameters(), 0.1), 40, every) == []
+    assert steps(loss, torch.optim.SGD(loss.parameters(), 0.1), 260, every) == []
 
 
 def test_batches_of_a_loader_hold_p_classes_with_k_images() -> None:

@@ -94,8 +94,8 @@ def test_wrong_images_are_named(saved: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no")
     with pytest.raises(DataError, match=r"bad\.png cannot be decoded"):
         model.embed([tmp_path / "bad.png"])
-    with pytest.raises(InputError, match=r"expected images \[N, 1, 8, 8\]"):
-        model.embed(torch.zeros(2, 3, 8, 8))
+    with pytest.raises(InputError, match=r"expected pictures .* but got an array of \[2, 5, 8, 8\]"):
+        model.embed(torch.zeros(2, 5, 8, 8))
     with pytest.raises(InputError, match="image 0 is a dict"):
         model.embed([{}])
     with pytest.raises(InputError, match="top must be"):

@@ -16,7 +16,9 @@ IMPORTING = "<frozen importlib"
 def main() -> NoReturn:
     """Run the command and leave; see `steradian.cli.main.main` for the exit codes."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupted)
+        # A shell starts what runs in its background with Ctrl-C ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, interrupted)
     code: object = 0
     try:
         from steradian.cli.main import main as run

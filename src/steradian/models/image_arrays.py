@@ -90,13 +90,13 @@ def _eight_bits(samples: NDArray[Any]) -> Pixels:
         return samples.astype(np.uint8) * np.uint8(255)
     if samples.dtype == np.uint16:
         return ((255 * samples.astype(np.uint32) + DEEP_WHITE // 2) // DEEP_WHITE).astype(np.uint8)
+    if not (np.issubdtype(samples.dtype, np.integer) or np.issubdtype(samples.dtype, np.floating)):
+        raise InputError(f"expected uint8 pixels or floats from 0 to 1, but got {samples.dtype}.")
     low, high = float(samples.min()), float(samples.max())
     if np.issubdtype(samples.dtype, np.integer):
         if low < 0 or high > 255:
             raise InputError(f"integers of pictures must be from 0 to 255, but they are from {low:g} to {high:g}.")
         return samples.astype(np.uint8)
-    if not np.issubdtype(samples.dtype, np.floating):
-        raise InputError(f"expected uint8 pixels or floats from 0 to 1, but got {samples.dtype}.")
     # A resized picture may be a little below 0 or above 1; one with mean and deviation taken out is far below.
     if not (low > 1.0 - BRIGHTEST_FLOAT and high <= BRIGHTEST_FLOAT):
         raise InputError(
