@@ -21,6 +21,7 @@ from steradian.models.heads import ClassMeanHead
 from steradian.training import Recipe, RunFolder, load_data, make_plan, read_recipe, train, write_recipe
 from steradian.training.checkpoint import latest_checkpoint, restore, save_checkpoint
 from steradian.training.loop import fit
+from steradian.training.preflight import preflight
 from steradian.training.recipe import DataSettings, Ramp, TrainingSettings, setting_names
 from steradian.training.run import begin_again, start
 from steradian.training.schedules import PlateauTracker, auxiliary_weight, ramp_value, rate_factor
@@ -62,6 +63,7 @@ def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor])
         {"training.schedule": "constant", "training.auxiliary": 0.0, "training.centers": "random", "views": None},
         {"training.bf16": True, "training.channels_last": False, "training.clip": None},
         {"training.margin_ramp": None, "training.scale_ramp": None},
+        {"training.average": 0.99},
     ],
     ids=str,
 )
@@ -78,11 +80,12 @@ def test_training_learns(digits) -> None:
     assert found.history[-1]["validation_accuracy"] > 0.6 > found.history[0]["validation_accuracy"]
 
 
+@pytest.mark.parametrize("kept", [{"training.early_stopping": 5}, {"training.average": 0.9}], ids=str)
 @pytest.mark.parametrize("loss", ["arcface", "triplet", "sphereface"])
 @pytest.mark.parametrize("stop", [1, 3, 4, 6, 7])
-def test_resume_is_exact_from_any_step(digits, tmp_path: Path, loss: str, stop: int) -> None:
+def test_resume_is_exact_from_any_step(digits, tmp_path: Path, loss: str, stop: int, kept: dict) -> None:
     """Stop after ``stop`` of 8 steps, save, restore into a fresh state, go on: bit-identical to never stopping."""
-    wanted = recipe(**{"loss.name": loss, "training.early_stopping": 5})
+    wanted = recipe(**{"loss.name": loss, **kept})
     settings = wanted.training
     batches = make_plan(wanted, digits).batches(digits.splits.train)
     held_out = make_plan(wanted, digits).batches(digits.splits.validation)
@@ -220,6 +223,29 @@ def test_early_stopping_restores_the_best(digits) -> None:
     found = train(make_plan(wanted, digits))
     losses = [row["validation_loss"] for row in found.history]
     assert len(losses) < 30 and losses.index(min(losses)) == len(losses) - 3
+
+
+def test_the_mean_of_the_weights_is_the_model(digits) -> None:
+    """Formula: m = d m + (1 - d) w after every step, with a d that starts at 1 / 10 and grows to the decay."""
+    wanted = recipe(**{"training.average": 0.9, "training.epochs": 2})
+    seen: list[dict[str, torch.Tensor]] = []
+    plan = make_plan(wanted, digits)
+    state = start(plan)
+    batches = plan.batches(digits.splits.train)
+    fit(state, wanted.training, [Stage(2, 0, batches)], on_step=lambda state, _: seen.append(state_of(state.model)))
+    expected = seen[0]["encoder.layers.0.weight"].double()
+    for step, weights in enumerate(seen[1:], start=1):
+        decay = min(0.9, (1.0 + step) / (10.0 + step))
+        expected = decay * expected + (1.0 - decay) * weights["encoder.layers.0.weight"].double()
+    found = state_of(state.model)
+    torch.testing.assert_close(found["encoder.layers.0.weight"].double(), expected, rtol=1e-5, atol=1e-7)
+    assert not torch.equal(found["encoder.layers.0.weight"], seen[-1]["encoder.layers.0.weight"])
+    assert torch.equal(found["encoder.layers.1.num_batches_tracked"], seen[-1]["encoder.layers.1.num_batches_tracked"])
+
+
+def test_mean_and_best_weights_exclude_each_other(digits) -> None:
+    with pytest.raises(UsageError, match="set only one of them"):
+        preflight(make_plan(recipe(**{"training.average": 0.9, "training.early_stopping": 3}), digits))
 
 
 def test_pair_losses_end_with_class_means(digits) -> None:

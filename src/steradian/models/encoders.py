@@ -13,7 +13,8 @@ from steradian.models.pooling import PoolingName, set_pooling
 from steradian.models.staged import StagedEncoder, bare
 from steradian.models.weight_packages import package_of
 
-SMALL, EIGHT_LAYER, RESIDUAL, MOBILE_FACE = "small", "eight-layer", "residual", "mobile-face"
+SMALL, EIGHT_LAYER, MOBILE_FACE = "small", "eight-layer", "mobile-face"
+RESIDUAL, WIDE_RESIDUAL = "residual", "residual-wide"
 SMALL_UP_TO = 64
 """Above this many pixels per side the default encoder is `LARGE`."""
 LARGE = "resnet18"
@@ -142,6 +143,16 @@ class ResidualEncoder(LayeredEncoder):
         return features
 
 
+class WideResidualEncoder(ResidualEncoder):
+    """`ResidualEncoder` with 32 instead of 20 channels in its first blocks: 2.5 times the products.
+
+    Input float [N, channels, size, size]; output [N, 2048].
+    """
+
+    WIDTH = 32
+    num_features = 4 * WIDTH * ResidualEncoder.POOLED**2
+
+
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, *, depthwise: bool = False) -> nn.Sequential:
     """Convolution, batch norm, PReLU."""
     return nn.Sequential(
@@ -202,6 +213,7 @@ OWN: dict[str, Callable[[int, int], LayeredEncoder]] = {
     SMALL: SmallEncoder,
     EIGHT_LAYER: EightLayerEncoder,
     RESIDUAL: ResidualEncoder,
+    WIDE_RESIDUAL: WideResidualEncoder,
     MOBILE_FACE: MobileFaceEncoder,
 }
 """Encoders of steradian itself, for small images and for aligned faces."""

@@ -4,7 +4,7 @@ Schema version 2, one logical checkpoint whatever the number of processes that w
 
 * ``checkpoints/step-<step>-<epoch>/*.safetensors``, one file per process: ``model.<name>`` (encoder, neck and head;
   class weights are one [C, D] tensor, [C, K * D] with sub-centers), ``auxiliary.<name>``,
-  ``optimizer.<parameter name>.<state name>``, ``best.<name>``, ``rng.<device>``;
+  ``optimizer.<parameter name>.<state name>``, ``best.<name>``, ``mean.<name>``, ``rng.<device>``;
 * ``checkpoints/step-<step>-<epoch>/state.json``, written last: name, shape and dtype of every tensor, position (epoch,
   step, step in the epoch: with the seed these fix sampler and views), schedule, history, and the digests of recipe and
   data that they belong to.
@@ -34,6 +34,9 @@ from steradian.training.sharded_tensors import TensorEntry, divided, entry, read
 from steradian.training.state import TrainingState
 
 STATE = "state.json"
+
+KEPT = ("mean", "best")
+"""Kinds of `TrainingState.kept`; training ends with the first that there is."""
 
 
 class _WatchRecord(BaseModel):
@@ -121,8 +124,8 @@ def _tensors(state: TrainingState) -> dict[str, Tensor]:
     for name, parameter in state.named_parameters():
         for key, value in state.moments(parameter).items():
             tensors[f"optimizer.{name}.{key}"] = value if isinstance(value, Tensor) else torch.tensor(value)
-    for name, tensor in (state.best or {}).items():
-        tensors[f"best.{name}"] = tensor
+    for kind, weights in state.kept.items():
+        tensors |= {f"{kind}.{name}": tensor for name, tensor in weights.items()}
     logical = {name: _logical(state, name, tensor.detach()) for name, tensor in tensors.items()}
     return {
         name: tensor
@@ -140,7 +143,7 @@ def _parameter_of(name: str) -> str:
     kind, _, suffix = name.partition(".")
     if kind == "optimizer":
         return suffix.rpartition(".")[0]
-    return f"model.{suffix}" if kind == "best" else name
+    return f"model.{suffix}" if kind in KEPT else name
 
 
 def _logical(state: TrainingState, name: str, tensor: Tensor) -> Tensor:
@@ -182,17 +185,17 @@ def restore(state: TrainingState, folder: Path) -> None:
         tensors |= {f"{prefix}.{name}": tensor for name, tensor in module.state_dict().items()}
     # An optimizer has no state before its first step, and best weights exist only after an epoch.
     parameters = dict(state.named_parameters())
+    kept: dict[str, dict[str, Tensor]] = {kind: {} for kind in KEPT}
     for name, saved in record.tensors.items():
         if name.startswith("optimizer."):
             parameter, _, key = name.removeprefix("optimizer.").rpartition(".")
             if parameter in parameters:
                 moment = _moment(parameters[parameter], saved)
                 tensors[name] = state.moments(parameters[parameter])[key] = moment
-        if name.startswith("best."):
-            state.best = state.best or {}
-            tensors[name] = state.best[name.removeprefix("best.")] = torch.empty_like(
-                tensors[name.replace("best.", "model.", 1)]
-            )
+        kind, _, suffix = name.partition(".")
+        if kind in KEPT:
+            tensors[name] = kept[kind][suffix] = torch.empty_like(tensors[f"model.{suffix}"])
+    state.best, state.mean = kept["best"] or None, kept["mean"] or None
     tensors["rng.torch"] = torch.get_rng_state()
     if torch.cuda.is_available() and "rng.cuda" in record.tensors:
         tensors["rng.cuda"] = torch.cuda.get_rng_state()
@@ -215,10 +218,11 @@ def _moment(parameter: Tensor, saved: TensorEntry) -> Tensor:
 
 
 def read_model(folder: Path, model: Recognizer) -> None:
-    """Load a checkpoint of any number of processes into ``model`` of one process: its best weights, if kept."""
+    """Load a checkpoint of any number of processes into ``model`` of one process: its mean or best weights, if kept."""
     state = TrainingState(model, None, torch.optim.SGD(model.parameters(), lr=1.0))
     manifest = read_record(folder).tensors
-    prefix = "best" if any(name.startswith("best.") for name in manifest) else "model"
+    kinds = {name.partition(".")[0] for name in manifest}
+    prefix = next((kind for kind in KEPT if kind in kinds), "model")
     tensors = {f"{prefix}.{name}": tensor for name, tensor in model.state_dict().items()}
     targets = {name: _logical(state, name, tensor.detach()) for name, tensor in tensors.items()}
     read_tensors(folder, targets, manifest, together=False)

@@ -19,6 +19,7 @@ from steradian.models.encoders import freeze_layers, pooled
 from steradian.models.image_batch import images_at_once
 from steradian.training import distributed
 from steradian.training.activations import steady_statistics
+from steradian.training.averaging import update_mean
 from steradian.training.batches import Batch, Batches, Blend, Patch
 from steradian.training.consistency import angle, divergence, symmetric_divergence
 from steradian.training.recipe import TrainingSettings
@@ -53,8 +54,8 @@ def fit(
             _train_epoch(state, settings, stages, on_step)
             _finish_epoch(state, settings, stages)
             on_epoch(state)
-    if state.best is not None:
-        state.model.load_state_dict(state.best)
+    for weights in list(state.kept.values())[:1]:
+        state.model.load_state_dict(weights)
     train = stages[-1].train
     _require_finite_embeddings(state, train)
     state.model.head.finish(lambda: embed_batches(state, settings, train))
@@ -160,6 +161,8 @@ def train_step(
     _require_finite(norm, "gradient's norm", state, train, batch, embeddings)
     for optimizer in state.optimizers:
         optimizer.step()
+    if settings.average is not None:
+        state.mean = update_mean(state.mean, state.model.state_dict(), state.step, settings.average)
     return value
 
 

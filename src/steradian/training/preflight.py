@@ -22,6 +22,11 @@ def preflight(plan: TrainingPlan) -> None:
     needs = "early_stopping" if settings.early_stopping is not None else settings.schedule
     if needs in ("early_stopping", "plateau") and len(plan.data.splits.validation) == 0:
         raise UsageError(f"training: {needs} needs validation images, but there are none: set data.validation above 0.")
+    if settings.average is not None and settings.early_stopping is not None:
+        raise UsageError(
+            "training.average ends with the mean of the weights, and training.early_stopping with the best ones: set "
+            "only one of them."
+        )
     if settings.images_per_class is not None and settings.class_power != 1.0:
         raise UsageError(
             "training.images_per_class already shows all classes equally often: leave training.class_power at 1, or "

@@ -147,6 +147,12 @@ class TrainingSettings(_Settings):
         2, ge=0, description="Epochs without a better validation loss before the rate drops to a tenth."
     )
     early_stopping: int | None = Field(None, ge=1, description="Patience in epochs; restores the best weights.")
+    average: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Decay of a running mean of the weights, which is the trained model; none: no mean.",
+    )
     clip: float | None = Field(5.0, gt=0, description="Largest norm of the gradient; none: no clipping.")
     freeze: Annotated[int, Field(ge=0)] | Literal["all", "auto"] | None = Field(
         None, description="First layers of the encoder to freeze; none: auto if pretrained, else 0."
@@ -208,6 +214,7 @@ ADDED: tuple[tuple[str | None, str, Any], ...] = (
     ("training", "images_at_once", None),
     ("training", "recompute", False),
     ("training", "shard_encoder", False),
+    ("training", "average", None),
 )
 """Settings that later versions added: section, name, and the value that stands for what was done before."""
 

@@ -33,6 +33,7 @@ class TrainingState:
         loss_sum: sum of the losses of those batches.
         history: one row per finished epoch.
         best: the weights with the best validation loss, if early stopping is on.
+        mean: the running mean of the weights, if there is one.
         silent: head parameters that have not yet received a nonzero gradient.
         progressive: settings of the consistency loss between views of one image.
         seconds: training time of each epoch that ran without interruption.
@@ -51,6 +52,7 @@ class TrainingState:
     loss_sum: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Tensor] | None = None
+    mean: dict[str, Tensor] | None = None
     silent: set[str] = field(default_factory=set)
     seconds: list[float] = field(default_factory=list)
     progressive: ProgressiveSettings = field(default_factory=ProgressiveSettings)
@@ -62,6 +64,12 @@ class TrainingState:
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """All optimizers: one or two."""
         return [self.optimizer, *([self.center_optimizer] if self.center_optimizer is not None else [])]
+
+    @property
+    def kept(self) -> dict[str, dict[str, Tensor]]:
+        """Weights beside the present ones by their names in checkpoints, the one that training ends with first."""
+        kept = {"mean": self.mean, "best": self.best}
+        return {name: weights for name, weights in kept.items() if weights is not None}
 
     @functools.cached_property
     def replicated(self) -> list[nn.Parameter]:
