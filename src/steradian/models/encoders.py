@@ -276,7 +276,7 @@ def check_encoder(name: str) -> None:
 
 
 def build_encoder(
-    name: str, *, channels: int, size: int, stages: int = 0, pooling: PoolingName = "average"
+    name: str, *, channels: int, size: int, stages: int = 0, grid: int = 0, pooling: PoolingName = "average"
 ) -> tuple[nn.Module, int]:
     """Build the encoder ``name`` with random weights; return it and its number of features F.
 
@@ -284,6 +284,7 @@ def build_encoder(
 
     Args:
         stages: number of last stages of a timm encoder whose averages join the features (`staged.StagedEncoder`).
+        grid: cells per side in which those stages are averaged; 0: over the whole picture.
         pooling: pooling of the last feature map of a timm encoder.
     """
     check_encoder(name)
@@ -300,7 +301,7 @@ def build_encoder(
         encoder = _timm_encoder(name, channels, size)
         set_pooling(encoder, name, pooling)
     if stages:
-        staged = StagedEncoder(encoder, stages, channels, size)
+        staged = StagedEncoder(encoder, stages, channels, size, grid)
         return staged, staged.num_features
     features: Any = getattr(encoder, "head_hidden_size", None) or encoder.num_features
     return encoder, int(features)

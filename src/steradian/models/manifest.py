@@ -25,6 +25,7 @@ class ModelSpec(BaseModel):
         preprocessing: how pixels become the encoder's input.
         neck: how features become embeddings, a name of `necks.NECKS`; "auto" is the one that fits the encoder.
         stages: number of last stages of the encoder whose averages join its features.
+        grid: cells per side in which those stages are averaged; 0: over the whole picture.
         pooling: how the last feature map of a timm encoder becomes a vector.
         flip_tta: whether to average the embeddings of an image and its mirror image.
     """
@@ -39,6 +40,7 @@ class ModelSpec(BaseModel):
     preprocessing: Preprocessing
     neck: NeckName = "auto"
     stages: int = Field(0, ge=0, le=64)
+    grid: int = Field(0, ge=0, le=16)
     pooling: PoolingName = "average"
     flip_tta: bool = Field(False, validation_alias=AliasChoices("flip_tta", "mirrored"), serialization_alias="mirrored")
 

@@ -71,6 +71,7 @@ class Recognizer(nn.Module):
             channels=spec.preprocessing.channels,
             size=spec.preprocessing.size,
             stages=spec.stages,
+            grid=spec.grid,
             pooling=spec.pooling,
         )
         self.num_features = num_features

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from steradian.errors import InputError
 from steradian.models.efficientnet_lite import EfficientNetLite
@@ -18,19 +19,23 @@ from steradian.models.efficientnet_lite import EfficientNetLite
 class StagedEncoder(nn.Module):
     """A timm model whose features are the means of its last ``stages`` stages and its final features, concatenated.
 
+    With a ``grid``, each of those stages is averaged in grid x grid cells instead, so that a feature on the left
+    differs from one on the right: for pictures that are aligned, such as cut-out faces. Stages whose map has fewer than
+    two places a cell and side are left out then.
+
     Input float [N, channels, size, size]; output [N, F].
 
     Attributes:
         sizes: number of features of each stage, then of the final ones; their sum is F.
     """
 
-    def __init__(self, model: nn.Module, stages: int, channels: int, size: int) -> None:
+    def __init__(self, model: nn.Module, stages: int, channels: int, size: int, grid: int = 0) -> None:
         super().__init__()
         self.model: Any = model
-        self.stages = stages
+        self.stages, self.grid = stages, grid
         try:
             # A trial on no memory, as when a model is loaded, would import torch's compiler: half a second.
-            if isinstance(model, EfficientNetLite):
+            if isinstance(model, EfficientNetLite) and not grid:
                 self.sizes = model.sizes(stages)
             else:
                 self.sizes = self._tried_sizes(torch.zeros(1, channels, size, size))
@@ -52,7 +57,11 @@ class StagedEncoder(nn.Module):
 
     def _parts(self, images: Tensor) -> list[Tensor]:
         final, intermediates = self.model.forward_intermediates(images, indices=self.stages)
-        means = [stage.mean(dim=(2, 3)) for stage in intermediates]
+        if self.grid:
+            fine = [stage for stage in intermediates if min(stage.shape[2:]) >= 2 * self.grid]
+            means = [functional.adaptive_avg_pool2d(stage, self.grid).flatten(1) for stage in fine]
+        else:
+            means = [stage.mean(dim=(2, 3)) for stage in intermediates]
         return [*means, self.model.forward_head(final, pre_logits=True)]
 
 

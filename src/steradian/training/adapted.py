@@ -44,8 +44,12 @@ def fitted_on(plan: TrainingPlan) -> Indices:
 
 
 def encoder_features(plan: TrainingPlan, chosen: Indices, progress: Progress = no_progress) -> EncoderFeatures:
-    """Return the features of the images ``chosen`` that can be decoded, from the cache or computed now."""
-    batches = cached(plan.batches(chosen), plan.model, plan.data.digest, progress=progress)
+    """Return the features of the images ``chosen`` that can be decoded, from the cache or computed now.
+
+    Of a model that averages the embeddings of an image and its mirror image they are averages, too: its neck is linear.
+    """
+    mirrored = plan.spec.flip_tta
+    batches = cached(plan.batches(chosen), plan.model, plan.data.digest, mirrored=mirrored, progress=progress)
     return EncoderFeatures(batches.indices, np.asarray(batches.view_of(0), dtype=np.float32))
 
 
@@ -73,6 +77,7 @@ def adapt_plan(
         calibrate_on=np.flatnonzero(np.isin(chosen, plan.data.splits.validation)),
         whitening=whitening,
         mixture=mixture,
+        in_cells=plan.spec.grid > 0,
         seed=plan.recipe.training.seed,
         progress=progress,
     )

@@ -217,7 +217,7 @@ def _resolve_encoder(recipe: Recipe, sample: ImageSample, classes: int) -> Recip
     return recipe.changed(encoder=PACKAGED, weights="package")
 
 
-LEARNING = ("loss", "views", "progressive", "training", "neck", "embedding_size", "stages", "pooling", "flip_tta")
+LEARNING = ("loss", "views", "progressive", "training", "neck", "embedding_size", "stages", "pooling")
 """Settings of a recipe that decide how a model learns by its loss."""
 
 

@@ -84,12 +84,18 @@ class CachedBatches(Batches):
 
 
 def cached(
-    batches: Batches, model: Recognizer, digest: str, *, views: int = 1, progress: Progress = no_progress
+    batches: Batches,
+    model: Recognizer,
+    digest: str,
+    *,
+    views: int = 1,
+    mirrored: bool = False,
+    progress: Progress = no_progress,
 ) -> CachedBatches:
     """Return ``batches`` with the features of the frozen encoder of ``model``, from the cache or computed now.
 
     ``digest`` is the hash of the pixels. All but the first of ``views`` are random views of ``batches``. Images that
-    cannot be decoded are left out of the batches.
+    cannot be decoded are left out of the batches. ``mirrored``: average those of an image and its mirror image.
     """
     runtime = runtime_for(len(batches.indices))
     weights = [(name, tensor) for name, tensor in sorted(model.encoder.state_dict().items())]
@@ -102,6 +108,8 @@ def cached(
         runtime.encode(),
         # The weights do not say which features are used.
         repr((model.spec.encoder, model.spec.stages, model.spec.pooling)).encode(),
+        *([f"grid {model.spec.grid}".encode()] if model.spec.grid else []),
+        *([b"mirrored"] if mirrored else []),
         *parts,
     )
     folder = cache_folder() / FOLDER
@@ -116,6 +124,7 @@ def cached(
         path = folder / f"{name}.npy"
         if distributed.is_rank_zero() and not path.is_file():
             encode = encode or fast_encoder(model.encoder, batches.preprocessing, runtime)
+            encode = _with_mirror(encode) if mirrored else encode
             what = "features" if views == 1 else f"features, view {number + 1} of {views}"
             _write(path, replace(batches, view=view), encode, number, progress, what)
         distributed.barrier()
@@ -127,6 +136,13 @@ def cached(
     if isinstance(batches.pixels.pixels, StreamedPixels):
         fields["indices"] = batches.indices[~_missing(arrays[0])]
     return CachedBatches(**fields, views=tuple(arrays), rows_of=rows_of)
+
+
+def _with_mirror(encode: FastEncoder) -> FastEncoder:
+    def both(samples: Tensor) -> Tensor:
+        return (encode(samples) + encode(samples.flip(3))) / 2.0
+
+    return both
 
 
 def _missing(features: Features) -> NDArray[np.bool_]:

@@ -24,14 +24,18 @@ from steradian.models.heads import training_head_options
 from steradian.models.manifest import ModelSpec
 from steradian.models.pretrained import PretrainedWeights
 from steradian.models.recognizer import Recognizer
-from steradian.models.staged import bare
+from steradian.models.staged import StagedEncoder, bare
 from steradian.training import distributed
 from steradian.training.activations import SMALL, activation_bytes, memory_limits, part_size
+from steradian.training.adaptation.reduction import reduced
 from steradian.training.batches import Batches, Indices
 from steradian.training.dataset import TrainingData
 from steradian.training.recipe import Recipe
 from steradian.training.resources import environment, pick_device
 from steradian.training.stages import StagePlan, frozen_layers
+
+GRID_STAGES = 3
+"""The same of an adaptation with a grid: an earlier stage has the places that the last ones lack."""
 
 ADAPTED_STAGES = 2
 """Number of last stages whose averages join the features that an adaptation may use."""
@@ -183,7 +187,7 @@ def model_spec(recipe: Recipe, data: TrainingData) -> ModelSpec:
     encoder = recipe.encoder if recipe.encoder is not None else default_encoder(pixels.size)
     check_encoder(encoder)
     if recipe.adapts:
-        return _adapted_spec(encoder, data)
+        return _adapted_spec(recipe, encoder, data)
     chosen = {key: value for key, value in recipe.loss.options.items() if key not in HEAD_OPTIONS}
     options = fitted_options(recipe.loss.name, len(pixels.classes), recipe.embedding_size, **chosen)
     if "class_counts" in preset(recipe.loss.name).options() and options.get("class_counts") is None:
@@ -198,19 +202,25 @@ def model_spec(recipe: Recipe, data: TrainingData) -> ModelSpec:
         preprocessing=data.preprocessing,
         neck=recipe.neck,
         stages=recipe.stages,
+        grid=recipe.grid,
         pooling=recipe.pooling,
         flip_tta=recipe.flip_tta,
     )
 
 
-def _adapted_spec(encoder: str, data: TrainingData) -> ModelSpec:
+def _adapted_spec(recipe: Recipe, encoder: str, data: TrainingData) -> ModelSpec:
     """Return a recognizer with an affine embedding of all features and a linear classifier on it."""
     shape = data.preprocessing
-    stages = 0 if encoder in OWN else ADAPTED_STAGES
+    grid, stages = recipe.grid, GRID_STAGES if recipe.grid else ADAPTED_STAGES
+    stages = 0 if encoder in OWN else stages
     with torch.device("meta"):
         try:
-            _, features = build_encoder(encoder, channels=shape.channels, size=shape.size, stages=stages)
+            built, features = build_encoder(encoder, channels=shape.channels, size=shape.size, stages=stages, grid=grid)
+            if grid and isinstance(built, StagedEncoder):
+                features = sum(reduced(built.sizes))
         except InputError:
+            if grid:
+                raise
             stages = 0
             _, features = build_encoder(encoder, channels=shape.channels, size=shape.size)
     return ModelSpec(
@@ -222,6 +232,8 @@ def _adapted_spec(encoder: str, data: TrainingData) -> ModelSpec:
         preprocessing=shape,
         neck="affine",
         stages=stages,
+        grid=grid,
+        flip_tta=recipe.flip_tta,
     )
 
 

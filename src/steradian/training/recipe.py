@@ -208,6 +208,7 @@ NO_EFFECT = ("decoded_gib", "workers")
 
 ADDED: tuple[tuple[str | None, str, Any], ...] = (
     (None, "budget", None),
+    (None, "grid", 0),
     ("data", "skip_missing", False),
     ("views", "crop", 1.0),
     ("views", "color", 0.0),
@@ -243,6 +244,13 @@ class Recipe(_Settings):
         None, ge=0, description="Layers to load from the pretrained encoder, from the input; none: all."
     )
     stages: int = Field(0, ge=0, le=64, description="Last stages of a timm encoder whose averages join its features.")
+    grid: int = Field(
+        0,
+        ge=0,
+        le=16,
+        description="Cells per side in which earlier stages are averaged, for pictures that are aligned, such as "
+        "cut-out faces; 0: over the whole picture.",
+    )
     pooling: PoolingName = Field("average", description="Pooling of a timm encoder: average, max or gem.")
     neck: NeckName = Field(
         "auto",

@@ -15,6 +15,7 @@ from steradian.training.adaptation.classifiers import Linear
 from steradian.training.adaptation.embedding import EmbeddingChoice, Whitening, choose_embedding
 from steradian.training.adaptation.folds import Indices, grouped_folds
 from steradian.training.adaptation.groups import grouped
+from steradian.training.adaptation.reduction import Reduction
 from steradian.training.adaptation.scatter import Floats, Scatter
 
 
@@ -63,6 +64,7 @@ def adapt(
     calibrate_on: Indices | None = None,
     whitening: Whitening | None = None,
     mixture: Classification | None = None,
+    in_cells: bool = False,
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> Adaptation:
@@ -77,8 +79,13 @@ def adapt(
             probabilities are fitted on them alone; None: three folds.
         whitening: the embedding; None: chosen on classes that are left out.
         mixture: the choice of classifiers; None: made by cross-validation.
+        in_cells: whether the first blocks are stages averaged in cells: they are reduced to their principal components
+            (`Reduction`), and an embedding of them alone is a candidate.
     """
-    blocks, factors = Blocks.of(features, labels, sizes)
+    reduction = Reduction.of(features, sizes, seed) if in_cells else None
+    if reduction is not None:
+        features, sizes = reduction(features), reduction.sizes
+    blocks, factors = Blocks.of(features, labels, sizes, alone=in_cells)
     groups = grouped(features[:, -sizes[-1] :], names)
     folds = _folds(labels, groups, calibrate_on, seed)
     if whitening is None:
@@ -90,6 +97,7 @@ def adapt(
     whitening = embedding.whitening
     scatter = blocks.scatter(whitening.block, everything)
     neck = _neck(whitening, blocks.weights[whitening.block], factors, scatter)
+    neck = neck if reduction is None else reduction.then(neck)
     head = _head(classification.linear, whitening, blocks.weights[whitening.block], scatter)
     held_out = tuple(_answers(blocks, whitening, *fold) for fold in classification.folds)
     return Adaptation(neck, head, embedding, classification, held_out)

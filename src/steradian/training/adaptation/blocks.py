@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from steradian.training.adaptation.scatter import Floats, Scatter
 
-FINAL, ALL = "final features", "features of several stages"
+FINAL, ALL, EARLIER = "final features", "features of several stages", "features of earlier stages"
 
 LEFT_OUT = 0.02
 """Weight of a block that an embedding leaves out: its share of a cosine is below 1 in 1,000, and no map is singular."""
@@ -32,8 +32,13 @@ class Blocks:
     _scatters: dict[tuple[str, bytes], Scatter] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, features: Floats, labels: NDArray[np.int64], sizes: Sequence[int]) -> tuple[Blocks, Floats]:
-        """Scale the blocks of ``sizes`` columns, of which the last one is final; return them and the factors [F]."""
+    def of(
+        cls, features: Floats, labels: NDArray[np.int64], sizes: Sequence[int], *, alone: bool = False
+    ) -> tuple[Blocks, Floats]:
+        """Scale the blocks of ``sizes`` columns, of which the last one is final; return them and the factors [F].
+
+        ``alone``: whether the earlier blocks without the final one are a weighting, too.
+        """
         ends = np.cumsum(sizes)
         factors = np.empty(features.shape[1], np.float32)
         for start, end in zip(ends - np.asarray(sizes), ends, strict=True):
@@ -43,6 +48,9 @@ class Blocks:
         weights[FINAL][-sizes[-1] :] = 1.0
         if len(sizes) > 1:
             weights[ALL] = np.ones(features.shape[1], np.float32)
+        if alone:
+            weights[EARLIER] = np.ones(features.shape[1], np.float32)
+            weights[EARLIER][-sizes[-1] :] = LEFT_OUT
         return cls(features * factors, labels, weights), factors
 
     def at(self, block: str, indices: NDArray[np.intp]) -> Floats:
