@@ -207,3 +207,29 @@ def test_a_burst_is_not_tested_on_what_it_was_trained_on(tmp_path: Path) -> None
     pictures = np.array([name.replace(" again", "") for name in data.pixels.names])
     assert not {*pictures[data.splits.test]} & {*pictures[data.splits.train]}
     assert len(data.splits.test) and any("near cop" in warning for warning in data.warnings)
+
+
+def test_aligned_pictures_are_compared_cell_by_cell(tmp_path: Path) -> None:
+    """Kinds that differ by where a spot is: an average over the whole picture cannot tell them apart."""
+    generator = np.random.default_rng(0)
+    for label in range(6):
+        folder = tmp_path / "aligned" / f"kind {label}"
+        folder.mkdir(parents=True)
+        for number in range(9):
+            image = Image.fromarray(generator.integers(90, 130, (64, 64, 3), dtype=np.uint8))
+            place = (12 + 20 * (label % 3), 16 + 26 * (label // 3))
+            ImageDraw.Draw(image).circle(place, 7 + generator.uniform(-1, 1), fill=(230, 60, 40))
+            image.save(folder / f"{number}.png")
+    settings = {"grid": 4, "flip_tta": True, "data.image_size": 96}
+    run = train(tmp_path / "aligned", tmp_path / "run", settings=settings, quiet=True)
+    assert run.model.spec.grid == 4 and run.model.spec.flip_tta and run.training.adaptation is not None
+    again = st.Recognizer.load(tmp_path / "run")
+    pictures = sorted((tmp_path / "aligned").rglob("*.png"))[:5]
+    np.testing.assert_allclose(again.embed(pictures), run.model.embed(pictures), rtol=1e-4, atol=1e-5)
+    again.accelerate("onnxruntime")
+    np.testing.assert_allclose(again.embed(pictures), run.model.embed(pictures), rtol=1e-3, atol=1e-4)
+    assert run.evaluation is not None
+    measured = run.evaluation.metrics.numbers["closed"]["accuracy"]
+    assert st.evaluate(run, quiet=True).metrics.numbers["closed"]["accuracy"] == measured
+    with pytest.raises(UsageError, match="grid is for --adapt auto"):
+        train(tmp_path / "aligned", tmp_path / "full", settings={**settings, "adapt": "full"}, quiet=True)

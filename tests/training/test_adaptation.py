@@ -9,9 +9,10 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from steradian.metrics.checks import unit
 from steradian.training.adaptation.adapt import adapt
-from steradian.training.adaptation.blocks import ALL, FINAL, Blocks
+from steradian.training.adaptation.blocks import ALL, EARLIER, FINAL, Blocks
 from steradian.training.adaptation.classification import choose_classifier
 from steradian.training.adaptation.classifiers import (
+    Linear,
     Training,
     candidates,
     discriminant,
@@ -22,6 +23,7 @@ from steradian.training.adaptation.classifiers import (
 from steradian.training.adaptation.embedding import SLACK, Whitening, choose_embedding, score_unseen
 from steradian.training.adaptation.folds import class_folds, grouped_folds
 from steradian.training.adaptation.groups import grouped
+from steradian.training.adaptation.reduction import COMPONENTS, Reduction, reduced
 from steradian.training.adaptation.scatter import Scatter, class_means
 
 
@@ -231,3 +233,41 @@ def test_a_given_embedding_is_not_chosen() -> None:
     again = adapt(features, labels, 6, sizes=(12,), whitening=whitening, mixture=result.classification)
     assert again.classification.members == result.classification.members and again.held_out == ()
     np.testing.assert_allclose(again.head.weight, result.head.weight, atol=1e-5)
+
+
+@pytest.mark.parametrize("images", [30, 700])
+def test_wide_blocks_are_reduced_to_principal_components(images: int) -> None:
+    generator = np.random.default_rng(0)
+    plane = generator.normal(size=(25, COMPONENTS + 50))
+    features = np.concatenate(
+        [
+            generator.normal(size=(images, 25)) @ plane + 0.01 * generator.normal(size=(images, COMPONENTS + 50)),
+            generator.normal(size=(images, 7)),
+            generator.normal(size=(images, COMPONENTS + 9)),
+        ],
+        axis=1,
+    ).astype(np.float32)
+    sizes = (COMPONENTS + 50, 7, COMPONENTS + 9)
+    reduction = Reduction.of(features, sizes, seed=0)
+    assert reduction.sizes == reduced(sizes) == (COMPONENTS, 7, COMPONENTS + 9)
+    small = reduction(features)
+    assert small.shape == (images, sum(reduction.sizes))
+    np.testing.assert_array_equal(small[:, COMPONENTS:], features[:, COMPONENTS + 50 :])
+    centered = features[:, : sizes[0]] - features[:, : sizes[0]].mean(axis=0)
+    kept = np.square(small[:, :COMPONENTS] - small[:, :COMPONENTS].mean(axis=0)).sum()
+    assert kept > 0.999 * np.square(centered).sum(), "25 directions hold nearly all of it"
+    linear = Linear(generator.normal(size=(small.shape[1], 3)).astype(np.float32), np.ones(3, np.float32))
+    np.testing.assert_allclose(reduction.then(linear)(features), linear(small), rtol=1e-3, atol=1e-3)
+
+
+def test_blocks_in_cells_may_be_an_embedding_of_their_own() -> None:
+    """The first block alone is a candidate, and the neck takes the features as they are."""
+    told, labels = made(classes=12, each=8, size=COMPONENTS + 30, noise=0.5)
+    noise = np.random.default_rng(1).normal(size=(len(labels), 20)).astype(np.float32)
+    features, sizes = np.concatenate([told, noise], axis=1), (COMPONENTS + 30, 20)
+    found = adapt(features, labels, 12, sizes=sizes, in_cells=True)
+    assert any(EARLIER in name for name in found.embedding.tried)
+    assert found.neck.weight.shape == (COMPONENTS + 50, COMPONENTS + 20)
+    assert (found.head(found.neck(features)).argmax(axis=1) == labels).mean() > 0.95
+    plain = adapt(features, labels, 12, sizes=sizes)
+    assert not any(EARLIER in name for name in plain.embedding.tried)

@@ -254,3 +254,21 @@ def test_stages_join_the_features_and_the_artifact_remembers(digits, tmp_path: P
     assert again.spec.stages == 2
     with pytest.raises(InputError, match="'small' has no stages"):
         build_encoder("small", channels=1, size=28, stages=1)
+
+
+def test_a_grid_keeps_where_a_feature_is() -> None:
+    whole, few = build_encoder(LITTLE, channels=3, size=64, stages=3)
+    cells, many = build_encoder(LITTLE, channels=3, size=64, stages=3, grid=4)
+    cells.load_state_dict(whole.state_dict())
+    # Maps of 16, 8, 4 and 2 places a side: the last two have fewer than two a cell.
+    assert len(cells.sizes) < len(whole.sizes) and many > few - whole.sizes[-2]
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        found, averages = cells.eval()(images), whole.eval()(images)
+        mirrored = cells(images.flip(3))
+    first = found[:, : cells.sizes[0]].unflatten(1, (-1, 16))
+    torch.testing.assert_close(first.mean(dim=2), averages[:, : first.shape[1]])
+    assert (first - mirrored[:, : cells.sizes[0]].unflatten(1, (-1, 16))).abs().max() > 1e-3
+    for name, stages in (("small", 1), (LITTLE, 0)):
+        with pytest.raises(InputError, match="grid: 4 averages stages"):
+            build_encoder(name, channels=3, size=64, stages=stages, grid=4)

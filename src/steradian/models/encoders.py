@@ -288,6 +288,10 @@ def build_encoder(
         pooling: pooling of the last feature map of a timm encoder.
     """
     check_encoder(name)
+    if grid and (name in OWN or not stages):
+        raise InputError(
+            f"grid: {grid} averages stages of a timm encoder in cells: set stages, too, and use one such as lite0."
+        )
     if name in OWN:
         if stages:
             raise InputError(f"the encoder {name!r} has no stages to join: use stages: 0, or a timm encoder.")

@@ -27,6 +27,8 @@ def preflight(plan: TrainingPlan) -> None:
             "training.average ends with the mean of the weights, and training.early_stopping with the best ones: set "
             "only one of them."
         )
+    if plan.recipe.adapt == "full" and plan.recipe.grid:
+        raise UsageError("grid is for --adapt auto, which leaves the encoder as it is: set grid: 0, or leave full out.")
     if settings.images_per_class is not None and settings.class_power != 1.0:
         raise UsageError(
             "training.images_per_class already shows all classes equally often: leave training.class_power at 1, or "
