@@ -49,6 +49,7 @@ class Claim:
         theirs: the number that it gives, or a dash.
         compared: (arm, other arm, number, which is better: "higher" or "lower"); empty where it was not tried here.
         few: training images of a class, see `FEW`; "drop": what five images lose against all, in ``number``.
+        sets: the images that it is tried on.
         elsewhere: where it was tried before, with the verdict; or what it would take.
     """
 
@@ -58,9 +59,10 @@ class Claim:
     compared: tuple[tuple[str, str, str, str], ...] = ()
     few: int | str | None = None
     elsewhere: str = ""
+    sets: tuple[str, ...] = SETS
 
 
 CLAIMS = tuple(
-    Claim(**{**one, "compared": tuple(map(tuple, one.get("compared", ())))})
+    Claim(**{**one, "compared": tuple(map(tuple, one.get("compared", ()))), "sets": tuple(one.get("sets", SETS))})
     for one in yaml.safe_load((Path(__file__).parent / "claims.yaml").read_text(encoding="utf-8"))
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from claims import CLAIMS, SETS, Claim
+from claims import CLAIMS, Claim
 
 from steradian.metrics import t_interval
 
@@ -57,9 +57,9 @@ def entry(claim: Claim, rows: list[dict[str, Any]]) -> str:
     if claim.theirs != "-":
         lines.append(f"The system's number: {claim.theirs}.\n")
     if claim.compared:
-        lines += ["| | " + " | ".join(SETS) + " |", "|---" * (len(SETS) + 1) + "|"]
+        lines += ["| | " + " | ".join(claim.sets) + " |", "|---" * (len(claim.sets) + 1) + "|"]
         for arm, other, number, better in claim.compared:
-            cells = [compared(rows, name, arm, other, number, better, claim.few) for name in SETS]
+            cells = [compared(rows, name, arm, other, number, better, claim.few) for name in claim.sets]
             what = NAMES[number] + (", lost with five images a class" if claim.few == "drop" else "")
             lines.append(f"| {what}: {arm} − {other} | " + " | ".join(cells) + " |")
         lines.append("")

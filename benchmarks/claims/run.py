@@ -120,6 +120,8 @@ def main() -> None:
         for future in tqdm(futures, unit="arm"):
             rows += future.result()
             results.write_text(json.dumps(rows, indent=0) + "\n")
+    of_views = HERE / "views.json"
+    rows += json.loads(of_views.read_text()) if of_views.is_file() else []
     (HERE.parents[1] / "docs" / "claims.md").write_text(page(rows, origin(args.data)), encoding="utf-8")
 
 

@@ -3,8 +3,8 @@
     python benchmarks/omniglot/run.py --data omniglot_background_28.npz --out runs/glyphs
     python benchmarks/omniglot/run.py --data omniglot_background_28.npz --model glyphs
 
-Trains `recipes/glyphs.yaml`, or another recipe (or takes a model), then measures on the last six alphabets by name: 20-way one-shot across
-alphabets and within one (2,000 trials each), and verification over all pairs of their drawings.
+Trains `recipes/glyphs.yaml`, or another recipe (or takes a model), then measures on the last six alphabets by name:
+20-way one-shot across alphabets and within one (2,000 trials each), and verification over all pairs of their drawings.
 """
 
 from __future__ import annotations
