@@ -11,6 +11,9 @@ from steradian.cli.output import print_json, wrapped
 from steradian.cli.settings import Json, Run, check_paths
 from steradian.waiting import waiting
 
+LIKELY = 0.9
+"""A pair below the threshold that is the same with this probability or more is not called different."""
+
 
 def verify(
     run: Run,
@@ -43,7 +46,8 @@ def verify(
     if json:
         print_json(asdict(result))
         return
-    print("the same" if result.same else "different")
+    likely = result.probability is not None and result.probability >= LIKELY
+    print("the same" if result.same else "perhaps the same" if likely else "different")
     side = "above" if result.same else "not above"
     print(
         wrapped(

@@ -185,10 +185,11 @@ def _train_into(plan: TrainingPlan, folder: RunFolder, quiet: bool) -> Run:
         if trained.spent and not quiet:
             progress.note(trained.spent)
     origin = plan.provenance(command_line())
-    if trained.adaptation is not None:
-        _calibrate_by_folds(trained.model, trained.adaptation)
-    else:
-        _calibrate(trained.model, plan.data)
+    with waiting("calibrating", quiet):
+        if trained.adaptation is not None:
+            _calibrate_by_folds(trained.model, trained.adaptation)
+        else:
+            _calibrate(trained.model, plan.data)
     model = trained.save(folder, origin)
     if len(plan.data.splits.test) == 0:
         folder.finish({"provenance": origin})
