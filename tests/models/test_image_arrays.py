@@ -41,7 +41,7 @@ def squares(images: Any) -> np.ndarray:
         [torch.from_numpy(PICTURE)],
         (one for one in (PICTURE,)),
     ],
-    ids=str,
+    ids=lambda one: type(one).__name__,
 )
 def test_one_picture_in_many_forms(same: Any) -> None:
     np.testing.assert_array_equal(squares(same), squares(PICTURE))
