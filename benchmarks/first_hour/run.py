@@ -34,6 +34,9 @@ FIVE = (
 )
 """From nothing to "this is what you showed me, that one is unknown"."""
 
+BAR = re.compile(r"\d+/\d+ \[|encoder: tf_")
+"""A progress bar, or the line before training where it takes less time than a bar waits for."""
+
 
 class Place:
     """A folder in which commands run, as a user types them in a shell."""
@@ -66,7 +69,7 @@ class Place:
             assert process.stdout is not None
             last = time.perf_counter()
             while chunk := os.read(process.stdout.fileno(), 65536):
-                if "left" in (text := chunk.decode(errors="replace")) or "it/s" in text or "encoder:" in text:
+                if BAR.search(chunk.decode(errors="replace")):
                     last = time.perf_counter()
         return time.perf_counter() - last
 
