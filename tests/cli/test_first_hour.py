@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import html
+import io
 import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import steradian as st
 from steradian.data import copy_sample
+from steradian.errors import InputError
+from steradian.waiting import waiting
 
 JARGON = (
     "FAR", "TAR", "FPIR", "DIR", "EER", "ROC", "AUC", "AUROC", "MAP@R", "ECE", "GAP", "k-means", "silhouette", "logit",
@@ -161,3 +167,47 @@ def test_steradian_alone_shows_five_verbs_and_help_is_whole() -> None:
         page = steradian(*words, "--help", folder=Path("/"), COLUMNS="80").stdout
         assert "..." not in page.partition("Commands:")[2], "no summary is cut"
     assert "'general'" in steradian("classify", "--help", folder=Path("/")).stdout
+
+
+def test_a_table_and_the_folder_of_a_gallery_are_looked_for_before_torch_is_imported(tmp_path: Path) -> None:
+    script = "import sys; from steradian.cli.main import main\ntry: main()\nfinally: print('torch' in sys.modules)"
+    for words in (["measure", "nowhere.csv"], ["evaluate", "--scores", "nowhere.csv"]):
+        told = subprocess.run([sys.executable, "-c", script, *words], cwd=tmp_path, capture_output=True, text=True)
+        assert told.returncode == 2 and told.stdout == "False\n" and "nowhere.csv does not exist" in told.stderr
+    words = ["serve", "general", "--gallery", "nowhere/g.db"]
+    told = subprocess.run([sys.executable, "-c", script, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert told.returncode == 2 and told.stdout == "False\n" and "folder nowhere of the gallery" in told.stderr
+
+
+def test_texts_about_the_pictures_are_not_counted(tmp_path: Path) -> None:
+    copy_sample(tmp_path / "photos")
+    assert (tmp_path / "photos" / "README.txt").is_file()
+    assert st.data.open(tmp_path / "photos").notes == ()
+    (tmp_path / "photos" / "hat" / "readme.pdf").write_bytes(b"%PDF")
+    assert "1 file is passed over" in st.data.open(tmp_path / "photos").notes[0]
+
+
+def test_a_wait_counts_its_seconds_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for quiet in (False, True):
+        terminal = Terminal()
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with waiting("thinking", quiet):
+            time.sleep(1.3)
+        shown = terminal.getvalue()
+        assert shown == "" if quiet else ("thinking … 1 s" in shown and shown.endswith("\r"))
+
+
+def test_what_is_no_labeled_image_set_says_what_to_do(tmp_path: Path) -> None:
+    for source in (np.zeros((4, 8, 8)), ["a.jpg"], (np.zeros((4, 8, 8)), [0, 1, 0, 1])):
+        for function in (st.train, st.compare, st.data.open):
+            with pytest.raises(InputError, match="np.savez"):
+                function(source)
+    opened = st.data.open("digits")
+    run = st.train(opened, tmp_path / "run", settings={"training.epochs": 1}, quiet=True)
+    assert run.folder.read_recipe().data.source == "digits"
+    numbers = st.evaluate(run, quiet=True).metrics.numbers
+    assert numbers["closed"] == run.metrics["closed"]
