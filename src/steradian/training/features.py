@@ -123,8 +123,9 @@ def cached(
         name = sha256_of(basis.encode(), repr(made_by).encode())[:40]
         path = folder / f"{name}.npy"
         if distributed.is_rank_zero() and not path.is_file():
-            encode = encode or fast_encoder(model.encoder, batches.preprocessing, runtime)
-            encode = _with_mirror(encode) if mirrored else encode
+            if encode is None:
+                encode = fast_encoder(model.encoder, batches.preprocessing, runtime)
+                encode = _with_mirror(encode) if mirrored else encode
             what = "features" if views == 1 else f"features, view {number + 1} of {views}"
             _write(path, replace(batches, view=view), encode, number, progress, what)
         distributed.barrier()
