@@ -21,7 +21,7 @@ class Reduction:
 
     Attributes:
         maps: [F_b, R_b] of each block, with orthonormal columns; None for a block that stays.
-        sizes: columns of each block before.
+        before: columns of each block of the features.
     """
 
     maps: tuple[Floats | None, ...]
