@@ -33,6 +33,13 @@ def test_ctrl_c_while_it_begins_is_one_line(after: float, tmp_path: Path) -> Non
     assert (process.returncode == 130 and "Stopped" in err) or (process.returncode in (0, -signal.SIGINT) and not err)
 
 
+def test_ctrl_c_while_the_command_line_is_read_is_one_line(tmp_path: Path) -> None:
+    script = "import signal, os, steradian.cli.start as s; from steradian.cli import main as m\n"
+    script += "m.app = lambda: os.kill(os.getpid(), signal.SIGINT)\ns.main()"
+    shown = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, preexec_fn=HEARD)
+    assert (shown.returncode, shown.stderr) == (130, b"Stopped.\n")
+
+
 def test_ctrl_c_stays_ignored_where_the_shell_ignored_it(tmp_path: Path) -> None:
     script = "import signal, os, steradian.cli.start as s; from steradian.cli import main as m\n"
     script += "m.main = lambda: os.kill(os.getpid(), signal.SIGINT)\ns.main()"

@@ -33,6 +33,7 @@ from steradian.cli import (
     transfer,
     verify,
 )
+from steradian.cli.interrupts import COMMAND_RUNS
 from steradian.cli.output import say
 from steradian.errors import SteradianError
 from steradian.version import __version__
@@ -75,9 +76,12 @@ def _with_interrupt_message(command: Callable[..., None]) -> Callable[..., None]
     @functools.wraps(command)
     def run(*arguments: object, **options: object) -> None:
         try:
+            COMMAND_RUNS.set()
             command(*arguments, **options)
         except KeyboardInterrupt as interrupt:
             raise _Stopped(advice) from interrupt
+        finally:
+            COMMAND_RUNS.clear()
 
     return run
 

@@ -7,10 +7,9 @@ import contextlib
 import os
 import signal
 import sys
-from types import FrameType
 from typing import NoReturn
 
-IMPORTING = "<frozen importlib"
+from steradian.cli.interrupts import interrupted
 
 
 def main() -> NoReturn:
@@ -27,21 +26,6 @@ def main() -> NoReturn:
     except SystemExit as end:
         code = end.code
     _leave(code)
-
-
-def interrupted(number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt; during an import, end the process instead.
-
-    The C++ code of torch aborts the process when an exception reaches it while it is imported, and before that nothing
-    has begun that would have to be put away.
-    """
-    while frame is not None:
-        if frame.f_code.co_filename.startswith(IMPORTING):
-            with contextlib.suppress(OSError):
-                os.write(2, b"Stopped.\n")
-            os._exit(130)
-        frame = frame.f_back
-    raise KeyboardInterrupt
 
 
 def _leave(code: object) -> NoReturn:
