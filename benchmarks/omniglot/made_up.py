@@ -1,9 +1,10 @@
-"""Make up characters of two others each, as further classes to train on.
+"""Add made-up characters of two others each to a set of drawings, as further classes to train on.
 
-    python benchmarks/omniglot/made_up.py --data omniglot_background_28.npz --out made_up.npz --count 2500
+    python benchmarks/omniglot/made_up.py --data omniglot_background_28.npz --out with_made_up.npz --count 2500
 
 A made-up character places two characters of the training alphabets, each turned by some quarter turns, beside, above,
-inside or across each other; its 20 drawings pair the drawings of both. Unseen alphabets give none.
+inside or across each other; each of its drawings pairs a drawing of both. Unseen alphabets give none. The file holds
+the drawings of the data first, then those of the made-up characters.
 """
 
 from __future__ import annotations
@@ -16,9 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
-
-UNSEEN = 6
-"""Last alphabets by name that nothing is taken from."""
 
 CANVAS = 56
 """Pixels on which strokes are placed, before they are scaled down to 28."""
@@ -47,13 +45,13 @@ def placed(ink: Tensor, placement: Placement, turns: int) -> Tensor:
     return functional.grid_sample(drawn, grid, padding_mode="zeros", align_corners=False)
 
 
-def made_up(pixels: NDArray[np.uint8], drawings: list[NDArray[np.intp]], count: int) -> NDArray[np.uint8]:
-    """Return ``count`` characters with their drawings, uint8 [count, 20, 28, 28]; ``drawings``: rows of each one."""
+def made_up(pixels: NDArray[np.uint8], drawings: list[NDArray[np.intp]], count: int, each: int) -> NDArray[np.uint8]:
+    """Return ``count`` characters, uint8 [count, each, 28, 28]; ``drawings``: rows of each character of the data."""
     generator = np.random.default_rng(0)
     characters = []
     for _ in range(count):
         pair = generator.choice(len(drawings), 2, replace=False)
-        rows = [generator.permutation(drawings[one]) for one in pair]
+        rows = [generator.permutation(drawings[one])[:each] for one in pair]
         inks = [1.0 - torch.from_numpy(pixels[own]).float()[:, None] / 255.0 for own in rows]
         turns = generator.integers(4, size=2).tolist()
         both = [placed(*one) for one in zip(inks, placements(generator), turns, strict=True)]
@@ -68,16 +66,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, type=Path)
     parser.add_argument("--out", required=True, type=Path)
-    parser.add_argument("--count", type=int, default=2500)
+    parser.add_argument("--count", type=int, default=1500)
+    parser.add_argument("--each", type=int, default=13, help="drawings of each made-up character")
+    parser.add_argument("--unseen", type=int, default=6, help="last alphabets by name that nothing is taken from")
     args = parser.parse_args()
     with np.load(args.data, allow_pickle=False) as content:
         pixels, labels, alphabet = content["x"], content["y"].astype(np.int64), content["alphabet"]
-    unseen = sorted(set(alphabet.tolist()))[-UNSEEN:]
-    trained = np.flatnonzero(~np.isin(alphabet, unseen))
-    characters = made_up(pixels, [np.flatnonzero(labels == one) for one in trained], args.count)
-    names = np.array([f"made up {number}" for number in range(len(characters))])
-    each = characters.shape[1]
-    np.savez(args.out, x=characters.reshape(-1, 28, 28), y=np.repeat(np.arange(len(characters)), each), names=names)
+        names = content["names"]
+    alphabets = sorted(set(alphabet.tolist()))
+    trained = np.flatnonzero(np.isin(alphabet, alphabets[: len(alphabets) - args.unseen]))
+    rows = [np.flatnonzero(labels == one) for one in trained]
+    characters = made_up(pixels, rows, args.count, args.each)
+    np.savez(
+        args.out,
+        x=np.concatenate([pixels, characters.reshape(-1, *pixels.shape[1:])]),
+        y=np.concatenate([labels, len(names) + np.repeat(np.arange(args.count), args.each)]),
+        names=np.concatenate([names, [f"made up/{number}" for number in range(args.count)]]),
+        alphabet=np.concatenate([alphabet, ["made up"] * args.count]),
+    )
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ from sklearn.linear_model import LogisticRegression
 
 from steradian import metrics
 from steradian.gallery.search.snapshot import Snapshot
-from steradian.gallery.strangers import OwnStrangers, stranger_threshold
-from steradian.gallery.strategy import choose_strategy
+from steradian.gallery.strangers import OwnStrangers, highest_of_each, relative_scores, stranger_threshold
+from steradian.gallery.strategy import choose_comparison
 from steradian.metrics.checks import unit
 from steradian.models import Recognizer
 from steradian.models.calibration import Calibration, StrangerScores, Thresholds
@@ -399,19 +399,27 @@ def _ask(
         rest.append(order[min(5, len(order) - 1) :])
     gallery, known = np.concatenate(first), np.concatenate(rest)
     snapshot = Snapshot(np.arange(len(gallery)), data.labels[gallery], vectors[gallery], {})
-    strategy = choose_strategy(snapshot)
-    own = OwnStrangers.of(snapshot, len(gallery), strategy)
-    compared, owners = snapshot.means if strategy == "mean" else (vectors[gallery], data.labels[gallery])
-    highest = (vectors[strangers] @ compared.T).max(axis=1)
-    cosines = vectors[known] @ compared.T
-    right = owners[cosines.argmax(axis=1)] == data.labels[known]
-    similarity = cosines.max(axis=1)
-    answers = {"mean": float(strategy == "mean"), "named without a threshold": float(right.mean())}
+    chosen = choose_comparison(snapshot)
+    own = OwnStrangers.of(snapshot, len(gallery), chosen.strategy, relative=chosen.relative)
+    compared, owners = snapshot.compared(chosen.strategy)
+    order = np.argsort(owners, kind="stable")
+    highest, similarity = (
+        highest_of_each(vectors[rows], compared[order], owners[order]) for rows in (strangers, known)
+    )
+    right = np.unique(owners)[similarity.argmax(axis=1)] == data.labels[known]
+    highest, similarity = (
+        relative_scores(-np.sort(-one, axis=1)) if chosen.relative else one.max(axis=1) for one in (highest, similarity)
+    )
+    answers = {
+        chosen.strategy: 1.0,
+        "relative": float(chosen.relative),
+        "named without a threshold": float(right.mean()),
+    }
     for rate in (0.1, 0.01):
-        chosen = stranger_threshold(rate, own, scores, Thresholds()).cosine
+        threshold = stranger_threshold(rate, own, scores, Thresholds()).cosine
         best = (right & (similarity > np.quantile(highest, 1 - rate))).mean()
-        answers[f"promised {rate:g}: real"] = float((highest > chosen).mean())
-        answers[f"promised {rate:g}: right"] = float((right & (similarity > chosen)).mean())
+        answers[f"promised {rate:g}: real"] = float((highest > threshold).mean())
+        answers[f"promised {rate:g}: right"] = float((right & (similarity > threshold)).mean())
         answers[f"promised {rate:g}: right with hindsight"] = float(best)
     return answers
 

@@ -11,7 +11,17 @@ from pydantic import ValidationError
 
 from steradian.errors import InputError
 from steradian.gallery import Gallery
-from steradian.gallery.strangers import WIDENING, OwnStrangers, own_scores, stranger_threshold
+from steradian.gallery.search.snapshot import Snapshot
+from steradian.gallery.strangers import (
+    UNREACHABLE,
+    WIDENING,
+    OwnStrangers,
+    own_scores,
+    relative_limit,
+    relative_scores,
+    stranger_threshold,
+)
+from steradian.gallery.strategy import Comparison, choose_comparison
 from steradian.metrics.checks import unit
 from steradian.models.calibration import StrangerScores, Threshold, Thresholds, nearest_size
 from steradian.models.fitted_calibration import fit_strangers
@@ -197,13 +207,13 @@ def test_a_few_identities_predict_strangers_by_the_formula() -> None:
 def test_means_are_compared_where_they_name_more_images_right(tmp_path: Path) -> None:
     """Noisy images of one kind each have better means; identities of two kinds each are far from their means."""
     vectors, labels = faces(20, 6, 0, spread=1.6)
-    two_kinds, _ = faces(40, 3, 1, spread=0.3)
-    kinds = np.repeat(np.arange(20), 6)
+    two_kinds, _ = faces(60, 12, 0, spread=0.9)
+    kinds = np.repeat(np.arange(30), 24)
     for name, some, whose, expected in (("one", vectors, labels, "mean"), ("two", two_kinds, kinds, "nearest")):
         with Gallery.open(tmp_path / f"{name}.db", Model()) as gallery:
             for label in np.unique(whose):
-                gallery.enroll_vectors(f"p{label}", some[whose == label], [""] * 6)
-            assert gallery.strategy() == expected
+                gallery.enroll_vectors(f"p{label}", some[whose == label], [""] * int((whose == label).sum()))
+            assert gallery.comparison() == Comparison(expected)
             answer = gallery.identify_vectors(some[:1], strangers=0.1)[0]
             assert answer.matches[0].similarity == pytest.approx(
                 gallery.identify_vectors(some[:1], strangers=0.1, strategy=expected)[0].matches[0].similarity
@@ -217,4 +227,61 @@ def test_means_are_compared_where_they_name_more_images_right(tmp_path: Path) ->
 
 def test_few_images_choose_the_nearest(tmp_path: Path) -> None:
     with filled(tmp_path / "g.db", Model(), 4, 9, 0) as few, filled(tmp_path / "h.db", Model(), 9, 1, 0) as single:
-        assert (few.strategy(), single.strategy()) == ("nearest", "nearest")
+        assert few.comparison() == single.comparison() == Comparison("nearest")
+
+
+def crowded(identities: int, images: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images with more or less of a direction that all share, as plain or blurred pictures have."""
+    generator = np.random.default_rng(seed)
+    vectors, labels = faces(identities, images, seed, spread=0.9)
+    shared = np.zeros(vectors.shape[1], np.float32)
+    shared[0] = 1.0
+    amount = generator.uniform(0.0, 2.5, (len(vectors), 1)).astype(np.float32)
+    return unit(vectors + amount * shared), labels
+
+
+def test_images_are_blended_where_that_names_more_right() -> None:
+    """Identities of two loose kinds each: one image is noisy, and the mean is of neither kind."""
+    vectors, _ = faces(60, 12, 0, spread=1.2)
+    snapshot = Snapshot(np.arange(720), np.repeat(np.arange(30), 24), vectors, {})
+    assert choose_comparison(snapshot).strategy == "blended"
+    # Eleven identities alone tell too little about strangers for it.
+    first = Snapshot(np.arange(264), snapshot.identities[:264], vectors[:264], {})
+    assert choose_comparison(first).strategy in ("mean", "nearest")
+
+
+def test_thresholds_are_relative_where_some_images_are_like_everybody(tmp_path: Path) -> None:
+    vectors, labels = crowded(120, 6, 0)
+    enrolled = labels < 60
+    with Gallery.open(tmp_path / "g.db", Model()) as gallery:
+        for label in range(60):
+            rows = labels == label
+            gallery.enroll_vectors(f"p{label}", vectors[rows][:4], [""] * 4, {"first": label < 30})
+        chosen = gallery.comparison()
+        assert chosen.relative
+        base = gallery.stranger_threshold(0.1)
+        assert base.relative
+        known = vectors[enrolled].reshape(60, 6, -1)[:, 4:].reshape(120, -1)
+        answers = gallery.identify_vectors(known, strangers=0.1, top=6)
+        for answer in answers:
+            following = np.mean([match.similarity for match in answer.matches[1:6]])
+            assert answer.threshold == pytest.approx(base.cosine + 0.5 * following)
+        named = [answer.label == f"p{row // 2}" for row, answer in enumerate(answers)]
+        common = gallery.identify_vectors(known, strangers=0.1, strategy=chosen.strategy)
+        assert len({answer.threshold for answer in common}) == 1
+        assert sum(named) > 1.2 * sum(answer.label == f"p{row // 2}" for row, answer in enumerate(common))
+        strangers_named = [one.label is not None for one in gallery.identify_vectors(vectors[~enrolled], strangers=0.1)]
+        assert np.mean(strangers_named) < 0.14
+        # Fewer matches are listed than the threshold looks at.
+        assert len(gallery.identify_vectors(known[:1], strangers=0.1, top=1)[0].matches) <= 2
+        some = gallery.identify_vectors(known[:2], strangers=0.1, where={"first": True})
+        assert some[0].threshold == some[1].threshold == gallery.stranger_threshold(0.1, chosen.strategy).cosine
+
+
+def test_relative_scores() -> None:
+    scores = np.array([[0.9, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05], [0.8, 0.8, 0.8, 0.8, 0.8, 0.8, -1.0]])
+    assert relative_scores(scores) == pytest.approx([0.9 - 0.15, 0.4])
+    assert relative_scores(scores[:, :1]) == pytest.approx([0.9, 0.8])
+    assert relative_limit(0.5, scores[0].tolist()) == pytest.approx(0.65)
+    assert relative_limit(0.5, []) == 0.5
+    assert relative_limit(UNREACHABLE, [-0.1, -0.9]) == UNREACHABLE

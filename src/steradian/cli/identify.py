@@ -41,7 +41,8 @@ def identify(
         str,
         typer.Option(
             help="nearest (image), mean (of a name's images), vote (of the nearest images), centers (of classes), or "
-            "auto: nearest or mean, whichever names more of the gallery's own images right."
+            "blended (each image mixed with the mean of its name's), or auto: nearest, mean or blended, whichever names "
+            "more of the gallery's own images right."
         ),
     ] = "auto",
     label: Annotated[list[str] | None, typer.Option(help="Search only this name. Repeatable.", metavar="NAME")] = None,
@@ -126,9 +127,10 @@ def _describe_threshold(chosen: StrangerThreshold) -> str:
         )
     measured = math.isfinite(chosen.low) and chosen.low < chosen.high < 1.0
     spread = f" (95 % interval {chosen.low:.3f} to {chosen.high:.3f})" if measured else ""
+    above = "half of that to the next five names by more than" if chosen.relative else "above"
     return (
-        f"At most {100 * chosen.rate:g} % of strangers get a name among {chosen.identities} enrolled: similarity above "
-        f"{chosen.cosine:.3f}{spread}, by {chosen.measured_on}."
+        f"At most {100 * chosen.rate:g} % of strangers get a name among {chosen.identities} enrolled: similarity "
+        f"{above} {chosen.cosine:.3f}{spread}, by {chosen.measured_on}."
     )
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Verdict = Literal["match", "unknown", "ambiguous"]
 AUTO = "auto"
-STRATEGIES = (AUTO, "nearest", "mean", "vote", "centers")
+STRATEGIES = (AUTO, "nearest", "mean", "blended", "vote", "centers")
 
 MARGIN = 0.02
 """If the two best similarities are above the threshold and differ by less, the answer is ambiguous."""

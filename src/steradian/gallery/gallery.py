@@ -24,8 +24,8 @@ from steradian.gallery.search.faiss_index import Header, Kind
 from steradian.gallery.search.gallery_search import GallerySearch
 from steradian.gallery.search.pool import Pool, centers_of
 from steradian.gallery.search.snapshot import Snapshot
-from steradian.gallery.strangers import OwnStrangers, StrangerThreshold, stranger_threshold
-from steradian.gallery.strategy import choose_strategy
+from steradian.gallery.strangers import NEXT, OwnStrangers, StrangerThreshold, relative_limit, stranger_threshold
+from steradian.gallery.strategy import Comparison, choose_comparison, compared_with
 from steradian.models.calibration import STRANGERS, Threshold, Thresholds
 from steradian.models.embedder import Embedder, open_model
 from steradian.models.image_batch import pictures_of
@@ -82,8 +82,8 @@ class Gallery:
         self.model = model
         self.pictures = Pictures(backend.beside)
         self._search = GallerySearch(backend)
-        self._asked: dict[str, OwnStrangers] = {}
-        self._chosen: tuple[int, str] | None = None
+        self._asked: dict[Comparison, OwnStrangers] = {}
+        self._chosen: tuple[int, Comparison] | None = None
 
     @classmethod
     def open(cls, path: str | Path, model: Embedder | str | Path | None = None) -> Gallery:
@@ -234,8 +234,9 @@ class Gallery:
                 threshold, which a share `KNOWN` of the images of known classes reaches.
             far: a rate of pairs instead: of the gallery if `calibrate` was called, else of the model.
             threshold: a cosine instead of a rate.
-            strategy: "nearest" image, "mean" of each identity's images, "vote" of the nearest images, or "centers": the
-                model's training classes instead of enrolled identities. "auto": see `strategy`; "nearest" for a
+            strategy: "nearest" image, "mean" of each identity's images, "blended": the nearest image, where each is
+                mixed half and half with the mean of its identity, "vote" of the nearest images, or "centers": the
+                model's training classes instead of enrolled identities. "auto": see `comparison`; "nearest" for a
                 rate of pairs or a given threshold.
             labels: only identities with these names.
             where: only identities with these metadata.
@@ -279,31 +280,39 @@ class Gallery:
         if sum(one is not None for one in (strangers, far, threshold)) > 1:
             raise InputError("strangers, far and threshold each set the threshold: give one of them.")
         check_unit("to identify", vectors)
-        if strategy == AUTO:
-            strategy = self.strategy() if far is None and threshold is None else "nearest"
-        minimum = threshold if threshold is not None else self._limit(strangers, far, strategy)
         identities = None
         if where or labels is not None:
             identities = self.register.matching(labels, where)
+        relative = False
+        if strategy == AUTO:
+            chosen = self.comparison() if far is None and threshold is None else Comparison("nearest")
+            # Among some of the identities the next ones are others than those that the threshold was set by.
+            strategy, relative = chosen.strategy, chosen.relative and identities is None
+        minimum = threshold if threshold is not None else self._limit(strangers, far, strategy, relative)
         # With votes no answer is ambiguous: the votes decide between similar identities.
         margin = MARGIN if strategy != "vote" else -math.inf
         # The check for ambiguity needs several matches even if `top` is 1.
-        results = self._pool(strategy, identities).nearest(vectors, max(top, VOTERS), strategy, self._probability)
-        return [listed(decide(matches, minimum, margin), top) for matches in results]
+        most = max(top, VOTERS, NEXT + 1 if relative else 0)
+        results = self._pool(strategy, identities).nearest(vectors, most, strategy, self._probability)
+        if not relative:
+            return [listed(decide(matches, minimum, margin), top) for matches in results]
+        limits = [relative_limit(minimum, [match.similarity for match in matches]) for matches in results]
+        return [listed(decide(*one, margin), top) for one in zip(results, limits, strict=True)]
 
-    def strategy(self) -> str:
-        """Return "mean" or "nearest": which names more of the gallery's own images right, each held out in turn.
+    def comparison(self) -> Comparison:
+        """Return how queries are compared by default: what names more of the gallery's own images right.
 
-        A gallery with an index, on a server, or of more than `MOST_MEANS` images answers "nearest": means are computed
-        anew after every change. The choice is made again when the number of images has changed by more than 2 %.
+        Each image is asked for the rest of the gallery, see `choose_comparison`. A gallery with an index, on a server,
+        or of more than `MOST_MEANS` images compares the nearest images with a common threshold: means are computed anew
+        after every change. The choice is made again when the number of images has changed by more than 2 %.
         """
         if self.register.backend.state() is None or self._search.has_index():
-            return "nearest"
+            return Comparison("nearest")
         size = self._size()
         if size > MOST_MEANS:
-            return "nearest"
+            return Comparison("nearest")
         if self._chosen is None or abs(size - self._chosen[0]) > CHANGED * size:
-            self._chosen = (size, choose_strategy(self._search.snapshot()))
+            self._chosen = (size, choose_comparison(self._search.snapshot()))
         return self._chosen[1]
 
     def stranger_threshold(self, strangers: float = STRANGERS, strategy: str = AUTO) -> StrangerThreshold:
@@ -317,11 +326,14 @@ class Gallery:
         Raises:
             InputError: nothing is known about strangers; see `strangers.stranger_threshold`.
         """
-        # Votes decide between images above the threshold, so their strangers are those of the nearest image.
-        compared = "mean" if (self.strategy() if strategy == AUTO else strategy) == "mean" else "nearest"
+        compared = self.comparison() if strategy == AUTO else compared_with(strategy)
+        return self._stranger_threshold(strangers, compared)
+
+    def _stranger_threshold(self, strangers: float, compared: Comparison) -> StrangerThreshold:
         size, asked = self._size(), self._asked.get(compared)
         if asked is None or abs(size - asked.size) > CHANGED * size:
-            asked = self._asked[compared] = OwnStrangers.of(self._search.snapshot(), size, compared)
+            asked = OwnStrangers.of(self._search.snapshot(), size, compared.strategy, relative=compared.relative)
+            self._asked[compared] = asked
         scores = self.model.strangers if self.model is not None else ()
         pairs = self.model.thresholds if self.model is not None else Thresholds()
         return stranger_threshold(strangers, asked, scores, pairs)
@@ -332,13 +344,14 @@ class Gallery:
 
     def check_rates(self, strangers: float | None, far: float | None) -> None:
         """Raise `InputError` if queries with these rates, or with the default one, would have no threshold."""
-        self._limit(strangers, far, AUTO)
+        self._limit(strangers, far, self.comparison().strategy)
 
-    def _limit(self, strangers: float | None, far: float | None, strategy: str) -> float:
+    def _limit(self, strangers: float | None, far: float | None, strategy: str, relative: bool = False) -> float:
         if strategy != "centers":
             if far is not None:
                 return self.thresholds.at(far).cosine
-            return self.stranger_threshold(STRANGERS if strangers is None else strangers, strategy).cosine
+            rate = STRANGERS if strangers is None else strangers
+            return self._stranger_threshold(rate, compared_with(strategy, relative)).cosine
         calibration = self.model.calibration if self.model is not None else None
         if calibration is None:
             raise InputError("this model has no calibrated threshold for class centers: give a threshold.")

@@ -17,6 +17,12 @@ from steradian.models.calibration import StrangerScores, Thresholds, nearest_siz
 FEWEST_IDENTITIES = 5
 """With fewer, a gallery's own images say nothing about strangers."""
 
+FEWEST_OWN = 12
+"""From this number on a gallery's own images alone tell about strangers, whatever they are compared with."""
+
+NEXT = 5
+"""Number of identities next to the best that a relative score looks at."""
+
 ENOUGH_IDENTITIES = 50
 """From this number on the gallery's own images are counted; below, their distribution is extended to new identities."""
 
@@ -44,7 +50,7 @@ class StrangerThreshold:
     """A cosine that at most a share ``rate`` of strangers exceeds.
 
     Attributes:
-        cosine: the threshold; `UNREACHABLE` where the rate cannot be kept.
+        cosine: the threshold; `UNREACHABLE` where the rate cannot be kept. A relative one is for `relative_scores`.
         low, high: 95 % interval of the threshold, for other identities of the same kind; -1 and 1 where it does not
             rest on the gallery's own images.
         identities: size of the gallery that it is for.
@@ -57,6 +63,7 @@ class StrangerThreshold:
     high: float
     identities: int
     measured_on: str
+    relative: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,9 +72,11 @@ class OwnStrangers:
 
     Attributes:
         size: by which a change of the gallery is noticed.
-        strategy: what they are compared with: the "nearest" image or the "mean" of each other identity.
-        scores: [A] highest cosine of each asked image; empty where there are too few identities.
+        strategy: what they are compared with: the "nearest" image, "blended" or not, or the "mean" of each other
+            identity.
+        scores: [A] highest cosine of each asked image, or its relative score; empty where there are too few identities.
         identities, images: numbers of both in the gallery.
+        relative: whether the scores are relative.
     """
 
     size: int
@@ -75,11 +84,13 @@ class OwnStrangers:
     scores: NDArray[np.float64]
     identities: int
     images: int
+    relative: bool = False
 
     @classmethod
-    def of(cls, snapshot: Snapshot, size: int, strategy: str = "nearest") -> OwnStrangers:
-        """Ask the images of ``snapshot``."""
-        return cls(size, strategy, own_scores(snapshot, strategy), snapshot.present, len(snapshot.ids))
+    def of(cls, snapshot: Snapshot, size: int, strategy: str = "nearest", *, relative: bool = False) -> OwnStrangers:
+        """Ask the images of ``snapshot``; relative scores need `FEWEST_OWN` identities."""
+        scores = own_scores(snapshot, strategy, relative=relative)
+        return cls(size, strategy, scores, snapshot.present, len(snapshot.ids), relative)
 
 
 def stranger_threshold(
@@ -105,7 +116,7 @@ def stranger_threshold(
     own, identities = asked.scores, asked.identities
     counted = identities >= ENOUGH_IDENTITIES and math.floor(rate * len(own)) >= 1
     asks_own = counted or rate >= LOWEST_PREDICTED
-    model = nearest_size(measured, identities, asked.strategy)
+    model = nearest_size(measured, identities, asked.strategy) if not asked.relative else None
     answers: list[tuple[float, str]] = []
     if counted:
         answers.append((_counted(rate, own), f"{len(own)} images of the gallery, asked as strangers"))
@@ -113,7 +124,7 @@ def stranger_threshold(
         answers.append((predicted(rate, own, identities), f"{len(own)} images of the gallery, asked as strangers"))
     if model is not None and not counted:
         answers.append((model.cosine(rate, identities), model.measured_on))
-    if not answers:
+    if not answers and not asked.relative:
         answers = _from_pairs(rate, asked.images, pairs)
     if not answers:
         if len(own):
@@ -121,7 +132,7 @@ def stranger_threshold(
                 f"nothing: {len(own)} images of the gallery cannot tell a rate of {rate:g}, and the model was not "
                 "calibrated"
             )
-            return StrangerThreshold(rate, UNREACHABLE, UNREACHABLE, UNREACHABLE, identities, reason)
+            return StrangerThreshold(rate, UNREACHABLE, UNREACHABLE, UNREACHABLE, identities, reason, asked.relative)
         raise InputError(
             "nothing is known about strangers: the model was not calibrated, and the gallery has fewer than "
             f"{FEWEST_IDENTITIES} identities. Enroll more, or give a threshold."
@@ -130,10 +141,30 @@ def stranger_threshold(
     measured_on = " and ".join(dict.fromkeys(origin for _, origin in answers))
     if max(cosine for cosine, _ in answers) >= LARGEST_COSINE:
         reason = f"{measured_on}, by which strangers reach a cosine of 1"
-        return StrangerThreshold(rate, UNREACHABLE, UNREACHABLE, UNREACHABLE, identities, reason)
+        return StrangerThreshold(rate, UNREACHABLE, UNREACHABLE, UNREACHABLE, identities, reason, asked.relative)
     error = 1.96 * _standard_error(rate, own if asks_own else own[:0], identities)
     low, high = math.tanh(level - error), math.tanh(level + error)
-    return StrangerThreshold(rate, math.tanh(level), low, high, identities, measured_on)
+    return StrangerThreshold(rate, math.tanh(level), low, high, identities, measured_on, asked.relative)
+
+
+def relative_scores(similarities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return s_1 - (s_2 + ... + s_6) / 10 for the ``similarities`` [A, K] to identities, descending; [A].
+
+    A picture that is similar to many identities, as blurred or plain ones are, must be more similar to the best. This
+    is half of adaptive score normalization (Matejka et al. 2017) without its division, on the side of the query.
+    With fewer than two identities nothing is taken away.
+    """
+    following = similarities[:, 1 : NEXT + 1]
+    taken = 0.5 * following.mean(axis=1) if following.shape[1] else 0.0
+    return np.asarray(similarities[:, 0] - taken, dtype=np.float64)
+
+
+def relative_limit(threshold: float, similarities: Sequence[float]) -> float:
+    """Return the cosine that the best of ``similarities``, descending, must exceed for a relative ``threshold``."""
+    if threshold >= UNREACHABLE or not similarities:
+        return threshold
+    scores = np.array(similarities)[None]
+    return threshold + float(scores[0, 0] - relative_scores(scores)[0])
 
 
 def predicted(rate: float, scores: NDArray[np.float64], identities: int) -> float:
@@ -182,17 +213,44 @@ def _from_pairs(rate: float, images: int, pairs: Thresholds) -> list[tuple[float
     return [(cosines[0] + slope * (wanted - logs[0]), f"pairs: {pairs[0].measured_on}")]
 
 
-def own_scores(snapshot: Snapshot, strategy: str = "nearest", seed: int = 0) -> NDArray[np.float64]:
-    """Return the highest cosine [A] of images of the gallery to other identities; empty for too few identities."""
+def own_scores(
+    snapshot: Snapshot, strategy: str = "nearest", seed: int = 0, *, relative: bool = False
+) -> NDArray[np.float64]:
+    """Return the highest cosine [A] of images of the gallery to other identities, or their relative scores.
+
+    Empty for fewer than `FEWEST_IDENTITIES`, or `FEWEST_OWN` for relative scores.
+    """
     images = len(snapshot.ids)
-    if snapshot.present < FEWEST_IDENTITIES:
+    if snapshot.present < (FEWEST_OWN if relative else FEWEST_IDENTITIES):
         return np.zeros(0)
-    asked = min(ASKED, max(200, SCORES // images))
-    probes = np.random.default_rng(seed).permutation(images)[:asked]
-    if strategy == "mean":
-        means, numbers = snapshot.means
-        return strangers(snapshot.vectors[probes], snapshot.identities[probes], means, numbers)
-    return strangers(snapshot.vectors[probes], snapshot.identities[probes], snapshot.vectors, snapshot.identities)
+    asked = min(images, ASKED, max(200, SCORES // images))
+    chosen = np.random.default_rng(seed).permutation(images)[:asked]
+    probes, own = snapshot.vectors[chosen], snapshot.identities[chosen]
+    vectors, identities = snapshot.compared(strategy)
+    if relative:
+        order = np.argsort(identities, kind="stable")
+        highest = highest_of_each(probes, vectors[order], identities[order])
+        highest[np.arange(asked), np.searchsorted(np.unique(identities), own)] = -np.inf
+        return relative_scores(descending(highest, NEXT + 1))
+    return strangers(probes, own, vectors, identities)
+
+
+def highest_of_each(
+    probes: NDArray[np.float32], vectors: NDArray[np.float32], labels: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return the highest cosine of each of ``probes`` [A, D] to each label, [A, C]; ``labels`` [N] are sorted."""
+    starts = np.flatnonzero(np.diff(labels, prepend=-1))
+    highest = np.empty((len(probes), len(starts)), np.float32)
+    for start in range(0, len(probes), 128):
+        rows = slice(start, start + 128)
+        highest[rows] = np.maximum.reduceat(probes[rows] @ vectors.T, starts, axis=1)
+    return highest
+
+
+def descending(scores: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """Return the ``count`` highest of ``scores`` [A, C] in each row, or all but one if there are no more."""
+    count = min(count, scores.shape[1] - 1)
+    return -np.sort(np.partition(-scores, count - 1, axis=1)[:, :count], axis=1)
 
 
 def strangers(

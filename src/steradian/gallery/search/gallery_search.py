@@ -23,6 +23,8 @@ class GallerySearch:
         """Return what a query is compared with, of all identities or of ``identities``."""
         if strategy == "mean":
             return means_of(self.snapshot(), identities)
+        if strategy == "blended":
+            return images_of(self.snapshot(), identities=identities, strategy=strategy)
         search = self._backend.remote_search(identities)
         if search is not None:
             return Pool(*search)

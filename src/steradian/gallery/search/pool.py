@@ -78,14 +78,23 @@ def exact(vectors: Floats, allowed: NDArray[np.bool_] | None = None) -> FindRows
     return find
 
 
-def images_of(snapshot: Snapshot, find: FindRows | None = None, identities: Sequence[int] | None = None) -> Pool:
-    """Make a pool of all images, or of those of ``identities``; ``find`` replaces the exact search."""
+def images_of(
+    snapshot: Snapshot,
+    find: FindRows | None = None,
+    identities: Sequence[int] | None = None,
+    strategy: str = "nearest",
+) -> Pool:
+    """Make a pool of all images, or of those of ``identities``; ``find`` replaces the exact search.
+
+    ``strategy`` "blended": each image is mixed with the mean of its identity.
+    """
+    vectors, _ = snapshot.compared(strategy)
     if identities is None:
-        count, owners, find = len(snapshot.ids), snapshot.present, find or exact(snapshot.vectors)
+        count, owners, find = len(snapshot.ids), snapshot.present, find or exact(vectors)
     else:
         allowed = np.isin(snapshot.identities, identities)
         count, owners = int(allowed.sum()), len(np.unique(snapshot.identities[allowed]))
-        find = exact(snapshot.vectors, allowed)
+        find = exact(vectors, allowed)
     return Pool(count, owners, snapshot.names, _as_search(find, snapshot.identities, snapshot.ids))
 
 

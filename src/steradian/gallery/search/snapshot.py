@@ -46,6 +46,18 @@ class Snapshot:
         return unit(np.add.reduceat(self.vectors[order], starts, axis=0, dtype=np.float64)), numbers
 
     @cached_property
+    def blended(self) -> NDArray[np.float32]:
+        """Each image and the mean of its identity, half and half, float32 [N, D]."""
+        means, numbers = self.means
+        return unit(self.vectors + means[np.searchsorted(numbers, self.identities)])
+
+    def compared(self, strategy: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return the vectors that queries are compared with by a strategy, and the identity of each."""
+        if strategy == "mean":
+            return self.means
+        return (self.blended if strategy == "blended" else self.vectors), self.identities
+
+    @cached_property
     def typical(self) -> NDArray[np.int64]:
         """The id of the image nearest to each mean, [I]."""
         means, numbers = self.means
