@@ -181,3 +181,31 @@ finally:
     # An export of an earlier training, or calibration, is passed over.
     assert isinstance(with_description(thresholds=[]), Recognizer)
     assert isinstance(with_description(model="0" * 64), Recognizer)
+
+
+def test_explained_answers_are_drawn(command, tmp_path: Path) -> None:
+    for kind in ("ring", "cross"):
+        draw(tmp_path / "symbols" / kind / "0.png", kind)
+        draw(tmp_path / "asked" / f"{kind}.png", kind, 4)
+    assert command("enroll", "glyphs", "symbols", "--gallery", "s.db")[0] == 0
+    asked = ("identify", "glyphs", "asked", "--gallery", "s.db")
+    code, out, err = command(*asked, "--explain", "parts.png")
+    assert code == 0 and "parts   parts.png" in out, err
+    both = np.asarray(Image.open(tmp_path / "parts.png").convert("L")).astype(float)
+    # Two rows of two pictures, and the ink of both is there.
+    middle = both.shape[1] // 2
+    assert (both[:, :middle] < 60).sum() > 500 and (both[:, middle:] < 60).sum() > 500
+    code, _, err = command(*asked, "--explain", "parts.png")
+    assert code == 2 and "already exists" in err
+    for options, words in (
+        (("--explain", "p.jpg"), "none"),
+        (("--explain", "p.png", "--strategy", "centers"), "enrolled"),
+    ):
+        code, _, err = command(*asked, *options)
+        assert code == 2 and words in err
+    # An enrolled picture that is gone is said to be, and compared by its embedding.
+    (tmp_path / "symbols" / "cross" / "0.png").unlink()
+    code, out, _ = command("identify", "glyphs", "asked/cross.png", "--gallery", "s.db", "--explain", "q.png", "--json")
+    assert code == 0 and json.loads(out)["explained"] == "q.png"
+    alone = np.asarray(Image.open(tmp_path / "q.png").convert("L")).astype(float)
+    assert (alone[:, :middle] < 60).sum() > 250 > (alone[:, middle + 40 :] < 20).sum()

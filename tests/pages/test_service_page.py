@@ -270,6 +270,11 @@ def test_right_or_wrong_and_undone(drawn: str, browser: Any) -> None:
     assert enrolled() == {"Ring": 2}
     undo()
     assert enrolled() == {"Ring": 1}
+    article = page.locator("article").first
+    article.locator("summary").first.click()
+    article.locator("text=Which parts are alike?").click()
+    article.locator("img.parts").wait_for()
+    assert article.locator("img.parts").evaluate("(image) => image.decode().then(() => image.naturalWidth)") == 448
     page.click("text=No, it is …")
     name("Wheel")
     page.wait_for_selector("#notice.good")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 
 from steradian import Recognizer
 from steradian.gallery import Gallery, calibrate
@@ -131,3 +134,28 @@ def test_rates_that_nobody_named_are_those_of_whoever_answers(glyphs: Recognizer
         assert strict > usual > loose
         refused = client.post("/v1/identify", params={"strangers": 0.1, "far": 0.1}, files=two)
         assert refused.status_code == 422 and "give one of them" in refused.json()["detail"]
+
+
+def test_explain_shows_both_pictures(served: Start, gallery: Gallery, tmp_path: Path) -> None:
+    client = served()
+    for kind in ("ring", "cross"):
+        form = {"files": files(drawing(kind)), "data": {"name": kind}}
+        assert client.post("/v1/identities", **form).status_code == 201
+    found = client.post("/v1/identify", files=files(drawing("ring", 3))).json()["answers"][0]["matches"][0]
+    assert found["label"] == "ring"
+    told = client.post("/v1/explain", params={"image": found["image"]}, files=files(drawing("ring", 3)))
+    assert told.status_code == 200 and told.headers["content-type"] == "image/jpeg"
+    both = np.asarray(Image.open(io.BytesIO(told.content)).convert("L"))
+    assert both.shape == (224, 448) and min((both[:, :224] < 60).sum(), (both[:, 224:] < 60).sum()) > 200
+    for params, sent, status in (
+        ({"image": 99}, files(drawing("ring")), 404),
+        ({"image": 0}, files(drawing("ring")), 422),
+        ({"image": found["image"]}, files(drawing("ring"), drawing("cross")), 422),
+        ({"image": found["image"]}, files(b"no image"), 422),
+    ):
+        assert client.post("/v1/explain", params=params, files=sent).status_code == status
+    # The picture of an image that was enrolled without one, or is gone, is not found; no path is told.
+    gallery.enroll("square", [pixels(drawing("square"))], sources=[str(tmp_path / "secret.png")])
+    number = gallery.register.images_of("square")[0].id
+    refused = client.post("/v1/explain", params={"image": number}, files=files(drawing("ring")))
+    assert refused.status_code == 404 and "secret" not in refused.text

@@ -21,12 +21,18 @@ from steradian.cli.settings import (
     existing_gallery,
     json_object,
 )
+from steradian.errors import UsageError
+from steradian.files import check_new
 from steradian.waiting import waiting
 
 if TYPE_CHECKING:
-    from steradian.gallery import Decision
+    from steradian.gallery import Decision, Gallery
+    from steradian.gallery.explaining import Explanation
     from steradian.gallery.strangers import StrangerThreshold
     from steradian.models.recognizer import Recognizer
+
+MOST_EXPLAINED = 12
+"""Most answers that --explain draws."""
 
 
 def identify(
@@ -40,14 +46,21 @@ def identify(
     strategy: Annotated[
         str,
         typer.Option(
-            help="nearest (image), mean (of a name's images), vote (of the nearest images), centers (of classes), or "
-            "blended (each image mixed with the mean of its name's), or auto: nearest, mean or blended, whichever names "
+            help="nearest (image), mean (of a name's images), blended (the nearest image, each mixed with that mean), "
+            "vote (of the nearest images), centers (of classes), or auto: nearest, mean or blended, whichever names "
             "more of the gallery's own images right."
         ),
     ] = "auto",
     label: Annotated[list[str] | None, typer.Option(help="Search only this name. Repeatable.", metavar="NAME")] = None,
     where: Annotated[
         str | None, typer.Option(help="A JSON object: search only names with this metadata.", metavar="JSON")
+    ] = None,
+    explain: Annotated[
+        Path | None,
+        typer.Option(
+            help=f"Draw into this new .png which parts the answers rest on, of at most {MOST_EXPLAINED} images.",
+            metavar="PNG",
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -61,23 +74,36 @@ def identify(
 
     \b
       steradian identify runs/photos holiday.jpg
+      steradian identify runs/photos holiday.jpg --explain parts.png
       steradian identify runs/photos holiday/ --strangers 0.001 --json
       steradian identify runs/photos gate.jpg --where '{"site": "north"}'
       steradian identify runs/photos gate.jpg --label Ada --label Ben
       steradian identify glyphs drawn.png --gallery symbols.db
     """
     check_paths(run, images=images)
+    if explain is not None:
+        check_new(explain)
+        if explain.suffix.lower() != ".png":
+            raise UsageError(f"--explain draws a .png, but {explain} is none: choose a name that ends in .png.")
+        if strategy == "centers":
+            raise UsageError(
+                "--explain compares with enrolled pictures, and centers are none: choose another strategy."
+            )
     with waiting("starting", quiet=json):
         from steradian.data.image_files import image_files, in_parts
         from steradian.gallery import Gallery
         from steradian.gallery.decision import as_answer
+        from steradian.gallery.explaining import explain as explained_by
         from steradian.models.calibration import STRANGERS
 
     found, metadata = image_files(images), json_object("--where", where)
     readable: list[Path] = []
     decisions: list[Decision] = []
     failures: list[tuple[str, str]] = []
+    explained: list[Explanation | None] = []
     with Gallery.open(existing_gallery(run, gallery), _model_source(run, strategy)) as opened:
+        if explain is not None:
+            _accelerate(opened, min(len(found.files), MOST_EXPLAINED))
         chosen = None
         if far is None and threshold is None and strategy != "centers":
             with waiting("asking the gallery's own images", quiet=json):
@@ -85,7 +111,7 @@ def identify(
         for batch in in_parts(found.files, opened.recognizer.preprocessing.shortest):
             readable += batch.files
             failures += [(str(file), reason) for file, reason in batch.failures]
-            decisions += opened.identify(
+            answered = opened.identify(
                 batch.pixels,
                 top=top,
                 strangers=strangers,
@@ -95,19 +121,59 @@ def identify(
                 labels=label,
                 where=metadata,
             )
+            decisions += answered
+            if explain is not None and len(explained) < MOST_EXPLAINED:
+                with waiting("comparing the pictures part by part", quiet=json):
+                    for pixels, one in list(zip(batch.pixels, answered, strict=True))[
+                        : MOST_EXPLAINED - len(explained)
+                    ]:
+                        explained.append(explained_by(opened, pixels, one.matches[0]) if one.matches else None)
+    if explain is not None:
+        _draw(explain, explained, readable, decisions)
     if json:
         answers = [as_answer(str(file), decision) for file, decision in zip(readable, decisions, strict=True)]
         failed = [{"image": name, "reason": reason} for name, reason in failures]
-        print_json({"answers": answers, "failures": failed, "notes": list(found.notes)})
+        drawn = {} if explain is None else {"explained": str(explain)}
+        print_json({"answers": answers, "failures": failed, "notes": list(found.notes), **drawn})
     else:
         for file, decision in zip(readable, decisions, strict=True):
             print(f"{file}\n  {_describe_decision(decision)}")
             if decision.matches:
                 print(columns([(f"  {match.label}", f"{match.similarity:.3f}") for match in decision.matches]))
+    if explain is not None and not json:
+        more = f", the first {MOST_EXPLAINED} of {len(decisions):,}" if len(decisions) > MOST_EXPLAINED else ""
+        print(f"parts   {explain}{more}")
     if chosen is not None:
         say(wrapped(_describe_threshold(chosen), "", sys.stderr))
     bullets(found.notes, "!")
     fail_for(failures, len(found.files), "read")
+
+
+def _accelerate(opened: Gallery, pictures: int) -> None:
+    from steradian.models.evidence import LOOKS
+    from steradian.models.recognizer import Recognizer
+
+    if isinstance(opened.recognizer, Recognizer):
+        opened.recognizer.accelerate_for(2 * LOOKS * pictures)
+
+
+def _draw(path: Path, explained: list[Explanation | None], files: list[Path], decisions: list[Decision]) -> None:
+    from steradian.files import atomic_file
+    from steradian.plots.evidence import EvidenceDisplay
+
+    rows, captions = [], []
+    for file, decision, found in zip(files, decisions, explained, strict=False):
+        if found is None:
+            continue
+        rows.append([found.asked] if found.enrolled is None else [found.asked, found.enrolled])
+        best = decision.matches[0].label
+        name = decision.label or f"{decision.decision}; most similar is {best}"
+        captions.append(f"{file.name}: {name} ({found.cosine:.2f})")
+    if not rows:
+        raise UsageError("--explain has nothing to compare: nobody is enrolled, or no image could be read.")
+    with atomic_file(path) as temporary:
+        # Photographs keep all their colors, which other pictures of this project do not need.
+        EvidenceDisplay.from_pictures(rows, captions).plot().figure_.figure.savefig(temporary, format="png")
 
 
 def _model_source(run: str, strategy: str) -> str | Recognizer:

@@ -3,6 +3,7 @@
 from steradian.plots.angles import AnglesDisplay
 from steradian.plots.confusion import ConfusionDisplay
 from steradian.plots.embedding import EmbeddingDisplay
+from steradian.plots.evidence import EvidenceDisplay
 from steradian.plots.history import HistoryDisplay
 from steradian.plots.images import ClassSizesDisplay, ExamplesDisplay, MistakesDisplay, ViewsDisplay
 from steradian.plots.intervals import IntervalsDisplay
@@ -16,9 +17,9 @@ from steradian.plots.theme import DARK, LIGHT, Theme
 
 __all__ = [
     "DARK", "LIGHT", "AnglesDisplay", "ClassRelationsDisplay", "ClassSizesDisplay", "ConfusionDisplay",
-    "DecisionBoundaryDisplay", "EmbeddingDisplay", "ExamplesDisplay", "FreezingDisplay", "HistoryDisplay",
-    "IntervalsDisplay", "MistakesDisplay", "PrecisionRecallDisplay", "ReliabilityDisplay", "RocDisplay",
-    "SphereDisplay", "TargetLogitDisplay", "Theme", "TransferDisplay", "ViewsDisplay",
+    "DecisionBoundaryDisplay", "EmbeddingDisplay", "EvidenceDisplay", "ExamplesDisplay", "FreezingDisplay",
+    "HistoryDisplay", "IntervalsDisplay", "MistakesDisplay", "PrecisionRecallDisplay", "ReliabilityDisplay",
+    "RocDisplay", "SphereDisplay", "TargetLogitDisplay", "Theme", "TransferDisplay", "ViewsDisplay",
 ]  # fmt: skip
 
 

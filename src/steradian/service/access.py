@@ -23,6 +23,9 @@ OTHER_SITE = (
     "for pages of another site, with --origin SITE."
 )
 
+ASKING = frozenset({"/v1/explain", "/v1/identify"})
+"""Routes that read, although a picture is sent to them."""
+
 OPEN = frozenset({"/v1/about", "/v1/classify", "/v1/embed", "/v1/openapi.json", "/v1/verify"})
 """Routes that reveal nothing about a gallery."""
 
@@ -82,7 +85,7 @@ class Access:
         kind, _, given = authorization.partition(" ")
         if kind.lower() != "bearer" or not given.strip():
             return 401, "A token is needed: send the header Authorization: Bearer TOKEN.", "Bearer"
-        reads = method in ("GET", "HEAD") or path == "/v1/identify"
+        reads = method in ("GET", "HEAD") or path in ASKING
         admin, reader = (
             token is not None and hmac.compare_digest(given.strip().encode(), token.encode())
             for token in (self.admin, self.reader)

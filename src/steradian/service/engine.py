@@ -44,6 +44,23 @@ class Engine:
     def _embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self.model.embed(torch.from_numpy(pixels), normalize=False)
 
+    async def embed_pixels(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return raw embeddings float32 [N, D] of pixels [N, channels, size, size], which count as waiting images."""
+        if self._waiting and self._waiting + len(pixels) > self._limits.waiting:
+            raise HTTPException(503, "Too many images are waiting already: try again soon.", {"Retry-After": "1"})
+        self._waiting += len(pixels)
+        try:
+            return await asyncio.wait_for(self._in_batches(pixels), self._limits.answer_seconds)
+        except asyncio.TimeoutError as error:
+            raise HTTPException(504, f"No answer within {self._limits.answer_seconds:g} seconds.") from error
+        finally:
+            self._waiting -= len(pixels)
+
+    async def _in_batches(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        # One after the other, so that the questions of others come between.
+        parts = [await self._batcher.submit(pixels[start : start + BATCH]) for start in range(0, len(pixels), BATCH)]
+        return np.concatenate(parts)
+
     async def embed(self, uploads: Sequence[Upload]) -> tuple[Decoded, NDArray[np.float32]]:
         """Return the readable ones of ``uploads`` and their raw embeddings float32 [N, D]."""
         if self._waiting and self._waiting + len(uploads) > self._limits.waiting:

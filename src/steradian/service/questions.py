@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Annotated, Any
 
+import numpy as np
 import torch
-from fastapi import APIRouter, Depends, File, HTTPException, Query, UploadFile
+from fastapi import APIRouter, Depends, File, HTTPException, Query, Response, UploadFile
+from numpy.typing import NDArray
+from PIL import Image
 from starlette.concurrency import run_in_threadpool
 
+from steradian.data.decode import decode
+from steradian.errors import DataError
 from steradian.gallery import Gallery
 from steradian.gallery.decision import AUTO, STRATEGIES, as_answer
 from steradian.gallery.search.exact import unit
+from steradian.models.evidence import covered, lost, shaded
 from steradian.service import uploads
 from steradian.service.access import BEARER
 from steradian.service.answers import CLOSED, Classify, Embed, Identify, Verify
@@ -108,7 +115,40 @@ def question_routes(
         answers = [as_answer(name, one) for name, one in zip(decoded.names, decisions, strict=True)]
         return Identify.model_validate({"answers": answers, "failures": decoded.failures})
 
+    @router.post("/explain", responses=CLOSED, dependencies=[Depends(BEARER)], response_class=Response)
+    async def explain(
+        files: Files, image: Annotated[int, Query(ge=1, le=2**63 - 1, description="Number of an enrolled image.")]
+    ) -> Response:
+        """Return a JPEG of one image and of an enrolled one, side by side: clear where their similarity rests.
+
+        One part after the other is covered and compared again, which costs as much as a hundred questions.
+        """
+        if len(files) != 1:
+            raise HTTPException(422, f"Send exactly one image to explain; {len(files)} came.")
+        record = await run_in_threadpool(gallery.register.image, image)
+        try:
+            kept = await engine.in_decoder(
+                decode, gallery.pictures.find(record.source), model.preprocessing.shortest, limits.pixels
+            )
+        except DataError as error:
+            # The answer must not reveal the file's path.
+            message = f"Image {image} cannot be shown: its picture was not kept, is gone or is damaged."
+            raise HTTPException(404, message) from error
+        decoded, _ = await engine.embed(await uploads.read(files, limits))
+        squares = [decoded.pixels[0], model.preprocessing.square(kept)]
+        looks = [unit(await engine.embed_pixels(await engine.in_decoder(covered, one))) for one in squares]
+        parts = [
+            shaded(square, lost(own, other[0])) for square, own, other in zip(squares, looks, looks[::-1], strict=True)
+        ]
+        return Response(_side_by_side(parts), media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+
     return router
+
+
+def _side_by_side(pictures: list[NDArray[np.uint8]]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.concatenate(pictures, axis=1)).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
 
 
 def json_object(field: str, text: str | None) -> dict[str, Any] | None:

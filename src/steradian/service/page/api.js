@@ -47,12 +47,17 @@ export async function call(path, options = {}, tried = token) {
 
 export const get = async (path) => (await call(path)).json();
 
-export async function send(path, files, fields = {}) {
+async function post(path, files, fields = {}) {
   const body = new FormData();
   for (const [name, value] of Object.entries(fields)) body.append(name, value);
   for (const file of files) body.append("file", file, file.name || "picture.png");
-  return (await call(path, { method: "POST", body })).json();
+  return call(path, { method: "POST", body });
 }
+
+export const send = async (path, files, fields = {}) => (await post(path, files, fields)).json();
+
+// The address of a picture of both pictures.
+export const explained = async (file, number) => URL.createObjectURL(await (await post(`v1/explain?image=${number}`, [file])).blob());
 
 export async function change(method, path, value) {
   const body = value === undefined ? undefined : JSON.stringify(value);

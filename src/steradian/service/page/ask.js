@@ -1,6 +1,6 @@
 // Send pictures or drawings to the service and show the answers.
 
-import { call, imageOf, send } from "./api.js";
+import { call, explained, imageOf, send } from "./api.js";
 import { cameraInto } from "./camera.js";
 import { Drawing } from "./canvas.js";
 import { $, attempt, bar, element, notice, preview } from "./elements.js";
@@ -9,7 +9,21 @@ import { candidates, numbers, percent, sureness, verdict } from "./words.js";
 
 const rows = (className, list, line) => element("ul", { className }, ...list.map((one) => element("li", {}, ...line(one))));
 
-function details(result) {
+// Which parts of the picture and of the most similar enrolled one are alike.
+function parts(file, match) {
+  const place = element("div");
+  const show = element("button", { className: "quiet", textContent: "Which parts are alike?" });
+  show.addEventListener("click", () => attempt(async () => {
+    const url = await explained(file, match.image);
+    place.replaceChildren(
+      element("img", { className: "parts", src: url, alt: `this picture and an enrolled one of ${match.label}, gray where nothing is alike` }),
+      element("p", { className: "small", textContent: "Left your picture, right the enrolled one. Clear parts make them similar; covering a gray part changes nothing." }));
+  }, show));
+  place.append(show);
+  return place;
+}
+
+function details(file, result) {
   return element("details", {},
     element("summary", { textContent: "Details" }),
     element("p", { className: "small", textContent: numbers(result) }),
@@ -17,7 +31,8 @@ function details(result) {
       match.image === null ? element("span") : imageOf(match.image, `enrolled picture of ${match.label}`),
       element("span", { className: "name", textContent: match.label, title: match.label }),
       bar(match.similarity, result.threshold),
-      element("span", { className: "number", textContent: match.similarity.toFixed(2) })]));
+      element("span", { className: "number", textContent: match.similarity.toFixed(2) })]),
+    result.matches[0].image === null ? "" : parts(file, result.matches[0]));
 }
 
 function classes(result, open) {
@@ -52,7 +67,7 @@ async function answer(file, strangers, about, changed) {
     const known = about.gallery ? await identified(file, strangers, body) : null;
     if (known) {
       body.append(element("p", { className: `verdict ${known.decision}` }, verdict(known), " ", element("span", { className: "sure", textContent: sureness(known) })), naming(file, known, changed));
-      if (known.matches.length) body.append(details(known));
+      if (known.matches.length) body.append(details(file, known));
     }
     const named = (await send("v1/classify", [file])).answers[0];
     // The classes of a built-in model say nothing about the user's things, so they stay closed until they are opened.
