@@ -4,6 +4,7 @@
 
 `views.png` shows photographs beside their progressive views; `unseen.png`, alphabets that the built-in model never saw;
 `asked.png`, the identification of such characters from enrolled drawings, with queries that match nothing enrolled;
+`parts.png`, which parts of drawings of such characters are alike;
 `measured.png`, a linear classifier of scikit-learn on its handwritten digits.
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
@@ -23,7 +25,15 @@ from sklearn.model_selection import train_test_split
 from steradian import Recognizer, metrics
 from steradian.gallery import Gallery
 from steradian.gallery.backends.sqlite import SqliteBackend
-from steradian.plots import ConfusionDisplay, EmbeddingDisplay, PrecisionRecallDisplay, ReliabilityDisplay, RocDisplay
+from steradian.gallery.explaining import explain
+from steradian.plots import (
+    ConfusionDisplay,
+    EmbeddingDisplay,
+    EvidenceDisplay,
+    PrecisionRecallDisplay,
+    ReliabilityDisplay,
+    RocDisplay,
+)
 from steradian.plots.theme import LIGHT, small_multiples
 
 HERE = Path(__file__).parent
@@ -53,6 +63,30 @@ def unseen(drawings: str) -> None:
     panels = {"Ten characters, two principal directions": points.plot, "Pairs: DET": roc.plot_det}
     picture = small_multiples(panels, "", columns=2, width=4.6, height=3.8)
     (HERE / "unseen.png").write_bytes(getattr(picture, LIGHT.name))
+
+
+def parts(drawings: str) -> None:
+    """Enroll two drawings of each of ten characters, and explain one answer a row for other drawings."""
+    content = np.load(drawings)
+    rows, captions = [], []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Gallery.open(Path(folder) / "g.db", Recognizer.load("glyphs")) as gallery,
+    ):
+        for character in range(900, 910):
+            drawn = content["x"][content["y"] == character]
+            files = [Path(folder) / f"{character}-{number}.png" for number in range(2)]
+            for file, pixels in zip(files, drawn, strict=False):
+                Image.fromarray(pixels).save(file)
+            gallery.enroll(f"character {character - 899}", files)
+        for character in (902, 903, 905):
+            picture = content["x"][content["y"] == character][10]
+            match = gallery.identify([picture], threshold=0.5)[0].matches[0]
+            found = explain(gallery, picture, match)
+            rows.append([one for one in (found.asked, found.enrolled) if one is not None])
+            captions.append(f"{match.label} ({found.cosine:.2f})")
+    picture_of_all = EvidenceDisplay.from_pictures(rows, captions).plot()
+    picture_of_all.figure_.figure.savefig(HERE / "parts.png", dpi=70)
 
 
 def asked(drawings: str) -> None:
@@ -108,4 +142,5 @@ if __name__ == "__main__":
     views(sys.argv[1])
     unseen(sys.argv[2])
     asked(sys.argv[2])
+    parts(sys.argv[2])
     measured()

@@ -49,6 +49,7 @@ ROUTES = [
     ("GET", "/v1/images/1", "read"),
     ("GET", "/v1/map", "read"),
     ("POST", "/v1/identify", "read"),
+    ("POST", "/v1/explain", "read"),
     ("POST", "/v1/identities", "change"),
     ("PATCH", "/v1/identities/1", "change"),
     ("DELETE", "/v1/identities/1", "change"),
