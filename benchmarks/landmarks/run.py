@@ -138,7 +138,7 @@ def measured(
                     decisions = gallery.identify_vectors(asked, threshold=-1.0, strategy=strategy, top=1)
                     answers = [(one.matches[0].label, one.matches[0].similarity) for one in decisions]
                     found[strategy] = numbers(answers, labels, known)
-            found["chosen"] = gallery.strategy()
+            found["chosen"] = gallery.comparison().strategy
             for rate in RATES if every_way else ():
                 names = [one.label for one in gallery.identify_vectors(asked, strangers=rate)]
                 pairs = list(zip(names, labels, strict=True))
