@@ -46,7 +46,7 @@ OnPlan = Callable[[str], None]
 """Receives one line about a decision of the plan before the first step."""
 
 OnBatch = Callable[[int, int, str], None]
-"""Receives Called after every step with (steps done, total steps, a short note)."""
+"""Receives (steps done, total steps, a short note) after every step."""
 
 
 @dataclass(frozen=True)
