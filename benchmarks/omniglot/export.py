@@ -4,9 +4,9 @@
 
 With ``--run glyphs`` the built-in model keeps its weights, and only what is measured is measured again.
 
-Rotated characters were classes in training and are dropped from the head. Class probabilities are calibrated on the
-run's calibration part; thresholds and the curve for pairs are fitted on the unseen alphabets, because the symbols of a
-user are unseen, too.
+Rotated and made-up characters were classes in training and are dropped from the head. Class probabilities are
+calibrated on the run's calibration part; thresholds and the curve for pairs are fitted on the unseen alphabets,
+because the symbols of a user are unseen, too.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from steradian.training.dataset import load_data
 RECIPE = Path(__file__).parents[2] / "recipes" / "glyphs.yaml"
 
 
-def without_turns(model: Recognizer) -> Recognizer:
-    """Return the same encoder and neck with only the upright classes."""
+def upright_alone(model: Recognizer) -> Recognizer:
+    """Return the same encoder and neck with only the upright classes of the data, which come first."""
     if not any(TURNS[1] in name for name in model.spec.classes):
         return model
     count = len(model.spec.classes) // len(TURNS)
+    count -= sum("made up" in name for name in model.spec.classes[:count])
     spec = model.spec.model_copy(update={"classes": model.spec.classes[:count]})
     upright = Recognizer(spec)
     tensors = dict(model.state_dict())
@@ -49,7 +50,7 @@ def main() -> None:
     recipe = args.run / "recipe.yaml" if args.run.is_dir() else RECIPE
     prepared = load_data(read_recipe(recipe).changed(**{"data.source": str(args.data)}))
     trained = Recognizer.load(args.run)
-    model = without_turns(trained)
+    model = upright_alone(trained)
     held_out = prepared.splits.calibration
     held_out = held_out[prepared.pixels.labels[held_out] < len(model.spec.classes)]
     raw = model.raw_embeddings(torch.from_numpy(np.ascontiguousarray(prepared.pixels.pixels[held_out])))

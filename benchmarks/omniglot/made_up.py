@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+MADE_UP = "(made up)"
+"""Their alphabet; it comes before all others by name."""
+
 CANVAS = 56
 """Pixels on which strokes are placed, before they are scaled down to 28."""
 
@@ -81,8 +84,8 @@ def main() -> None:
         args.out,
         x=np.concatenate([pixels, characters.reshape(-1, *pixels.shape[1:])]),
         y=np.concatenate([labels, len(names) + np.repeat(np.arange(args.count), args.each)]),
-        names=np.concatenate([names, [f"made up/{number}" for number in range(args.count)]]),
-        alphabet=np.concatenate([alphabet, ["made up"] * args.count]),
+        names=np.concatenate([names, [f"{MADE_UP}/{number}" for number in range(args.count)]]),
+        alphabet=np.concatenate([alphabet, [MADE_UP] * args.count]),
     )
 
 

@@ -410,11 +410,8 @@ def _ask(
     highest, similarity = (
         relative_scores(-np.sort(-one, axis=1)) if chosen.relative else one.max(axis=1) for one in (highest, similarity)
     )
-    answers = {
-        chosen.strategy: 1.0,
-        "relative": float(chosen.relative),
-        "named without a threshold": float(right.mean()),
-    }
+    answers = {name: float(chosen.strategy == name) for name in ("nearest", "mean", "blended")}
+    answers |= {"relative": float(chosen.relative), "named without a threshold": float(right.mean())}
     for rate in (0.1, 0.01):
         threshold = stranger_threshold(rate, own, scores, Thresholds()).cosine
         best = (right & (similarity > np.quantile(highest, 1 - rate))).mean()

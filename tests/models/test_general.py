@@ -77,7 +77,7 @@ def test_a_folder_takes_the_name_only_with_a_model(tmp_path: Path, monkeypatch: 
     assert (code, "2 name(s) enrolled" in out) == (0, True), err
     glyphs = Path(weight_packages.__file__).parent / "glyphs"
     shutil.copytree(glyphs, tmp_path / "general" / "model")
-    assert st.Recognizer.load("general").spec.encoder == "residual"
+    assert st.Recognizer.load("general").spec.encoder == "residual-wide"
 
 
 def test_a_copy_without_its_tensors_is_no_built_in_model(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_what_is_pushed_comes_back(hub: ThreadingHTTPServer, tmp_path: Path) -> 
 
 def test_a_damaged_repository_is_refused(hub: ThreadingHTTPServer) -> None:
     Recognizer.load("glyphs").push_to_hub("me/mine")
-    hub.files["model.json"] = hub.files["model.json"].replace(b'"residual"', b'"small"')
+    hub.files["model.json"] = hub.files["model.json"].replace(b'"residual-wide"', b'"small"')
     with pytest.raises(StorageError, match="do not belong together|does not match"):
         Recognizer.load("hf-hub:me/mine")
 

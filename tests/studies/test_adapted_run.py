@@ -164,7 +164,7 @@ def drawings(folder: Path, kinds: int, each: int, dark: bool = False) -> Path:
 def test_drawings_of_many_kinds_start_from_the_model_of_symbols(tmp_path: Path, dark: bool) -> None:
     run = train(str(drawings(tmp_path / "symbols", 20, 5, dark)), tmp_path / "run", quiet=True)
     recipe = run.folder.read_recipe()
-    assert recipe is not None and (recipe.encoder, recipe.weights, recipe.adapt) == ("residual", "glyphs", "auto")
+    assert recipe is not None and (recipe.encoder, recipe.weights, recipe.adapt) == ("residual-wide", "glyphs", "auto")
     shape, glyphs = run.model.spec.preprocessing, st.Recognizer.load("glyphs").spec.preprocessing
     assert shape == (glyphs.inverted() if dark else glyphs)
     assert run.evaluation is not None and run.evaluation.metrics.numbers["closed"]["accuracy"] > 0.9
@@ -174,7 +174,7 @@ def test_drawings_that_learn_by_a_loss_start_from_nothing(tmp_path: Path) -> Non
     folder = drawings(tmp_path / "symbols", 20, 2)
     for changes in ({"adapt": "train"}, {"loss.name": "cosface"}):
         dataset = Dataset.open(Recipe().changed(**{"data.source": str(folder), **changes})).with_adaptation()
-        assert (dataset.recipe.encoder, dataset.recipe.weights, dataset.recipe.adapts) == ("residual", None, False)
+        assert (dataset.recipe.encoder, dataset.recipe.weights, dataset.recipe.adapts) == ("residual-wide", None, False)
     few = drawings(tmp_path / "few", 3, 2)
     assert Dataset.open(Recipe().changed(**{"data.source": str(few)})).recipe.encoder is None
 
@@ -182,7 +182,7 @@ def test_drawings_that_learn_by_a_loss_start_from_nothing(tmp_path: Path) -> Non
 def test_the_choice_of_the_encoder_is_said(tmp_path: Path) -> None:
     symbols, photos = drawings(tmp_path / "symbols", 20, 2, dark=True), photographs(tmp_path / "photos", 3, 2)
     for folder, changes, words in (
-        (symbols, {}, "residual, pretrained as glyphs, because these are drawings of 20 kinds on a dark page"),
+        (symbols, {}, "residual-wide, pretrained as glyphs, because these are drawings of 20 kinds on a dark page"),
         (photos, {}, "tf_efficientnet_lite0, pretrained on ImageNet, because these are photographs"),
         (photos, {"data.image_size": 32}, "small, trained from nothing, because these are small images"),
     ):

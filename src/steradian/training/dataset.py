@@ -20,7 +20,7 @@ from steradian.data.preprocessing import Preprocessing
 from steradian.data.sample import ImageSample, darkness, sample_images
 from steradian.data.splits import Splits, groups_by, make_splits, unseen_classes
 from steradian.errors import DataError, UsageError
-from steradian.models.encoders import RESIDUAL, SMALL_UP_TO, default_encoder
+from steradian.models.encoders import RESIDUAL, SMALL_UP_TO, WIDE_RESIDUAL, default_encoder
 from steradian.models.pretrained import pretrained_preprocessing
 from steradian.models.weight_packages import PACKAGED, PACKAGES, timm_name
 from steradian.training.batches import Indices
@@ -101,7 +101,7 @@ class Dataset:
             UsageError: it was asked for and cannot work.
         """
         recipe = self.recipe
-        drawn = self.asked.encoder is None and recipe.encoder == RESIDUAL and recipe.data.image_size == DRAWN_SIZE
+        drawn = self.asked.encoder is None and recipe.encoder == WIDE_RESIDUAL and recipe.data.image_size == DRAWN_SIZE
         if drawn and recipe.adapt != "train" and not _learning_settings(recipe):
             recipe = recipe.changed(weights=DRAWN_WEIGHTS)
         if not _adapts(recipe):
@@ -115,7 +115,7 @@ class Dataset:
         recipe, sample = self.recipe, self.sample
         if self.asked.encoder is not None:
             return ""
-        if recipe.encoder == RESIDUAL:
+        if recipe.encoder == WIDE_RESIDUAL:
             seen = f"these are drawings of {len(self.images.classes)} kinds on a {sample.page} page"
         elif recipe.encoder is not None:
             seen = f"these are photographs, {sample.native_size} pixels wide or high"
@@ -136,7 +136,9 @@ class Dataset:
                 shape = shape.inverted()
             return shape if asked is None else replace(shape, size=asked)
         size = asked if asked is not None else min(self.sample.native_size, SMALL_UP_TO)
-        middle = (0.5,) * (1 if self.sample.gray or (recipe.encoder == RESIDUAL and self.sample.page) else 3)
+        middle = (0.5,) * (
+            1 if self.sample.gray or (recipe.encoder in (RESIDUAL, WIDE_RESIDUAL) and self.sample.page) else 3
+        )
         return Preprocessing(max(size, 4), len(middle), middle, middle)
 
     def decode(self, progress: DataProgress = no_progress) -> TrainingData:
@@ -209,7 +211,7 @@ def _resolve_encoder(recipe: Recipe, sample: ImageSample, classes: int) -> Recip
         return recipe
     size = recipe.data.image_size
     if sample.page is not None and classes >= MANY_SYMBOLS:
-        return recipe.changed(encoder=RESIDUAL, **{"data.image_size": size if size is not None else DRAWN_SIZE})
+        return recipe.changed(encoder=WIDE_RESIDUAL, **{"data.image_size": size if size is not None else DRAWN_SIZE})
     if (size is not None and size <= SMALL_UP_TO) or not PACKAGES["lite0"].installed:
         return recipe
     if sample.native_size <= SMALL_UP_TO if sample.gray else sample.native_size < SMALLEST_PHOTOGRAPH:
