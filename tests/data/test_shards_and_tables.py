@@ -147,7 +147,9 @@ def test_the_indexes_of_google_landmarks(tmp_path: Path) -> None:
     (tmp_path / "train_clean.csv").write_text("landmark_id,images\n7,0001aa 1a03cc\n12,00f2bb eeeeee\n")
     assert data.open(tmp_path / "train_clean.csv").labels.tolist() == [0, 0, 1]
     (tmp_path / "solution.csv").write_text("id,landmarks,Usage\n0001aa,7 9,Public\n00f2bb,,Private\n../../x,1,Public\n")
-    assert data.open(tmp_path / "solution.csv").classes == ("7", "(no landmark)")
+    solution = data.open(tmp_path / "solution.csv")
+    assert solution.classes == ("7", "(no landmark)")
+    assert any("Usage" in note and "not used" in note for note in solution.notes)
     (tmp_path / "none.csv").write_text("id,landmarks,Usage\nabc,7,Public\n")
     with pytest.raises(DataError, match="none of them exists"):
         data.open(tmp_path / "none.csv")

@@ -11,6 +11,7 @@ def test_images_of_one_name_that_look_like_another_are_one_line() -> None:
 def test_a_few_odd_images_are_named() -> None:
     hints = [Hint("a.jpg", "Ana", None, 0.1), Hint("b.jpg", "Ana", None, 0.2)]
     assert gathered(hints, {"Ana": 12}) == ["Ana: 2 of 12 images are unlike its others (a.jpg, b.jpg)."]
+    assert gathered(hints[:1], {"Ana": 12}) == ["Ana: 1 of 12 images is unlike its others (a.jpg)."]
 
 
 def test_where_most_images_are_unlike_each_other_that_is_said_once() -> None:

@@ -56,6 +56,9 @@ def test_enroll_identify_and_look_after_it(command, tmp_path: Path) -> None:
     assert code == 1 and found["skipped"] == 6 and found["added"] == {} and "bad.png" in found["failures"][0]["image"]
     code, out, err = command("enroll", "glyphs", "symbols/ring/0.png", "--gallery", "s.db")
     assert code == 2 and "is not in a subfolder that names it" in err
+    (tmp_path / "index.csv").write_text("path,label\nsymbols/ring/0.png,ring\n")
+    code, _, err = command("enroll", "glyphs", "index.csv", "--gallery", "s.db")
+    assert code == 2 and "index.csv is a table" in err
 
     draw(tmp_path / "asked" / "a.png", "cross", 4)
     draw(tmp_path / "asked" / "b.png", "square")

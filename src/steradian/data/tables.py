@@ -171,6 +171,8 @@ def _open_landmarks(table: Table) -> ImageSet:
             labels.append((landmarks.split() or [NOTHING])[0])
     unclean = Table(path, table.header, {"path": names.column(), "label": labels.column()}, np.array(rows))
     table, left_out = cleaned(unclean)
+    if usage := {"usage", "Usage"} & set(table.header):
+        left_out = (*left_out, f"the column {usage.pop()} of {path} is not used: all its images are one part.")
     named, label_of = table.columns["path"], table.columns["label"]
     parts = [part for part in ("train", "index", "test", ".") if (path.parent / part).is_dir()]
     if is_remote(path):

@@ -52,6 +52,9 @@ class NamedFiles:
     notes: tuple[str, ...]
 
 
+TABLES = frozenset({".csv", ".parquet"})
+
+
 def people_of(paths: Sequence[Path], name: str | None) -> NamedFiles:
     """Return the image files of each name: each subfolder is one identity; with ``name`` all files are of that one."""
     by_name: dict[str, list[Path]] = {}
@@ -60,6 +63,11 @@ def people_of(paths: Sequence[Path], name: str | None) -> NamedFiles:
         found = image_files([path])
         notes += found.notes
         for file in found.files:
+            if file.suffix.lower() in TABLES:
+                raise UsageError(
+                    f"{printable(file)} is a table, and only pictures are enrolled. Give a folder with a subfolder per "
+                    "name, or the pictures of one name with --name."
+                )
             parts = file.relative_to(path).parts if path.is_dir() else ()
             if name is None and len(parts) < 2:
                 raise UsageError(f"{file} is not in a subfolder that names it. Give --name, or a subfolder per name.")

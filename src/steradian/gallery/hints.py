@@ -85,8 +85,9 @@ def gathered(hints: Sequence[Hint], images: Mapping[str, int]) -> list[str]:
     else:
         for name, count in unlike.items():
             files = _listed([hint.image for hint in hints if hint.name == name and hint.other is None])
-            noun = "images are" if count > 1 else "image is"
-            lines.append((count, f"{name}: {count} of {images.get(name, count)} {noun} unlike its others ({files})."))
+            total_of, verb = images.get(name, count), "are" if count > 1 else "is"
+            nouns = "images" if total_of > 1 else "image"
+            lines.append((count, f"{name}: {count} of {total_of} {nouns} {verb} unlike its others ({files})."))
     for (name, other), count in alike.items():
         lines.append((count, f"{name}: {count} of {images.get(name, count)} look like {other}, which is enrolled too."))
     lines.sort(key=lambda line: -line[0])

@@ -95,8 +95,8 @@ def _sentence(values: Mapping[str, Any], headlines: tuple[Headline, ...]) -> str
     if not headlines and "landmarks.gap" in values:
         queries, strangers = values["landmarks.queries"], values["landmarks.without_landmark"]
         return (
-            f"GAP is {values['landmarks.gap']:.3f} over {queries:,} images, {strangers:,} of which show nothing known; 1 "
-            "is every right answer with more confidence than any other."
+            f"GAP is {values['landmarks.gap']:.3f} over {queries:,} images, {strangers:,} of which show nothing known; "
+            "it is 1 if every image is named right, with more confidence than any that shows nothing known."
         )
     if not headlines:
         return "These images do not suffice for a percentage with an interval: see all numbers."
