@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from steradian import Recognizer
 from steradian.data.pixels import PixelSet
 from steradian.data.preprocessing import Preprocessing, statistics
 from steradian.data.splits import Splits
@@ -98,11 +99,11 @@ def gap(confidence: NDArray[np.float32], correct: NDArray[np.bool_], queries: in
     return float((precision * hits).sum() / queries)
 
 
-def measure(model: torch.nn.Module, prepared: TrainingData, unseen: NDArray[np.uint8]) -> dict[str, float]:
+def measure(model: Recognizer, prepared: TrainingData, unseen: NDArray[np.uint8]) -> dict[str, float]:
     """Return accuracy on the held-out designs, and GAP with unseen characters."""
     held_out = prepared.splits.test
-    seen = model.embed(torch.from_numpy(prepared.pixels.pixels[held_out]))
-    others = model.embed(torch.from_numpy(unseen))
+    seen = torch.from_numpy(model.embed(torch.from_numpy(prepared.pixels.pixels[held_out])))
+    others = torch.from_numpy(model.embed(torch.from_numpy(unseen)))
     centers = model.head.weight.detach()
     score, prediction = nearest(seen, centers)
     other_score, _ = nearest(others, centers)
