@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from steradian.errors import InputError
-from steradian.gallery import Gallery
+from steradian.gallery import Gallery, own_images
 from steradian.gallery.search.snapshot import Snapshot
 from steradian.gallery.strangers import (
     UNREACHABLE,
@@ -275,7 +277,53 @@ def test_thresholds_are_relative_where_some_images_are_like_everybody(tmp_path: 
         # Fewer matches are listed than the threshold looks at.
         assert len(gallery.identify_vectors(known[:1], strangers=0.1, top=1)[0].matches) <= 2
         some = gallery.identify_vectors(known[:2], strangers=0.1, where={"first": True})
-        assert some[0].threshold == some[1].threshold == gallery.stranger_threshold(0.1, chosen.strategy).cosine
+        told = gallery.stranger_threshold(0.1, filtered=True)
+        assert some[0].threshold == some[1].threshold == told.cosine and not told.relative
+
+
+def test_what_own_images_cannot_tell_is_compared_plainly(tmp_path: Path) -> None:
+    """Below 1 % few images tell nothing about relative scores; the model's measurement is of plain ones."""
+    vectors, labels = crowded(20, 6, 0)
+    model = Model()
+    model.strangers = measured()
+    with Gallery.open(tmp_path / "g.db", model) as gallery:
+        for label in range(20):
+            gallery.enroll_vectors(f"p{label}", vectors[labels == label], [""] * 6)
+        chosen = gallery.comparison()
+        assert chosen.relative or chosen.strategy == "blended"
+        rare = gallery.stranger_threshold(0.005)
+        assert not rare.relative and rare.cosine < UNREACHABLE
+        assert {one.threshold for one in gallery.identify_vectors(vectors[:3], strangers=0.005)} == {rare.cosine}
+        gallery.check_rates(0.005, None)
+
+
+def test_a_gallery_that_shrinks_is_asked_again(tmp_path: Path) -> None:
+    vectors, labels = crowded(12, 30, 0)
+    with Gallery.open(tmp_path / "g.db", Model()) as gallery:
+        for label in range(12):
+            gallery.enroll_vectors(f"p{label}", vectors[labels == label], [""] * 30)
+        assert gallery.comparison().relative
+        gallery.identify_vectors(vectors[:2], strangers=0.05)
+        # No image is less, but eleven identities tell nothing about relative scores.
+        gallery.merge("p0", "p1")
+        assert not gallery.comparison().relative and gallery.comparison().strategy != "blended"
+        assert len(gallery.identify_vectors(vectors[:2], strangers=0.05)) == 2
+
+
+def test_first_questions_at_once_choose_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def choose(*_: object, **__: object) -> Comparison:
+        calls.append(1)
+        time.sleep(0.05)
+        return Comparison("mean")
+
+    monkeypatch.setattr(own_images, "choose_comparison", choose)
+    with filled(tmp_path / "g.db", Model(), 12, 4, 0) as gallery, ThreadPoolExecutor(8) as pool:
+        asked = np.asarray(faces(1, 1, 3)[0])
+        for one in [pool.submit(gallery.identify_vectors, asked, strangers=0.1) for _ in range(16)]:
+            one.result()
+    assert len(calls) == 1
 
 
 def test_relative_scores() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -143,19 +146,39 @@ def test_explain_shows_both_pictures(served: Start, gallery: Gallery, tmp_path: 
         assert client.post("/v1/identities", **form).status_code == 201
     found = client.post("/v1/identify", files=files(drawing("ring", 3))).json()["answers"][0]["matches"][0]
     assert found["label"] == "ring"
-    told = client.post("/v1/explain", params={"image": found["image"]}, files=files(drawing("ring", 3)))
+    told = client.post("/v1/explain", params={"identity": found["identity"]}, files=files(drawing("ring", 3)))
     assert told.status_code == 200 and told.headers["content-type"] == "image/jpeg"
     both = np.asarray(Image.open(io.BytesIO(told.content)).convert("L"))
     assert both.shape == (224, 448) and min((both[:, :224] < 60).sum(), (both[:, 224:] < 60).sum()) > 200
     for params, sent, status in (
-        ({"image": 99}, files(drawing("ring")), 404),
-        ({"image": 0}, files(drawing("ring")), 422),
-        ({"image": found["image"]}, files(drawing("ring"), drawing("cross")), 422),
-        ({"image": found["image"]}, files(b"no image"), 422),
+        ({"identity": 99}, files(drawing("ring")), 404),
+        ({"identity": 0}, files(drawing("ring")), 422),
+        ({"identity": found["identity"]}, files(drawing("ring"), drawing("cross")), 422),
+        ({"identity": found["identity"]}, files(b"no image"), 422),
     ):
         assert client.post("/v1/explain", params=params, files=sent).status_code == status
     # The picture of an image that was enrolled without one, or is gone, is not found; no path is told.
-    gallery.enroll("square", [pixels(drawing("square"))], sources=[str(tmp_path / "secret.png")])
-    number = gallery.register.images_of("square")[0].id
-    refused = client.post("/v1/explain", params={"image": number}, files=files(drawing("ring")))
-    assert refused.status_code == 404 and "secret" not in refused.text
+    secret = tmp_path / "secret.png"
+    number = gallery.enroll("square", [pixels(drawing("square"))], sources=[str(secret)]).number
+    question = {"params": {"identity": number}, "files": files(drawing("square", 2))}
+    for lies_there in ("nothing", "a pipe", "another picture"):
+        if lies_there == "a pipe":
+            os.mkfifo(secret)
+        elif lies_there == "another picture":
+            secret.unlink()
+            secret.write_bytes(drawing("cross"))
+        refused = client.post("/v1/explain", **question)
+        assert refused.status_code == 404 and "secret" not in refused.text, lies_there
+    secret.write_bytes(drawing("square"))
+    assert client.post("/v1/explain", **question).status_code == 200
+
+
+def test_one_explanation_at_a_time(served: Start, gallery: Gallery) -> None:
+    client = served()
+    number = client.post("/v1/identities", files=files(drawing("ring")), data={"name": "ring"}).json()["identity"]["id"]
+    with ThreadPoolExecutor(8) as pool:
+        ask = functools.partial(client.post, "/v1/explain", params={"identity": number}, files=files(drawing("ring")))
+        answers = [one.result() for one in [pool.submit(ask) for _ in range(8)]]
+    codes = {one.status_code for one in answers}
+    assert 200 in codes and codes <= {200, 503}
+    assert client.post("/v1/identify", files=files(drawing("ring"))).status_code == 200

@@ -107,7 +107,8 @@ def identify(
         chosen = None
         if far is None and threshold is None and strategy != "centers":
             with waiting("asking the gallery's own images", quiet=json):
-                chosen = opened.stranger_threshold(strangers or STRANGERS, strategy)
+                filtered = bool(label or metadata)
+                chosen = opened.stranger_threshold(strangers or STRANGERS, strategy, filtered=filtered)
         for batch in in_parts(found.files, opened.recognizer.preprocessing.shortest):
             readable += batch.files
             failures += [(str(file), reason) for file, reason in batch.failures]
@@ -128,19 +129,20 @@ def identify(
                         : MOST_EXPLAINED - len(explained)
                     ]:
                         explained.append(explained_by(opened, pixels, one.matches[0]) if one.matches else None)
-    if explain is not None:
-        _draw(explain, explained, readable, decisions)
+    drawn = explain is not None and _draw(explain, explained, readable, decisions)
     if json:
         answers = [as_answer(str(file), decision) for file, decision in zip(readable, decisions, strict=True)]
         failed = [{"image": name, "reason": reason} for name, reason in failures]
-        drawn = {} if explain is None else {"explained": str(explain)}
-        print_json({"answers": answers, "failures": failed, "notes": list(found.notes), **drawn})
+        parts = {"explained": str(explain)} if drawn else {}
+        print_json({"answers": answers, "failures": failed, "notes": list(found.notes), **parts})
     else:
         for file, decision in zip(readable, decisions, strict=True):
             print(f"{file}\n  {_describe_decision(decision)}")
             if decision.matches:
                 print(columns([(f"  {match.label}", f"{match.similarity:.3f}") for match in decision.matches]))
-    if explain is not None and not json:
+    if explain is not None and not drawn:
+        say(f"! {explain} is not drawn: nobody that was asked for is enrolled, or no image could be read.")
+    elif explain is not None and not json:
         more = f", the first {MOST_EXPLAINED} of {len(decisions):,}" if len(decisions) > MOST_EXPLAINED else ""
         print(f"parts   {explain}{more}")
     if chosen is not None:
@@ -157,7 +159,8 @@ def _accelerate(opened: Gallery, pictures: int) -> None:
         opened.recognizer.accelerate_for(2 * LOOKS * pictures)
 
 
-def _draw(path: Path, explained: list[Explanation | None], files: list[Path], decisions: list[Decision]) -> None:
+def _draw(path: Path, explained: list[Explanation | None], files: list[Path], decisions: list[Decision]) -> bool:
+    """Draw what was explained into ``path``; return whether there was anything."""
     from steradian.files import atomic_file
     from steradian.plots.evidence import EvidenceDisplay
 
@@ -170,10 +173,11 @@ def _draw(path: Path, explained: list[Explanation | None], files: list[Path], de
         name = decision.label or f"{decision.decision}; most similar is {best}"
         captions.append(f"{file.name}: {name} ({found.cosine:.2f})")
     if not rows:
-        raise UsageError("--explain has nothing to compare: nobody is enrolled, or no image could be read.")
+        return False
     with atomic_file(path) as temporary:
         # Photographs keep all their colors, which other pictures of this project do not need.
         EvidenceDisplay.from_pictures(rows, captions).plot().figure_.figure.savefig(temporary, format="png")
+    return True
 
 
 def _model_source(run: str, strategy: str) -> str | Recognizer:
@@ -193,10 +197,12 @@ def _describe_threshold(chosen: StrangerThreshold) -> str:
         )
     measured = math.isfinite(chosen.low) and chosen.low < chosen.high < 1.0
     spread = f" (95 % interval {chosen.low:.3f} to {chosen.high:.3f})" if measured else ""
-    above = "half of that to the next five names by more than" if chosen.relative else "above"
+    level = f"similarity above {chosen.cosine:.3f}{spread}"
+    if chosen.relative:
+        level = f"similarity more than {chosen.cosine:.3f}{spread} above half of that to the next five names"
     return (
-        f"At most {100 * chosen.rate:g} % of strangers get a name among {chosen.identities} enrolled: similarity "
-        f"{above} {chosen.cosine:.3f}{spread}, by {chosen.measured_on}."
+        f"At most {100 * chosen.rate:g} % of strangers get a name among {chosen.identities} enrolled: {level}, by "
+        f"{chosen.measured_on}."
     )
 
 

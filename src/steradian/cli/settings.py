@@ -28,7 +28,7 @@ Root = Annotated[str | None, typer.Option(help="Folder with the files of a built
 Encoder = Annotated[
     str | None,
     typer.Option(
-        help="'lite0' (default for photographs), 'lite2', 'small', 'residual', or any timm name.",
+        help="'lite0' (default for photographs), 'lite2', 'residual-wide' (for drawings), 'small', or any timm name.",
         metavar="NAME",
         autocompletion=completion.encoder_names,
     ),

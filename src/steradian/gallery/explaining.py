@@ -7,12 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from steradian.data.decode import decode
 from steradian.data.model_input import Pixels
 from steradian.errors import DataError, InputError
 from steradian.gallery.decision import Match
 from steradian.gallery.gallery import Gallery
+from steradian.gallery.pictures import decoded
 from steradian.models.evidence import evidence
+
+SAME = 0.02
+"""By which a cosine of the same picture may differ, decoded once and now."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Explanation:
 
 
 def explain(gallery: Gallery, picture: Pixels, match: Match) -> Explanation:
-    """Cover one part after the other of ``picture`` and of the enrolled picture of ``match``, and compare again.
+    """Cover one part after the other of ``picture`` and of the nearest enrolled picture of a match, and compare again.
 
     Args:
         picture: uint8 [H, W] or [H, W, 3].
@@ -42,15 +45,24 @@ def explain(gallery: Gallery, picture: Pixels, match: Match) -> Explanation:
         InputError: the match is a class of the model, which has no picture.
     """
     model = gallery.recognizer
-    if match.image is None:
+    if match.identity is None:
         raise InputError(f"{match.label!r} is a class of the model and has no picture: use another strategy.")
     asked = model.embed([picture])[0]
-    enrolled = None
+    nearest = gallery.nearest_image(match.identity, asked)
+    assert nearest.image is not None
     try:
-        kept = decode(gallery.pictures.find(gallery.register.image(match.image).source), model.preprocessing.shortest)
+        source = gallery.register.image(nearest.image).source
+        kept = decoded(gallery.pictures.find(source), model.preprocessing.shortest)
+        vector = model.embed([kept])[0]
+        check_same(float(asked @ vector), nearest.similarity)
     except (DataError, OSError):
         stored = gallery.snapshot()
-        vector = stored.vectors[np.searchsorted(stored.ids, match.image)]
-    else:
-        vector, enrolled = model.embed([kept])[0], evidence(model, kept, asked)
-    return Explanation(float(asked @ vector), evidence(model, picture, vector), enrolled)
+        vector = stored.vectors[np.searchsorted(stored.ids, nearest.image)]
+        return Explanation(nearest.similarity, evidence(model, picture, vector), None)
+    return Explanation(nearest.similarity, evidence(model, picture, vector), evidence(model, kept, asked))
+
+
+def check_same(now: float, enrolled: float) -> None:
+    """Raise `DataError` if a picture is not the enrolled one any more, by its cosine to another picture."""
+    if abs(now - enrolled) > SAME:
+        raise DataError("another picture lies in its place by now")

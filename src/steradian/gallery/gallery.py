@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from steradian.errors import InputError, StorageError, UsageError
 from steradian.gallery.backend import Backend
 from steradian.gallery.backends import open_backend
-from steradian.gallery.decision import AUTO, MARGIN, STRATEGIES, VOTERS, Decision, decide, listed
+from steradian.gallery.decision import AUTO, MARGIN, STRATEGIES, VOTERS, Decision, Match, decide, listed
 from steradian.gallery.hints import Hint, odd_images
+from steradian.gallery.own_images import OwnImages
 from steradian.gallery.pictures import Pictures
 from steradian.gallery.records import Identity, IdentityRef, check_unit
 from steradian.gallery.register import Register
@@ -24,8 +25,8 @@ from steradian.gallery.search.faiss_index import Header, Kind
 from steradian.gallery.search.gallery_search import GallerySearch
 from steradian.gallery.search.pool import Pool, centers_of
 from steradian.gallery.search.snapshot import Snapshot
-from steradian.gallery.strangers import NEXT, OwnStrangers, StrangerThreshold, relative_limit, stranger_threshold
-from steradian.gallery.strategy import Comparison, choose_comparison, compared_with
+from steradian.gallery.strangers import NEXT, StrangerThreshold, relative_limit
+from steradian.gallery.strategy import Comparison
 from steradian.models.calibration import STRANGERS, Threshold, Thresholds
 from steradian.models.embedder import Embedder, open_model
 from steradian.models.image_batch import pictures_of
@@ -35,12 +36,6 @@ if TYPE_CHECKING:
     from steradian.models.recognizer import Images
 
 KNOWN = 0.95
-
-CHANGED = 0.02
-"""Share of the images by which a gallery may change before its own images are asked as strangers again."""
-
-MOST_MEANS = 20_000
-"""Most images of a gallery whose means are compared by default."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -82,8 +77,7 @@ class Gallery:
         self.model = model
         self.pictures = Pictures(backend.beside)
         self._search = GallerySearch(backend)
-        self._asked: dict[Comparison, OwnStrangers] = {}
-        self._chosen: tuple[int, Comparison] | None = None
+        self._own = OwnImages(backend, self._search)
 
     @classmethod
     def open(cls, path: str | Path, model: Embedder | str | Path | None = None) -> Gallery:
@@ -283,12 +277,7 @@ class Gallery:
         identities = None
         if where or labels is not None:
             identities = self.register.matching(labels, where)
-        relative = False
-        if strategy == AUTO:
-            chosen = self.comparison() if far is None and threshold is None else Comparison("nearest")
-            # Among some of the identities the next ones are others than those that the threshold was set by.
-            strategy, relative = chosen.strategy, chosen.relative and identities is None
-        minimum = threshold if threshold is not None else self._limit(strangers, far, strategy, relative)
+        strategy, relative, minimum = self._compared(strategy, strangers, far, threshold, identities is not None)
         # With votes no answer is ambiguous: the votes decide between similar identities.
         margin = MARGIN if strategy != "vote" else -math.inf
         # The check for ambiguity needs several matches even if `top` is 1.
@@ -303,59 +292,55 @@ class Gallery:
         """Return how queries are compared by default: what names more of the gallery's own images right.
 
         Each image is asked for the rest of the gallery, see `choose_comparison`. A gallery with an index, on a server,
-        or of more than `MOST_MEANS` images compares the nearest images with a common threshold: means are computed anew
-        after every change. The choice is made again when the number of images has changed by more than 2 %.
+        or of more than `own_images.MOST_MEANS` images compares the nearest images with a common threshold: means are
+        computed anew after every change. The choice is made again when the gallery has changed by more than 2 %.
         """
-        if self.register.backend.state() is None or self._search.has_index():
-            return Comparison("nearest")
-        size = self._size()
-        if size > MOST_MEANS:
-            return Comparison("nearest")
-        if self._chosen is None or abs(size - self._chosen[0]) > CHANGED * size:
-            self._chosen = (size, choose_comparison(self._search.snapshot()))
-        return self._chosen[1]
+        return self._own.comparison()
 
-    def stranger_threshold(self, strangers: float = STRANGERS, strategy: str = AUTO) -> StrangerThreshold:
+    def stranger_threshold(
+        self, strangers: float = STRANGERS, strategy: str = AUTO, *, filtered: bool = False
+    ) -> StrangerThreshold:
         """Return the threshold that at most a share ``strangers`` of strangers exceeds in the gallery as it is now.
 
-        It follows the gallery: own images are asked again when their number has changed by more than 2 %.
+        It follows the gallery: own images are asked again when it has changed by more than 2 %.
 
         Args:
             strategy: what a query is compared with, see `identify`.
+            filtered: whether queries are compared with some of the identities only.
 
         Raises:
             InputError: nothing is known about strangers; see `strangers.stranger_threshold`.
         """
-        compared = self.comparison() if strategy == AUTO else compared_with(strategy)
-        return self._stranger_threshold(strangers, compared)
+        return self._told(strangers, strategy, filtered)[1]
 
-    def _stranger_threshold(self, strangers: float, compared: Comparison) -> StrangerThreshold:
-        size, asked = self._size(), self._asked.get(compared)
-        if asked is None or abs(size - asked.size) > CHANGED * size:
-            asked = OwnStrangers.of(self._search.snapshot(), size, compared.strategy, relative=compared.relative)
-            self._asked[compared] = asked
+    def _told(self, strangers: float, strategy: str, filtered: bool) -> tuple[Comparison, StrangerThreshold]:
         scores = self.model.strangers if self.model is not None else ()
         pairs = self.model.thresholds if self.model is not None else Thresholds()
-        return stranger_threshold(strangers, asked, scores, pairs)
-
-    def _size(self) -> int:
-        # A remote backend sends all vectors for a snapshot, so there the number of identities tells of changes.
-        return len(self.register) if self.register.backend.state() is None else len(self._search.snapshot().ids)
+        return self._own.threshold(strangers, strategy, filtered, scores, pairs)
 
     def check_rates(self, strangers: float | None, far: float | None) -> None:
         """Raise `InputError` if queries with these rates, or with the default one, would have no threshold."""
-        self._limit(strangers, far, self.comparison().strategy)
+        self._compared(AUTO, strangers, far, None, False)
 
-    def _limit(self, strangers: float | None, far: float | None, strategy: str, relative: bool = False) -> float:
-        if strategy != "centers":
-            if far is not None:
-                return self.thresholds.at(far).cosine
-            rate = STRANGERS if strangers is None else strangers
-            return self._stranger_threshold(rate, compared_with(strategy, relative)).cosine
-        calibration = self.model.calibration if self.model is not None else None
-        if calibration is None:
-            raise InputError("this model has no calibrated threshold for class centers: give a threshold.")
-        return calibration.known_cosine(KNOWN)
+    def _compared(
+        self, strategy: str, strangers: float | None, far: float | None, threshold: float | None, filtered: bool
+    ) -> tuple[str, bool, float]:
+        """Return what queries are compared with, whether their thresholds are relative, and the threshold."""
+        if threshold is not None or (far is not None and strategy != "centers"):
+            cosine = threshold if threshold is not None else self.thresholds.at(far).cosine
+            return "nearest" if strategy == AUTO else strategy, False, cosine
+        if strategy == "centers":
+            calibration = self.model.calibration if self.model is not None else None
+            if calibration is None:
+                raise InputError("this model has no calibrated threshold for class centers: give a threshold.")
+            return strategy, False, calibration.known_cosine(KNOWN)
+        compared, told = self._told(STRANGERS if strangers is None else strangers, strategy, filtered)
+        return compared.strategy if strategy == AUTO else strategy, compared.relative, told.cosine
+
+    def nearest_image(self, identity: int, vector: NDArray[np.float32]) -> Match:
+        """Return the image of ``identity`` that is most similar to a unit ``vector`` [D]. Raises `NotFoundError`."""
+        self.register.identity(identity)
+        return self._search.pool("nearest", [identity]).nearest(vector[None], 1, "nearest", self._probability)[0][0]
 
     def _pool(self, strategy: str, identities: Sequence[int] | None) -> Pool:
         if strategy == "centers":

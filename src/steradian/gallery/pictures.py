@@ -14,6 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from steradian.data.decode import decode
+from steradian.data.model_input import Pixels
 from steradian.errors import DataError
 from steradian.files import atomic_file, explained
 from steradian.gallery.records import ELSEWHERE
@@ -95,11 +96,16 @@ class Pictures:
         return deleted
 
 
-def shown(path: Path, most_pixels: int) -> bytes:
-    """Return a small, newly encoded JPEG of the image file ``path``. Raises `DataError` if it is missing."""
+def decoded(path: Path, shortest: int, most_pixels: int | None = None) -> Pixels:
+    """Decode the picture at ``path`` of an enrolled image. Raises `DataError` if it is missing or no regular file."""
     if not path.is_file():
         raise DataError("its picture was not kept, or is gone")
-    picture = Image.fromarray(decode(path, SIDE, most_pixels)).convert("RGB")
+    return decode(path, shortest, most_pixels)
+
+
+def shown(path: Path, most_pixels: int) -> bytes:
+    """Return a small, newly encoded JPEG of the image file ``path``. Raises `DataError` if it is missing."""
+    picture = Image.fromarray(decoded(path, SIDE, most_pixels)).convert("RGB")
     picture.thumbnail((SIDE, SIDE))
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=85)

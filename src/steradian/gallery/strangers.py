@@ -45,6 +45,17 @@ UNREACHABLE = 1.00001
 """A threshold that no cosine exceeds, rounding included."""
 
 
+def own_tell(rate: float, images: int, identities: int) -> bool:
+    """Return whether a gallery's own images alone tell which score a share ``rate`` of strangers exceeds."""
+    counted = identities >= ENOUGH_IDENTITIES and math.floor(rate * number_asked(images)) >= 1
+    return identities >= FEWEST_OWN and (counted or rate >= LOWEST_PREDICTED)
+
+
+def number_asked(images: int) -> int:
+    """Return how many of a gallery's ``images`` are asked as strangers."""
+    return min(images, ASKED, max(200, SCORES // max(images, 1)))
+
+
 @dataclass(frozen=True)
 class StrangerThreshold:
     """A cosine that at most a share ``rate`` of strangers exceeds.
@@ -124,13 +135,14 @@ def stranger_threshold(
         answers.append((predicted(rate, own, identities), f"{len(own)} images of the gallery, asked as strangers"))
     if model is not None and not counted:
         answers.append((model.cosine(rate, identities), model.measured_on))
-    if not answers and not asked.relative:
+    if not answers and asked.strategy != "blended" and not asked.relative:
         answers = _from_pairs(rate, asked.images, pairs)
     if not answers:
         if len(own):
+            alone = asked.relative or asked.strategy == "blended"
             reason = (
                 f"nothing: {len(own)} images of the gallery cannot tell a rate of {rate:g}, and the model was not "
-                "calibrated"
+                f"{'measured with blended images' if alone else 'calibrated'}"
             )
             return StrangerThreshold(rate, UNREACHABLE, UNREACHABLE, UNREACHABLE, identities, reason, asked.relative)
         raise InputError(
@@ -223,7 +235,7 @@ def own_scores(
     images = len(snapshot.ids)
     if snapshot.present < (FEWEST_OWN if relative else FEWEST_IDENTITIES):
         return np.zeros(0)
-    asked = min(images, ASKED, max(200, SCORES // images))
+    asked = number_asked(images)
     chosen = np.random.default_rng(seed).permutation(images)[:asked]
     probes, own = snapshot.vectors[chosen], snapshot.identities[chosen]
     vectors, identities = snapshot.compared(strategy)

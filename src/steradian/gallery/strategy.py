@@ -25,6 +25,9 @@ ROUNDS = 5
 FEWEST_ASKED, SCORES = 100, 2_000_000
 """Most cosines that are computed for a strategy in a round, with this number of images asked at least."""
 
+MOST_IMAGES = 5000
+"""Most images of the gallery that are asked for: copies of them are blended in every round."""
+
 RATES = (0.02, 0.05, 0.1, 0.2)
 """Shares of strangers at which relative thresholds are compared with a common one."""
 
@@ -97,17 +100,22 @@ class _Asked:
         return gain / len(RATES)
 
 
-def choose_comparison(snapshot: Snapshot, seed: int = 0) -> Comparison:
+def choose_comparison(snapshot: Snapshot, seed: int = 0, *, plain: bool = False) -> Comparison:
     """Hold out one image of each identity, ask for it, and return the comparison that names more of them right.
 
     Equal numbers choose the mean, then blended images. Relative thresholds are chosen where the 95 % interval of what
     they gain lies above zero: asked without its own identity, each image is a stranger, too. With fewer than
     `FEWEST_IDENTITIES` that have two images, the answer is the nearest image; blended images and relative thresholds
-    need `FEWEST_OWN`, because only the gallery's own images tell about strangers then.
+    need `FEWEST_OWN`, because only the gallery's own images tell about strangers then. Of a large gallery, some
+    identities are asked, of at most `MOST_IMAGES` images together.
+
+    Args:
+        plain: leave out what only the gallery's own images tell about: blended images and relative thresholds.
     """
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(snapshot.identities))
     order = order[np.argsort(snapshot.identities[order], kind="stable")]
+    order = order[_of_some(snapshot.identities[order], generator)]
     vectors = snapshot.vectors[order]
     labels = np.unique(snapshot.identities[order], return_inverse=True)[1].astype(np.int64)
     sizes = np.bincount(labels)
@@ -121,11 +129,18 @@ def choose_comparison(snapshot: Snapshot, seed: int = 0) -> Comparison:
         name: _Asked(*(np.concatenate([getattr(one[name], part) for one in rounds]) for part in ("own", "others")))
         for name in rounds[0]
     }
-    enough = len(sizes) >= FEWEST_OWN
+    enough = len(sizes) >= FEWEST_OWN and not plain
     candidates: tuple[Strategy, ...] = ("mean", "blended", "nearest") if enough else ("mean", "nearest")
     strategy = max(candidates, key=lambda name: int(asked[name].right.sum()))
     relative = enough and _lies_above_zero(asked[strategy].relative_gain().reshape(ROUNDS, -1).mean(axis=0))
     return Comparison(strategy, relative)
+
+
+def _of_some(identities: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.bool_]:
+    """Choose images of some identities, of at most `MOST_IMAGES` images together; ``identities`` [N] are sorted."""
+    numbers, sizes = np.unique(identities, return_counts=True)
+    order = generator.permutation(len(numbers))
+    return np.isin(identities, numbers[order[: max(1, int((np.cumsum(sizes[order]) <= MOST_IMAGES).sum()))]])
 
 
 def _lies_above_zero(gains: Floats) -> bool:

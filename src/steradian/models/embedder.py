@@ -40,6 +40,9 @@ class Embedder(Protocol):
     def embed(self, images: Any) -> NDArray[np.float32]:
         """Return unit embeddings, float32 [N, D]."""
 
+    def embed_squares(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return unit embeddings, float32 [N, D], of what `Preprocessing.square` made, [N, channels, size, size]."""
+
 
 def open_model(run: str | Path) -> Embedder:
     """Open the model of a run or model folder; if it has an ONNX export, run that with ONNX Runtime if installed.

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from steradian.data.model_input import Pixels
-from steradian.data.preprocessing import Preprocessing
 from steradian.models.embedder import Embedder
 
 CELLS = 8
@@ -66,8 +65,7 @@ def lost(vectors: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[
 def evidence(model: Embedder, picture: Pixels, other: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Return the square that the model sees of ``picture``, `shaded` by what its cosine to ``other`` [D] rests on."""
     square = model.preprocessing.square(picture)
-    vectors = model.embed([_framed(one, model.preprocessing) for one in covered(square)])
-    return shaded(square, lost(vectors, other))
+    return shaded(square, lost(model.embed_squares(covered(square)), other))
 
 
 def shaded(square: NDArray[np.uint8], lost: NDArray[np.floating]) -> NDArray[np.uint8]:
@@ -81,11 +79,3 @@ def shaded(square: NDArray[np.uint8], lost: NDArray[np.floating]) -> NDArray[np.
     smooth = Image.fromarray(share.astype(np.float32)).resize(picture.shape[1::-1], Image.Resampling.BICUBIC)
     kept = LEAST_SHOWN + (1.0 - LEAST_SHOWN) * np.clip(np.asarray(smooth), 0.0, 1.0)[..., None]
     return np.asarray(np.round(picture * kept + GRAY * (1.0 - kept)), dtype=np.uint8)
-
-
-def _framed(square: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Return a square [channels, size, size] as a picture of which the model cuts the same square out again."""
-    border = preprocessing.shortest - preprocessing.size
-    sides = (border // 2, border - border // 2)
-    framed = np.pad(square, ((0, 0), sides, sides), mode="edge")
-    return framed[0] if len(framed) == 1 else np.ascontiguousarray(framed.transpose(1, 2, 0))

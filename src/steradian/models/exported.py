@@ -82,10 +82,13 @@ class ExportedModel:
         Raises:
             DataError: an image that cannot be decoded.
         """
-        pixels = square_batch(images, self.preprocessing)
+        return self.embed_squares(square_batch(images, self.preprocessing))
+
+    def embed_squares(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return unit embeddings, float32 [N, D], of what `Preprocessing.square` made, [N, channels, size, size]."""
         parts: list[Any] = [np.zeros((0, self.embedding_size), np.float32)]
         at_once = images_at_once(self.preprocessing.size)
-        for start in range(0, len(pixels), at_once):
-            samples = pixels[start : start + at_once].astype(np.float32) / np.float32(255.0)
+        for start in range(0, len(squares), at_once):
+            samples = squares[start : start + at_once].astype(np.float32) / np.float32(255.0)
             parts.append(self._session.run(["embedding"], {self._input: samples})[0])
         return np.concatenate(parts)

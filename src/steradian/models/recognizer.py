@@ -270,6 +270,10 @@ class Recognizer(nn.Module):
         vectors: NDArray[np.float32] = (unit_rows(raw) if normalize else raw).numpy()
         return vectors
 
+    def embed_squares(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return unit embeddings, float32 [N, D], of what `Preprocessing.square` made, [N, channels, size, size]."""
+        return self.embed(torch.from_numpy(squares))
+
     @torch.no_grad()
     def raw_embeddings(self, images: Images, batch_size: int | None = None) -> Tensor:
         """Return raw embeddings as a tensor float32 [N, D] on the CPU, which losses and `classify_embeddings` take."""

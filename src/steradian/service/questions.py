@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from typing import Annotated, Any
@@ -13,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.concurrency import run_in_threadpool
 
-from steradian.data.decode import decode
 from steradian.errors import DataError
-from steradian.gallery import Gallery
+from steradian.gallery import Gallery, pictures
 from steradian.gallery.decision import AUTO, STRATEGIES, as_answer
+from steradian.gallery.explaining import check_same
 from steradian.gallery.search.exact import unit
 from steradian.models.evidence import covered, lost, shaded
 from steradian.service import uploads
@@ -41,6 +42,7 @@ def question_routes(
     usual_strangers: float | None,
 ) -> APIRouter:
     """Build the routes for a model and, if given, a gallery."""
+    explaining = asyncio.Semaphore(1)
     router, model = APIRouter(prefix="/v1", tags=["questions"], route_class=FormRoute), engine.model
 
     @router.post("/classify")
@@ -117,30 +119,43 @@ def question_routes(
 
     @router.post("/explain", responses=CLOSED, dependencies=[Depends(BEARER)], response_class=Response)
     async def explain(
-        files: Files, image: Annotated[int, Query(ge=1, le=2**63 - 1, description="Number of an enrolled image.")]
+        files: Files, identity: Annotated[int, Query(ge=1, le=2**63 - 1, description="Number of an identity.")]
     ) -> Response:
-        """Return a JPEG of one image and of an enrolled one, side by side: clear where their similarity rests.
+        """Return a JPEG of one image and of the nearest of an identity, side by side: clear where both are alike.
 
-        One part after the other is covered and compared again, which costs as much as a hundred questions.
+        One part after the other is covered and compared again, which costs as much as a hundred questions. So one is
+        answered at a time; others get status 503.
         """
         if len(files) != 1:
             raise HTTPException(422, f"Send exactly one image to explain; {len(files)} came.")
-        record = await run_in_threadpool(gallery.register.image, image)
-        try:
-            kept = await engine.in_decoder(
-                decode, gallery.pictures.find(record.source), model.preprocessing.shortest, limits.pixels
-            )
-        except DataError as error:
-            # The answer must not reveal the file's path.
-            message = f"Image {image} cannot be shown: its picture was not kept, is gone or is damaged."
-            raise HTTPException(404, message) from error
-        decoded, _ = await engine.embed(await uploads.read(files, limits))
+        if explaining.locked():
+            raise HTTPException(503, "Another picture is being explained: try again soon.", {"Retry-After": "2"})
+        async with explaining:
+            try:
+                content = await asyncio.wait_for(explained(files, identity), limits.answer_seconds)
+            except asyncio.TimeoutError as error:
+                raise HTTPException(504, f"No answer within {limits.answer_seconds:g} seconds.") from error
+            except DataError as error:
+                # The answer must not reveal the file's path.
+                message = "This cannot be shown: the enrolled picture was not kept, is gone, changed or damaged."
+                raise HTTPException(404, message) from error
+        return Response(content, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+
+    async def explained(files: list[UploadFile], identity: int) -> bytes:
+        decoded, raw = await engine.embed(await uploads.read(files, limits))
+        asked = unit(raw)[0]
+        nearest = await run_in_threadpool(gallery.nearest_image, identity, asked)
+        assert nearest.image is not None
+        record = await run_in_threadpool(gallery.register.image, nearest.image)
+        path = gallery.pictures.find(record.source)
+        kept = await engine.in_decoder(pictures.decoded, path, model.preprocessing.shortest, limits.pixels)
         squares = [decoded.pixels[0], model.preprocessing.square(kept)]
         looks = [unit(await engine.embed_pixels(await engine.in_decoder(covered, one))) for one in squares]
+        check_same(float(asked @ looks[1][0]), nearest.similarity)
         parts = [
             shaded(square, lost(own, other[0])) for square, own, other in zip(squares, looks, looks[::-1], strict=True)
         ]
-        return Response(_side_by_side(parts), media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+        return _side_by_side(parts)
 
     return router
 

@@ -57,7 +57,7 @@ async function post(path, files, fields = {}) {
 export const send = async (path, files, fields = {}) => (await post(path, files, fields)).json();
 
 // The address of a picture of both pictures.
-export const explained = async (file, number) => URL.createObjectURL(await (await post(`v1/explain?image=${number}`, [file])).blob());
+export const explained = async (file, number) => URL.createObjectURL(await (await post(`v1/explain?identity=${number}`, [file])).blob());
 
 export async function change(method, path, value) {
   const body = value === undefined ? undefined : JSON.stringify(value);

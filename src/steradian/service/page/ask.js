@@ -14,7 +14,7 @@ function parts(file, match) {
   const place = element("div");
   const show = element("button", { className: "quiet", textContent: "Which parts are alike?" });
   show.addEventListener("click", () => attempt(async () => {
-    const url = await explained(file, match.image);
+    const url = await explained(file, match.identity);
     place.replaceChildren(
       element("img", { className: "parts", src: url, alt: `this picture and an enrolled one of ${match.label}, gray where nothing is alike` }),
       element("p", { className: "small", textContent: "Left your picture, right the enrolled one. Clear parts make them similar; covering a gray part changes nothing." }));
@@ -32,7 +32,7 @@ function details(file, result) {
       element("span", { className: "name", textContent: match.label, title: match.label }),
       bar(match.similarity, result.threshold),
       element("span", { className: "number", textContent: match.similarity.toFixed(2) })]),
-    result.matches[0].image === null ? "" : parts(file, result.matches[0]));
+    result.matches[0].identity === null ? "" : parts(file, result.matches[0]));
 }
 
 function classes(result, open) {
