@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from steradian.gallery.backend import Backend
 from steradian.gallery.decision import AUTO
 from steradian.gallery.search.gallery_search import GallerySearch
-from steradian.gallery.strangers import FEWEST_OWN, OwnStrangers, StrangerThreshold, own_tell, stranger_threshold
+from steradian.gallery.strangers import OwnStrangers, StrangerThreshold, own_tell, stranger_threshold
 from steradian.gallery.strategy import Comparison, choose_comparison, compared_with
 from steradian.models.calibration import StrangerScores, Thresholds
 
@@ -27,8 +27,7 @@ class _Size:
 
     def is_near(self, other: _Size) -> bool:
         changes = (self.images - other.images, self.images), (self.identities - other.identities, self.identities)
-        same_kind = (self.identities >= FEWEST_OWN) == (other.identities >= FEWEST_OWN)
-        return same_kind and all(abs(change) <= CHANGED * now for change, now in changes)
+        return all(abs(change) <= CHANGED * now for change, now in changes)
 
 
 class OwnImages:
