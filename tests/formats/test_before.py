@@ -39,7 +39,8 @@ def test_a_checkpoint_goes_on_to_the_same_history(tmp_path: Path) -> None:
     expected = json.loads((BEFORE / "expected.json").read_text())["history"]
     assert len(result.history) == len(expected) == 2
     for row, recorded in zip(result.history, expected, strict=True):
-        assert row == pytest.approx(recorded, rel=1e-3)
+        # Kernels round differently on other processors, and a few steps enlarge it.
+        assert row == pytest.approx(recorded, rel=1e-2)
 
 
 def test_a_gallery_with_an_ivf_index_searches_exactly_and_says_so(tmp_path: Path) -> None:

@@ -330,7 +330,7 @@ def test_drawn_symbols_are_enrolled_once_and_known_again(tmp_path: Path) -> None
     with Gallery.open(tmp_path / "g.db", model) as gallery:
         gallery.enroll("ring", [draw(tmp_path / "a.png", 0, 1)])
         gallery.enroll("cross", [draw(tmp_path / "b.png", 1, 2)])
-        answers = gallery.identify([draw(tmp_path / f"c{kind}.png", kind, 7) for kind in (0, 1, 2)], far=1e-2)
+        answers = gallery.identify([draw(tmp_path / f"c{kind}.png", kind, 7) for kind in (0, 1, 2)], far=1e-3)
         assert [answer.label for answer in answers] == ["ring", "cross", None]
         assert answers[2].decision == "unknown" and 0 <= (answers[0].probability or -1) <= 1
         hinted = gallery.enroll("ring", [draw(tmp_path / "d.png", 1, 3)])

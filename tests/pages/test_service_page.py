@@ -152,7 +152,8 @@ def test_draw_name_and_draw_again(drawn: str, browser: Any, scheme: str, width: 
     first.locator(".classes").wait_for()
     assert first.locator(".conformal").is_hidden() and first.locator(".bars img").first.is_hidden()
     first.locator(".classes summary").click()
-    assert "The true class is in such a list" in first.locator(".conformal").inner_text()
+    said = first.locator(".conformal").inner_text()
+    assert "The true class is in such a list" in said or "It is unlike every class" in said
     cross(page)
     assert ask(page) == "Unknown. Nothing enrolled is close enough."
     page.locator("article").first.locator("summary").first.click()
