@@ -48,18 +48,17 @@ def explain(gallery: Gallery, picture: Pixels, match: Match) -> Explanation:
     if match.identity is None:
         raise InputError(f"{match.label!r} is a class of the model and has no picture: use another strategy.")
     asked = model.embed([picture])[0]
-    nearest = gallery.nearest_image(match.identity, asked)
-    assert nearest.image is not None
+    image, cosine = gallery.nearest_image(match.identity, asked)
     try:
-        source = gallery.register.image(nearest.image).source
+        source = gallery.register.image(image).source
         kept = decoded(gallery.pictures.find(source), model.preprocessing.shortest)
         vector = model.embed([kept])[0]
-        check_same(float(asked @ vector), nearest.similarity)
+        check_same(float(asked @ vector), cosine)
     except (DataError, OSError):
         stored = gallery.snapshot()
-        vector = stored.vectors[np.searchsorted(stored.ids, nearest.image)]
-        return Explanation(nearest.similarity, evidence(model, picture, vector), None)
-    return Explanation(nearest.similarity, evidence(model, picture, vector), evidence(model, kept, asked))
+        vector = stored.vectors[np.searchsorted(stored.ids, image)]
+        return Explanation(cosine, evidence(model, picture, vector), None)
+    return Explanation(cosine, evidence(model, picture, vector), evidence(model, kept, asked))
 
 
 def check_same(now: float, enrolled: float) -> None:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steradian.errors import InputError, StorageError, UsageError
+from steradian.errors import InputError, NotFoundError, StorageError, UsageError
 from steradian.gallery.backend import Backend
 from steradian.gallery.backends import open_backend
-from steradian.gallery.decision import AUTO, MARGIN, STRATEGIES, VOTERS, Decision, Match, decide, listed
+from steradian.gallery.decision import AUTO, MARGIN, STRATEGIES, VOTERS, Decision, decide, listed
 from steradian.gallery.hints import Hint, odd_images
 from steradian.gallery.own_images import OwnImages
 from steradian.gallery.pictures import Pictures
@@ -337,10 +337,17 @@ class Gallery:
         compared, told = self._told(STRANGERS if strangers is None else strangers, strategy, filtered)
         return compared.strategy if strategy == AUTO else strategy, compared.relative, told.cosine
 
-    def nearest_image(self, identity: int, vector: NDArray[np.float32]) -> Match:
-        """Return the image of ``identity`` that is most similar to a unit ``vector`` [D]. Raises `NotFoundError`."""
+    def nearest_image(self, identity: int, vector: NDArray[np.float32]) -> tuple[int, float]:
+        """Return the image of ``identity`` that is most similar to a unit ``vector`` [D], and the cosine.
+
+        Raises:
+            NotFoundError: there is no such identity, or it has no image.
+        """
         self.register.identity(identity)
-        return self._search.pool("nearest", [identity]).nearest(vector[None], 1, "nearest", self._probability)[0][0]
+        found = self._search.pool("nearest", [identity]).nearest(vector[None], 1, "nearest", self._probability)[0]
+        if not found or found[0].image is None:
+            raise NotFoundError(f"identity {identity} of {self.register.backend.path} has no image.")
+        return found[0].image, found[0].similarity
 
     def _pool(self, strategy: str, identities: Sequence[int] | None) -> Pool:
         if strategy == "centers":

@@ -144,14 +144,13 @@ def question_routes(
     async def explained(files: list[UploadFile], identity: int) -> bytes:
         decoded, raw = await engine.embed(await uploads.read(files, limits))
         asked = unit(raw)[0]
-        nearest = await run_in_threadpool(gallery.nearest_image, identity, asked)
-        assert nearest.image is not None
-        record = await run_in_threadpool(gallery.register.image, nearest.image)
+        image, cosine = await run_in_threadpool(gallery.nearest_image, identity, asked)
+        record = await run_in_threadpool(gallery.register.image, image)
         path = gallery.pictures.find(record.source)
         kept = await engine.in_decoder(pictures.decoded, path, model.preprocessing.shortest, limits.pixels)
         squares = [decoded.pixels[0], model.preprocessing.square(kept)]
         looks = [unit(await engine.embed_pixels(await engine.in_decoder(covered, one))) for one in squares]
-        check_same(float(asked @ looks[1][0]), nearest.similarity)
+        check_same(float(asked @ looks[1][0]), cosine)
         parts = [
             shaded(square, lost(own, other[0])) for square, own, other in zip(squares, looks, looks[::-1], strict=True)
         ]
