@@ -38,7 +38,7 @@ MOST = 2500
 FEW_SHOTS = (5, 20, 10**9)
 PENALTIES = (0.01, 0.1, 1.0, 10.0)
 FARS = (0.1, 0.01, 0.001)
-SIZES = (10, 50, 200)
+SIZES = (10, 20, 50, 200)
 SHARES = (0.9, 0.95)
 LEAST_IMAGES = 2
 """Images of a class that can be enrolled and asked."""

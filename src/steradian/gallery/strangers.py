@@ -66,6 +66,7 @@ class StrangerThreshold:
             rest on the gallery's own images.
         identities: size of the gallery that it is for.
         measured_on: what it rests on, or why there is none.
+        relative: whether the threshold is for `relative_scores`, and not for cosines.
     """
 
     rate: float

@@ -48,13 +48,13 @@ class Comparison:
     relative: bool = False
 
 
-def compared_with(strategy: str, relative: bool = False) -> Comparison:
+def compared_with(strategy: str) -> Comparison:
     """Return how strangers are compared for a strategy of `Gallery.identify`.
 
     Votes decide between images above the threshold, so their strangers are those of the nearest image.
     """
     names: dict[str, Strategy] = {"mean": "mean", "blended": "blended"}
-    return Comparison(names.get(strategy, "nearest"), relative)
+    return Comparison(names.get(strategy, "nearest"))
 
 
 @dataclass(frozen=True)

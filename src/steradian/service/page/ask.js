@@ -12,7 +12,7 @@ const rows = (className, list, line) => element("ul", { className }, ...list.map
 // Which parts of the picture and of the most similar enrolled one are alike.
 function parts(file, match) {
   const place = element("div");
-  const show = element("button", { className: "quiet", textContent: "Which parts are alike?" });
+  const show = element("button", { textContent: "Which parts are alike?" });
   show.addEventListener("click", () => attempt(async () => {
     const url = await explained(file, match.identity);
     place.replaceChildren(
