@@ -19,7 +19,7 @@ from steradian.data.sampling import (
     steps_per_epoch,
     weighted_batches,
 )
-from steradian.data.splits import unseen_classes
+from steradian.data.splits import larger_than_asked, unseen_classes
 from steradian.errors import DataError, InputError
 
 
@@ -91,6 +91,17 @@ def test_unseen_classes_are_a_share_or_names() -> None:
         unseen_classes(classes, ["k"])
     with pytest.raises(InputError, match="training needs at least two"):
         unseen_classes(classes, 0.99)
+
+
+def test_a_part_to_which_every_class_gave_an_image_is_told() -> None:
+    labels = np.repeat(np.arange(50), 2)
+    found = make_splits(labels, test=0.05, validation=0.0)
+    (told,) = larger_than_asked(found, None, test=0.05, validation=0.0)
+    assert "test part has 50 of 100 images (50%) where 0.05" in told and "data.test=0" in told
+    large = np.repeat(np.arange(2), 50)
+    assert larger_than_asked(make_splits(large, test=0.05, validation=0.0), None, test=0.05) == []
+    given = np.array(["train", "test"] * 50)
+    assert larger_than_asked(make_splits(labels, given, validation=0.0), given, test=0.05) == []
 
 
 def test_given_parts_are_respected() -> None:

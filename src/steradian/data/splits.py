@@ -82,6 +82,25 @@ def make_splits(
     return Splits(**{part: np.sort(indices) for part, indices in chosen.items()})
 
 
+def larger_than_asked(splits: Splits, given: NDArray[np.str_] | None, **shares: float) -> list[str]:
+    """Return a sentence for each part that is much larger than its share, because every class gave an image to it.
+
+    Args:
+        given: the parts that the source names, or None; ``shares``: those asked of `make_splits`, by part.
+    """
+    sentences = []
+    total = sum(len(part) for part in (splits.train, splits.validation, splits.calibration, splits.test))
+    for part, share in shares.items():
+        drawn = len(getattr(splits, part))
+        if share > 0.0 and drawn > 2.0 * share * total and (given is None or not (given == part).any()):
+            sentences.append(
+                f"The {part} part has {drawn:,} of {total:,} images ({drawn / total:.0%}) where {share:.3g} of them was "
+                f"asked for: each class with two images or more gives at least one. --set data.{part}=0 keeps them all "
+                "for training."
+            )
+    return sentences
+
+
 def _without(indices: Indices, drawn: Indices) -> Indices:
     """Return the sorted ``indices`` that are not among ``drawn``."""
     kept = np.ones(int(indices.max(initial=-1)) + 1, dtype=bool)

@@ -18,7 +18,7 @@ from steradian.data.pixels import PixelSet, load_for, no_progress, subset, with_
 from steradian.data.pixels import Progress as DataProgress
 from steradian.data.preprocessing import Preprocessing
 from steradian.data.sample import ImageSample, darkness, sample_images
-from steradian.data.splits import Splits, groups_by, make_splits, unseen_classes
+from steradian.data.splits import Splits, groups_by, larger_than_asked, make_splits, unseen_classes
 from steradian.errors import DataError, UsageError
 from steradian.models.encoders import RESIDUAL, SMALL_UP_TO, WIDE_RESIDUAL, default_encoder
 from steradian.models.pretrained import pretrained_preprocessing
@@ -162,9 +162,10 @@ class Dataset:
             seed=settings.split_seed,
             groups=groups,
         )
-        notes: list[str] = []
+        notes = larger_than_asked(splits, pixels.splits, test=settings.test, validation=settings.validation)
         if self.recipe.adapts and self.sample.page is None and pixels.splits is None and groups is None:
-            splits, notes = _without_copies(splits, pixels)
+            splits, moved = _without_copies(splits, pixels)
+            notes += moved
         _check_classes(pixels, splits.train)
         if self.recipe.weights is None:
             mean, std = pixels.statistics(splits.train)
@@ -176,10 +177,12 @@ class Dataset:
 
     def _reading_settings(self) -> ReadingSettings:
         recipe, settings = self.recipe, self.recipe.data
+        # Features of a frozen encoder are computed once, and without cached views from the images as they are.
+        as_they_are = recipe.training.freeze == "all" and recipe.training.cached_views == 1
         return ReadingSettings(
             settings.decoded_gib,
             settings.workers,
-            crops=recipe.views is not None and recipe.views.crop < 1.0 and not recipe.adapts,
+            crops=recipe.views is not None and recipe.views.crop < 1.0 and not (recipe.adapts or as_they_are),
             copies=4 if settings.quarter_turns else 1,
             batch_images=recipe.training.batch_size * (1 if recipe.adapts else recipe.progressive.views),
         )

@@ -252,6 +252,8 @@ def _plan_stages(recipe: Recipe, model: Recognizer, images: int) -> tuple[tuple[
     plans = [StagePlan(head_epochs, count, cached)] if head_epochs else []
     if head_epochs < settings.epochs:
         plans.append(StagePlan(settings.epochs, frozen, False))
+    if all(plan.from_cache for plan in plans) and settings.cached_views == 1 and recipe.views is not None:
+        why += "; features are computed once, so that random views have no effect (training.cached_views has some)"
     return tuple(plans), why if frozen or recipe.weights is not None else ""
 
 

@@ -16,7 +16,9 @@ function parts(file, match) {
   show.addEventListener("click", () => attempt(async () => {
     const url = await explained(file, match.identity);
     place.replaceChildren(
-      element("img", { className: "parts", src: url, alt: `this picture and an enrolled one of ${match.label}, gray where nothing is alike` }),
+      element("img", {
+        className: "parts", src: url, onload: () => URL.revokeObjectURL(url),
+        alt: `this picture and an enrolled one of ${match.label}, gray where nothing is alike` }),
       element("p", { className: "small", textContent: "Left your picture, right the enrolled one. Clear parts make them similar; covering a gray part changes nothing." }));
   }, show));
   place.append(show);
