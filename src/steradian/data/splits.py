@@ -94,9 +94,9 @@ def larger_than_asked(splits: Splits, given: NDArray[np.str_] | None, **shares: 
         drawn = len(getattr(splits, part))
         if share > 0.0 and drawn > 2.0 * share * total and (given is None or not (given == part).any()):
             sentences.append(
-                f"The {part} part has {drawn:,} of {total:,} images ({drawn / total:.0%}) where {share:.3g} of them was "
-                f"asked for: each class with two images or more gives at least one. --set data.{part}=0 keeps them all "
-                "for training."
+                f"The {part} part has {drawn:,} of {total:,} images ({drawn / total:.0%}) where {share:.3g} was "
+                "asked for: each class with two images or more gives at least one. "
+                f"--set data.{part}=0 keeps them all for training."
             )
     return sentences
 

@@ -1,0 +1,116 @@
+"""Find faces and five points in each: corners of the eyes and the base of the nose.
+
+The detector is dlib's (histograms of oriented gradients, Dalal and Triggs 2005; Boost licence), the points are those of
+``face-recognition-models`` (regression trees, Kazemi and Sullivan 2014; CC0).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from steradian.errors import UsageError
+from steradian.extras import require
+from steradian.finding.regions import Pixels, Points, Region
+
+POINTS_FILE = "shape_predictor_5_face_landmarks.dat"
+
+PADDING = 0.25
+"""Room around a face in its square, as a share of the square without room."""
+
+MEAN_FACE = np.array(
+    [
+        [0.8595674595992, 0.2134981538014],
+        [0.6460604764104, 0.2289674387677],
+        [0.1205750620789, 0.2137274526848],
+        [0.3340850613712, 0.2290642403242],
+        [0.4901123135679, 0.6277975316475],
+    ]
+)
+"""Mean places of the five points without room: outer and inner corner of the eye on the right of the picture, the same
+of the other eye, base of the nose (dlib, ``get_face_chip_details``)."""
+
+MOST_PIXELS = 4_000_000
+"""Larger pictures are searched at this size: a face needs about 80 of these pixels."""
+
+FEW_PIXELS = 1_000_000
+"""Pictures up to this size without a face are searched again at twice their size."""
+
+
+class Faces:
+    """Find faces, also in pictures that lie on a side or stand on their head if there are none upright."""
+
+    template: Points = (PADDING + MEAN_FACE) / (1.0 + 2.0 * PADDING)
+
+    def __init__(self) -> None:
+        require("faces", "The finder 'faces'")
+        self._per_thread = threading.local()
+
+    def __call__(self, pixels: Pixels) -> tuple[Region, ...]:
+        """Return one region a face, with its points."""
+        for turned in range(4):
+            regions = self._upright(np.ascontiguousarray(np.rot90(pixels, turned)), turned, pixels.shape[:2])
+            if regions:
+                return regions
+        return ()
+
+    def _upright(self, pixels: Pixels, turned: int, shape: tuple[int, ...]) -> tuple[Region, ...]:
+        """Return the upright faces of a picture that was turned, in coordinates of the picture before; its ``shape``"""
+        detector, predictor = self._models()
+        area = pixels.shape[0] * pixels.shape[1]
+        shrink = max(1.0, math.sqrt(area / MOST_PIXELS))
+        searched = _resized(pixels, 1.0 / shrink) if shrink > 1.0 else pixels
+        boxes, scores, _ = detector.run(searched, 0, 0.0)
+        if not boxes and area <= FEW_PIXELS:
+            boxes, scores, _ = detector.run(pixels, 1, 0.0)
+        regions = []
+        for box, score in zip(boxes, scores, strict=True):
+            shown = predictor(searched, box)
+            # dlib counts from the middle of the first pixel, and its boxes end in their last pixel.
+            points = np.array([[part.x + 0.5, part.y + 0.5] for part in shown.parts()]) * shrink
+            corners = np.array([[box.left(), box.top()], [box.right() + 1.0, box.bottom() + 1.0]]) * shrink
+            points, corners = (_turned_back(one, turned, shape) for one in (points, corners))
+            low, high = corners.min(axis=0), corners.max(axis=0)
+            edges = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
+            regions.append(Region(edges, float(score), points, turned))
+        return tuple(regions)
+
+    def _models(self) -> tuple[Any, Any]:
+        """Return detector and predictor of this thread: dlib's cannot be shared."""
+        if not hasattr(self._per_thread, "models"):
+            import dlib
+
+            self._per_thread.models = dlib.get_frontal_face_detector(), dlib.shape_predictor(str(_points_file()))
+        models: tuple[Any, Any] = self._per_thread.models
+        return models
+
+
+def _points_file() -> Path:
+    """Return where the points' weights are. Raises `UsageError` for a package without them."""
+    # Importing the package would need pkg_resources, which new versions of setuptools no longer have.
+    spec = importlib.util.find_spec("face_recognition_models")
+    folders = spec.submodule_search_locations if spec is not None else None
+    path = Path(next(iter(folders or [""]))) / "models" / POINTS_FILE
+    if not path.is_file():
+        raise UsageError(f"face-recognition-models holds no {POINTS_FILE}: install it again.")
+    return path
+
+
+def _resized(pixels: Pixels, factor: float) -> Pixels:
+    height, width = pixels.shape[:2]
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+
+
+def _turned_back(points: Points, turned: int, shape: tuple[int, ...]) -> Points:
+    """Return points [P, 2] of a picture that was turned to the left by quarter turns in that of ``shape`` [H, W]."""
+    height, width = shape
+    x, y = points[:, 0], points[:, 1]
+    places = {0: (x, y), 1: (width - y, x), 2: (width - x, height - y), 3: (y, height - x)}
+    return np.column_stack(places[turned])
