@@ -25,6 +25,14 @@ def enroll(
     metadata: Annotated[
         str | None, typer.Option("--metadata", help="A JSON object to store with each name.", metavar="JSON")
     ] = None,
+    prominent: Annotated[
+        bool,
+        typer.Option(
+            "--prominent",
+            help="Of several faces, or whatever the model finds, enroll the one that stands out most; otherwise such "
+            "pictures are refused.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Enroll people, animals or things in a gallery from a few images each, without training.
@@ -49,7 +57,7 @@ def enroll(
     metadata_values = json_object("--metadata", metadata)
     named = people_of(images, name)
     with Gallery.open(gallery_of(run, gallery), run) as opened:
-        result = enroll_files(opened, named.by_name, metadata_values, progress=shown)
+        result = enroll_files(opened, named.by_name, metadata_values, prominent=prominent, progress=shown)
         count = len(opened)
     if json:
         failures = [{"image": item.name, "reason": item.reason} for item in result.failures]

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from steradian.cli.output import bullets, columns, fail_for, print_json, say
-from steradian.cli.settings import Images, Json, check_paths
-from steradian.errors import DataError, UsageError
-from steradian.files import check_new
+from steradian.cli.settings import Images, Json, check_paths, check_png
+from steradian.errors import DataError
 from steradian.waiting import waiting
 
 if TYPE_CHECKING:
@@ -50,9 +49,7 @@ def find(
     """
     check_paths(images=images)
     if out is not None:
-        check_new(out)
-        if out.suffix.lower() != ".png":
-            raise UsageError(f"--out draws a .png, but {out} is none: choose a name that ends in .png.")
+        check_png(out, "--out")
     with waiting("starting", quiet=json):
         from steradian.data.decode import decode
         from steradian.data.image_files import image_files
@@ -80,7 +77,7 @@ def find(
         if not json:
             _print(file, regions, seen, finder)
     if out is not None and drawn:
-        _draw(out, drawn)
+        draw(out, drawn)
     if json:
         failed = [{"image": name, "reason": reason} for name, reason in failures]
         picture = {"picture": str(out)} if out is not None and drawn else {}
@@ -95,20 +92,14 @@ def find(
 
 
 def _as_answer(file: Path, pixels: Pixels, regions: tuple[Region, ...], seen: list[Quality]) -> dict[str, Any]:
+    from steradian.finding.regions import region_answer
+
     height, width = pixels.shape[:2]
     return {
         "image": str(file),
         "width": width,
         "height": height,
-        "regions": [
-            {
-                "box": [round(edge, 1) for edge in region.box],
-                "points": None if region.points is None else region.points.round(1).tolist(),
-                "turned": region.turned,
-                "quality": quality.as_answer(),
-            }
-            for region, quality in zip(regions, seen, strict=True)
-        ],
+        "regions": [region_answer(region, quality) for region, quality in zip(regions, seen, strict=True)],
     }
 
 
@@ -135,7 +126,8 @@ def _marked(file: Path, pixels: Pixels, regions: tuple[Region, ...]) -> Marked:
     return Marked(pixels, boxes, labels, points, f"{file.name}: {count}")
 
 
-def _draw(path: Path, pictures: list[Marked]) -> None:
+def draw(path: Path, pictures: list[Marked]) -> None:
+    """Draw pictures with their regions below each other into ``path``."""
     from steradian.files import atomic_file
     from steradian.plots.regions import RegionsDisplay
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from steradian.cli.identify_photos import describe_decision, identify_photos, report_photos
 from steradian.cli.output import bullets, columns, fail_for, print_json, say, wrapped
 from steradian.cli.settings import (
     Far,
@@ -18,11 +19,11 @@ from steradian.cli.settings import (
     Run,
     Strangers,
     check_paths,
+    check_png,
     existing_gallery,
     json_object,
 )
 from steradian.errors import UsageError
-from steradian.files import check_new
 from steradian.waiting import waiting
 
 if TYPE_CHECKING:
@@ -62,6 +63,19 @@ def identify(
             metavar="PNG",
         ),
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of a model that finds regions, such as faces: draw them with their names into this new .png.",
+            metavar="PNG",
+        ),
+    ] = None,
+    repeated: Annotated[
+        bool,
+        typer.Option(
+            "--repeated", help="Several regions of a photo may have one name, as in a mirror; otherwise each name once."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Identify images: name the enrolled identity, or answer "unknown" or "ambiguous".
@@ -79,12 +93,13 @@ def identify(
       steradian identify runs/photos gate.jpg --where '{"site": "north"}'
       steradian identify runs/photos gate.jpg --label Ada --label Ben
       steradian identify glyphs drawn.png --gallery symbols.db
+      steradian identify faces party.jpg --gallery people.db --out marked.png
     """
     check_paths(run, images=images)
+    if out is not None:
+        check_png(out, "--out")
     if explain is not None:
-        check_new(explain)
-        if explain.suffix.lower() != ".png":
-            raise UsageError(f"--explain draws a .png, but {explain} is none: choose a name that ends in .png.")
+        check_png(explain, "--explain")
         if strategy == "centers":
             raise UsageError(
                 "--explain compares with enrolled pictures, and centers are none: choose another strategy."
@@ -102,6 +117,14 @@ def identify(
     failures: list[tuple[str, str]] = []
     explained: list[Explanation | None] = []
     with Gallery.open(existing_gallery(run, gallery), _model_source(run, strategy)) as opened:
+        finds = opened.recognizer.preprocessing.finds
+        if finds and explain is not None:
+            raise UsageError("--explain compares whole pictures, but this model finds regions: use --out.")
+        if not finds and (out is not None or repeated):
+            raise UsageError(
+                "--out and --repeated are for models that find regions in a photo, such as faces, and this one takes "
+                "every picture whole."
+            )
         if explain is not None:
             _accelerate(opened, min(len(found.files), MOST_EXPLAINED))
         chosen = None
@@ -109,6 +132,14 @@ def identify(
             with waiting("asking the gallery's own images", quiet=json):
                 filtered = bool(label or metadata)
                 chosen = opened.stranger_threshold(strangers or STRANGERS, strategy, filtered=filtered)
+        if finds:
+            asked = {"top": top, "strategy": strategy, "labels": label, "where": metadata}
+            rates = {"strangers": strangers, "far": far, "threshold": threshold}
+            photos = identify_photos(opened, found.files, repeated, {**asked, **rates}, quiet=json)
+            report_photos(photos, found, out, json)
+            if chosen is not None:
+                say(wrapped(_describe_threshold(chosen), "", sys.stderr))
+            return
         for batch in in_parts(found.files, opened.recognizer.preprocessing.shortest):
             readable += batch.files
             failures += [(str(file), reason) for file, reason in batch.failures]
@@ -137,7 +168,7 @@ def identify(
         print_json({"answers": answers, "failures": failed, "notes": list(found.notes), **parts})
     else:
         for file, decision in zip(readable, decisions, strict=True):
-            print(f"{file}\n  {_describe_decision(decision)}")
+            print(f"{file}\n  {describe_decision(decision)}")
             if decision.matches:
                 print(columns([(f"  {match.label}", f"{match.similarity:.3f}") for match in decision.matches]))
     if explain is not None and not drawn:
@@ -204,12 +235,3 @@ def _describe_threshold(chosen: StrangerThreshold) -> str:
         f"At most {100 * chosen.rate:g} % of strangers get a name among {chosen.identities} enrolled: {level}, by "
         f"{chosen.measured_on}."
     )
-
-
-def _describe_decision(decision: Decision) -> str:
-    threshold = f"threshold {decision.threshold:.3f}"
-    if decision.decision == "match":
-        return f"{decision.label} (similarity {decision.similarity:.3f}, {threshold})"
-    if decision.decision == "ambiguous":
-        return f"ambiguous: {decision.matches[0].label} or {decision.matches[1].label} ({threshold})"
-    return f"unknown: no enrolled identity reaches the {threshold}"

@@ -126,6 +126,15 @@ def check_paths(
         image_files(images)
 
 
+def check_png(path: Path, option: str) -> None:
+    """Raise `UsageError` unless ``path`` is a new .png."""
+    from steradian.files import check_new
+
+    check_new(path)
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"{option} draws a .png, but {path} is none: choose a name that ends in .png.")
+
+
 def _is_parquet(path: Path) -> bool:
     return path.suffix.lower() == ".parquet" or (path.is_dir() and any(path.glob("*.parquet")))
 

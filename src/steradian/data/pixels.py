@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -16,7 +15,6 @@ from steradian.data.loading.damage import DamageLog, Skipped
 from steradian.data.loading.plan import ReadingPlan, ReadingSettings, reading_plan
 from steradian.data.loading.reader import Views
 from steradian.data.loading.stream import ReadingPool, StreamedPixels
-from steradian.data.model_input import Interpolation, square
 from steradian.data.preprocessing import Preprocessing, statistics
 from steradian.errors import DataError, UsageError
 from steradian.files import sha256_of
@@ -160,29 +158,20 @@ def no_progress(items: Iterable[int], total: int, what: str) -> Iterable[int]:
     return items
 
 
-def load_pixels(
-    images: ImageSet,
-    *,
-    size: int,
-    channels: int,
-    crop: float = 1.0,
-    interpolation: Interpolation = "bilinear",
-    progress: Progress = no_progress,
-) -> PixelSet:
-    """Decode every image to uint8 [N, channels, size, size] (see `preprocessing.square`).
+def load_pixels(images: ImageSet, shape: Preprocessing, progress: Progress = no_progress) -> PixelSet:
+    """Decode every image to uint8 [N, channels, size, size] (see `Preprocessing.square`).
 
     A damaged file is skipped and listed. Decoding uses one thread per core, which does not affect the result.
 
     Raises:
         DataError: more than 5 % are damaged, or a class has no image left.
     """
-    pixels = np.empty((len(images), channels, size, size), dtype=np.uint8)
+    pixels = np.empty((len(images), shape.channels, shape.size, shape.size), dtype=np.uint8)
     failures: dict[int, str] = {}
 
     def decode_image(index: int) -> None:
         try:
-            decoded = images.pixels(index, shortest=math.ceil(size / crop))
-            pixels[index] = square(decoded, size, channels, crop, interpolation)
+            pixels[index] = shape.prominent_square(images.pixels(index, shape.shortest))
         except DataError as error:
             failures[index] = str(error)
 
@@ -225,15 +214,7 @@ def load_for(
     plan = reading_plan(images, shape, settings)
     if plan.streams:
         return stream_pixels(images, shape, plan.workers), plan
-    decoded = load_pixels(
-        images,
-        size=shape.size,
-        channels=shape.channels,
-        crop=shape.crop,
-        interpolation=shape.interpolation,
-        progress=progress,
-    )
-    return decoded, plan
+    return load_pixels(images, shape, progress), plan
 
 
 def _keep_rows(pixels: NDArray[np.uint8], rows: Indices) -> NDArray[np.uint8]:

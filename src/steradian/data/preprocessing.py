@@ -10,15 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steradian.data.model_input import Interpolation, Pixels, square
-from steradian.errors import InputError
+from steradian.errors import DataError, InputError
+from steradian.finding.finders import WHOLE, cut, find, finder
+from steradian.finding.regions import Region, most_prominent
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+FOR_FINDERS = 1600
+"""A picture for a finder is decoded with at least so many pixels on its shorter side, if it has them."""
 
 
 @dataclass(frozen=True)
 class Preprocessing:
     """Scale the shorter side to ``size / crop``, cut the center square, then (x / 255 - mean) / std per channel.
+
+    With a finder, regions are cut out of the original picture instead, at ``size``.
 
     Attributes:
         size: pixels per side.
@@ -26,6 +33,7 @@ class Preprocessing:
         mean, std: one value per channel, for samples in [0, 1]; with a negative std, dark becomes light.
         crop: side of the square, as a share of the shorter side.
         interpolation: how images are scaled.
+        finder: name of what finds the regions of a picture (`steradian.finding`); "whole": the center square.
     """
 
     size: int
@@ -34,6 +42,7 @@ class Preprocessing:
     std: tuple[float, ...]
     crop: float = 1.0
     interpolation: Interpolation = "bilinear"
+    finder: str = WHOLE
 
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):
@@ -50,13 +59,56 @@ class Preprocessing:
             raise InputError(f"interpolation must be bilinear or bicubic, but is {self.interpolation!r}.")
 
     def square(self, pixels: Pixels) -> NDArray[np.uint8]:
-        """Convert decoded pixels [H, W] or [H, W, 3] to uint8 [channels, size, size]."""
-        return square(pixels, self.size, self.channels, self.crop, self.interpolation)
+        """Convert decoded pixels [H, W] or [H, W, 3] to uint8 [channels, size, size].
+
+        With a finder, it is the only region of the picture.
+
+        Raises:
+            DataError: the finder finds nothing, or several regions.
+        """
+        if not self.finds:
+            return square(pixels, self.size, self.channels, self.crop, self.interpolation)
+        regions = self._some_regions(pixels)
+        if len(regions) > 1:
+            raise DataError(
+                f"{len(regions)} regions were found in it by {self.finder!r}, and which of them is meant is not said: "
+                "cut the picture, or take the one that stands out most"
+            )
+        return self.cut(pixels, regions[0])
+
+    def prominent_square(self, pixels: Pixels) -> NDArray[np.uint8]:
+        """Convert decoded pixels as `square` does; of several regions, take the one that stands out most.
+
+        It is the rule for pictures that have one label: see `most_prominent`. Raises `DataError` if there is none.
+        """
+        if not self.finds:
+            return self.square(pixels)
+        height, width = pixels.shape[:2]
+        return self.cut(pixels, most_prominent(self._some_regions(pixels), width, height))
+
+    def _some_regions(self, pixels: Pixels) -> tuple[Region, ...]:
+        regions = self.regions(pixels)
+        if not regions:
+            raise DataError(f"nothing was found in it by {self.finder!r}")
+        return regions
+
+    @property
+    def finds(self) -> bool:
+        """Whether a picture may have several regions, or none."""
+        return self.finder != WHOLE
+
+    def regions(self, pixels: Pixels) -> tuple[Region, ...]:
+        """Return the regions of decoded pixels [H, W] or [H, W, 3], from the left to the right."""
+        return find(pixels, self.finder)
+
+    def cut(self, pixels: Pixels, region: Region) -> NDArray[np.uint8]:
+        """Cut a region out of decoded pixels: uint8 [channels, size, size]."""
+        return square(cut(pixels, region, self.size, finder(self.finder).template), self.size, self.channels)
 
     @property
     def shortest(self) -> int:
         """Smallest length, in pixels, that the shorter side of a decoded image should have."""
-        return math.ceil(self.size / self.crop)
+        return FOR_FINDERS if self.finds else math.ceil(self.size / self.crop)
 
     def inverted(self) -> Preprocessing:
         """Return the same input for images whose light and dark are exchanged: (1 - x - mean) / std."""

@@ -16,6 +16,9 @@ from steradian.finding.regions import Pixels, Points, Region
 GROUP = "steradian.finders"
 """Entry points of this group are finders, too: a class or function that returns one."""
 
+WHOLE = "whole"
+"""The finder that gives the picture as it is."""
+
 CENTER_SHARE = 0.6
 """Side of the region of "center", as a share of the picture's shorter side."""
 
@@ -60,7 +63,7 @@ def _faces() -> Finder:
     return Faces()
 
 
-BUILT_IN: dict[str, Callable[[], Finder]] = {"whole": Whole, "center": Center, "faces": _faces}
+BUILT_IN: dict[str, Callable[[], Finder]] = {WHOLE: Whole, "center": Center, "faces": _faces}
 
 
 def finder_names() -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,21 @@ class Region:
         return seen / area if area > 0.0 else 0.0
 
 
+def most_prominent(regions: Sequence[Region], width: int, height: int) -> Region:
+    """Return the region that a picture of ``width`` x ``height`` pixels is most likely of: a large one near its middle.
+
+    It is the one with the largest area less twice the squared distance of its center from the middle (the rule by
+    which Schroff et al.'s FaceNet was reproduced on the faces of LFW).
+    """
+
+    def prominence(region: Region) -> float:
+        left, top, right, bottom = region.box
+        across, down = (left + right - width) / 2.0, (top + bottom - height) / 2.0
+        return (right - left) * (bottom - top) - 2.0 * (across**2 + down**2)
+
+    return max(regions, key=prominence)
+
+
 @dataclass(frozen=True)
 class Quality:
     """What speaks for and against an answer about a region, before anything is recognized.
@@ -76,6 +92,13 @@ class Quality:
     def as_answer(self) -> dict[str, Any]:
         """Return plain values, rounded."""
         return {name: round(getattr(self, name), 3) for name in ("side", "sharpness", "inside", "score")}
+
+
+def region_answer(region: Region, quality: Quality) -> dict[str, Any]:
+    """Return plain values: {box, points, turned, quality}, in pixels, rounded."""
+    points = None if region.points is None else region.points.round(1).tolist()
+    box = [round(edge, 1) for edge in region.box]
+    return {"box": box, "points": points, "turned": region.turned, "quality": quality.as_answer()}
 
 
 def sharpness(square: NDArray[np.uint8]) -> float:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from steradian.data.image_files import AT_ONCE, image_files, read_images
 from steradian.data.loading.damage import Skipped
 from steradian.data.pixels import Progress
-from steradian.errors import InputError, UsageError
+from steradian.errors import DataError, InputError, UsageError
 from steradian.files import printable
 from steradian.gallery.gallery import Gallery
 from steradian.gallery.hints import Hint
@@ -86,11 +87,13 @@ def enroll_files(
     people: Mapping[str, Sequence[Path]],
     metadata: Mapping[str, Any] | None = None,
     *,
+    prominent: bool = False,
     progress: Progress,
 ) -> FolderEnrolled:
     """Enroll the image files of ``people`` in batches; each batch is on disk before the next begins.
 
-    A file that was enrolled under its name is skipped, unless it holds another picture since.
+    A file that was enrolled under its name is skipped, unless it holds another picture since. Of a model with a finder
+    a picture must show one region; with ``prominent``, the one that stands out most of several is enrolled.
     """
     steps: list[tuple[str, list[Path]]] = []
     skipped = 0
@@ -116,20 +119,19 @@ def enroll_files(
     added: dict[str, int] = {}
     failures: list[Skipped] = []
     hints: list[Hint] = []
-    replaced, unreadable = _replace(gallery, younger)
+    replaced, unreadable = _replace(gallery, younger, prominent)
     failures += unreadable
-    shortest = gallery.recognizer.preprocessing.shortest
     for step in progress(range(len(steps)), len(steps), "enrolling"):
         name, files = steps[step]
         # Before they are read, so that a change meanwhile is noticed the next time.
         states_now = {file: _state(file) for file in files}
-        read = read_images(files, shortest)
-        failures += [Skipped(str(file), reason) for file, reason in read.failures]
-        if read.files:
-            sources = [_source(file) for file in read.files]
-            result = gallery.enroll(name, read.pixels, sources=sources, metadata=metadata)
+        readable, vectors, unreadable = _embedded(gallery, files, prominent)
+        failures += unreadable
+        if readable:
+            sources = [_source(file) for file in readable]
+            result = gallery.enroll_vectors(name, vectors, sources, metadata)
             gallery.register.note_files(
-                {number: states_now[file] for number, file in zip(result.added, read.files, strict=True)}
+                {number: states_now[file] for number, file in zip(result.added, readable, strict=True)}
             )
             added[name] = added.get(name, 0) + result.images
             hints += result.hints
@@ -171,19 +173,40 @@ def _changed(file: Path) -> str:
     return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).isoformat(timespec="milliseconds")
 
 
-def _replace(gallery: Gallery, younger: Sequence[tuple[Path, ImageRecord]]) -> tuple[int, list[Skipped]]:
+def _embedded(
+    gallery: Gallery, files: Sequence[Path], prominent: bool
+) -> tuple[list[Path], NDArray[np.float32], list[Skipped]]:
+    """Return the files that show one thing to enroll, their embeddings [N, D], and the others with what is wrong."""
+    shape = gallery.recognizer.preprocessing
+    read = read_images(files, shape.shortest)
+    failures = [Skipped(str(file), reason) for file, reason in read.failures]
+    readable, squares = [], []
+    for file, pixels in zip(read.files, read.pixels, strict=True):
+        try:
+            squares.append(shape.prominent_square(pixels) if prominent else shape.square(pixels))
+            readable.append(file)
+        except DataError as error:
+            failures.append(Skipped(str(file), str(error)))
+    empty = np.zeros((0, gallery.recognizer.embedding_size), np.float32)
+    return readable, gallery.recognizer.embed_squares(np.stack(squares)) if squares else empty, failures
+
+
+def _replace(
+    gallery: Gallery, younger: Sequence[tuple[Path, ImageRecord]], prominent: bool
+) -> tuple[int, list[Skipped]]:
     """Embed files that are younger than their enrolled images again; replace the images that differ."""
-    replaced, failures = 0, []
+    replaced = 0
+    failures: list[Skipped] = []
     for start in range(0, len(younger), AT_ONCE):
         images = dict(younger[start : start + AT_ONCE])
         states = {file: _state(file) for file in images}
         noted: dict[int, str] = {}
-        read = read_images(list(images), gallery.recognizer.preprocessing.shortest)
-        failures += [Skipped(str(file), reason) for file, reason in read.failures]
-        if not read.files:
+        readable, vectors, unreadable = _embedded(gallery, list(images), prominent)
+        failures += unreadable
+        if not readable:
             continue
-        snapshot, vectors = gallery.snapshot(), gallery.recognizer.embed(read.pixels)
-        for file, vector in zip(read.files, vectors, strict=True):
+        snapshot = gallery.snapshot()
+        for file, vector in zip(readable, vectors, strict=True):
             image = images[file]
             row = np.flatnonzero(snapshot.ids == image.id)
             number = image.id

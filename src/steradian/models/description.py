@@ -11,6 +11,7 @@ from steradian.data.model_input import Interpolation
 from steradian.data.preprocessing import Preprocessing
 from steradian.errors import StorageError
 from steradian.files import read_json
+from steradian.finding.finders import WHOLE
 from steradian.models.calibration import Calibration, StrangerScores, Threshold
 
 DESCRIPTION = "description.json"
@@ -21,19 +22,23 @@ class _Strict(BaseModel):
 
 
 class Input(_Strict):
-    """How an image becomes the input of the graph. The graph itself normalizes it."""
+    """How an image becomes the input of the graph. The graph itself normalizes it.
+
+    With a ``finder`` other than "whole" the input is a region that it found, cut out and aligned.
+    """
 
     samples: str = "float32 [N, channels, size, size] in [0, 1]"
     channels: Literal[1, 3]
     size: int = Field(ge=1, le=4096)
     crop: float = Field(gt=0, le=1)
     interpolation: Interpolation
+    finder: str = WHOLE
 
     @property
     def preprocessing(self) -> Preprocessing:
         """The same settings as a `Preprocessing` without normalization."""
         no_normalization = (0.0,) * self.channels, (1.0,) * self.channels
-        return Preprocessing(self.size, self.channels, *no_normalization, self.crop, self.interpolation)
+        return Preprocessing(self.size, self.channels, *no_normalization, self.crop, self.interpolation, self.finder)
 
 
 class Description(_Strict):

@@ -10,6 +10,7 @@ returns
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from steradian.data.preprocessing import Preprocessing
 from steradian.errors import StorageError, UsageError
 from steradian.extras import install
 from steradian.files import atomic_folder
+from steradian.finding.finders import WHOLE
 from steradian.losses.cosines import unit_rows
 from steradian.models.description import DESCRIPTION, Description, Input, read_description
 from steradian.models.recognizer import Recognizer
@@ -111,7 +113,13 @@ def describe(model: Recognizer) -> Description:
     return Description(
         model=model.manifest.id if model.manifest is not None else None,
         labels=list(model.classes),
-        input=Input(channels=shape.channels, size=shape.size, crop=shape.crop, interpolation=shape.interpolation),
+        input=Input(
+            channels=shape.channels,
+            size=shape.size,
+            crop=shape.crop,
+            interpolation=shape.interpolation,
+            finder=shape.finder,
+        ),
         calibration=model.calibration,
         thresholds=model.thresholds.items,
         strangers=model.strangers,
@@ -123,6 +131,8 @@ def photographs(shape: Preprocessing) -> NDArray[np.uint8]:
     from sklearn.datasets import load_sample_images
 
     crops = []
+    # The graph is compared with torch on any pictures, with a finder's regions in them or not.
+    shape = replace(shape, finder=WHOLE)
     for photograph in load_sample_images().images:
         height, width = photograph.shape[:2]
         crops += [shape.square(photograph), shape.square(photograph[: height // 2, width // 2 :])]

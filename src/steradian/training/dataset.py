@@ -20,6 +20,7 @@ from steradian.data.preprocessing import Preprocessing
 from steradian.data.sample import ImageSample, darkness, sample_images
 from steradian.data.splits import Splits, groups_by, larger_than_asked, make_splits, unseen_classes
 from steradian.errors import DataError, UsageError
+from steradian.finding.finders import WHOLE, finder
 from steradian.models.encoders import RESIDUAL, SMALL_UP_TO, WIDE_RESIDUAL, default_encoder
 from steradian.models.pretrained import pretrained_preprocessing
 from steradian.models.weight_packages import PACKAGED, PACKAGES, timm_name
@@ -87,6 +88,13 @@ class Dataset:
             UsageError, DataError: see `steradian.data.open`.
         """
         settings = recipe.data
+        if settings.finder != WHOLE:
+            finder(settings.finder)
+            if recipe.views is not None and recipe.views.crop < 1.0:
+                raise UsageError(
+                    f"views.crop takes random parts of a picture and data.finder={settings.finder} the regions that it "
+                    "finds: leave one out."
+                )
         opened = data.open(settings.source, settings.root, skip_missing=settings.skip_missing)
         images = opened.with_min_images(settings.min_images)
         sample = sample_images(images)
@@ -127,7 +135,11 @@ class Dataset:
 
     @property
     def input_shape(self) -> Preprocessing:
-        """Size, channels and scaling of the encoder's input."""
+        """Size, channels and scaling of the encoder's input, and what is cut out of pictures before."""
+        return replace(self._scaling, finder=self.recipe.data.finder)
+
+    @property
+    def _scaling(self) -> Preprocessing:
         recipe = self.recipe
         asked = recipe.data.image_size
         if recipe.weights is not None and recipe.encoder is not None:

@@ -11,6 +11,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from steradian.errors import UsageError, did_you_mean
 from steradian.files import explained, sha256_of, write_text
+from steradian.finding.finders import WHOLE
 from steradian.models.necks import NeckName
 from steradian.models.pooling import PoolingName
 
@@ -58,6 +59,11 @@ class DataSettings(_Settings):
         ge=0,
         description="Most memory for images that are decoded once; larger sets are read from their files in every "
         "epoch. None: 4 GiB, and at most a quarter of the memory.",
+    )
+    finder: str = Field(
+        WHOLE,
+        description="What is cut out of every picture before training and later: 'faces', 'center', or a finder of an "
+        "installed package; whole: nothing.",
     )
     workers: int | None = Field(
         None,
@@ -210,6 +216,7 @@ ADDED: tuple[tuple[str | None, str, Any], ...] = (
     (None, "budget", None),
     (None, "grid", 0),
     ("data", "skip_missing", False),
+    ("data", "finder", WHOLE),
     ("views", "crop", 1.0),
     ("views", "color", 0.0),
     ("training", "images_at_once", None),

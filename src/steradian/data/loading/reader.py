@@ -146,17 +146,17 @@ class Reader(Dataset[Loaded]):
         return Loaded(samples, np.array(kept, dtype=np.int64), tuple(failures), "", clock.decoding, clock.transforming)
 
     def square(self, row: int) -> NDArray[np.uint8]:
-        """Return the center square of an image, uint8 [channels, size, size]. Raises `DataError` when damaged."""
-        return self.shape.square(decode(self.items.content(row), self.shape.shortest))
+        """Return the square of an image, uint8 [channels, size, size]. Raises `DataError` when damaged."""
+        return self.shape.prominent_square(decode(self.items.content(row), self.shape.shortest))
 
     def _views(self, row: int, position: int, views: Views | None, clock: Clock) -> NDArray[np.uint8]:
         """Return the views of one image, uint8 [V, channels, size, size]."""
         shape = self.shape
         clock.start()
-        if views is None or views.smallest == 1.0:
+        if views is None or views.smallest == 1.0 or shape.finds:
             pixels = decode(self.items.content(row), shape.shortest)
             clock.decoded()
-            square = shape.square(pixels)
+            square = shape.prominent_square(pixels)
         else:
             with _seeded(views.seeds(position, 0)[0]):
                 picture, box = drawn_crop(self.items.content(row), shape.size, views.smallest)

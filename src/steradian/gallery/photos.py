@@ -1,0 +1,98 @@
+"""Name everything that was found in a photo: several answers, and each identity at most once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from steradian.data.model_input import Pixels
+from steradian.finding.regions import Quality, Region, region_answer
+from steradian.gallery.decision import AUTO, MARGIN, VOTERS, Decision, Match, as_answer, decide, listed
+from steradian.gallery.gallery import Gallery
+
+
+@dataclass(frozen=True)
+class RegionAnswer:
+    """Who is in a region of a photo, and how well the region can be seen."""
+
+    region: Region
+    quality: Quality
+    decision: Decision
+
+    def as_answer(self) -> dict[str, Any]:
+        """Return plain values: the decision, with ``box``, ``points``, ``turned`` and ``quality`` of the region."""
+        values = as_answer("", self.decision)
+        del values["image"]
+        return {**region_answer(self.region, self.quality), **values}
+
+
+def identify_photo(
+    gallery: Gallery,
+    pixels: Pixels,
+    *,
+    repeated: bool = False,
+    top: int = 5,
+    strategy: str = AUTO,
+    labels: Sequence[str] | None = None,
+    where: Mapping[str, Any] | None = None,
+    **rate: float | None,
+) -> list[RegionAnswer]:
+    """Identify every region of a photo that the model's finder finds, from the left to the right.
+
+    Args:
+        pixels: the photo, uint8 [H, W] or [H, W, 3].
+        repeated: whether several regions may be one identity, as in a mirror; otherwise see `one_each`.
+        top, strategy, labels, where: see `Gallery.identify`.
+        rate: one of ``strangers``, ``far`` and ``threshold``, see there.
+    """
+    model = gallery.recognizer
+    regions = model.preprocessing.regions(pixels)
+    if not regions:
+        return []
+    squares = np.stack([model.preprocessing.cut(pixels, region) for region in regions])
+    # Whoever is taken by another region is left out, so that as many more are asked for.
+    most = max(top, VOTERS) + len(regions)
+    decisions = gallery.identify_vectors(
+        model.embed_squares(squares), top=most, strategy=strategy, labels=labels, where=where, **rate
+    )
+    if not repeated:
+        decisions = one_each(decisions, MARGIN if strategy != "vote" else -np.inf)
+    answers = []
+    for region, square, decision in zip(regions, squares, decisions, strict=True):
+        shown = square.transpose(1, 2, 0) if len(square) == 3 else square[0]
+        answers.append(RegionAnswer(region, Quality.of(region, shown, pixels), listed(decision, top)))
+    return answers
+
+
+def one_each(decisions: Sequence[Decision], margin: float = MARGIN) -> list[Decision]:
+    """Give every identity to one region at most, and decide the others again without it.
+
+    Identities go to regions so that the sum of similarity - threshold over all named regions is the largest (the
+    assignment problem, Kuhn 1955).
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    people = sorted({_key(match) for one in decisions for match in one.matches if match.similarity > one.threshold})
+    if not people:
+        return list(decisions)
+    column = {person: number for number, person in enumerate(people)}
+    gains = np.zeros((len(decisions), len(people)))
+    for row, one in enumerate(decisions):
+        for match in one.matches:
+            if match.similarity > one.threshold:
+                gains[row, column[_key(match)]] = match.similarity - one.threshold
+    pairs = zip(*linear_sum_assignment(gains, maximize=True), strict=True)
+    owner = {people[person]: int(row) for row, person in pairs if gains[row, person] > 0.0}
+    answers = []
+    for row, one in enumerate(decisions):
+        free = [match for match in one.matches if owner.get(_key(match), row) == row]
+        answers.append(one if len(free) == len(one.matches) else decide(free, one.threshold, margin))
+    return answers
+
+
+def _key(match: Match) -> tuple[int, str]:
+    """Return what says that two matches are one identity: its number, or the name of a class of the model."""
+    return (match.identity if match.identity is not None else -1, match.label)
