@@ -1,0 +1,188 @@
+"""Models that find regions: one thing is enrolled of a picture, a photo gets several answers, each name once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from steradian import Recognizer
+from steradian.data import Preprocessing
+from steradian.errors import DataError, UsageError
+from steradian.finding import Region, finders
+from steradian.gallery import Gallery
+from steradian.gallery.decision import Match, decide
+from steradian.gallery.photos import identify_photo, one_each
+from steradian.training import Recipe, load_data
+
+SIDE = 28
+
+
+class Squares:
+    """Finds the squares that lie side by side in a picture; none in one that is higher than wide."""
+
+    template = None
+
+    def __call__(self, pixels: np.ndarray) -> list[Region]:
+        height, width = pixels.shape[:2]
+        return [Region((float(x), 0.0, float(x + height), float(height))) for x in range(0, width - height + 1, height)]
+
+
+@pytest.fixture(autouse=True)
+def squares(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setitem(finders.BUILT_IN, "squares", Squares)
+    finders.finder.cache_clear()
+    yield
+    finders.finder.cache_clear()
+
+
+def shape(finder: str = "squares") -> Preprocessing:
+    return Preprocessing(SIDE, 1, (0.5,), (0.5,), finder=finder)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Recognizer:
+    drawings = Recognizer.load("glyphs")
+    finding = replace(drawings.preprocessing, finder="squares")
+    made = Recognizer(drawings.spec.model_copy(update={"preprocessing": finding})).eval()
+    made.load_state_dict(drawings.state_dict())
+    made.save(tmp_path / "run" / "model")
+    return Recognizer.load(tmp_path / "run")
+
+
+def digit(number: int) -> np.ndarray:
+    """A digit in dark ink."""
+    return np.asarray(Image.fromarray((255 - load_digits().images[number] * 15).astype(np.uint8)).resize((SIDE, SIDE)))
+
+
+def photo(*numbers: int) -> np.ndarray:
+    return np.concatenate([digit(number) for number in numbers], axis=1)
+
+
+def test_one_region_is_meant_or_none() -> None:
+    one, two, none = photo(3), photo(3, 4), np.zeros((SIDE, 5), np.uint8)
+    assert (shape().square(one)[0] == digit(3)).all()
+    with pytest.raises(DataError, match="2 regions were found in it by 'squares', and which of them"):
+        shape().square(two)
+    for ask in (shape().square, shape().prominent_square):
+        with pytest.raises(DataError, match="nothing was found in it by 'squares'"):
+            ask(none)
+    three = photo(0, 1, 2)
+    assert (shape().prominent_square(three)[0] == digit(1)).all(), "the middle one stands out most"
+    assert shape("whole").shortest == SIDE and shape().shortest > 1000
+    assert (shape("whole").prominent_square(two) == shape("whole").square(two)).all()
+
+
+def test_the_finder_is_part_of_the_artifact(model: Recognizer, tmp_path: Path) -> None:
+    written = json.loads((tmp_path / "run" / "model" / "model.json").read_text())
+    assert written["preprocessing"]["finder"] == "squares" and model.preprocessing.finds
+    plain = Recognizer(model.spec.model_copy(update={"preprocessing": replace(model.preprocessing, finder="whole")}))
+    plain.load_state_dict(model.state_dict())
+    assert plain.eval().save(tmp_path / "plain").id != model.model_id
+    both = model.embed([photo(3)]), plain.embed([photo(3)])
+    assert np.allclose(*both, atol=1e-6)
+    with pytest.raises(DataError, match="2 regions"):
+        model.embed([photo(3, 4)])
+
+
+def test_identities_go_to_the_regions_where_they_fit_best() -> None:
+    def matches(**similarities: float) -> list[Match]:
+        listed = [Match(name, value, identity=ord(name)) for name, value in similarities.items()]
+        return sorted(listed, key=lambda match: -match.similarity)
+
+    first, second = decide(matches(A=0.9, B=0.86), 0.5), decide(matches(A=0.88, B=0.3), 0.5)
+    assert [one.label for one in (first, second)] == ["A", "A"]
+    assert [one.label for one in one_each([first, second])] == ["B", "A"]
+    third = decide(matches(A=0.7), 0.5)
+    answers = one_each([first, second, third])
+    assert [one.label for one in answers] == ["B", "A", None] and answers[2].decision == "unknown"
+    unsure, sure = decide(matches(A=0.80, B=0.79), 0.5), decide(matches(B=0.95, A=0.2), 0.5)
+    assert unsure.decision == "ambiguous"
+    assert [one.label for one in one_each([unsure, sure])] == ["A", "B"]
+    nobody = decide(matches(A=0.4), 0.5)
+    assert one_each([nobody]) == [nobody] and one_each([]) == []
+
+
+def test_a_photo_gets_an_answer_for_each_region_and_a_name_once(model: Recognizer, tmp_path: Path) -> None:
+    with Gallery.open(tmp_path / "g.db", model) as gallery:
+        for name, number in (("ada", 0), ("ben", 1), ("cem", 2)):
+            gallery.enroll(name, [photo(number)])
+        answers = identify_photo(gallery, photo(1, 0), threshold=0.97)
+        assert [one.decision.label for one in answers] == ["ben", "ada"]
+        assert [one.region.box[0] for one in answers] == [0.0, SIDE]
+        assert answers[0].quality.side == SIDE
+        assert [match.label for match in answers[0].decision.matches] == ["ben", "cem"], "ada is in the other region"
+        twice = identify_photo(gallery, photo(0, 0), threshold=0.97, top=2)
+        assert sorted(str(one.decision.label) for one in twice) == ["None", "ada"]
+        assert all(len(one.decision.matches) <= 2 for one in twice)
+        mirror = identify_photo(gallery, photo(0, 0), threshold=0.97, repeated=True)
+        assert [one.decision.label for one in mirror] == ["ada", "ada"]
+        assert identify_photo(gallery, np.zeros((SIDE, 3), np.uint8), threshold=0.5) == []
+        told = answers[0].as_answer()
+        assert told["box"] == [0.0, 0.0, SIDE, SIDE] and told["label"] == "ben" and told["quality"]["inside"] == 1.0
+
+
+def test_the_command_answers_draws_and_never_guesses_who_is_enrolled(
+    model: Recognizer, command, tmp_path: Path
+) -> None:
+    people = tmp_path / "people"
+    for name, picture in (("ada", photo(0)), ("ben", photo(1)), ("both", photo(0, 1))):
+        (people / name).mkdir(parents=True)
+        Image.fromarray(picture).save(people / name / "1.png")
+    code, out, err = command("enroll", "run", "people")
+    assert code == 1 and "2 name(s) enrolled" in out and "2 regions were found in it" in err
+    code, out, _ = command("enroll", "run", "people", "--prominent")
+    assert code == 0 and "3 in" in out
+    command("gallery", "remove", "run/gallery.db", "both")
+    Image.fromarray(photo(1, 0, 2)).save(tmp_path / "party.png")
+    Image.fromarray(np.zeros((SIDE, 3), np.uint8)).save(tmp_path / "none.png")
+    asked = ("identify", "run", "party.png", "none.png", "--threshold", "0.97")
+    code, out, _ = command(*asked, "--out", "marked.png")
+    assert code == 0 and out.index("ben (similarity 1.000") < out.index("ada (similarity 1.000")
+    assert "nothing found" in out and "picture marked.png" in out
+    with Image.open(tmp_path / "marked.png") as drawn:
+        assert drawn.width > 400
+    code, out, _ = command(*asked, "--json")
+    regions = json.loads(out)["answers"][0]["regions"]
+    assert [one["label"] for one in regions] == ["ben", "ada", None] and regions[1]["box"][0] == SIDE
+    code, _, err = command(*asked, "--explain", "parts.png")
+    assert code == 2 and "use --out" in err
+
+
+def test_models_that_find_nothing_take_no_options_for_regions(model: Recognizer, command, tmp_path: Path) -> None:
+    plain = Recognizer(
+        model.spec.model_copy(update={"preprocessing": replace(model.preprocessing, finder="whole")})
+    ).eval()
+    plain.save(tmp_path / "plain" / "model")
+    Image.fromarray(photo(0)).save(tmp_path / "one.png")
+    assert command("enroll", "plain", "one.png", "--name", "ada")[0] == 0
+    code, _, err = command("identify", "plain", "one.png", "--out", "marked.png")
+    assert code == 2 and "takes every picture whole" in " ".join(err.split())
+
+
+def test_training_takes_the_region_that_stands_out_and_counts_pictures_without(tmp_path: Path) -> None:
+    for label in range(3):
+        (tmp_path / "data" / str(label)).mkdir(parents=True)
+        for number in range(20):
+            picture = photo(10 * number + label, label, 10 * number + label)
+            Image.fromarray(picture if number else photo(label)[:, :3]).save(
+                tmp_path / "data" / str(label) / f"{number}.png"
+            )
+    recipe = Recipe().changed(**{"data.source": str(tmp_path / "data"), "data.finder": "squares", "encoder": "small"})
+    recipe = recipe.changed(**{"data.image_size": SIDE, "data.min_images": 1})
+    data = load_data(recipe)
+    assert data.preprocessing.finder == "squares" and len(data.pixels) == 57 and len(data.pixels.failed) == 3
+    assert (data.pixels.pixels[data.pixels.labels == 1][0, 0] == digit(1)).all()
+    assert any("nothing was found in it by 'squares'" in warning for warning in data.warnings)
+    with pytest.raises(UsageError, match="leave one out"):
+        load_data(recipe.changed(**{"views.crop": 0.5}))
+    with pytest.raises(UsageError, match="no finder 'sqares'"):
+        load_data(recipe.changed(**{"data.finder": "sqares"}))
+    assert recipe.digest() != recipe.changed(**{"data.finder": "whole"}).digest()
+    assert replace(data.preprocessing, finder="whole").finds is False
