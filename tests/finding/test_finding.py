@@ -131,11 +131,13 @@ def test_a_face_is_found_and_cut_out_upright_however_the_picture_lies(portrait: 
 def test_the_square_of_a_face_is_what_its_network_was_trained_on(portrait: np.ndarray) -> None:
     import dlib
 
-    from steradian.finding.faces import _points_file
+    from steradian.finding.faces import POINTS_FILE, weights_file
 
     (face,) = find(portrait)
     detected = dlib.rectangle(161, 137, 376, 352)
-    chip = dlib.get_face_chip(portrait, dlib.shape_predictor(str(_points_file()))(portrait, detected), 150, 0.25)
+    chip = dlib.get_face_chip(
+        portrait, dlib.shape_predictor(str(weights_file(POINTS_FILE)))(portrait, detected), 150, 0.25
+    )
     square = cut(portrait, face, 150, Faces.template)
     assert face.box == BOX and np.abs(square.astype(int) - chip).mean() < 1
     assert MEAN_FACE[0, 0] > MEAN_FACE[2, 0]

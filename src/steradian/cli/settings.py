@@ -56,7 +56,8 @@ Settings = Annotated[
 Run = Annotated[
     str,
     typer.Argument(
-        help="Run or model folder, or a built-in model: 'general' for photographs, 'glyphs' for drawn symbols.",
+        help="Run or model folder, or a built-in model: 'general' for photographs, 'glyphs' for drawn symbols, 'faces' "
+        "for people in photos.",
         metavar="RUN",
         autocompletion=completion.model_names,
     ),

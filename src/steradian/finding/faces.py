@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from steradian.errors import UsageError
-from steradian.extras import require
+from steradian.extras import install, require
 from steradian.finding.regions import Pixels, Points, Region
 
 POINTS_FILE = "shape_predictor_5_face_landmarks.dat"
@@ -86,19 +86,22 @@ class Faces:
         if not hasattr(self._per_thread, "models"):
             import dlib
 
-            self._per_thread.models = dlib.get_frontal_face_detector(), dlib.shape_predictor(str(_points_file()))
+            self._per_thread.models = (
+                dlib.get_frontal_face_detector(),
+                dlib.shape_predictor(str(weights_file(POINTS_FILE))),
+            )
         models: tuple[Any, Any] = self._per_thread.models
         return models
 
 
-def _points_file() -> Path:
-    """Return where the points' weights are. Raises `UsageError` for a package without them."""
+def weights_file(name: str) -> Path:
+    """Return where the package face-recognition-models has the file ``name``. Raises `UsageError` if it has none."""
     # Importing the package would need pkg_resources, which new versions of setuptools no longer have.
     spec = importlib.util.find_spec("face_recognition_models")
     folders = spec.submodule_search_locations if spec is not None else None
-    path = Path(next(iter(folders or [""]))) / "models" / POINTS_FILE
+    path = Path(next(iter(folders or [""]))) / "models" / name
     if not path.is_file():
-        raise UsageError(f"face-recognition-models holds no {POINTS_FILE}: install it again.")
+        raise UsageError(f"The weights {name} are not installed: {install('faces')}")
     return path
 
 

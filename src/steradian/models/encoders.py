@@ -8,12 +8,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from steradian.errors import InputError, UsageError, did_you_mean
+from steradian.models.dlib_resnet import DlibResNet
 from steradian.models.efficientnet_lite import EfficientNetLite
+from steradian.models.layered_encoder import LayeredEncoder
 from steradian.models.pooling import PoolingName, set_pooling
 from steradian.models.staged import StagedEncoder, bare
 from steradian.models.weight_packages import package_of
 
-SMALL, EIGHT_LAYER, MOBILE_FACE = "small", "eight-layer", "mobile-face"
+SMALL, EIGHT_LAYER, MOBILE_FACE, DLIB_FACE = "small", "eight-layer", "mobile-face", "dlib-face"
 RESIDUAL, WIDE_RESIDUAL = "residual", "residual-wide"
 SMALL_UP_TO = 64
 """Above this many pixels per side the default encoder is `LARGE`."""
@@ -21,17 +23,6 @@ LARGE = "resnet18"
 
 STRIDED = ((14, 1), (40, 2), (80, 3))
 """Largest side in pixels -> number of first convolutions that halve the map."""
-
-
-class LayeredEncoder(nn.Module):
-    """An encoder that is a sequence of layers."""
-
-    num_features: int
-    layers: nn.Sequential
-
-    def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.layers(images)
-        return features
 
 
 class SmallEncoder(LayeredEncoder):
@@ -209,12 +200,20 @@ class MobileFaceEncoder(LayeredEncoder):
         self.layers = nn.Sequential(*layers)
 
 
+def _dlib_face(channels: int, size: int) -> LayeredEncoder:
+    """Return dlib's face network. Raises `InputError` for gray images, which it does not take."""
+    if channels != 3:
+        raise InputError(f"the encoder {DLIB_FACE!r} takes color images, but channels is {channels}.")
+    return DlibResNet()
+
+
 OWN: dict[str, Callable[[int, int], LayeredEncoder]] = {
     SMALL: SmallEncoder,
     EIGHT_LAYER: EightLayerEncoder,
     RESIDUAL: ResidualEncoder,
     WIDE_RESIDUAL: WideResidualEncoder,
     MOBILE_FACE: MobileFaceEncoder,
+    DLIB_FACE: _dlib_face,
 }
 """Encoders of steradian itself, for small images and for aligned faces."""
 

@@ -12,7 +12,7 @@ from steradian.models.hub import PREFIX, fetch
 
 MANIFEST = "model.json"
 
-BUILT_IN = {"general": "lite0", "lite0": "lite0", "lite2": "lite2", "glyphs": "glyphs"}
+BUILT_IN = {"general": "lite0", "lite0": "lite0", "lite2": "lite2", "glyphs": "glyphs", "faces": "faces"}
 """Name of a built-in model -> its folder in this package."""
 
 

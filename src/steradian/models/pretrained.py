@@ -19,14 +19,17 @@ from steradian.data.model_input import Interpolation
 from steradian.data.preprocessing import Preprocessing
 from steradian.errors import StorageError, UsageError
 from steradian.extras import pip_install
+from steradian.finding.faces import weights_file
 from steradian.models.artifact import TENSORS, Artifact, read_manifest
-from steradian.models.encoders import OWN, layers_of
+from steradian.models.dlib_resnet import read_resnet
+from steradian.models.encoders import DLIB_FACE, OWN, layers_of
 from steradian.models.locations import is_built_in, model_folder, names_model
 from steradian.models.pooling import POWER
 from steradian.models.staged import bare
 from steradian.models.weight_files import read_weights
 from steradian.models.weight_packages import PACKAGES, package_of
 
+FACE_WEIGHTS = "dlib_face_recognition_resnet_model_v1.dat"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -133,10 +136,26 @@ class PackagedArtifact(Artifact):
         return tensors
 
 
+@dataclass(frozen=True)
+class FaceArtifact(Artifact):
+    """The built-in model of faces, whose encoder is dlib's network in a package of weights."""
+
+    def check_shapes(self, expected: Mapping[str, tuple[int, ...]]) -> None:
+        """Do nothing: the file of the package is checked layer by layer when it is read."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Read the encoder. Raises `UsageError` if the package is not installed."""
+        encoder = read_resnet(weights_file(FACE_WEIGHTS)).state_dict()
+        classifier = torch.zeros(len(self.manifest.classes), self.manifest.embedding_size)
+        return {**{f"encoder.{name}": tensor for name, tensor in encoder.items()}, "head.weight": classifier}
+
+
 def open_artifact(location: str | Path, revision: str | None = None) -> Artifact:
     """Open the model at ``location``; see `model_folder`. A built-in one may have its tensors in a package."""
     folder = model_folder(location, revision)
-    kind = Artifact if (folder / TENSORS).is_file() or not is_built_in(folder) else PackagedArtifact
+    if (folder / TENSORS).is_file() or not is_built_in(folder):
+        return Artifact.open(folder)
+    kind = FaceArtifact if read_manifest(folder).encoder == DLIB_FACE else PackagedArtifact
     return kind.open(folder)
 
 

@@ -85,7 +85,8 @@ class Recognizer(nn.Module):
 
         Args:
             location: a model folder (``model.safetensors`` and ``model.json``), a run folder, ``hf-hub:OWNER/NAME`` or
-                the name of a built-in model: "general" for photographs, "glyphs" for drawn symbols.
+                the name of a built-in model: "general" for photographs, "glyphs" for drawn symbols,
+                "faces" for people in photos.
             revision: branch, tag or commit of a hub repository.
 
         Raises:
