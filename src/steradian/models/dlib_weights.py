@@ -8,7 +8,6 @@ and its bytes, and a tensor is its four sizes and float32 values.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,26 +125,6 @@ class DlibFile:
         if not set(flags := self._bytes(count)) <= set(b"01"):
             raise self.error(f"{count} characters 0 or 1 were expected, but they are {flags!r}")
 
-    def integers(self) -> NDArray[np.int64]:
-        """Read the rest of the file, which must be integers only."""
-        rest = self._content[self._position :]
-        firsts = np.fromiter(_walk(rest.translate(STEPS)), dtype=np.int64)
-        content = np.frombuffer(rest, dtype=np.uint8)
-        signs, lengths = content[firsts] & SIGN, content[firsts] & LENGTH
-        if (content[firsts] & RESERVED).any() or not ((lengths >= 1) & (lengths <= 8)).all():
-            raise self.error("only integers of 1 to 8 bytes were expected")
-        self._position = len(self._content)
-        if len(firsts) and firsts[-1] + 1 + lengths[-1] > len(content):
-            raise self.error("it ends within an integer")
-        values = np.zeros(len(firsts), dtype=np.uint64)
-        for number in range(int(lengths.max(initial=0))):
-            longer = lengths > number
-            values[longer] |= content[firsts[longer] + number + 1].astype(np.uint64) << np.uint64(8 * number)
-        if (values > np.iinfo(np.int64).max).any():
-            raise self.error("an integer has more than 63 bits")
-        signed = values.astype(np.int64)
-        return np.where(signs, -signed, signed)
-
     def end(self) -> None:
         """Check that everything was read."""
         if left := len(self._content) - self._position:
@@ -157,14 +136,6 @@ class DlibFile:
             raise self.error(f"it ends where {count:,} more bytes were expected")
         self._position += count
         return piece
-
-
-def _walk(steps: bytes) -> Iterator[int]:
-    """Yield 0, then always the position that is ``steps[position]`` further, up to the end."""
-    position, end = 0, len(steps)
-    while position < end:
-        yield position
-        position += steps[position]
 
 
 def read_network(path: Path) -> list[DlibLayer]:
