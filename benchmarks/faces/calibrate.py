@@ -38,7 +38,7 @@ def untrained() -> Recognizer:
         encoder=DLIB_FACE,
         embedding_size=128,
         loss="softmax",
-        loss_options={},
+        loss_options={"bias": False},
         classes=("face",),
         preprocessing=PREPROCESSING,
         neck="none",
