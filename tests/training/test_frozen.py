@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from steradian.data.preprocessing import Preprocessing
 from steradian.errors import InputError, StorageError, UsageError
 from steradian.models import Recognizer
 from steradian.models.encoders import build_encoder, layers_of
@@ -65,6 +66,54 @@ def test_features_are_those_of_the_encoder_and_are_made_once(digits, tmp_path: P
     for changed in ((wanted, other), (wanted.changed(**{"training.seed": 1}), digits)):
         with pytest.raises(pytest.fail.Exception, match="made again"):
             make_stages(make_plan(*changed))
+
+
+@pytest.fixture(scope="module")
+def colored(digits):
+    pixels = replace(digits.pixels, pixels=np.repeat(digits.pixels.pixels, 3, axis=1))
+    return replace(digits, pixels=pixels, preprocessing=Preprocessing(32, 3, (0.5,) * 3, (0.5,) * 3))
+
+
+@pytest.mark.parametrize("stages", [0, 2])
+def test_layers_above_cached_maps_learn_as_above_layers_that_compute_them(colored, tmp_path: Path, stages: int) -> None:
+    settings = {"encoder": "tf_efficientnet_lite0", "stages": stages, "views": None, "training.deterministic": True}
+    settings |= {"training.freeze": 6, "training.head_epochs": 1, "training.epochs": 2}
+    cached, computed = (
+        train(make_plan(recipe(**settings, **{"training.cached_maps": maps}), colored)) for maps in (True, False)
+    )
+    assert cached.history[-1]["train_loss"] == pytest.approx(computed.history[-1]["train_loss"], rel=1e-2)
+    before = encoder_of(make_plan(recipe(**settings), colored).model)
+    layers, after = layers_of(cached.model.encoder), encoder_of(cached.model)
+    assert {layers[name] for name in layers if not torch.equal(after[name], before[name])} == {6, 7}
+    shapes = {np.load(path).shape[1:] for path in (tmp_path / "cache" / "features").glob("*.npy")}
+    assert (112, 2, 2) in shapes
+
+
+def test_batch_norm_keeps_its_statistics_where_that_is_asked_for(colored) -> None:
+    settings = {"encoder": "tf_efficientnet_lite0", "views": None, "training.freeze": 6, "training.epochs": 1}
+    before = encoder_of(make_plan(recipe(**settings), colored).model)
+    for keep in (True, False):
+        plan = make_plan(recipe(**settings, **{"training.keep_statistics": keep}), colored)
+        after = encoder_of(train(plan).model)
+        assert not torch.equal(after["blocks.6.0.conv_pw.weight"], before["blocks.6.0.conv_pw.weight"])
+        assert torch.equal(after["blocks.6.0.bn1.running_mean"], before["blocks.6.0.bn1.running_mean"]) == keep
+    with pytest.raises(UsageError, match="there are none"):
+        preflight(make_plan(recipe(**settings, **{"training.keep_statistics": True}), colored))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "lite0 and lite2 only"),
+        ({"encoder": "tf_efficientnet_lite0", "training.freeze": 0}, "between 1 and 8"),
+        ({"encoder": "tf_efficientnet_lite0", "progressive.views": 2}, "single views"),
+        ({"encoder": "tf_efficientnet_lite0", "stages": 3, "training.freeze": 5}, "between 1 and 4 with stages: 3"),
+    ],
+)
+def test_maps_that_cannot_be_cached_are_refused(colored, changes, message: str) -> None:
+    settings = {"training.freeze": 3, "training.cached_maps": True, **changes}
+    with pytest.raises(UsageError, match=message):
+        make_plan(recipe(**settings), colored)
 
 
 def test_features_of_another_pooling_are_not_taken(digits, tmp_path: Path) -> None:

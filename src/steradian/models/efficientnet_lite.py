@@ -127,8 +127,8 @@ class EfficientNetLite(nn.Module):
                 fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
                 nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.forward_head(self.forward_intermediates(images, indices=1)[0])
+    def forward(self, images: Tensor, below: int = 0) -> Tensor:
+        return self.forward_head(self.forward_intermediates(images, indices=1, below=below)[0])
 
     def sizes(self, stages: int) -> tuple[int, ...]:
         """Return the number of channels of each of the last ``stages`` stages, and of the final features.
@@ -140,11 +140,28 @@ class EfficientNetLite(nn.Module):
             raise InputError(f"this encoder has {len(STAGE_ENDS)} stages, but stages is {stages}. Use stages: 0 to 5.")
         return (*(self._widths[end - 1] for end in STAGE_ENDS[-stages:]), FEATURES)
 
-    def forward_intermediates(self, images: Tensor, indices: int) -> tuple[Tensor, list[Tensor]]:
-        """Return the final map and the maps of the last ``indices`` stages, as timm's method of this name."""
+    def lower(self, images: Tensor, layers: int) -> Tensor:
+        """Return the map after the first ``layers`` layers, at least one of `layers`."""
+        features = functional.relu6(self.bn1(self.conv_stem(images)))
+        for stage in self.blocks[: layers - 1]:
+            features = stage(features)
+        return features
+
+    def most_below(self, stages: int) -> int:
+        """Return how many first layers maps may have passed that the last ``stages`` stages are still taken from."""
+        return (STAGE_ENDS[-stages] if stages else len(self.blocks)) + 1
+
+    def forward_intermediates(self, images: Tensor, indices: int, below: int = 0) -> tuple[Tensor, list[Tensor]]:
+        """Return the final map and the maps of the last ``indices`` stages, as timm's method of this name.
+
+        Args:
+            below: number of first layers that ``images`` have passed already: they are maps of `lower` then.
+        """
         taken = STAGE_ENDS[-indices:]
-        features, maps = functional.relu6(self.bn1(self.conv_stem(images))), []
-        for number, stage in enumerate(self.blocks, start=1):
+        features = images if below else self.lower(images, 1)
+        passed = max(below - 1, 0)
+        maps = [features] if passed in taken else []
+        for number, stage in enumerate(self.blocks[passed:], start=passed + 1):
             features = stage(features)
             if number in taken:
                 maps.append(features)

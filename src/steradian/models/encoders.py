@@ -241,17 +241,49 @@ def _timm_layers(model: nn.Module) -> dict[str, int]:
     return layers
 
 
-def freeze_layers(encoder: nn.Module, count: int) -> None:
+class LowerLayers(nn.Module):
+    """The first ``count`` layers of an EfficientNet-lite: images to maps, which `from_maps` takes."""
+
+    def __init__(self, encoder: nn.Module, count: int) -> None:
+        super().__init__()
+        self.body: Any = bare(encoder)
+        self.count = count
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps: Tensor = self.body.lower(images, self.count)
+        return maps
+
+
+def from_maps(encoder: nn.Module, maps: Tensor, below: int) -> Tensor:
+    """Return the features of images whose maps after the first ``below`` layers are given."""
+    features: Tensor = encoder(maps, below=below)
+    return features
+
+
+def check_lower_layers(encoder: nn.Module, count: int) -> None:
+    """Raise `UsageError` unless the maps after the first ``count`` layers are all that the layers above need."""
+    body, stages = bare(encoder), encoder.stages if isinstance(encoder, StagedEncoder) else 0
+    if not isinstance(body, EfficientNetLite):
+        raise UsageError("training.cached_maps works with lite0 and lite2 only: leave it out, or use one of them.")
+    most = body.most_below(stages)
+    if not 0 < count <= most:
+        raise UsageError(
+            f"training.cached_maps needs training.freeze between 1 and {most} with stages: {stages}, but it is {count}."
+        )
+
+
+def freeze_layers(encoder: nn.Module, count: int, *, keep_statistics: bool = False) -> None:
     """Freeze the first ``count`` layers: no gradients, and batch norm keeps its running statistics.
 
-    Call this after ``train()``, which would let the statistics change again.
+    With ``keep_statistics`` batch norm does so in all layers, and normalizes with them. Call this after ``train()``,
+    which would let the statistics change again.
     """
     layers = layers_of(encoder)
     for name, layer in layers.items():
         encoder.get_parameter(name).requires_grad_(layer >= count)
         if layer < count:
             encoder.get_submodule(name.rpartition(".")[0]).eval()
-    if count > max(layers.values()):
+    if count > max(layers.values()) or keep_statistics:
         encoder.eval()
 
 

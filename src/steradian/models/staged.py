@@ -52,11 +52,12 @@ class StagedEncoder(nn.Module):
         self.train(training)
         return tuple(int(part.shape[1]) for part in parts)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return torch.cat(self._parts(images), dim=1)
+    def forward(self, images: Tensor, below: int = 0) -> Tensor:
+        return torch.cat(self._parts(images, below), dim=1)
 
-    def _parts(self, images: Tensor) -> list[Tensor]:
-        final, intermediates = self.model.forward_intermediates(images, indices=self.stages)
+    def _parts(self, images: Tensor, below: int = 0) -> list[Tensor]:
+        passed = {"below": below} if below else {}
+        final, intermediates = self.model.forward_intermediates(images, indices=self.stages, **passed)
         if self.grid:
             fine = [stage for stage in intermediates if min(stage.shape[2:]) >= 2 * self.grid]
             means = [functional.adaptive_avg_pool2d(stage, self.grid).flatten(1) for stage in fine]

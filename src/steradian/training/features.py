@@ -1,6 +1,7 @@
 """Cache the features of a frozen encoder on disk: an epoch of neck and head then takes about a second.
 
-A file holds one view of the images, float16 [N, F], memory-mapped. Its name is a hash of everything that it depends on:
+Where upper layers learn, the maps of the frozen ones below are cached instead. A file holds one view of the images,
+float16 [N, F] or maps [N, F, h, w], memory-mapped. Its name is a hash of everything that it depends on:
 pixels, weights, preprocessing, view and runtime.
 """
 
@@ -22,7 +23,7 @@ from steradian.data.pixels import Progress, no_progress
 from steradian.data.progressive import ProgressiveViews
 from steradian.data.sampling import step_seed
 from steradian.files import atomic_file, explained, sha256_of
-from steradian.models.encoders import pooled
+from steradian.models.encoders import LowerLayers, from_maps, layers_of, pooled
 from steradian.models.recognizer import Recognizer
 from steradian.models.runtimes import FastEncoder, fast_encoder, runtime_for
 from steradian.training import distributed
@@ -38,12 +39,15 @@ class CachedBatches(Batches):
     """Batches whose features come from the cache.
 
     Attributes:
-        views: float16 [N, F] each, one row per image of ``rows_of``; the first is of the original images.
+        views: float16 [N, F] or [N, F, h, w] each, one row per image of ``rows_of``; the first is of the original
+            images.
         rows_of: int64, row of each image of ``pixels`` in the views, -1 for one that has none.
+        below: number of layers that the maps in ``views`` have passed; 0: they are features.
     """
 
     views: Sequence[Features] = ()
     rows_of: NDArray[np.int64] | None = None
+    below: int = 0
 
     def views_of(self, batch: Batch) -> int:
         """Return 1: a step uses one cached view of each image."""
@@ -71,16 +75,17 @@ class CachedBatches(Batches):
         if batch.step is not None and len(self.views) > 1:
             seed = step_seed(self.seed, batch.step)
             drawn = np.random.default_rng([seed, distributed.rank()]).integers(len(self.views), size=len(batch))
-        values = np.empty((len(batch), self.views[0].shape[1]), dtype=np.float32)
+        values = np.empty((len(batch), *self.views[0].shape[1:]), dtype=np.float32)
         for number in np.unique(drawn):
             mask = drawn == number
             values[mask] = self.views[number][rows[mask]]
         features = torch.from_numpy(values).to(self.device)
+        features = features.contiguous(memory_format=self.memory_format) if self.below else features
         return features if blend is None else blend(features)
 
     def encode(self, model: Recognizer, inputs: Tensor) -> Tensor:
-        """Return ``inputs``, which are features already."""
-        return inputs
+        """Return ``inputs`` if they are features already, else those of the maps."""
+        return from_maps(model.encoder, inputs, self.below) if self.below else inputs
 
 
 def cached(
@@ -90,13 +95,16 @@ def cached(
     *,
     views: int = 1,
     mirrored: bool = False,
+    frozen: int | None = None,
     progress: Progress = no_progress,
 ) -> CachedBatches:
     """Return ``batches`` with the features of the frozen encoder of ``model``, from the cache or computed now.
 
     ``digest`` is the hash of the pixels. All but the first of ``views`` are random views of ``batches``. Images that
     cannot be decoded are left out of the batches. ``mirrored``: average those of an image and its mirror image.
+    ``frozen``: number of frozen layers; where others are above them, maps are cached instead.
     """
+    below = frozen if frozen is not None and frozen <= max(layers_of(model.encoder).values()) else 0
     runtime = runtime_for(len(batches.indices))
     weights = [(name, tensor) for name, tensor in sorted(model.encoder.state_dict().items())]
     parts = [f"{name} {list(tensor.shape)}".encode() for name, tensor in weights]
@@ -110,6 +118,7 @@ def cached(
         repr((model.spec.encoder, model.spec.stages, model.spec.pooling)).encode(),
         *([f"grid {model.spec.grid}".encode()] if model.spec.grid else []),
         *([b"mirrored"] if mirrored else []),
+        *([f"maps after {below}".encode()] if below else []),
         *parts,
     )
     folder = cache_folder() / FOLDER
@@ -124,10 +133,12 @@ def cached(
         path = folder / f"{name}.npy"
         if distributed.is_rank_zero() and not path.is_file():
             if encode is None:
-                encode = fast_encoder(model.encoder, batches.preprocessing, runtime)
+                encoder = LowerLayers(model.encoder, below) if below else model.encoder
+                encode = fast_encoder(encoder, batches.preprocessing, runtime)
                 encode = _with_mirror(encode) if mirrored else encode
             what = "features" if views == 1 else f"features, view {number + 1} of {views}"
-            _write(path, replace(batches, view=view), encode, number, progress, what)
+            encode_view = encode if below else _pooled(encode)
+            _write(path, replace(batches, view=view), encode_view, number, progress, what)
         distributed.barrier()
         with explained("read", path):
             arrays.append(np.load(path, mmap_mode="r", allow_pickle=False))
@@ -136,7 +147,11 @@ def cached(
     fields = {name: getattr(batches, name) for name in batches.__dataclass_fields__}
     if isinstance(batches.pixels.pixels, StreamedPixels):
         fields["indices"] = batches.indices[~_missing(arrays[0])]
-    return CachedBatches(**fields, views=tuple(arrays), rows_of=rows_of)
+    return CachedBatches(**fields, views=tuple(arrays), rows_of=rows_of, below=below)
+
+
+def _pooled(encode: FastEncoder) -> FastEncoder:
+    return lambda samples: pooled(encode(samples))
 
 
 def _with_mirror(encode: FastEncoder) -> FastEncoder:
@@ -148,7 +163,7 @@ def _with_mirror(encode: FastEncoder) -> FastEncoder:
 
 def _missing(features: Features) -> NDArray[np.bool_]:
     """Return which images have no features because they cannot be decoded, bool [N]."""
-    missing: NDArray[np.bool_] = np.isnan(features[:, 0])
+    missing: NDArray[np.bool_] = np.isnan(features.reshape(len(features), -1)[:, 0])
     return missing
 
 
@@ -160,16 +175,16 @@ def _write(path: Path, batches: Batches, encode: FastEncoder, number: int, progr
             if not len(samples):
                 before += len(done)
                 continue
-            features = pooled(encode(samples)).numpy().astype(np.float16)
+            features = encode(samples).numpy().astype(np.float16)
             if file.tell() == 0:
-                header = {"descr": "<f2", "fortran_order": False, "shape": (count, features.shape[1])}
+                header = {"descr": "<f2", "fortran_order": False, "shape": (count, *features.shape[1:])}
                 np.lib.format.write_array_header_1_0(file, header)
-            rows = np.full((before + len(done), features.shape[1]), np.nan, dtype=np.float16)
+            rows = np.full((before + len(done), *features.shape[1:]), np.nan, dtype=np.float16)
             rows[before:][done] = features
             file.write(np.ascontiguousarray(rows).tobytes())
             before = 0
         if before and file.tell():
-            file.write(np.full((before, features.shape[1]), np.nan, dtype=np.float16).tobytes())
+            file.write(np.full((before, *features.shape[1:]), np.nan, dtype=np.float16).tobytes())
 
 
 def _blocks(batches: Batches, number: int, progress: Progress, what: str) -> Iterator[tuple[NDArray[np.bool_], Tensor]]:

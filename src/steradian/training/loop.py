@@ -80,7 +80,7 @@ def _train_epoch(state: TrainingState, settings: TrainingSettings, stages: Seque
     stage = stage_at(stages, state.epoch)
     train = stage.train
     state.model.train()
-    freeze_layers(state.model.encoder, stage.frozen)
+    freeze_layers(state.model.encoder, stage.frozen, keep_statistics=settings.keep_statistics)
     total = len(train) * settings.epochs
     full_epoch, started = state.step_in_epoch == 0, time.perf_counter()
     for batch in state.clock.waited(train.epoch(state.epoch, skip=state.step_in_epoch)):

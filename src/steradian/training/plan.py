@@ -19,7 +19,7 @@ from steradian.data.splits import Splits
 from steradian.data.views import RandomView
 from steradian.errors import InputError, UsageError
 from steradian.losses import HEAD_OPTIONS, fitted_options, preset
-from steradian.models.encoders import OWN, build_encoder, check_encoder, default_encoder, layers_of
+from steradian.models.encoders import OWN, build_encoder, check_encoder, check_lower_layers, default_encoder, layers_of
 from steradian.models.heads import training_head_options
 from steradian.models.manifest import ModelSpec
 from steradian.models.pretrained import PretrainedWeights
@@ -174,7 +174,7 @@ def make_plan(recipe: Recipe, data: TrainingData) -> TrainingPlan:
     if settings.shard_encoder and any(stage.from_cache for stage in stages):
         raise UsageError(
             "training.shard_encoder divides an encoder that learns, but here features of a frozen one are computed "
-            "once (training.freeze: all, or training.head_epochs). Leave one of them out."
+            "once (training.freeze: all, training.head_epochs or training.cached_maps). Leave one of them out."
         )
     if settings.recompute:
         _recompute_blocks(model.encoder, spec.encoder)
@@ -251,7 +251,13 @@ def _plan_stages(recipe: Recipe, model: Recognizer, images: int) -> tuple[tuple[
     cached = model.spec.encoder not in OWN and (head_epochs < settings.epochs or recipe.progressive.views == 1)
     plans = [StagePlan(head_epochs, count, cached)] if head_epochs else []
     if head_epochs < settings.epochs:
-        plans.append(StagePlan(settings.epochs, frozen, False))
+        if settings.cached_maps:
+            check_lower_layers(model.encoder, frozen)
+            if recipe.progressive.views > 1:
+                raise UsageError(
+                    "training.cached_maps caches single views, but progressive.views is above 1: leave one of them out."
+                )
+        plans.append(StagePlan(settings.epochs, frozen, settings.cached_maps))
     if all(plan.from_cache for plan in plans) and settings.cached_views == 1 and recipe.views is not None:
         why += "; features are computed once, so that random views have no effect (training.cached_views has some)"
     return tuple(plans), why if frozen or recipe.weights is not None else ""

@@ -15,7 +15,8 @@ def preflight(plan: TrainingPlan) -> None:
     """Embed two images, and check that the settings of the recipe go together.
 
     Raises:
-        UsageError: early stopping or plateau without validation images; settings that exclude each other.
+        UsageError: early stopping or plateau without validation images; statistics of no weights; settings that exclude
+            each other.
         InputError: an encoder that cannot take images of this size.
     """
     settings = plan.recipe.training
@@ -26,6 +27,11 @@ def preflight(plan: TrainingPlan) -> None:
         raise UsageError(
             "training.average ends with the mean of the weights, and training.early_stopping with the best ones: set "
             "only one of them."
+        )
+    if settings.keep_statistics and plan.recipe.weights is None:
+        raise UsageError(
+            "training.keep_statistics keeps those of pretrained weights, but there are none: set weights, or leave it "
+            "out."
         )
     if plan.recipe.adapt == "full" and plan.recipe.grid:
         raise UsageError("grid is for --adapt auto, which leaves the encoder as it is: set grid: 0, or leave full out.")

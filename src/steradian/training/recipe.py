@@ -163,6 +163,11 @@ class TrainingSettings(_Settings):
     freeze: Annotated[int, Field(ge=0)] | Literal["all", "auto"] | None = Field(
         None, description="First layers of the encoder to freeze; none: auto if pretrained, else 0."
     )
+    keep_statistics: bool = Field(
+        False,
+        description="Let batch norm keep the statistics of the pretrained encoder, also in layers that learn; nothing "
+        "in the encoder is dropped at random then.",
+    )
     head_epochs: int = Field(
         0, ge=0, description="Number of first epochs that train only neck and head, on cached features."
     )
@@ -171,6 +176,11 @@ class TrainingSettings(_Settings):
     )
     cached_views: int = Field(
         1, ge=1, le=100, description="Views of each image whose features are cached; the first is the original image."
+    )
+    cached_maps: bool = Field(
+        False,
+        description="Cache the maps of the frozen layers of lite0 or lite2, of `cached_views` views, so that an epoch "
+        "computes only the layers above.",
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout rate on the features before the neck.")
     mixup: float = Field(0.0, ge=0, le=10, description="Mixup alpha for Beta(alpha, alpha); 0 disables it.")
@@ -223,6 +233,8 @@ ADDED: tuple[tuple[str | None, str, Any], ...] = (
     ("training", "recompute", False),
     ("training", "shard_encoder", False),
     ("training", "average", None),
+    ("training", "cached_maps", False),
+    ("training", "keep_statistics", False),
 )
 """Settings that later versions added: section, name, and the value that stands for what was done before."""
 

@@ -99,9 +99,9 @@ def make_stages(plan: TrainingPlan, progress: DataProgress = no_progress) -> tup
     for stage in plan.stages:
         train, validation = batches
         if stage.from_cache:
-            train = cached(train, plan.model, digest, views=views, progress=progress)
+            train = cached(train, plan.model, digest, views=views, frozen=stage.frozen, progress=progress)
             if len(validation.indices):
-                validation = cached(validation, plan.model, digest, progress=progress)
+                validation = cached(validation, plan.model, digest, frozen=stage.frozen, progress=progress)
         stages.append(Stage(stage.until, stage.frozen, train, validation))
     return tuple(stages)
 
@@ -135,7 +135,7 @@ def train(
     _resume(state, plan, run)
     if settings.centers == "means" and state.step == 0:
         state.model.train()
-        freeze_layers(state.model.encoder, stages[0].frozen)
+        freeze_layers(state.model.encoder, stages[0].frozen, keep_statistics=settings.keep_statistics)
         state.model.head.imprint(_class_embeddings(state, stages[0], progress))
     trackers = _trackers(plan, run)
     if on_plan is not None:

@@ -17,7 +17,7 @@ PARAMETERS_AN_IMAGE = 100
 
 @dataclass(frozen=True)
 class StagePlan:
-    """Epochs up to ``until`` with the first ``frozen`` layers frozen; ``from_cache``: all are, and features cached."""
+    """Epochs up to ``until`` with the first ``frozen`` layers frozen; ``from_cache``: what these give is cached."""
 
     until: int
     frozen: int
