@@ -48,8 +48,14 @@ class Split:
     scaled: Tensor
 
 
-def split(features: NDArray[np.float32], labels: NDArray[np.int64], seed: int, few: int | None = None) -> Split:
-    """Divide the images of each class 60 : 20 : 20 by ``seed``, and leave `STRANGERS` of the classes out."""
+def divided(
+    labels: NDArray[np.int64], seed: int, few: int | None = None
+) -> tuple[dict[str, NDArray[np.intp]], NDArray[np.int64]]:
+    """Divide the images of each class 60 : 20 : 20 by ``seed``, and leave `STRANGERS` of the classes out.
+
+    Returns:
+        The rows of each part, and the labels of the classes that are not left out.
+    """
     generator = np.random.default_rng(seed)
     names = generator.permutation(np.unique(labels))
     known = np.sort(names[round(STRANGERS * len(names)) :])
@@ -60,7 +66,12 @@ def split(features: NDArray[np.float32], labels: NDArray[np.int64], seed: int, f
         parts["train"].append(own[:first][:few])
         parts["validation"].append(own[first:second])
         parts["test"].append(own[second:])
-    rows = {part: np.concatenate(found) for part, found in parts.items()}
+    return {part: np.concatenate(found) for part, found in parts.items()}, known
+
+
+def split(features: NDArray[np.float32], labels: NDArray[np.int64], seed: int, few: int | None = None) -> Split:
+    """Divide the images as `divided` does, and scale their features by those of the training part."""
+    rows, known = divided(labels, seed, few)
     mean, deviation = features[rows["train"]].mean(axis=0), features[rows["train"]].std(axis=0) + 1e-6
     scaled = torch.from_numpy((features - mean) / deviation)
     codes = torch.from_numpy(np.searchsorted(known, labels))

@@ -37,6 +37,17 @@ MOST_PEOPLE_IMAGES, FEWEST_IMAGES = 40, 10
 """Images of a class: of the faces, a few people have hundreds, and most have too few to divide."""
 
 
+def enough(labels: np.ndarray) -> np.ndarray:
+    """Return the rows of the classes with enough images, and no more than `MOST_PEOPLE_IMAGES` of each."""
+    counts = np.bincount(labels)
+    generator = np.random.default_rng(0)
+    rows = [
+        np.sort(generator.permutation(np.flatnonzero(labels == label))[:MOST_PEOPLE_IMAGES])
+        for label in np.flatnonzero(counts >= FEWEST_IMAGES)
+    ]
+    return np.concatenate(rows)
+
+
 def photographs(name: str, folder: Path, cache: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return features and labels of a set, of classes with enough images, and no more than that many of each."""
     file = cache / f"{name}.npz"
@@ -45,13 +56,7 @@ def photographs(name: str, folder: Path, cache: Path) -> tuple[np.ndarray, np.nd
         np.savez(file, features=loaded.final, labels=loaded.labels)
     found = np.load(file)
     features, labels = found["features"], found["labels"]
-    counts = np.bincount(labels)
-    generator = np.random.default_rng(0)
-    rows = [
-        np.sort(generator.permutation(np.flatnonzero(labels == label))[:MOST_PEOPLE_IMAGES])
-        for label in np.flatnonzero(counts >= FEWEST_IMAGES)
-    ]
-    chosen = np.concatenate(rows)
+    chosen = enough(labels)
     return features[chosen], labels[chosen]
 
 
@@ -120,8 +125,8 @@ def main() -> None:
         for future in tqdm(futures, unit="arm"):
             rows += future.result()
             results.write_text(json.dumps(rows, indent=0) + "\n")
-    of_views = HERE / "views.json"
-    rows += json.loads(of_views.read_text()) if of_views.is_file() else []
+    for other in (HERE / "views.json", HERE / "tuned.json"):
+        rows += json.loads(other.read_text()) if other.is_file() else []
     (HERE.parents[1] / "docs" / "claims.md").write_text(page(rows, origin(args.data)), encoding="utf-8")
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ CLASSES = {"A": 4, "B": 6}
 
 LAYERS, LAST = (3, 5, 7), 7
 """Numbers of frozen layers, of seven below the classifier's own; small targets get all seven."""
-SIZES = (5, 20, 100)
+SIZES = (5, 10, 20, 50, 100)
 """Training images per class of a small target."""
 SMALL_BATCH, SMALL_STEPS, SMALL_PASSES = 20, 200, 20
 """A small target is trained for so many steps and so many passes over its images at least."""
@@ -81,6 +81,12 @@ def networks(seed: int, half: tuple[str, ...], recipe: Recipe) -> Iterator[tuple
             yield "AnB+ gentle", size, TransferSpec(seed, target, "AnB+", LAST, images, half, gentle)
 
 
+def base_of(spec: TransferSpec, recipe: Recipe) -> TransferSpec:
+    """Return the base that ``spec`` takes its layers from, which learns all images by ``recipe``."""
+    target = spec.target if spec.arm.startswith("BnB") else HALVES[1 - HALVES.index(spec.target)]
+    return replace(spec, target=target, arm="base", layers=0, images=None, recipe=recipe)
+
+
 def measured(arm: str, spec: TransferSpec, data: TrainingData, cells: Path) -> Row:
     """Train one network and return its accuracies on test and training images, and its CPU seconds."""
     started = time.process_time()
@@ -95,8 +101,8 @@ def measured(arm: str, spec: TransferSpec, data: TrainingData, cells: Path) -> R
     return {**numbers, **counts, "cpu_seconds": round(time.process_time() - started, 1)}
 
 
-def train_missing(source: str, seeds: int, cells: Path) -> None:
-    """Train the networks that `RESULTS` lacks, and write each result as it comes."""
+def train_missing(source: str, seeds: int, cells: Path, sizes: Sequence[int]) -> None:
+    """Train what `RESULTS` lacks, on whole targets and small ones of ``sizes``, and write each result as it comes."""
     record: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"rows": []}
     rows: list[Row] = record["rows"]
     names = ("kind", "seed", "target", "arm", "layers", "per_class")
@@ -110,11 +116,14 @@ def train_missing(source: str, seeds: int, cells: Path) -> None:
         for seed in range(seeds)
         for kind in KINDS
         for arm, size, spec in networks(seed, half_a(kind, seed), recipe)
+        if size is None or size in sizes
     ]
     # Whole targets before small ones, so that a run that is stopped has finished the first question.
     for kind, arm, size, spec in sorted(jobs, key=lambda job: job[2] or 0):
         key = (kind, spec.seed, spec.target, arm, spec.layers, size)
         if key not in done:
+            if spec.source is not None and not (cells / kind / spec.source / "model").exists():
+                measured("base", base_of(spec, recipe), data, cells / kind)
             row = dict(zip(names, key, strict=True))
             rows.append({**row, "half_a": list(spec.half), **measured(arm, spec, data, cells / kind)})
             lines = ",\n".join(json.dumps(one) for one in rows)
@@ -207,11 +216,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="folder that halves.py wrote")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, choices=SIZES, help="small targets to train")
     parser.add_argument("--cells", type=Path, default=Path("runs/unlike"))
     args = parser.parse_args()
     if args.data is not None:
         torch.set_num_threads(1)
-        train_missing(args.data, args.seeds, args.cells)
+        train_missing(args.data, args.seeds, args.cells, args.sizes)
     rows = json.loads(RESULTS.read_text())["rows"]
     print("\n".join([*whole_targets(rows), "", *small_targets(rows)]))
 
