@@ -60,9 +60,7 @@ def test_a_folder_of_its_name_goes_first_only_with_a_model(
 
 def test_weights_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faces_file.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(
-        UsageError, match="_model_v1.dat are not installed: .*pip install"
-    ):
+    with pytest.raises(UsageError, match="_model_v1.dat are not installed: .*pip install"):
         Recognizer.load("faces")
 
 
