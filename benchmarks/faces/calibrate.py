@@ -29,6 +29,9 @@ from steradian.models.fitted_calibration import fit_strangers, fit_thresholds, p
 from steradian.models.pretrained import FACE_WEIGHTS, FaceArtifact
 from steradian.training.progress import shown
 
+ZOOMS = (0.947, 0.88, 0.827)
+"""dlib's network knows squares with a quarter of the face as room on each side; these have .30, .25 and .20 of it."""
+
 FOLDER = Path(__file__).parents[2] / "src" / "steradian" / "models" / "faces"
 
 
@@ -42,6 +45,8 @@ def untrained() -> Recognizer:
         classes=("face",),
         preprocessing=PREPROCESSING,
         neck="none",
+        flip_tta=True,
+        zooms=ZOOMS,
     )
     model = Recognizer(spec)
     model.encoder.load_state_dict(read_resnet(weights_file(FACE_WEIGHTS)).state_dict())

@@ -26,7 +26,7 @@ TENSORS = "model.safetensors"
 README, LARGEST_README = "README.md", 2**20
 LATER_FIELDS = {
     "neck": "auto", "stages": 0, "grid": 0, "pooling": "average", "mirrored": False, "crop": 1.0,
-    "interpolation": "bilinear", "finder": "whole",
+    "interpolation": "bilinear", "finder": "whole", "zooms": [],
 }  # fmt: skip
 """Fields that came after version 1 began: hashed only where they are used, so that older models keep their ids."""
 

@@ -26,6 +26,7 @@ from steradian.files import atomic_folder
 from steradian.finding.finders import WHOLE
 from steradian.losses.cosines import unit_rows
 from steradian.models.description import DESCRIPTION, Description, Input, read_description
+from steradian.models.looks import looks
 from steradian.models.recognizer import Recognizer
 from steradian.models.runtimes import PreprocessedEncoder, onnx_bytes, silence
 
@@ -49,17 +50,12 @@ class Exported(nn.Module):
         super().__init__()
         self.encoder = PreprocessedEncoder(model.encoder, model.spec.preprocessing)
         self.neck, self.head = model.neck, model.head
-        self.flip_tta = model.spec.flip_tta
+        self.flip_tta, self.zooms = model.spec.flip_tta, model.spec.zooms
 
     def forward(self, samples: Tensor) -> tuple[Tensor, Tensor]:
-        raw = self._raw(samples)
-        if self.flip_tta:
-            raw = (raw + self._raw(samples.flip(3))) / 2.0
+        views = [self.neck(self.encoder(view)) for view in looks(samples, self.flip_tta, self.zooms)]
+        raw = torch.stack(views).mean(dim=0)
         return unit_rows(raw), self.head.logits(raw)
-
-    def _raw(self, samples: Tensor) -> Tensor:
-        raw: Tensor = self.neck(self.encoder(samples))
-        return raw
 
 
 def export(model: Recognizer, out: Path, to: str) -> Path:

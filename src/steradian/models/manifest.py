@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
@@ -28,6 +28,8 @@ class ModelSpec(BaseModel):
         grid: cells per side in which those stages are averaged; 0: over the whole picture.
         pooling: how the last feature map of a timm encoder becomes a vector.
         flip_tta: whether to average the embeddings of an image and its mirror image.
+        zooms: shares of the side at which the middle of an image is looked at; the embeddings are averaged. Empty: the
+            image as it is.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,6 +45,7 @@ class ModelSpec(BaseModel):
     grid: int = Field(0, ge=0, le=16)
     pooling: PoolingName = "average"
     flip_tta: bool = Field(False, validation_alias=AliasChoices("flip_tta", "mirrored"), serialization_alias="mirrored")
+    zooms: tuple[Annotated[float, Field(gt=0.1, le=1)], ...] = Field((), max_length=8)
 
     def described(self) -> dict[str, Any]:
         """Return the fields of the spec as plain values, by the names that entered the ids of models from the start."""

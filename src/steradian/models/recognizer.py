@@ -26,6 +26,7 @@ from steradian.models.heads import build_head
 from steradian.models.hub import push
 from steradian.models.image_batch import Picture, Pictures, decode_file, images_at_once, square_batch
 from steradian.models.locations import MANIFEST
+from steradian.models.looks import looks
 from steradian.models.manifest import ModelManifest, ModelSpec
 from steradian.models.necks import build_neck
 from steradian.models.pretrained import open_artifact
@@ -301,8 +302,11 @@ class Recognizer(nn.Module):
         return raw.float().cpu()
 
     def _raw(self, pixels: Tensor) -> Tensor:
-        raw = self._raw_single(pixels)
-        return (raw + self._raw_single(pixels.flip(3))) / 2.0 if self.spec.flip_tta else raw
+        if not self.spec.flip_tta and not self.spec.zooms:
+            return self._raw_single(pixels)
+        samples = pixels.float() / 255.0 if pixels.dtype == torch.uint8 else pixels.float()
+        views = [self._raw_single(view) for view in looks(samples, self.spec.flip_tta, self.spec.zooms)]
+        return torch.stack(views).mean(dim=0)
 
     def _raw_single(self, pixels: Tensor) -> Tensor:
         if self._fast is None:
