@@ -18,8 +18,8 @@ from steradian.models.looks import looks
 def spec(**options: object) -> ModelSpec:
     shape = Preprocessing(20, 3, (0.5,) * 3, (0.5,) * 3)
     return ModelSpec(
-        encoder="eight-layer", embedding_size=4, loss="softmax", loss_options={}, classes=("a", "b"), preprocessing=shape,
-        **options,
+        encoder="eight-layer", embedding_size=4, loss="softmax", loss_options={}, classes=("a", "b"),
+        preprocessing=shape, **options,
     )  # fmt: skip
 
 

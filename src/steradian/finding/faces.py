@@ -43,9 +43,9 @@ FEW_PIXELS = 1_000_000
 """Pictures up to this size without a face are searched again at twice their size."""
 
 UNSURE = -0.3
-"""Lowest score of a face where a picture shows no surer one. Of 15 of 3,811 portraits without a sure face it finds nine,
-and it sees a face in 0, 3 and 9 % of pictures of monuments, road signs and dogs, where the usual 0 does in 0, 0 and 4 %
-(``benchmarks/faces``)."""
+"""Lowest score of a face where a picture shows no surer one. Of 15 of 3,811 portraits without a sure face it finds
+nine, and it sees a face in 0, 3 and 9 % of pictures of monuments, road signs and dogs, where the usual 0 does in 0, 0
+and 4 % (``benchmarks/faces``)."""
 
 
 class Faces:
