@@ -87,8 +87,8 @@ def test_the_finder_is_part_of_the_artifact(model: Recognizer, tmp_path: Path) -
     assert plain.eval().save(tmp_path / "plain").id != model.model_id
     both = model.embed([photo(3)]), plain.embed([photo(3)])
     assert np.allclose(*both, atol=1e-6)
-    with pytest.raises(DataError, match="2 regions"):
-        model.embed([photo(3, 4)])
+    with pytest.raises(DataError, match="image 1: 2 regions"):
+        model.embed([photo(3), photo(3, 4)])
 
 
 def test_identities_go_to_the_regions_where_they_fit_best() -> None:
@@ -121,6 +121,8 @@ def test_a_photo_gets_an_answer_for_each_region_and_a_name_once(model: Recognize
         twice = identify_photo(gallery, photo(0, 0), threshold=0.97, top=2)
         assert sorted(str(one.decision.label) for one in twice) == ["None", "ada"]
         assert all(len(one.decision.matches) <= 2 for one in twice)
+        assert sorted(str(one.elsewhere) for one in twice) == ["None", "ada"]
+        assert [one.elsewhere for one in twice if one.decision.label == "ada"] == [None]
         mirror = identify_photo(gallery, photo(0, 0), threshold=0.97, repeated=True)
         assert [one.decision.label for one in mirror] == ["ada", "ada"]
         assert identify_photo(gallery, np.zeros((SIDE, 3), np.uint8), threshold=0.5) == []
@@ -151,6 +153,11 @@ def test_the_command_answers_draws_and_never_guesses_who_is_enrolled(
     code, out, _ = command(*asked, "--json")
     regions = json.loads(out)["answers"][0]["regions"]
     assert [one["label"] for one in regions] == ["ben", "ada", None] and regions[1]["box"][0] == SIDE
+    Image.fromarray(photo(0, 0)).save(tmp_path / "mirror.png")
+    code, out, _ = command("identify", "run", "mirror.png", "--threshold", "0.97")
+    assert code == 0 and "unknown: ada is another region, and nobody else is like this one" in out
+    code, _, err = command("verify", "run", "party.png", "mirror.png")
+    assert code == 1 and "party.png: 3 regions were found" in err
     code, _, err = command(*asked, "--explain", "parts.png")
     assert code == 2 and "use --out" in err
 

@@ -64,6 +64,12 @@ def test_weights_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None
         Recognizer.load("faces")
 
 
+def test_a_single_class_is_no_choice(command, portrait: Image.Image, tmp_path: Path) -> None:
+    portrait.save(tmp_path / "one.png")
+    code, _, err = command("classify", "faces", "one.png")
+    assert code == 2 and "nothing to choose from" in err
+
+
 def test_gray_input_is_refused() -> None:
     with pytest.raises(InputError, match="takes color images"):
         build_encoder(DLIB_FACE, channels=1, size=150)

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import uvicorn
-from PIL import Image
+from matplotlib import cbook
+from PIL import Image, ImageOps
 
 from steradian import Recognizer
 from steradian.gallery import Gallery
@@ -388,3 +389,32 @@ def test_the_page_below_a_path(below_a_path: str, browser: Any) -> None:
         assert link.evaluate("(link) => link.href").startswith(below_a_path)
     # The first question came without a token, which the browser reports.
     assert {line for line in troubles if "401" not in line} == set()
+
+
+@pytest.mark.parametrize("width", [1100, 390])
+def test_a_photo_with_two_faces_has_a_numbered_box_and_a_line_for_each(
+    tmp_path: Path, browser: Any, width: int
+) -> None:
+    with cbook.get_sample_data("grace_hopper.jpg") as file:
+        portrait = Image.open(file).convert("RGB")
+    both = Image.fromarray(np.hstack([np.asarray(portrait), np.asarray(ImageOps.mirror(portrait))]))
+    both.save(tmp_path / "both.png")
+    portrait.save(tmp_path / "one.png")
+    model = Recognizer.load("faces")
+    with Gallery.open(tmp_path / "g.db", model) as gallery:
+        gallery.enroll("Grace", [tmp_path / "one.png"])
+    troubles: list[str] = []
+    for address in start(model, tmp_path / "g.db", Access(None, None, "127.0.0.1")):
+        page = opened(browser, address, width, troubles=troubles)
+        page.set_input_files("#file", str(tmp_path / "both.png"))
+        page.locator(".marked b").nth(1).wait_for()
+        lines = ["Grace. Very likely.", "Unknown. Grace is another one in this picture."]
+        assert page.locator(".regions li").all_inner_texts() == lines
+        picture, box = (page.locator(one).first.bounding_box() for one in (".marked img", ".marked b"))
+        assert (box["x"] - picture["x"]) / picture["width"] == pytest.approx(161 / 1024, abs=0.01)
+        assert box["height"] / picture["height"] == pytest.approx(216 / 600, abs=0.02)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.set_input_files("#file", str(tmp_path / "one.png"))
+        page.locator(".verdict.match").wait_for()
+        assert page.locator(".marked").count() == 2 and page.locator(".classes").count() == 0
+    assert troubles == []

@@ -14,11 +14,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs
 
+import numpy as np
 import pytest
-from PIL import Image
+from matplotlib import cbook
+from PIL import Image, ImageOps
 
 from steradian import Recognizer
+from steradian.errors import DataError
 from steradian.gallery import Gallery
+from steradian.service.bot import Bot
 
 from .conftest import drawing, pixels
 
@@ -266,3 +270,26 @@ def test_a_wrong_token_is_said(telegram: ThreadingHTTPServer, tmp_path: Path) ->
     assert (
         done.returncode == 2 and "Telegram does not know this token" in done.stderr and "Traceback" not in done.stderr
     )
+
+
+def test_a_photo_of_two_faces_gets_a_line_for_each(tmp_path: Path) -> None:
+    with cbook.get_sample_data("grace_hopper.jpg") as file:
+        portrait = Image.open(file).convert("RGB")
+    both = Image.fromarray(np.hstack([np.asarray(portrait), np.asarray(ImageOps.mirror(portrait))]))
+    model = Recognizer.load("faces")
+
+    def png(image: Image.Image) -> bytes:
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        return buffer.getvalue()
+
+    assert "needs a gallery" in Bot(model, None, {FRIEND})._answer(png(both), None)
+    with Gallery.open(tmp_path / "g.db", model) as gallery:
+        bot = Bot(model, gallery, {FRIEND})
+        assert bot._answer(png(portrait), "Grace").startswith("Grace has 1 photo")
+        with pytest.raises(DataError, match="2 regions"):
+            bot._answer(png(both), "Grace")
+        first, left, right = bot._answer(png(both), None).splitlines()
+        assert first == "From the left to the right:" and left.startswith("1: Grace (cosine ")
+        assert right == "2: like Grace, who is another one here"
+        assert bot._answer(png(Image.new("RGB", (200, 200), "gray")), None) == "Nothing was found on this photo."

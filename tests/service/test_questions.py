@@ -12,11 +12,13 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from PIL import Image
+from matplotlib import cbook
+from PIL import Image, ImageOps
 
 from steradian import Recognizer
 from steradian.gallery import Gallery, calibrate
 from steradian.models.calibration import Threshold
+from steradian.service import uploads
 from steradian.service.app import build_app
 
 from .conftest import drawing, files, pixels, serving
@@ -182,3 +184,36 @@ def test_one_explanation_at_a_time(served: Start, gallery: Gallery) -> None:
     codes = {one.status_code for one in answers}
     assert 200 in codes and codes <= {200, 503}
     assert client.post("/v1/identify", files=files(drawing("ring"))).status_code == 200
+
+
+def test_a_photo_of_several_faces_gets_an_answer_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with cbook.get_sample_data("grace_hopper.jpg") as file:
+        portrait = Image.open(file).convert("RGB")
+    both = Image.fromarray(np.hstack([np.asarray(portrait), np.asarray(ImageOps.mirror(portrait))]))
+    alone, pair, nobody = (_png(one) for one in (portrait, both, Image.new("RGB", (200, 200), "gray")))
+    model = Recognizer.load("faces")
+    with Gallery.open(tmp_path / "g.db", model) as gallery, serving(build_app(model, gallery)) as client:
+        gallery.enroll("Grace", [portrait])
+        told = client.post("/v1/identify", params={"threshold": 0.9}, files=files(pair, nobody)).json()
+        first, second = told["answers"]
+        assert [first["label"], second["label"]] == ["Grace", None] and second["elsewhere"] == "Grace"
+        assert first["elsewhere"] is None and first["image"] == second["image"] == "0.png"
+        assert first["region"]["box"] == [161, 137, 377, 353] and second["region"]["box"][0] > 512
+        assert first["region"]["quality"]["side"] == 216 and len(first["region"]["points"]) == 5
+        assert told["failures"] == [{"image": "1.png", "reason": "nothing was found in it by 'faces'"}]
+        apart = client.post("/v1/identify", params={"threshold": 0.9}, files=files(alone, alone)).json()["answers"]
+        assert [one["label"] for one in apart] == ["Grace", "Grace"], "each picture has its own answers"
+        params = {"threshold": 0.9, "repeated": True, "top": 1}
+        mirror = client.post("/v1/identify", params=params, files=files(pair)).json()["answers"]
+        assert [one["label"] for one in mirror] == ["Grace", "Grace"] and len(mirror[0]["matches"]) == 1
+        refused = client.post("/v1/embed", files=files(pair))
+        assert refused.status_code == 422 and "2 regions were found" in refused.json()["detail"]
+        monkeypatch.setattr(uploads, "MOST_REGIONS", 1)
+        many = client.post("/v1/identify", files=files(pair))
+        assert many.status_code == 422 and "at most 1 are answered" in many.json()["detail"]
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

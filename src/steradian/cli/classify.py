@@ -8,6 +8,7 @@ import typer
 
 from steradian.cli.output import bullets, columns, fail_for, print_json, say
 from steradian.cli.settings import Images, Json, Run, check_paths
+from steradian.errors import UsageError
 from steradian.percentages import percent
 from steradian.waiting import waiting
 
@@ -35,6 +36,11 @@ def classify(
         from steradian.models.recognizer import Recognizer
 
         model = Recognizer.load(run)
+    if len(model.classes) == 1:
+        raise UsageError(
+            f"{run} knows a single class, {model.classes[0]!r}, so that there is nothing to choose from. Enroll names "
+            "and ask: steradian enroll, then steradian identify."
+        )
     found = image_files(images)
     answers: list[dict[str, Any]] = []
     failures: list[tuple[str, str]] = []

@@ -65,7 +65,7 @@ def report_photos(photos: Photos, found: ImageFiles, out: Path | None, json: boo
         for file, regions in photos.answers:
             print(file)
             rows = [
-                (f"  {number}", describe_decision(one.decision), f"{one.quality.side:.0f} pixels")
+                (f"  {number}", _in_words(one), f"{one.quality.side:.0f} pixels")
                 for number, one in enumerate(regions, start=1)
             ]
             print(columns(rows, longest=100) if rows else "  nothing found")
@@ -76,6 +76,15 @@ def report_photos(photos: Photos, found: ImageFiles, out: Path | None, json: boo
         say(f"! {out} is not drawn: no photo could be read.")
     bullets(found.notes, "!")
     fail_for(photos.failures, len(found.files), "read")
+
+
+def _in_words(answer: RegionAnswer) -> str:
+    said = describe_decision(answer.decision)
+    if answer.elsewhere is None:
+        return said
+    if answer.decision.decision == "unknown":
+        return f"unknown: {answer.elsewhere} is another region, and nobody else is like this one"
+    return f"{said}; {answer.elsewhere} is another region"
 
 
 def _name(decision: Decision) -> str:

@@ -17,8 +17,8 @@ from steradian.finding.regions import Region, most_prominent
 if TYPE_CHECKING:
     from torch import Tensor
 
-FOR_FINDERS = 1600
-"""A picture for a finder is decoded with at least so many pixels on its shorter side, if it has them."""
+FOR_FINDERS = 2**15
+"""A picture for a finder is decoded in full up to this size, so that boxes are in its own pixels."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Preprocessing:
         if len(regions) > 1:
             raise DataError(
                 f"{len(regions)} regions were found in it by {self.finder!r}, and which of them is meant is not said: "
-                "cut the picture, or take the one that stands out most"
+                "cut the picture to one of them, or enroll the one that stands out most (--prominent)"
             )
         return self.cut(pixels, regions[0])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,17 +17,22 @@ from steradian.gallery.gallery import Gallery
 
 @dataclass(frozen=True)
 class RegionAnswer:
-    """Who is in a region of a photo, and how well the region can be seen."""
+    """Who is in a region of a photo, and how well the region can be seen.
+
+    Attributes:
+        elsewhere: the name that fits this region best, but was given to another one; None if there is no such name.
+    """
 
     region: Region
     quality: Quality
     decision: Decision
+    elsewhere: str | None = None
 
     def as_answer(self) -> dict[str, Any]:
-        """Return plain values: the decision, with ``box``, ``points``, ``turned`` and ``quality`` of the region."""
+        """Return plain values: the decision and ``elsewhere``, with ``box``, ``points``, ``turned`` and ``quality``."""
         values = as_answer("", self.decision)
         del values["image"]
-        return {**region_answer(self.region, self.quality), **values}
+        return {**region_answer(self.region, self.quality), **values, "elsewhere": self.elsewhere}
 
 
 def identify_photo(
@@ -53,18 +59,33 @@ def identify_photo(
     if not regions:
         return []
     squares = np.stack([model.preprocessing.cut(pixels, region) for region in regions])
-    # Whoever is taken by another region is left out, so that as many more are asked for.
-    most = max(top, VOTERS) + len(regions)
+    most = matches_needed(top, len(regions))
     decisions = gallery.identify_vectors(
         model.embed_squares(squares), top=most, strategy=strategy, labels=labels, where=where, **rate
     )
-    if not repeated:
-        decisions = one_each(decisions, MARGIN if strategy != "vote" else -np.inf)
+    last = decisions if repeated else one_each(decisions, margin_of(strategy))
     answers = []
-    for region, square, decision in zip(regions, squares, decisions, strict=True):
+    for region, square, alone, decision in zip(regions, squares, decisions, last, strict=True):
         shown = square.transpose(1, 2, 0) if len(square) == 3 else square[0]
-        answers.append(RegionAnswer(region, Quality.of(region, shown, pixels), listed(decision, top)))
+        quality = Quality.of(region, shown, pixels)
+        answers.append(RegionAnswer(region, quality, listed(decision, top), taken_elsewhere(alone, decision)))
     return answers
+
+
+def matches_needed(top: int, regions: int) -> int:
+    """Return how many matches `one_each` needs of each region: whoever is in another one is left out."""
+    return max(top, VOTERS) + regions
+
+
+def margin_of(strategy: str) -> float:
+    """Return the margin of ambiguity of a strategy: with votes no answer is ambiguous."""
+    return MARGIN if strategy != "vote" else -math.inf
+
+
+def taken_elsewhere(alone: Decision, decision: Decision) -> str | None:
+    """Return the name that a region had ``alone``, if it has not kept it in its ``decision`` beside the others."""
+    kept = {_key(match) for match in decision.matches}
+    return alone.label if alone.label is not None and _key(alone.matches[0]) not in kept else None
 
 
 def one_each(decisions: Sequence[Decision], margin: float = MARGIN) -> list[Decision]:

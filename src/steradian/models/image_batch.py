@@ -93,7 +93,11 @@ def square_batch(images: Pictures, preprocessing: Preprocessing) -> NDArray[np.u
             pixels = decode_file(Path(image), preprocessing)
         else:
             pixels = pixels_of_array(image)
-        squares.append(preprocessing.square(pixels))
+        try:
+            squares.append(preprocessing.square(pixels))
+        except DataError as error:
+            name = str(image) if isinstance(image, str | Path) else f"image {index}"
+            raise DataError(f"{name}: {error}.") from error
     if not squares:
         return np.zeros((0, preprocessing.channels, preprocessing.size, preprocessing.size), dtype=np.uint8)
     return np.stack(squares)

@@ -78,12 +78,18 @@ class RegionsDisplay(Display):
             )
             axes.add_patch(frame)
             axes.text(
-                left, top + upper, label, color="white", fontsize=9, va="bottom", clip_on=True,
+                left, top + upper, label, color=_readable_on(color), fontsize=9, va="bottom", clip_on=True,
                 bbox={"facecolor": color, "edgecolor": "none", "pad": 1.5},
             )  # fmt: skip
             points = picture.points[number]
             if points is not None:
                 axes.plot(points[:, 0] / width, top + points[:, 1] / width, "o", color=color, ms=2.5)
+
+
+def _readable_on(color: tuple[float, float, float]) -> str:
+    """Return black or white, whichever differs more from a color (relative luminance of WCAG 2, without gamma)."""
+    red, green, blue = color
+    return "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.5 else "white"
 
 
 def _height(picture: Marked) -> float:

@@ -64,8 +64,26 @@ class Matched(BaseModel):
     image: int | None = Field(description="id of the nearest enrolled image")
 
 
+class Seen(BaseModel):
+    """How well a region can be seen, see `finding.Quality`."""
+
+    side: float
+    sharpness: float
+    inside: float
+    score: float
+
+
+class Found(BaseModel):
+    """Where a region is in its picture."""
+
+    box: tuple[float, float, float, float] = Field(description="left, top, right, bottom in pixels")
+    points: list[tuple[float, float]] | None
+    turned: int = Field(description="quarter turns of the picture to the left after which it is upright")
+    quality: Seen
+
+
 class Identified(BaseModel):
-    """Who is on one image, see `gallery.Decision`."""
+    """Who is on one image, or in one region of it, see `gallery.Decision`."""
 
     image: str
     decision: Literal["match", "unknown", "ambiguous"]
@@ -74,6 +92,8 @@ class Identified(BaseModel):
     threshold: float
     probability: Number
     matches: list[Matched]
+    region: Found | None = Field(None, description="null for a model that takes pictures whole")
+    elsewhere: str | None = Field(None, description="the name that fits best, but is in another region of the picture")
 
 
 class Identify(BaseModel):

@@ -18,8 +18,10 @@ from telegram.error import TelegramError
 from telegram.ext import Application, ApplicationBuilder, CommandHandler, ContextTypes, MessageHandler, filters
 
 from steradian.data.decode import decode
+from steradian.data.model_input import Pixels
 from steradian.errors import NotFoundError, SteradianError, StorageError
 from steradian.gallery import Decision, Gallery
+from steradian.gallery.photos import RegionAnswer, identify_photo
 from steradian.gallery.records import checked_name
 from steradian.models.recognizer import Recognizer
 from steradian.service.refusals import told
@@ -209,6 +211,8 @@ class Bot:
             result = self._gallery.enroll(name, [pixels])
             count = self._gallery.register.identity(name)[1].images
             return "\n".join([f"{name} has {count} photo(s) now. More, or /done?", *map(str, result.hints)])
+        if self._model.preprocessing.finds:
+            return self._regions_in_words(pixels)
         named = self._model.classify([pixels], top=self._top)[0]
         lines = [f"{label}: {probability:.1%}" for label, probability in named.ranking]
         if named.candidates is not None:
@@ -219,6 +223,14 @@ class Bot:
                 0, in_words(self._gallery.identify([pixels], strangers=self._strangers, far=self._far)[0]) + "\n"
             )
         return "\n".join(lines)
+
+    def _regions_in_words(self, pixels: Pixels) -> str:
+        """Return a line for each region of a photo, from the left to the right."""
+        if self._gallery is None:
+            return "This model finds and compares, and needs a gallery to name anybody."
+        answers = identify_photo(self._gallery, pixels, strangers=self._strangers, far=self._far)
+        lines = [f"{number}: {_named(one)}" for number, one in enumerate(answers, start=1)]
+        return "\n".join(["From the left to the right:", *lines]) if lines else "Nothing was found on this photo."
 
 
 class _WithoutToken(logging.Filter):
@@ -241,6 +253,16 @@ def log_to_stderr(token: str) -> None:
     for log in (LOG, logging.getLogger("telegram")):
         log.addHandler(handler)
         log.propagate = False
+
+
+def _named(answer: RegionAnswer) -> str:
+    """Return who is in a region, in a few words."""
+    decision = answer.decision
+    if decision.decision == "match":
+        return f"{decision.label} (cosine {decision.similarity:.2f})"
+    if decision.decision == "ambiguous":
+        return f"{decision.matches[0].label} or {decision.matches[1].label}"
+    return "nobody enrolled" if answer.elsewhere is None else f"like {answer.elsewhere}, who is another one here"
 
 
 def in_words(decision: Decision) -> str:

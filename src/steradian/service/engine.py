@@ -61,14 +61,19 @@ class Engine:
         parts = [await self._batcher.submit(pixels[start : start + BATCH]) for start in range(0, len(pixels), BATCH)]
         return np.concatenate(parts)
 
-    async def embed(self, uploads: Sequence[Upload]) -> tuple[Decoded, NDArray[np.float32]]:
-        """Return the readable ones of ``uploads`` and their raw embeddings float32 [N, D]."""
+    async def embed(self, uploads: Sequence[Upload], several: bool = False) -> tuple[Decoded, NDArray[np.float32]]:
+        """Return the readable ones of ``uploads`` and their raw embeddings float32 [N, D].
+
+        ``several``: of a model with a finder, every region that is found in an upload is one of the N.
+        """
         if self._waiting and self._waiting + len(uploads) > self._limits.waiting:
             raise HTTPException(503, "Too many images are waiting already: try again soon.", {"Retry-After": "1"})
         given_up = threading.Event()
         self._waiting += len(uploads)
         try:
-            return await asyncio.wait_for(self._embedded(uploads, given_up.is_set), self._limits.answer_seconds)
+            return await asyncio.wait_for(
+                self._embedded(uploads, given_up.is_set, several), self._limits.answer_seconds
+            )
         except asyncio.TimeoutError as error:
             raise HTTPException(504, f"No answer within {self._limits.answer_seconds:g} seconds.") from error
         finally:
@@ -81,13 +86,13 @@ class Engine:
         return await asyncio.get_running_loop().run_in_executor(self._decoders, work, *arguments)
 
     async def _embedded(
-        self, uploads: Sequence[Upload], given_up: Callable[[], bool]
+        self, uploads: Sequence[Upload], given_up: Callable[[], bool], several: bool
     ) -> tuple[Decoded, NDArray[np.float32]]:
         readable = await self.in_decoder(
-            decoded, uploads, self.model.preprocessing, self._limits, self._budget, given_up
+            decoded, uploads, self.model.preprocessing, self._limits, self._budget, given_up, several
         )
         self._numbers.refused.inc(len(readable.failures))
         if not readable.names:
             reasons = "; ".join(f"{one.image}: {one.reason}" for one in readable.failures)
             raise HTTPException(422, f"No image can be read: {reasons or 'no file came'}.")
-        return readable, await self._batcher.submit(readable.pixels)
+        return readable, await self._in_batches(readable.pixels)

@@ -16,8 +16,9 @@ from starlette.concurrency import run_in_threadpool
 
 from steradian.errors import DataError
 from steradian.gallery import Gallery, pictures
-from steradian.gallery.decision import AUTO, STRATEGIES, as_answer
+from steradian.gallery.decision import AUTO, STRATEGIES, as_answer, listed
 from steradian.gallery.explaining import check_same
+from steradian.gallery.photos import margin_of, matches_needed, one_each, taken_elsewhere
 from steradian.gallery.search.exact import unit
 from steradian.models.evidence import covered, lost, shaded
 from steradian.service import uploads
@@ -95,16 +96,23 @@ def question_routes(
         strategy: Annotated[str, Query(description=f"One of {', '.join(STRATEGIES)}.")] = AUTO,
         label: Annotated[list[str] | None, Query(description="Only identities with these names.")] = None,
         where: Annotated[str | None, Query(description="A JSON object: only identities with these metadata.")] = None,
+        repeated: Annotated[
+            bool, Query(description="Several regions of a picture may have one name, as in a mirror.")
+        ] = False,
     ) -> Identify:
-        """Decide who of the gallery is on each image: a match, "unknown" or "ambiguous"."""
+        """Decide who of the gallery is on each image: a match, "unknown" or "ambiguous".
+
+        A model that finds regions, such as faces, gives one answer for each of them, and each name once a picture.
+        """
         metadata = json_object("where", where)
         if strangers is None and far is None and threshold is None:
             strangers, far = usual_strangers, usual_far if usual_strangers is None else None
-        decoded, raw = await engine.embed(await uploads.read(files, limits))
-        decisions = await run_in_threadpool(
+        decoded, raw = await engine.embed(await uploads.read(files, limits), several=True)
+        most = matches_needed(top, len(raw)) if model.preprocessing.finds else top
+        alone = await run_in_threadpool(
             gallery.identify_vectors,
             unit(raw),
-            top=top,
+            top=most,
             strangers=strangers,
             far=far,
             threshold=threshold,
@@ -112,9 +120,18 @@ def question_routes(
             labels=label,
             where=metadata,
         )
+        decisions = list(alone)
+        if model.preprocessing.finds and not repeated:
+            for number in set(decoded.uploads):
+                rows = [row for row, of in enumerate(decoded.uploads) if of == number]
+                for row, one in zip(rows, one_each([alone[row] for row in rows], margin_of(strategy)), strict=True):
+                    decisions[row] = one
         for one in decisions:
             numbers.decisions.labels(one.decision).inc()
-        answers = [as_answer(name, one) for name, one in zip(decoded.names, decisions, strict=True)]
+        answers = [
+            {**as_answer(name, listed(one, top)), "region": region, "elsewhere": taken_elsewhere(before, one)}
+            for name, region, before, one in zip(decoded.names, decoded.regions, alone, decisions, strict=True)
+        ]
         return Identify.model_validate({"answers": answers, "failures": decoded.failures})
 
     @router.post("/explain", responses=CLOSED, dependencies=[Depends(BEARER)], response_class=Response)

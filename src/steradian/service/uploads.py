@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from fastapi import HTTPException, UploadFile
@@ -14,8 +15,12 @@ from steradian.data.decode import opened
 from steradian.data.model_input import draft, pixels_of
 from steradian.data.preprocessing import Preprocessing
 from steradian.errors import DataError
+from steradian.finding.regions import Quality, region_answer
 from steradian.service.answers import Failure
 from steradian.service.limits import Limits, PixelBudget
+
+MOST_REGIONS = 100
+"""Most regions of a picture that are answered."""
 
 LONGEST = 200
 """Maximum characters of a file name in an answer."""
@@ -31,11 +36,20 @@ class Upload:
 
 @dataclass(frozen=True)
 class Decoded:
-    """The readable uploads: names [N] and pixels uint8 [N, channels, size, size]; and the unreadable ones."""
+    """What can be embedded of the uploads, and the unreadable ones.
+
+    Attributes:
+        names: of the upload of each square [N].
+        pixels: uint8 [N, channels, size, size]: one square an upload, or one for each region that was found.
+        regions: where each square was in its picture, see `region_answer`; None for whole pictures.
+        uploads: number of the upload of each square.
+    """
 
     names: tuple[str, ...]
     pixels: NDArray[np.uint8]
     failures: tuple[Failure, ...]
+    regions: tuple[dict[str, Any] | None, ...] = ()
+    uploads: tuple[int, ...] = ()
 
 
 async def read(files: Sequence[UploadFile], limits: Limits) -> list[Upload]:
@@ -58,10 +72,14 @@ def decoded(
     limits: Limits,
     budget: PixelBudget,
     given_up: Callable[[], bool],
+    several: bool = False,
 ) -> Decoded:
-    """Decode ``uploads`` one after another within the ``budget``, until ``given_up`` returns True."""
-    names, squares, failures = [], [], []
-    for upload in uploads:
+    """Decode ``uploads`` one after another within the ``budget``, until ``given_up`` returns True.
+
+    ``several``: of a model with a finder, every region of a picture counts; otherwise a picture must have one.
+    """
+    names, squares, failures, regions, numbers = [], [], [], [], []
+    for number, upload in enumerate(uploads):
         if given_up():
             break
         try:
@@ -71,13 +89,32 @@ def decoded(
                     pixels = pixels_of(image)
                     # Before the square is made, which takes as much memory again.
                     image.close()
-                    squares.append(preprocessing.square(pixels))
-            names.append(upload.name)
+                    found = _regions(preprocessing, pixels) if several and preprocessing.finds else [(None, None)]
+                    for region, square in found:
+                        squares.append(preprocessing.square(pixels) if square is None else square)
+                        regions.append(region)
+                        names.append(upload.name)
+                        numbers.append(number)
         except DataError as error:
             failures.append(Failure(image=upload.name, reason=str(error)))
     shape = (0, preprocessing.channels, preprocessing.size, preprocessing.size)
     pixels = np.stack(squares) if squares else np.zeros(shape, np.uint8)
-    return Decoded(tuple(names), pixels, tuple(failures))
+    return Decoded(tuple(names), pixels, tuple(failures), tuple(regions), tuple(numbers))
+
+
+def _regions(preprocessing: Preprocessing, pixels: NDArray[np.uint8]) -> list[tuple[dict[str, Any], NDArray[np.uint8]]]:
+    """Return where each region of a picture is, and its square. Raises `DataError` for none, or too many."""
+    regions = preprocessing.regions(pixels)
+    if not regions:
+        raise DataError(f"nothing was found in it by {preprocessing.finder!r}")
+    if len(regions) > MOST_REGIONS:
+        raise DataError(f"{len(regions)} regions were found in it; at most {MOST_REGIONS} are answered")
+    cut_out = []
+    for region in regions:
+        square = preprocessing.cut(pixels, region)
+        shown = square.transpose(1, 2, 0) if len(square) == 3 else square[0]
+        cut_out.append((region_answer(region, Quality.of(region, shown, pixels)), square))
+    return cut_out
 
 
 COSTS = {"JPEG2000": 2, "WEBP": 2, "AVIF": 2}

@@ -47,33 +47,60 @@ function classes(result, open) {
       element("span", { className: "number", textContent: percent(one.probability) })]));
 }
 
-// Who of the gallery it is. The classes need no token, and are shown also without an answer here.
+// Who of the gallery it is, one answer for each region. The classes need no token, and are shown also without one here.
 async function identified(file, strangers, body) {
   try {
-    return (await send(`v1/identify${strangers ? `?strangers=${strangers}` : ""}`, [file])).answers[0];
+    return (await send(`v1/identify${strangers ? `?strangers=${strangers}` : ""}`, [file])).answers;
   } catch (error) {
     if (!error.message.includes("token")) throw error;
     body.append(element("p", { className: "small", textContent: `Who of the gallery it is, is not shown. ${error.message}` }));
-    return null;
+    return [];
   }
+}
+
+const said = (known) => [verdict(known), " ", element("span", { className: "sure", textContent: sureness(known) })];
+
+// Put numbered boxes on a picture, as shares of its size.
+function mark(image, answers) {
+  const frame = element("span", { className: "marked" });
+  image.replaceWith(frame);
+  frame.append(image);
+  const draw = () => frame.append(...answers.map(({ region }, number) => {
+    const box = element("b", { textContent: number + 1 });
+    const [left, top, right, bottom] = region.box;
+    const share = (value, all) => `${(100 * value / all).toFixed(2)}%`;
+    Object.assign(box.style, {
+      left: share(left, image.naturalWidth), top: share(top, image.naturalHeight),
+      width: share(right - left, image.naturalWidth), height: share(bottom - top, image.naturalHeight) });
+    return box;
+  }));
+  if (image.complete && image.naturalWidth) draw(); else image.addEventListener("load", draw);
 }
 
 async function answer(file, strangers, about, changed) {
   $("steps").hidden = true;
   notice("");
-  const body = element("div");
-  const article = element("article", { className: "answer" }, preview(file), body);
+  const body = element("div"), picture = preview(file);
+  const article = element("article", { className: "answer" }, picture, body);
   $("answers").prepend(article);
   while ($("answers").children.length > 20) $("answers").lastChild.remove();
   try {
-    const known = about.gallery ? await identified(file, strangers, body) : null;
-    if (known) {
-      body.append(element("p", { className: `verdict ${known.decision}` }, verdict(known), " ", element("span", { className: "sure", textContent: sureness(known) })), naming(file, known, changed));
+    const answers = about.gallery ? await identified(file, strangers, body) : [];
+    const [known] = answers;
+    // A picture that the browser cannot show has been replaced by the name of its kind.
+    if (known?.region && picture.isConnected) mark(picture, answers);
+    if (answers.length > 1) {
+      body.append(element("ol", { className: "regions" }, ...answers.map((one) => element("li", { className: one.decision }, ...said(one)))));
+    } else if (known) {
+      body.append(element("p", { className: `verdict ${known.decision}` }, ...said(known)), naming(file, known, changed));
       if (known.matches.length) body.append(details(file, known));
     }
-    const named = (await send("v1/classify", [file])).answers[0];
-    // The classes of a built-in model say nothing about the user's things, so they stay closed until they are opened.
-    body.append(classes(named, !about.built_in && !known?.matches.length));
+    // A model of a single class has nothing to choose from.
+    if (about.classes > 1) {
+      const named = (await send("v1/classify", [file])).answers[0];
+      // The classes of a built-in model say nothing about the user's things, so they stay closed until they are opened.
+      body.append(classes(named, !about.built_in && !known?.matches.length));
+    }
   } catch (error) {
     body.append(element("p", { className: "verdict failed", textContent: "No answer." }), element("p", { className: "small", textContent: error.message }));
   }

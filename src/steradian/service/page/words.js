@@ -14,6 +14,7 @@ export function verdict(result) {
 export function sureness(result) {
   if (result.decision === "match") return result.probability === null ? "" : LEVELS.find(([least]) => result.probability >= least)[1];
   if (result.decision === "ambiguous") return "They are too much alike here to tell them apart.";
+  if (result.elsewhere) return `${result.elsewhere} is another one in this picture.`;
   return result.matches.length ? "Nothing enrolled is close enough." : "Nothing is enrolled yet.";
 }
 
