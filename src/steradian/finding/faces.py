@@ -59,34 +59,29 @@ class Faces:
 
     def __call__(self, pixels: Pixels) -> tuple[Region, ...]:
         """Return one region a face, with its points."""
-        for lowest in (0.0, UNSURE):
-            for turned in range(4 if lowest == 0.0 else 1):
-                turned_pixels = np.ascontiguousarray(np.rot90(pixels, turned))
-                regions = self._upright(turned_pixels, turned, pixels.shape[:2], lowest)
-                if regions:
-                    return regions
+        shrink = max(1.0, math.sqrt(pixels.shape[0] * pixels.shape[1] / MOST_PIXELS))
+        searched = _resized(pixels, 1.0 / shrink) if shrink > 1.0 else pixels
+        for lowest, turns in ((0.0, 4), (UNSURE, 1)):
+            for turned in range(turns):
+                faces = self._upright(np.ascontiguousarray(np.rot90(searched, turned)), lowest)
+                if faces:
+                    shape = searched.shape[:2]
+                    return tuple(_region(*face, turned, shape, shrink) for face in faces)
         return ()
 
-    def _upright(self, pixels: Pixels, turned: int, shape: tuple[int, ...], lowest: float) -> tuple[Region, ...]:
-        """Return the upright faces of a picture that was turned, in coordinates of the picture before; its ``shape``"""
+    def _upright(self, pixels: Pixels, lowest: float) -> list[tuple[Points, Points, float]]:
+        """Return the corners [2, 2], the points [5, 2] and the score of each upright face."""
         detector, predictor = self._models()
-        area = pixels.shape[0] * pixels.shape[1]
-        shrink = max(1.0, math.sqrt(area / MOST_PIXELS))
-        searched = _resized(pixels, 1.0 / shrink) if shrink > 1.0 else pixels
-        boxes, scores, _ = detector.run(searched, 0, lowest)
-        if not boxes and area <= FEW_PIXELS:
+        boxes, scores, _ = detector.run(pixels, 0, lowest)
+        if not boxes and pixels.shape[0] * pixels.shape[1] <= FEW_PIXELS:
             boxes, scores, _ = detector.run(pixels, 1, lowest)
-        regions = []
+        faces = []
         for box, score in zip(boxes, scores, strict=True):
-            shown = predictor(searched, box)
             # dlib counts from the middle of the first pixel, and its boxes end in their last pixel.
-            points = np.array([[part.x + 0.5, part.y + 0.5] for part in shown.parts()]) * shrink
-            corners = np.array([[box.left(), box.top()], [box.right() + 1.0, box.bottom() + 1.0]]) * shrink
-            points, corners = (_turned_back(one, turned, shape) for one in (points, corners))
-            low, high = corners.min(axis=0), corners.max(axis=0)
-            edges = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
-            regions.append(Region(edges, float(score), points, turned))
-        return tuple(regions)
+            points = np.array([[part.x + 0.5, part.y + 0.5] for part in predictor(pixels, box).parts()])
+            corners = np.array([[box.left(), box.top()], [box.right() + 1.0, box.bottom() + 1.0]])
+            faces.append((corners, points, float(score)))
+        return faces
 
     def _models(self) -> tuple[Any, Any]:
         """Return detector and predictor of this thread: dlib's cannot be shared."""
@@ -116,6 +111,15 @@ def _resized(pixels: Pixels, factor: float) -> Pixels:
     height, width = pixels.shape[:2]
     size = max(1, round(width * factor)), max(1, round(height * factor))
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+
+
+def _region(
+    corners: Points, points: Points, score: float, turned: int, shape: tuple[int, ...], shrink: float
+) -> Region:
+    """Return a face of a picture of ``shape`` [H, W] that was shrunk, then turned, in pixels of the original."""
+    corners, points = (shrink * _turned_back(one, turned, shape) for one in (corners, points))
+    (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    return Region((left, top, right, bottom), score, points, turned)
 
 
 def _turned_back(points: Points, turned: int, shape: tuple[int, ...]) -> Points:
