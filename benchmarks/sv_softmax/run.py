@@ -27,7 +27,6 @@ from tqdm import tqdm
 
 from steradian import data, losses
 from steradian.data.pixels import load_pixels
-from steradian.data.preprocessing import Preprocessing
 from steradian.metrics import equal_error_rate, pair_scores, t_interval, tar_at_far
 from steradian.studies.comparison.noise import verdicts
 
@@ -75,7 +74,7 @@ def cached_cifar(root: Path, cache: Path) -> dict[str, np.ndarray]:
     """Return CIFAR-10, decoded once and cached."""
     file = cache / "cifar10.npz"
     if not file.exists():
-        pixels = load_pixels(data.open("cifar10", root / "cifar10"), Preprocessing(32, 3, (0.5,) * 3, (0.5,) * 3))
+        pixels = load_pixels(data.open("cifar10", root / "cifar10"), size=32, channels=3)
         train = np.array([split == "train" for split in pixels.splits])
         np.savez(file, x=pixels.pixels, y=pixels.labels, train=train)
     return dict(np.load(file))

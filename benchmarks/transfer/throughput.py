@@ -12,7 +12,6 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -59,7 +58,9 @@ def main() -> None:
     for _ in range(args.rounds):
         for name, encode in runtimes.items():
             started = time.process_time()
-            pixels = load_pixels(images, replace(preprocessing, size=SIZE)).pixels
+            pixels = load_pixels(
+                images, size=SIZE, channels=3, crop=preprocessing.crop, interpolation=preprocessing.interpolation
+            ).pixels
             decoded = time.process_time()
             for start in range(0, len(pixels), BATCH):
                 encode(torch.from_numpy(pixels[start : start + BATCH]))

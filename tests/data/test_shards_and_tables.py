@@ -16,7 +16,6 @@ from pyarrow import parquet
 
 from steradian import data
 from steradian.data.pixels import load_pixels
-from steradian.data.preprocessing import Preprocessing
 from steradian.data.splits import groups_by, make_splits
 from steradian.errors import DataError, InputError, UsageError
 
@@ -162,7 +161,7 @@ def test_groups_of_a_table_are_not_divided(tmp_path: Path) -> None:
         (tmp_path / f"{number}.png").write_bytes(png(number))
         rows.append(f"{number}.png,{'ab'[number % 2]},person{number // 6}")
     (tmp_path / "t.csv").write_text("\n".join(rows))
-    found = load_pixels(data.open(tmp_path / "t.csv"), Preprocessing(8, 1, (0.5,), (0.5,)))
+    found = load_pixels(data.open(tmp_path / "t.csv"), size=8, channels=1)
     assert found.groups is not None
     parts = make_splits(found.labels, validation=0.2, calibration=0.2, test=0.2, groups=found.groups)
     held = [set(found.groups[part]) for part in (parts.train, parts.validation, parts.calibration, parts.test)]

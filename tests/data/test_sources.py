@@ -14,15 +14,12 @@ from PIL import Image
 
 from steradian import data
 from steradian.data.pixels import load_pixels
-from steradian.data.preprocessing import Preprocessing
 from steradian.data.sample import sample_images
 from steradian.errors import DataError, UsageError
 
 
 def loaded(source: Path, **options):
-    channels = options.pop("channels", 1)
-    middle = (0.5,) * channels
-    return load_pixels(data.open(source), Preprocessing(options.pop("size", 16), channels, middle, middle, **options))
+    return load_pixels(data.open(source), **{"size": 16, "channels": 1, **options})
 
 
 def test_folder(image_folder) -> None:

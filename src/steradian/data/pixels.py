@@ -15,9 +15,11 @@ from steradian.data.loading.damage import DamageLog, Skipped
 from steradian.data.loading.plan import ReadingPlan, ReadingSettings, reading_plan
 from steradian.data.loading.reader import Views
 from steradian.data.loading.stream import ReadingPool, StreamedPixels
+from steradian.data.model_input import Interpolation
 from steradian.data.preprocessing import Preprocessing, statistics
 from steradian.errors import DataError, UsageError
 from steradian.files import sha256_of
+from steradian.finding.finders import WHOLE
 
 Indices = NDArray[np.intp]
 Progress = Callable[[Iterable[int], int, str], Iterable[int]]
@@ -158,14 +160,24 @@ def no_progress(items: Iterable[int], total: int, what: str) -> Iterable[int]:
     return items
 
 
-def load_pixels(images: ImageSet, shape: Preprocessing, progress: Progress = no_progress) -> PixelSet:
-    """Decode every image to uint8 [N, channels, size, size] (see `Preprocessing.square`).
+def load_pixels(
+    images: ImageSet,
+    *,
+    size: int,
+    channels: int,
+    crop: float = 1.0,
+    interpolation: Interpolation = "bilinear",
+    finder: str = WHOLE,
+    progress: Progress = no_progress,
+) -> PixelSet:
+    """Decode every image to uint8 [N, channels, size, size] (see `Preprocessing.prominent_square`).
 
     A damaged file is skipped and listed. Decoding uses one thread per core, which does not affect the result.
 
     Raises:
         DataError: more than 5 % are damaged, or a class has no image left.
     """
+    shape = Preprocessing(size, channels, (0.0,) * channels, (1.0,) * channels, crop, interpolation, finder)
     pixels = np.empty((len(images), shape.channels, shape.size, shape.size), dtype=np.uint8)
     failures: dict[int, str] = {}
 
@@ -214,7 +226,16 @@ def load_for(
     plan = reading_plan(images, shape, settings)
     if plan.streams:
         return stream_pixels(images, shape, plan.workers), plan
-    return load_pixels(images, shape, progress), plan
+    decoded = load_pixels(
+        images,
+        size=shape.size,
+        channels=shape.channels,
+        crop=shape.crop,
+        interpolation=shape.interpolation,
+        finder=shape.finder,
+        progress=progress,
+    )
+    return decoded, plan
 
 
 def _keep_rows(pixels: NDArray[np.uint8], rows: Indices) -> NDArray[np.uint8]:

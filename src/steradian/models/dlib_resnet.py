@@ -72,14 +72,15 @@ class DlibResNet(LayeredEncoder):
 
     def __init__(self, width: int = WIDTH) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(3, width, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2)]
+        layers: list[nn.Module] = [nn.Sequential(nn.Conv2d(3, width, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2))]
         inputs = width
         for multiple, count, halves in STAGES:
             outputs = width * multiple
             for number in range(count):
                 layers.append(DlibBlock(inputs, outputs, halves=halves and number == 0))
                 inputs = outputs
-        layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, FEATURES, bias=False)]
+        last = nn.Linear(inputs, FEATURES, bias=False)
+        layers.append(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), last))
         self.layers = nn.Sequential(*layers)
 
 

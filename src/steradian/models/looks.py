@@ -15,7 +15,8 @@ def looks(samples: Tensor, mirrored: bool, zooms: Sequence[float]) -> Iterator[T
         mirrored: whether each view is also yielded in a mirror.
         zooms: shares of the side; the middle of an image is enlarged to its whole size. Empty: the image as it is.
     """
-    size = samples.shape[-1]
+    # OpenVINO traces the sizes of a tensor as tensors.
+    size = int(samples.shape[-1])
     for zoom in zooms or (1.0,):
         edge = round((1.0 - zoom) / 2.0 * size)
         view = samples
