@@ -73,6 +73,8 @@ def test_a_single_class_is_no_choice(command, portrait: Image.Image, tmp_path: P
 def test_gray_input_is_refused() -> None:
     with pytest.raises(InputError, match="takes color images"):
         build_encoder(DLIB_FACE, channels=1, size=150)
+    with pytest.raises(InputError, match="131 pixels or more"):
+        build_encoder(DLIB_FACE, channels=3, size=112)
 
 
 def test_an_export_finds_and_aligns_too(model: Recognizer, portrait: Image.Image, tmp_path: Path) -> None:

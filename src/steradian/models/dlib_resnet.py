@@ -24,6 +24,9 @@ STAGES = ((1, 3, False), (2, 4, True), (4, 3, True), (8, 3, True), (8, 1, True))
 
 WIDTH, FEATURES, SIZE = 32, 128, 150
 
+SMALLEST = 131
+"""Pixels of the smallest images whose map is not empty after all halvings."""
+
 MEAN, SCALE = (122.782, 117.001, 104.298), 256.0
 """dlib computes (pixel - mean) / scale, with pixels from 0 to 255."""
 

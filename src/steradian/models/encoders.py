@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from steradian.errors import InputError, UsageError, did_you_mean
-from steradian.models.dlib_resnet import DlibResNet
+from steradian.models.dlib_resnet import SMALLEST, DlibResNet
 from steradian.models.efficientnet_lite import EfficientNetLite
 from steradian.models.layered_encoder import LayeredEncoder
 from steradian.models.pooling import PoolingName, set_pooling
@@ -201,9 +201,12 @@ class MobileFaceEncoder(LayeredEncoder):
 
 
 def _dlib_face(channels: int, size: int) -> LayeredEncoder:
-    """Return dlib's face network. Raises `InputError` for gray images, which it does not take."""
-    if channels != 3:
-        raise InputError(f"the encoder {DLIB_FACE!r} takes color images, but channels is {channels}.")
+    """Return dlib's face network. Raises `InputError` for images that it does not take."""
+    if channels != 3 or size < SMALLEST:
+        raise InputError(
+            f"the encoder {DLIB_FACE!r} takes color images of {SMALLEST} pixels or more, but channels is {channels} and "
+            f"the size {size}."
+        )
     return DlibResNet()
 
 
