@@ -204,8 +204,8 @@ def _dlib_face(channels: int, size: int) -> LayeredEncoder:
     """Return dlib's face network. Raises `InputError` for images that it does not take."""
     if channels != 3 or size < SMALLEST:
         raise InputError(
-            f"the encoder {DLIB_FACE!r} takes color images of {SMALLEST} pixels or more, but channels is {channels} and "
-            f"the size {size}."
+            f"the encoder {DLIB_FACE!r} takes color images of {SMALLEST} pixels or more, but channels is {channels} "
+            f"and the size {size}."
         )
     return DlibResNet()
 
