@@ -23,6 +23,8 @@ def test_wheel_installs_and_works_elsewhere(tmp_path: Path) -> None:
         "plots/report.html",
         "models/glyphs/model.safetensors",
         "models/glyphs/README.md",
+        "models/faces/model.json",
+        "models/faces/README.md",
         "models/lite0/model.json",
         "models/lite2/model.json",
     )
