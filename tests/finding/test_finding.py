@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from steradian.cli.main import app
 from steradian.errors import InputError, UsageError
 from steradian.finding import Quality, Region, cut, find, finder_names, similarity, warp
+from steradian.finding import faces as faces_file
 from steradian.finding import finders as finders_file
 from steradian.finding.faces import MEAN_FACE, Faces
 from steradian.finding.finders import finder
@@ -157,6 +158,16 @@ def test_faces_of_any_size_and_number(portrait: np.ndarray) -> None:
     assert face.box == pytest.approx([5 * edge for edge in BOX], abs=60)
     assert find(np.full((300, 300, 3), 90, np.uint8)) == ()
     assert len(find(np.asarray(Image.fromarray(portrait).convert("L")))) == 1
+
+
+def test_a_face_that_is_hard_to_see_is_found_where_there_is_no_other(
+    portrait: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blurred = np.asarray(Image.fromarray(portrait).filter(ImageFilter.GaussianBlur(10)))
+    (face,) = find(blurred)
+    assert faces_file.UNSURE < face.score < 0
+    monkeypatch.setattr(faces_file, "UNSURE", 0.0)
+    assert find(blurred) == ()
 
 
 def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
