@@ -2,9 +2,11 @@
 
     python benchmarks/faces/run.py pairs --data DIR
     python benchmarks/faces/run.py groups --data DIR
+    python benchmarks/faces/run.py nobody --data DIR
 
 ``pairs``: the official pairs of LFW's development folds, every pair counted. Where no face is found the middle of the
-picture is taken. ``groups``: photos composed of two to eight of those faces on photographs of monuments.
+picture is taken. ``groups``: photos composed of two to eight of those faces on photographs of monuments. ``nobody``:
+pictures of monuments, road signs and dogs, in which faces are found all the same.
 """
 
 from __future__ import annotations
@@ -225,7 +227,20 @@ def _person_at(region: Region, truth: list[tuple[str, tuple[float, float, float,
     return None
 
 
-PARTS: dict[str, Callable[[Path], dict[str, Any]]] = {"pairs": pairs, "groups": groups}
+def nobody(data: Path) -> dict[str, Any]:
+    """Count in how many pictures of other things the finder sees a face, and in how many a sure one."""
+    shares: dict[str, Any] = {}
+    for name in ("monuments49", "gtsrb_dev", "imagewoof_train"):
+        with zipfile.ZipFile(data / f"{name}.zip") as archive:
+            images = [one for one in archive.namelist() if one.lower().endswith((".jpg", ".jpeg", ".png", ".ppm"))]
+            chosen = np.random.default_rng(0).permutation(images)[:PHOTOS]
+            found = [find(np.asarray(Image.open(io.BytesIO(archive.read(one))).convert("RGB"))) for one in chosen]
+        sure = [any(region.score > 0.0 for region in regions) for regions in found]
+        shares[name] = {"any": float(np.mean([len(one) > 0 for one in found])), "sure": float(np.mean(sure))}
+    return shares
+
+
+PARTS: dict[str, Callable[[Path], dict[str, Any]]] = {"pairs": pairs, "groups": groups, "nobody": nobody}
 
 
 def main() -> None:

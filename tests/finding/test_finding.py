@@ -13,6 +13,7 @@ from PIL import Image, ImageFilter
 from typer.testing import CliRunner
 
 from steradian.cli.main import app
+from steradian.data import Preprocessing
 from steradian.errors import InputError, UsageError
 from steradian.finding import Quality, Region, cut, find, finder_names, similarity, warp
 from steradian.finding import faces as faces_file
@@ -103,6 +104,9 @@ def test_a_finder_of_your_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metadata, "entry_points", lambda group, name="corners": [Point] if name == "corners" else [])
     finder.cache_clear()
     assert "corners" in finder_names() and find(picture, "corners") == (left,)
+    shape = Preprocessing(8, 1, (0.5,), (0.5,), finder="corners")
+    ((region, quality, square),) = shape.cut_out(picture)
+    assert region == left and quality.side == 20 and square.shape == (1, 8, 8), "a function needs no template"
     finder.cache_clear()
 
 

@@ -69,7 +69,7 @@ def find(
             continue
         with waiting(f"searching {file.name}", quiet=json):
             regions = finders.find(pixels, found_by)
-            squares = [finders.cut(pixels, region, SIZE, found_by.template) for region in regions]
+            squares = [finders.cut(pixels, region, SIZE, finders.template_of(found_by)) for region in regions]
             seen = [Quality.of(region, square, pixels) for region, square in zip(regions, squares, strict=True)]
         answers.append(_as_answer(file, pixels, regions, seen))
         if out is not None and len(drawn) < MOST_DRAWN:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from steradian.data.model_input import Interpolation, Pixels, square
 from steradian.errors import DataError, InputError
-from steradian.finding.finders import WHOLE, cut, find, finder
-from steradian.finding.regions import Region, most_prominent
+from steradian.finding.finders import WHOLE, cut, find, template_of
+from steradian.finding.regions import Quality, Region, most_prominent
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -103,7 +103,16 @@ class Preprocessing:
 
     def cut(self, pixels: Pixels, region: Region) -> NDArray[np.uint8]:
         """Cut a region out of decoded pixels: uint8 [channels, size, size]."""
-        return square(cut(pixels, region, self.size, finder(self.finder).template), self.size, self.channels)
+        return square(cut(pixels, region, self.size, template_of(self.finder)), self.size, self.channels)
+
+    def cut_out(self, pixels: Pixels) -> list[tuple[Region, Quality, NDArray[np.uint8]]]:
+        """Return every region of decoded pixels, how well it can be seen, and its square; empty for none."""
+        found = []
+        for region in self.regions(pixels):
+            square = self.cut(pixels, region)
+            shown = square.transpose(1, 2, 0) if self.channels == 3 else square[0]
+            found.append((region, Quality.of(region, shown, pixels), square))
+        return found
 
     @property
     def shortest(self) -> int:

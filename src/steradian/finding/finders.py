@@ -86,6 +86,12 @@ def finder(name: str) -> Finder:
     raise UsageError(f"There is no finder {name!r}. {did_you_mean(name, finder_names())}")
 
 
+def template_of(by: str | Finder) -> Points | None:
+    """Return the template of a finder; a plain function has none."""
+    template: Points | None = getattr(finder(by) if isinstance(by, str) else by, "template", None)
+    return template
+
+
 def find(pixels: Pixels, by: str | Finder = "faces") -> tuple[Region, ...]:
     """Return the regions of a picture, uint8 [H, W] or [H, W, 3], from the left to the right.
 

@@ -55,21 +55,19 @@ def identify_photo(
         rate: one of ``strangers``, ``far`` and ``threshold``, see there.
     """
     model = gallery.recognizer
-    regions = model.preprocessing.regions(pixels)
-    if not regions:
+    found = model.preprocessing.cut_out(pixels)
+    if not found:
         return []
-    squares = np.stack([model.preprocessing.cut(pixels, region) for region in regions])
-    most = matches_needed(top, len(regions))
+    squares = np.stack([square for _, _, square in found])
+    most = matches_needed(top, len(found))
     decisions = gallery.identify_vectors(
         model.embed_squares(squares), top=most, strategy=strategy, labels=labels, where=where, **rate
     )
     last = decisions if repeated else one_each(decisions, margin_of(strategy))
-    answers = []
-    for region, square, alone, decision in zip(regions, squares, decisions, last, strict=True):
-        shown = square.transpose(1, 2, 0) if len(square) == 3 else square[0]
-        quality = Quality.of(region, shown, pixels)
-        answers.append(RegionAnswer(region, quality, listed(decision, top), taken_elsewhere(alone, decision)))
-    return answers
+    return [
+        RegionAnswer(region, quality, listed(decision, top), taken_elsewhere(alone, decision))
+        for (region, quality, _), alone, decision in zip(found, decisions, last, strict=True)
+    ]
 
 
 def matches_needed(top: int, regions: int) -> int:

@@ -15,7 +15,7 @@ from steradian.data.decode import opened
 from steradian.data.model_input import draft, pixels_of
 from steradian.data.preprocessing import Preprocessing
 from steradian.errors import DataError
-from steradian.finding.regions import Quality, region_answer
+from steradian.finding.regions import region_answer
 from steradian.service.answers import Failure
 from steradian.service.limits import Limits, PixelBudget
 
@@ -104,17 +104,12 @@ def decoded(
 
 def _regions(preprocessing: Preprocessing, pixels: NDArray[np.uint8]) -> list[tuple[dict[str, Any], NDArray[np.uint8]]]:
     """Return where each region of a picture is, and its square. Raises `DataError` for none, or too many."""
-    regions = preprocessing.regions(pixels)
-    if not regions:
+    found = preprocessing.cut_out(pixels)
+    if not found:
         raise DataError(f"nothing was found in it by {preprocessing.finder!r}")
-    if len(regions) > MOST_REGIONS:
-        raise DataError(f"{len(regions)} regions were found in it; at most {MOST_REGIONS} are answered")
-    cut_out = []
-    for region in regions:
-        square = preprocessing.cut(pixels, region)
-        shown = square.transpose(1, 2, 0) if len(square) == 3 else square[0]
-        cut_out.append((region_answer(region, Quality.of(region, shown, pixels)), square))
-    return cut_out
+    if len(found) > MOST_REGIONS:
+        raise DataError(f"{len(found)} regions were found in it; at most {MOST_REGIONS} are answered")
+    return [(region_answer(region, quality), square) for region, quality, square in found]
 
 
 COSTS = {"JPEG2000": 2, "WEBP": 2, "AVIF": 2}
