@@ -46,7 +46,7 @@ def test_one_reader_or_two_give_the_same_weights_and_history(image_folder) -> No
         plan = make_plan(wanted, load_data(wanted))
         assert any(line.startswith("data: read from their files in every epoch") for line in plan.lines)
         results.append(train(plan))
-        assert "1 of 60 images cannot be decoded" in plan.all_warnings[-1]
+        assert "1 of 60 images cannot be used" in plan.all_warnings[-1]
     first = results[0].model.state_dict()
     for other in results[1:]:
         assert all(torch.equal(tensor, first[name]) for name, tensor in other.model.state_dict().items())

@@ -27,13 +27,16 @@ from steradian.errors import UsageError
 from steradian.waiting import waiting
 
 if TYPE_CHECKING:
-    from steradian.gallery import Decision, Gallery
+    from steradian.gallery import Decision
     from steradian.gallery.explaining import Explanation
     from steradian.gallery.strangers import StrangerThreshold
     from steradian.models.recognizer import Recognizer
 
 MOST_EXPLAINED = 12
 """Most answers that --explain draws."""
+
+EXPECTED = 4
+"""Regions that a photo is taken to have when the quickest way to embed them is chosen."""
 
 
 def identify(
@@ -110,6 +113,7 @@ def identify(
         from steradian.gallery.decision import as_answer
         from steradian.gallery.explaining import explain as explained_by
         from steradian.models.calibration import STRANGERS
+        from steradian.models.evidence import LOOKS
 
     found, metadata = image_files(images), json_object("--where", where)
     readable: list[Path] = []
@@ -126,13 +130,14 @@ def identify(
                 "every picture whole."
             )
         if explain is not None:
-            _accelerate(opened, min(len(found.files), MOST_EXPLAINED))
+            opened.recognizer.accelerate_for(2 * LOOKS * min(len(found.files), MOST_EXPLAINED))
         chosen = None
         if far is None and threshold is None and strategy != "centers":
             with waiting("asking the gallery's own images", quiet=json):
                 filtered = bool(label or metadata)
                 chosen = opened.stranger_threshold(strangers or STRANGERS, strategy, filtered=filtered)
         if finds:
+            opened.recognizer.accelerate_for(EXPECTED * len(found.files))
             asked = {"top": top, "strategy": strategy, "labels": label, "where": metadata}
             rates = {"strangers": strangers, "far": far, "threshold": threshold}
             photos = identify_photos(opened, found.files, repeated, {**asked, **rates}, quiet=json)
@@ -180,14 +185,6 @@ def identify(
         say(wrapped(_describe_threshold(chosen), "", sys.stderr))
     bullets(found.notes, "!")
     fail_for(failures, len(found.files), "read")
-
-
-def _accelerate(opened: Gallery, pictures: int) -> None:
-    from steradian.models.evidence import LOOKS
-    from steradian.models.recognizer import Recognizer
-
-    if isinstance(opened.recognizer, Recognizer):
-        opened.recognizer.accelerate_for(2 * LOOKS * pictures)
 
 
 def _draw(path: Path, explained: list[Explanation | None], files: list[Path], decisions: list[Decision]) -> bool:

@@ -93,7 +93,7 @@ def serve(
     import torch
 
     from steradian.gallery import Gallery
-    from steradian.models.encoders import OWN
+    from steradian.models.encoders import LIGHT
     from steradian.models.locations import is_name
     from steradian.models.recognizer import Recognizer
     from steradian.models.runtimes import RUNTIMES
@@ -137,7 +137,7 @@ def serve(
         lanes = min(LANES, torch.get_num_threads())
         # Parallel batches share the cores evenly. Threads that start from now on inherit this number.
         torch.set_num_threads(torch.get_num_threads() // lanes)
-        if runtime != "auto" or model.spec.encoder not in OWN:
+        if runtime != "auto" or model.spec.encoder not in LIGHT:
             with waiting("preparing the encoder"):
                 model.accelerate(runtime, lanes)  # type: ignore[arg-type]
         opened = stack.enter_context(Gallery.open(gallery_path, model))

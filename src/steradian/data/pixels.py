@@ -19,7 +19,7 @@ from steradian.data.model_input import Interpolation
 from steradian.data.preprocessing import Preprocessing, statistics
 from steradian.errors import DataError, UsageError
 from steradian.files import sha256_of
-from steradian.finding.finders import WHOLE
+from steradian.finding.finders import WHOLE, NothingFoundError
 
 Indices = NDArray[np.intp]
 Progress = Callable[[Iterable[int], int, str], Iterable[int]]
@@ -40,7 +40,8 @@ class PixelSet:
         splits: [N] names of splits, or None.
         groups: [N] names of groups that must stay in one part, or None.
         names: name of each image for messages.
-        failed: images that could not be decoded, where all were decoded at once.
+        failed: images that could not be used, where all were decoded at once.
+        unfound: names of those in which nothing was found, and which another finder cut out, see `load_pixels`.
     """
 
     source: str
@@ -51,6 +52,7 @@ class PixelSet:
     names: Sequence[str]
     failed: tuple[Skipped, ...] = ()
     groups: NDArray[np.str_] | None = None
+    unfound: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"PixelSet({self.source!r}, {len(self):,} images of {self.size} pixels, {len(self.classes):,} classes)"
@@ -70,7 +72,7 @@ class PixelSet:
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
-        """The images that could not be decoded: all of them, or those that were met so far where they are streamed."""
+        """The images that could not be used: all of them, or those that were met so far where they are streamed."""
         return self.pixels.pool.damage.sorted if isinstance(self.pixels, StreamedPixels) else self.failed
 
     def at(self, chosen: Indices) -> PixelSet:
@@ -168,22 +170,36 @@ def load_pixels(
     crop: float = 1.0,
     interpolation: Interpolation = "bilinear",
     finder: str = WHOLE,
+    otherwise: str | None = None,
     progress: Progress = no_progress,
 ) -> PixelSet:
     """Decode every image to uint8 [N, channels, size, size] (see `Preprocessing.prominent_square`).
 
-    A damaged file is skipped and listed. Decoding uses one thread per core, which does not affect the result.
+    A file that is damaged, or in which nothing is found, is skipped and listed. Decoding uses one thread per core,
+    which does not affect the result.
+
+    Args:
+        otherwise: another finder for images in which ``finder`` finds nothing, such as "center"; None: skip them.
 
     Raises:
-        DataError: more than 5 % are damaged, or a class has no image left.
+        DataError: more than 5 % are damaged (with a finder: half cannot be used), or a class has no image left.
     """
     shape = Preprocessing(size, channels, (0.0,) * channels, (1.0,) * channels, crop, interpolation, finder)
     pixels = np.empty((len(images), shape.channels, shape.size, shape.size), dtype=np.uint8)
+    second = None if otherwise is None else replace(shape, finder=otherwise)
     failures: dict[int, str] = {}
+    unfound: list[int] = []
 
     def decode_image(index: int) -> None:
         try:
-            pixels[index] = shape.prominent_square(images.pixels(index, shape.shortest))
+            picture = images.pixels(index, shape.shortest)
+            try:
+                pixels[index] = shape.prominent_square(picture)
+            except NothingFoundError:
+                if second is None:
+                    raise
+                pixels[index] = second.prominent_square(picture)
+                unfound.append(index)
         except DataError as error:
             failures[index] = str(error)
 
@@ -195,7 +211,7 @@ def load_pixels(
         with ThreadPoolExecutor(available_cores()) as pool:
             for _ in zip(indices, pool.map(decode_image, range(len(images))), strict=False):
                 pass
-    damage = DamageLog(images, failures)
+    damage = DamageLog(images, failures, finds=shape.finds)
     kept = np.setdiff1d(np.arange(len(images)), np.fromiter(failures, dtype=np.intp))
     return PixelSet(
         source=images.source,
@@ -206,6 +222,7 @@ def load_pixels(
         names=tuple(images.items.name(int(index)) for index in kept),
         failed=damage.sorted,
         groups=images.groups[kept] if images.groups is not None else None,
+        unfound=tuple(images.items.name(index) for index in sorted(unfound)),
     )
 
 
@@ -221,10 +238,14 @@ def load_for(
     shape: Preprocessing,
     progress: Progress = no_progress,
     settings: ReadingSettings | None = None,
+    otherwise: str | None = None,
 ) -> tuple[PixelSet, ReadingPlan]:
-    """Decode ``images`` at once or make them ready to be read, as `reading_plan` decides."""
+    """Decode ``images`` at once or make them ready to be read, as `reading_plan` decides.
+
+    For a finder ``otherwise`` (`load_pixels`) they are always decoded at once.
+    """
     plan = reading_plan(images, shape, settings)
-    if plan.streams:
+    if plan.streams and otherwise is None:
         return stream_pixels(images, shape, plan.workers), plan
     decoded = load_pixels(
         images,
@@ -233,6 +254,7 @@ def load_for(
         crop=shape.crop,
         interpolation=shape.interpolation,
         finder=shape.finder,
+        otherwise=otherwise,
         progress=progress,
     )
     return decoded, plan

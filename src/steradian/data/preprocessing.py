@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from steradian.data.model_input import Interpolation, Pixels, square
 from steradian.errors import DataError, InputError
-from steradian.finding.finders import WHOLE, cut, find, template_of
+from steradian.finding.finders import WHOLE, NothingFoundError, cut, find, template_of
 from steradian.finding.regions import Quality, Region, most_prominent
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ class Preprocessing:
         With a finder, it is the only region of the picture.
 
         Raises:
-            DataError: the finder finds nothing, or several regions.
+            NothingFoundError: the finder finds nothing.
+            DataError: it finds several regions.
         """
         if not self.finds:
             return square(pixels, self.size, self.channels, self.crop, self.interpolation)
@@ -79,7 +80,8 @@ class Preprocessing:
     def prominent_square(self, pixels: Pixels) -> NDArray[np.uint8]:
         """Convert decoded pixels as `square` does; of several regions, take the one that stands out most.
 
-        It is the rule for pictures that have one label: see `most_prominent`. Raises `DataError` if there is none.
+        It is the rule for pictures that have one label: see `most_prominent`. Raises `NothingFoundError` if there is
+        none.
         """
         if not self.finds:
             return self.square(pixels)
@@ -89,7 +91,7 @@ class Preprocessing:
     def _some_regions(self, pixels: Pixels) -> tuple[Region, ...]:
         regions = self.regions(pixels)
         if not regions:
-            raise DataError(f"nothing was found in it by {self.finder!r}")
+            raise NothingFoundError(f"nothing was found in it by {self.finder!r}")
         return regions
 
     @property

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from steradian.errors import InputError, UsageError, did_you_mean
+from steradian.errors import DataError, InputError, UsageError, did_you_mean
 from steradian.finding.alignment import of_box, similarity, warp
 from steradian.finding.regions import Pixels, Points, Region
 
@@ -21,6 +21,10 @@ WHOLE = "whole"
 
 CENTER_SHARE = 0.6
 """Side of the region of "center", as a share of the picture's shorter side."""
+
+
+class NothingFoundError(DataError):
+    """A finder finds no region in a picture."""
 
 
 class Finder(Protocol):

@@ -116,6 +116,7 @@ def enroll_files(
         if metadata and enrolled and not new_files:
             gallery.register.describe(name, metadata)
         steps += [(name, list(new_files[start : start + AT_ONCE])) for start in range(0, len(new_files), AT_ONCE)]
+    gallery.recognizer.accelerate_for(len(younger) + sum(len(files) for _, files in steps))
     added: dict[str, int] = {}
     failures: list[Skipped] = []
     hints: list[Hint] = []

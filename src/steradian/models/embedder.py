@@ -37,6 +37,9 @@ class Embedder(Protocol):
     def class_centers(self) -> NDArray[np.float32]:
         """Return one center of each class, [C, D]. Raises `InputError` for an export, which holds none."""
 
+    def accelerate_for(self, images: int) -> None:
+        """Get ready to embed this many images, if that takes any time that pays off."""
+
     def embed(self, images: Any) -> NDArray[np.float32]:
         """Return unit embeddings, float32 [N, D]."""
 

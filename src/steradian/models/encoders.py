@@ -220,6 +220,9 @@ OWN: dict[str, Callable[[int, int], LayeredEncoder]] = {
 }
 """Encoders of steradian itself, for small images and for aligned faces."""
 
+LIGHT = frozenset(OWN) - {DLIB_FACE}
+"""Encoders that are so small that another runtime is not worth its start."""
+
 
 def pooled(features: Tensor) -> Tensor:
     """Average a feature map [N, F, h, w] to vectors [N, F]; return vectors unchanged."""

@@ -84,6 +84,9 @@ class ExportedModel:
         """
         return self.embed_squares(square_batch(images, self.preprocessing))
 
+    def accelerate_for(self, images: int) -> None:
+        """Do nothing: ONNX Runtime runs the export already."""
+
     def embed_squares(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return unit embeddings, float32 [N, D], of what `Preprocessing.square` made, [N, channels, size, size]."""
         parts: list[Any] = [np.zeros((0, self.embedding_size), np.float32)]

@@ -47,6 +47,11 @@ class ModelSpec(BaseModel):
     flip_tta: bool = Field(False, validation_alias=AliasChoices("flip_tta", "mirrored"), serialization_alias="mirrored")
     zooms: tuple[Annotated[float, Field(gt=0.1, le=1)], ...] = Field((), max_length=8)
 
+    @property
+    def looks(self) -> int:
+        """Number of times that the encoder looks at an image."""
+        return max(1, len(self.zooms)) * (2 if self.flip_tta else 1)
+
     def described(self) -> dict[str, Any]:
         """Return the fields of the spec as plain values, by the names that entered the ids of models from the start."""
         return self.model_dump(mode="json", include=set(ModelSpec.model_fields), by_alias=True)

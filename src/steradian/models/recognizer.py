@@ -21,7 +21,7 @@ from steradian.losses.cosines import cosines, unit_rows
 from steradian.models.answers import Classification, Verification
 from steradian.models.artifact import content_id, write
 from steradian.models.calibration import Calibration, StrangerScores, Threshold, Thresholds
-from steradian.models.encoders import OWN, build_encoder
+from steradian.models.encoders import LIGHT, build_encoder
 from steradian.models.heads import build_head
 from steradian.models.hub import push
 from steradian.models.image_batch import Picture, Pictures, decode_file, images_at_once, square_batch
@@ -241,10 +241,10 @@ class Recognizer(nn.Module):
         self._fast = fast_encoder(self.encoder, self.spec.preprocessing, runtime, callers)
 
     def accelerate_for(self, images: int) -> None:
-        """Call `accelerate` if it pays off: for more than a few images, a pretrained encoder and no GPU."""
+        """Call `accelerate` if it pays off: for more than a few images, an encoder that is not small, and no GPU."""
         on_cpu = next(self.parameters()).device.type == "cpu"
-        if images > 1 and self.spec.encoder not in OWN and on_cpu and self._fast is None:
-            self.accelerate(runtime_for(images))
+        if images > 1 and self.spec.encoder not in LIGHT and on_cpu and self._fast is None:
+            self.accelerate(runtime_for(images * self.spec.looks))
 
     def prepare(self, pixels: Tensor) -> Tensor:
         """Compute the encoder input from uint8 pixels, or floats in [0, 1], [N, channels, size, size]."""

@@ -1,4 +1,4 @@
-"""Count the images of a set that cannot be decoded; too many of them, or a whole class of them, is an error."""
+"""Count the images of a set that cannot be used; too many of them, or a whole class of them, is an error."""
 
 from __future__ import annotations
 
@@ -13,35 +13,43 @@ from steradian.errors import DataError
 MAX_DAMAGED = 0.05
 """A set with a larger share of damaged files is refused."""
 
+LISTED = 10
+
+MAX_EMPTY = 0.5
+"""With a finder: a set is refused if in a larger share of the pictures nothing is found, or they are damaged."""
+
 
 @dataclass(frozen=True)
 class Skipped:
-    """An image that could not be decoded, and why."""
+    """An image that could not be decoded, or in which nothing was found, and why."""
 
     name: str
     reason: str
 
 
 class DamageLog:
-    """The damaged images of a set, as they become known.
+    """The images of a set that cannot be used, as they become known.
 
     Attributes:
         skipped: image -> its name and what is wrong with it.
     """
 
-    def __init__(self, images: ImageSet, known: Mapping[int, str] | None = None) -> None:
-        """Begin with what is ``known``: image -> reason. Raises as `add` does."""
-        self.images = images
+    def __init__(self, images: ImageSet, known: Mapping[int, str] | None = None, *, finds: bool = False) -> None:
+        """Begin with what is ``known``: image -> reason. Raises as `add` does.
+
+        ``finds``: whether a finder looks for something in them (`MAX_EMPTY`).
+        """
+        self.images, self.most = images, MAX_EMPTY if finds else MAX_DAMAGED
         self.skipped = {index: Skipped(images.items.name(index), reason) for index, reason in (known or {}).items()}
         whole = np.delete(images.labels, list(self.skipped))
         self._left = np.bincount(whole, minlength=len(images.classes))
         self._check()
 
     def add(self, index: int, reason: str) -> None:
-        """Count the image ``index`` as damaged, once.
+        """Count the image ``index``, once.
 
         Raises:
-            DataError: now more than `MAX_DAMAGED` of the images are, or all of a class.
+            DataError: now too many of the images cannot be used, or none of a class.
         """
         if index in self.skipped:
             return
@@ -50,26 +58,28 @@ class DamageLog:
         self._check()
 
     def _check(self) -> None:
-        """Raise `DataError` if more than `MAX_DAMAGED` of the images are damaged, or all of a class."""
         images, skipped = self.images, self.sorted
-        if len(skipped) > MAX_DAMAGED * len(images):
+        if len(skipped) > self.most * len(images):
             raise DataError(
-                f"{len(skipped)} of {len(images)} images in {images.source} cannot be decoded, more than "
-                f"{MAX_DAMAGED:.0%}:\n{listing(skipped)}\nRepair or remove them; if most fail, check the folder."
+                f"{len(skipped)} of {len(images)} images in {images.source} cannot be used, more than "
+                f"{self.most:.0%}:\n{listing(skipped)}\nRepair or remove them; if most fail, check the folder."
             )
-        empty = np.flatnonzero(self._left == 0)
-        if skipped and len(empty):
+        empty = np.flatnonzero(self._left == 0) if skipped else np.zeros(0, np.intp)
+        if len(empty):
+            names = [repr(images.classes[number]) for number in empty[:LISTED].tolist()]
+            more = f" and {len(empty) - LISTED} more" if len(empty) > LISTED else ""
+            which = "class" if len(empty) == 1 else f"each of {len(empty)} classes:"
             raise DataError(
-                f"No image of class {images.classes[empty[0]]!r} in {images.source} can be decoded:\n{listing(skipped)}"
+                f"No image of {which} {', '.join(names)}{more} in {images.source} can be used:\n{listing(skipped)}"
             )
 
     @property
     def sorted(self) -> tuple[Skipped, ...]:
-        """The damaged images in the order of the set."""
+        """These images in the order of the set."""
         return tuple(self.skipped[index] for index in sorted(self.skipped))
 
 
-def listing(skipped: tuple[Skipped, ...], at_most: int = 10) -> str:
+def listing(skipped: tuple[Skipped, ...], at_most: int = LISTED) -> str:
     """Return one line for each of the first ``at_most`` skipped images, and the number of the others."""
     lines = [f"  {item.name}: {item.reason}" for item in skipped[:at_most]]
     if len(skipped) > at_most:
@@ -81,4 +91,4 @@ def skipped_warning(skipped: tuple[Skipped, ...], images: int) -> list[str]:
     """Return a warning that lists the skipped images of a set of ``images``, if there are any."""
     if not skipped:
         return []
-    return [f"{len(skipped)} of {images} images cannot be decoded and are skipped:\n{listing(skipped)}"]
+    return [f"{len(skipped)} of {images} images cannot be used and are skipped:\n{listing(skipped)}"]

@@ -65,7 +65,7 @@ class ReadingPool:
 
     def __init__(self, images: ImageSet, shape: Preprocessing, workers: int) -> None:
         self.images, self.shape, self.workers = images, shape, workers
-        self.damage = DamageLog(images)
+        self.damage = DamageLog(images, finds=shape.finds)
         self.reader = Reader(images.items, shape)
         self._requests = _Requests()
         # Before the interpreter ends its child processes by force, which torch reports as their failure.

@@ -160,14 +160,15 @@ def evaluate_on(
 
 
 def pixels_for(
-    model: Recognizer, source: str, root: str | None, progress: DataProgress
+    model: Recognizer, source: str, root: str | None, progress: DataProgress, otherwise: str | None = None
 ) -> tuple[PixelSet, str, list[str]]:
     """Return the images of ``source`` as ``model`` takes them, labels by its classes.
 
-    Then which part they are, and sentences about what was left out.
+    Then which part they are, and sentences about what was left out. With ``otherwise``, images in which the model's
+    finder finds nothing are cut out by that finder.
     """
     images = data_sources.open(source, root)
-    loaded, _ = load_for(images, model.spec.preprocessing, progress)
+    loaded, _ = load_for(images, model.spec.preprocessing, progress, otherwise=otherwise)
     notes = [*images.notes, *skipped_warning(loaded.failed, len(images))]
     pixels = with_known_first(loaded, model.spec.classes)
     if pixels.splits is not None and (pixels.splits == "test").any():
