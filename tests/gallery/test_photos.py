@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +16,12 @@ from sklearn.datasets import load_digits
 from steradian import Recognizer
 from steradian.data import Preprocessing
 from steradian.errors import DataError, UsageError
-from steradian.finding import Region, finders
+from steradian.finding import Quality, Region, finders
+from steradian.finding.alone import alone, overlap, region_at
 from steradian.gallery import Gallery
 from steradian.gallery.decision import Match, decide
-from steradian.gallery.photos import identify_photo, one_each
+from steradian.gallery.photos import identify_photo, judged, one_each
+from steradian.models.quality_gate import QualityGate, sigmoid
 from steradian.training import Recipe, load_data
 
 SIDE = 28
@@ -160,6 +163,93 @@ def test_the_command_answers_draws_and_never_guesses_who_is_enrolled(
         model.embed([tmp_path / "party.png"])
     code, _, err = command(*asked, "--explain", "parts.png")
     assert code == 2 and "use --out" in err
+
+
+GATE = QualityGate(
+    sharpness=2.0, score=3.0, bias=1.0, sharp_enough=0.5, sure_enough=1.0, name_chance=1.0, name_excess=200.0,
+    name_bias=0.0, most_excess=0.05, least_chance=0.5, least_trust=0.6, measured_on="nothing",
+)  # fmt: skip
+
+
+def test_the_chances_are_logistic_curves_that_stop_to_rise() -> None:
+    def chance(sharpness: float, score: float) -> float:
+        return GATE.chance(Quality(80.0, sharpness, 1.0, score))
+
+    assert chance(0.2, 0.4) == pytest.approx(1 / (1 + math.exp(-(2 * math.log(0.2) + 3 * 0.4 + 1))))
+    assert chance(0.5, 1.0) == chance(7.0, 9.0) > chance(0.4, 1.0) > chance(0.4, 0.5)
+    assert 0.0 < chance(0.0, -1.0) < 1e-6 and not math.isnan(chance(0.0, -1e9)), "no overflow"
+    seen = Quality(80.0, 0.2, 1.0, 0.4)
+    assert GATE.trust(seen, 0.01) == pytest.approx(sigmoid(2 * math.log(0.2) + 3 * 0.4 + 1 + 200 * 0.01))
+    assert GATE.trust(seen, 0.05) == GATE.trust(seen, 0.5)
+
+
+def test_a_poor_region_is_neither_named_nor_unknown() -> None:
+    clear, poor = Quality(80.0, 0.5, 1.0, 1.0), Quality(80.0, 0.2, 1.0, 0.0)
+    far, near, sure = (decide([Match("ada", similarity)], 0.5) for similarity in (0.4, 0.505, 0.6))
+    assert [judged(one, clear, GATE)[0] for one in (far, near, sure)] == [far, near, sure]
+    verdicts = [judged(one, poor, GATE)[0] for one in (far, near, sure)]
+    assert [one.decision for one in verdicts] == ["poor", "poor", "match"]
+    assert [one.label for one in verdicts] == [None, None, "ada"] and verdicts[0].matches == far.matches
+    assert judged(far, poor, GATE)[1] == GATE.chance(poor) and judged(sure, clear, None) == (sure, None)
+    nobody = decide([], 0.5)
+    assert judged(nobody, poor, GATE)[0] is nobody, "where nobody is enrolled, nobody is there"
+
+
+def test_poor_pictures_are_enrolled_by_force_only(model: Recognizer, command, tmp_path: Path) -> None:
+    model.gate = GATE.model_copy(update={"bias": -50.0})
+    model.save(tmp_path / "run" / "model")
+    Image.fromarray(photo(1)).save(tmp_path / "one.png")
+    code, _, err = command("enroll", "run", "one.png", "--name", "ada")
+    assert code == 1 and "it is blurred, covered or too small" in err and "--force" in err
+    assert command("enroll", "run", "one.png", "--name", "ada", "--force")[0] == 0
+    code, out, _ = command("identify", "run", "one.png", "--threshold", "0.9999999", "--json")
+    (region,) = json.loads(out)["answers"][0]["regions"]
+    assert (code, region["decision"], region["label"]) == (0, "poor", None) and region["trust"] == 0.0
+    assert "too poor to tell" in command("identify", "run", "one.png", "--threshold", "0.9999999")[1]
+    assert Recognizer.load(tmp_path / "run").gate == model.gate
+
+
+def test_one_region_of_a_photo_is_enrolled_and_kept_alone(model: Recognizer, command, tmp_path: Path) -> None:
+    Image.fromarray(photo(3, 4, 5)).save(tmp_path / "party.png")
+    asked = ("enroll", "run", "party.png", "--name", "four")
+    code, _, err = command(*asked)
+    assert code == 1 and "--region" in err
+    assert command(*asked, "--region", "2")[0] == 0
+    code, out, _ = command(*asked, "--region", "2")
+    assert code == 0 and "1 images were already enrolled" in out
+    code, _, err = command(*asked, "--region", "4")
+    assert code == 1 and "has the regions 1 to 3 by 'squares', and no region 4" in err
+    code, _, err = command("enroll", "run", "party.png", "--region", "2")
+    assert code == 2 and "--name" in err
+    with Gallery.open(tmp_path / "run" / "gallery.db", model) as gallery:
+        number, _ = gallery.register.identity("four")
+        (image,) = gallery.register.images_of(number)
+        kept = gallery.pictures.find(image.source)
+        assert kept.parent.name == "gallery.db.images"
+        assert (np.asarray(Image.open(kept)) == digit(4)).all(), "only that part of the photo is kept"
+        before = gallery.snapshot().vectors.copy()
+    assert command("gallery", "rebuild", "run")[0] == 0
+    with Gallery.open(tmp_path / "run" / "gallery.db", model) as gallery:
+        assert np.allclose(gallery.snapshot().vectors, before, atol=1e-6)
+
+
+def test_a_region_that_is_not_seen_alone_is_refused() -> None:
+    class Pairs:
+        """Finds two squares in a picture that is wide enough, and nothing else."""
+
+        template = None
+
+        def __call__(self, pixels: np.ndarray) -> list[Region]:
+            return Squares()(pixels) if pixels.shape[1] >= 2 * SIDE else []
+
+    regions = Pairs()(photo(1, 2))
+    assert region_at(regions, (2.0, 1.0, 30.0, 27.0)) is regions[0]
+    with pytest.raises(DataError, match="of the 2 regions in it none is at 200, 0, 220, 20"):
+        region_at(regions, (200.0, 0.0, 220.0, 20.0))
+    assert overlap((0, 0, 2, 2), (1, 0, 3, 2)) == pytest.approx(1 / 3) and overlap((0, 0, 1, 1), (2, 2, 3, 3)) == 0.0
+    nothing = Region((0.0, 0.0, 10.0, 10.0))
+    with pytest.raises(DataError, match="not found again when it is cut out"):
+        alone(photo(1, 2), nothing, Pairs())
 
 
 def test_models_that_find_nothing_take_no_options_for_regions(model: Recognizer, command, tmp_path: Path) -> None:

@@ -407,14 +407,25 @@ def test_a_photo_with_two_faces_has_a_numbered_box_and_a_line_for_each(
     for address in start(model, tmp_path / "g.db", Access(None, None, "127.0.0.1")):
         page = opened(browser, address, width, troubles=troubles)
         page.set_input_files("#file", str(tmp_path / "both.png"))
-        page.locator(".marked b").nth(1).wait_for()
+        page.locator(".marked button").nth(1).wait_for()
         lines = ["Grace. Very likely.", "Unknown. Grace is another one in this picture."]
-        assert page.locator(".regions li").all_inner_texts() == lines
-        picture, box = (page.locator(one).first.bounding_box() for one in (".marked img", ".marked b"))
+        assert page.locator(".regions summary").all_inner_texts() == lines
+        picture, box = (page.locator(one).first.bounding_box() for one in (".marked img", ".marked button"))
         assert (box["x"] - picture["x"]) / picture["width"] == pytest.approx(161 / 1024, abs=0.01)
         assert box["height"] / picture["height"] == pytest.approx(216 / 600, abs=0.02)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.locator(".marked button").nth(1).click()
+        page.locator(".regions details[open] input").fill("Mirror")
+        page.locator(".regions details[open] button.main").click()
+        page.get_by_text("Mirror is enrolled with 1 picture.").wait_for()
         page.set_input_files("#file", str(tmp_path / "one.png"))
-        page.locator(".verdict.match").wait_for()
+        # The mirror image is as much like the picture as the picture itself.
+        page.locator(".verdict.ambiguous").wait_for()
         assert page.locator(".marked").count() == 2 and page.locator(".classes").count() == 0
     assert troubles == []
+    with Gallery.open(tmp_path / "g.db", model) as gallery:
+        number, _ = gallery.register.identity("Mirror")
+        (image,) = gallery.register.images_of(number)
+        kept = Image.open(gallery.pictures.find(image.source))
+        # Of 1,024 x 600 pixels only the face with some room is kept.
+        assert max(kept.size) < 500

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -17,7 +18,7 @@ from urllib.parse import parse_qs
 import numpy as np
 import pytest
 from matplotlib import cbook
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 
 from steradian import Recognizer
 from steradian.errors import DataError
@@ -44,8 +45,12 @@ class Telegram(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        given = {name: values[0] for name, values in parse_qs(body.decode()).items()}
         method = self.path.rsplit("/", 1)[1]
+        given = (
+            self._parts(body)
+            if method == "sendPhoto"
+            else {name: one[0] for name, one in parse_qs(body.decode()).items()}
+        )
         result: object = True
         if TOKEN not in self.path:
             self._answer({"ok": False, "error_code": 401, "description": "Unauthorized"}, 401)
@@ -60,10 +65,22 @@ class Telegram(BaseHTTPRequestHandler):
         elif method == "getFile":
             name = given["file_id"]
             result = {"file_id": name, "file_unique_id": name, "file_path": name}
-        elif method == "sendMessage":
-            self.server.said.append((int(given["chat_id"]), given["text"]))
+        elif method in ("sendMessage", "sendPhoto"):
+            self.server.said.append((int(given["chat_id"]), given["text" if method == "sendMessage" else "caption"]))
             result = {"message_id": 1, "date": 0, "chat": {"id": int(given["chat_id"]), "type": "private"}}
         self._answer({"ok": True, "result": result})
+
+    def _parts(self, body: bytes) -> dict[str, str]:
+        """Return the fields of a request with a picture, which is kept."""
+        kind = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
+        fields: dict[str, str] = {}
+        for part in message_from_bytes(kind + body).get_payload():
+            content = part.get_payload(decode=True)
+            if part.get_filename():
+                self.server.pictures.append(content)
+            else:
+                fields[str(part.get_param("name", header="content-disposition"))] = content.decode()
+        return fields
 
     def _answer(self, value: object, status: int = 200) -> None:
         content = json.dumps(value).encode()
@@ -77,7 +94,7 @@ class Telegram(BaseHTTPRequestHandler):
 @pytest.fixture
 def telegram() -> Iterator[ThreadingHTTPServer]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Telegram)
-    server.updates, server.said, server.photos = [], [], {}
+    server.updates, server.said, server.photos, server.pictures = [], [], {}, []
     server.address = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -283,13 +300,35 @@ def test_a_photo_of_two_faces_gets_a_line_for_each(tmp_path: Path) -> None:
         image.save(buffer, "PNG")
         return buffer.getvalue()
 
-    assert "needs a gallery" in Bot(model, None, {FRIEND})._answer(png(both), None)
+    assert "needs a gallery" in Bot(model, None, {FRIEND})._answer(png(both), None).text
     with Gallery.open(tmp_path / "g.db", model) as gallery:
         bot = Bot(model, gallery, {FRIEND})
-        assert bot._answer(png(portrait), "Grace").startswith("Grace has 1 photo")
-        with pytest.raises(DataError, match="2 regions"):
+        assert bot._answer(png(portrait), "Grace").text.startswith("Grace has 1 photo")
+        with pytest.raises(DataError, match="there are 2 on this photo, and which is Grace"):
             bot._answer(png(both), "Grace")
-        first, left, right = bot._answer(png(both), None).splitlines()
+        blurred = portrait.filter(ImageFilter.GaussianBlur(9))
+        with pytest.raises(DataError, match="it is blurred, covered or too small"):
+            bot._answer(png(blurred), "Grace")
+        answer = bot._answer(png(both), None)
+        first, left, right = answer.text.splitlines()
         assert first == "From the left to the right:" and left.startswith("1: Grace (cosine ")
         assert right == "2: like Grace, who is another one here"
-        assert bot._answer(png(Image.new("RGB", (200, 200), "gray")), None) == "Nothing was found on this photo."
+        assert answer.picture is not None and Image.open(io.BytesIO(answer.picture)).width > 800
+        nothing = bot._answer(png(Image.new("RGB", (200, 200), "gray")), None)
+        assert (nothing.text, nothing.picture) == ("Nothing was found on this photo.", None)
+
+
+def test_a_marked_picture_is_sent_with_its_words(telegram: ThreadingHTTPServer, tmp_path: Path) -> None:
+    with cbook.get_sample_data("grace_hopper.jpg") as file:
+        portrait = file.read()
+    with Gallery.open(tmp_path / "g.db", "faces") as gallery:
+        gallery.enroll("Grace", [Image.open(io.BytesIO(portrait)).convert("RGB")])
+    words = [sys.executable, "-m", "steradian", "bot", "faces", "--allow", str(FRIEND), "--token", TOKEN]
+    words += ["--gallery", str(tmp_path / "g.db"), "--address", telegram.address]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        try:
+            assert "1: Grace" in send(telegram, FRIEND, photo=portrait)
+        finally:
+            running.terminate()
+    (sent,) = telegram.pictures
+    assert Image.open(io.BytesIO(sent)).size[0] > 800

@@ -33,6 +33,21 @@ def enroll(
             "pictures are refused.",
         ),
     ] = False,
+    region: Annotated[
+        int | None,
+        typer.Option(
+            help="Of one picture, enroll only this face, or whatever the model finds: number 1 is the leftmost, as "
+            "'find' and 'identify' count them. That part of the picture is kept beside the gallery.",
+            min=1,
+            metavar="N",
+        ),
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Enroll pictures that are too blurred, covered or small to tell anything by, too."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Enroll people, animals or things in a gallery from a few images each, without training.
@@ -45,19 +60,31 @@ def enroll(
       steradian enroll runs/photos people/
       steradian enroll runs/photos ana1.jpg ana2.jpg --name Ana
       steradian enroll glyphs symbols/ --gallery symbols.db
+      steradian enroll faces party.jpg --region 2 --name Ana --gallery people.db
     """
     check_paths(run, images=images)
     with waiting("starting", quiet=json):
-        from steradian.errors import DataError
+        from steradian.errors import DataError, UsageError
         from steradian.gallery import Gallery
-        from steradian.gallery.enrolling import enroll_files, people_of, told_gone
+        from steradian.gallery.enrolling import enroll_files, enroll_region, people_of, told_gone
         from steradian.gallery.hints import gathered
         from steradian.training.progress import shown
 
     metadata_values = json_object("--metadata", metadata)
     named = people_of(images, name)
+    files = [file for files in named.by_name.values() for file in files]
+    if region is not None and (name is None or len(files) != 1 or prominent):
+        raise UsageError("--region is of one picture with a --name, and needs no --prominent.")
     with Gallery.open(gallery_of(run, gallery), run) as opened:
-        result = enroll_files(opened, named.by_name, metadata_values, prominent=prominent, progress=shown)
+        if region is None:
+            result = enroll_files(
+                opened, named.by_name, metadata_values, prominent=prominent, force=force, progress=shown
+            )
+        elif opened.recognizer.preprocessing.finds:
+            ((called, _),) = named.by_name.items()
+            result = enroll_region(opened, called, files[0], region, metadata_values, force=force)
+        else:
+            raise UsageError("--region is for models that find regions in a photo, such as faces, and this finds none.")
         count = len(opened)
     if json:
         failures = [{"image": item.name, "reason": item.reason} for item in result.failures]

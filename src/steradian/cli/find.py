@@ -129,7 +129,7 @@ def _marked(file: Path, pixels: Pixels, regions: tuple[Region, ...]) -> Marked:
 def draw(path: Path, pictures: list[Marked]) -> None:
     """Draw pictures with their regions below each other into ``path``."""
     from steradian.files import atomic_file
-    from steradian.plots.regions import RegionsDisplay
+    from steradian.plots.regions import drawn
 
     with atomic_file(path) as temporary:
-        RegionsDisplay.from_pictures(pictures).plot().figure_.figure.savefig(temporary, format="png")
+        temporary.write_bytes(drawn(pictures))

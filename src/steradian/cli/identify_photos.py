@@ -32,8 +32,7 @@ def identify_photos(
 ) -> Photos:
     """Identify the regions of photos, one photo at a time; ``asked``: what `photos.identify_photo` takes besides."""
     from steradian.data.image_files import read_images
-    from steradian.gallery.photos import identify_photo
-    from steradian.plots.regions import Marked
+    from steradian.gallery.photos import identify_photo, marked
 
     photos = Photos()
     for file in files:
@@ -44,9 +43,7 @@ def identify_photos(
                 answers = identify_photo(opened, pixels, repeated=repeated, **asked)
             photos.answers.append((file, answers))
             if len(photos.drawn) < MOST_DRAWN:
-                boxes, points = [one.region.box for one in answers], [one.region.points for one in answers]
-                labels = [f"{number} {_name(one.decision)}" for number, one in enumerate(answers, start=1)]
-                photos.drawn.append(Marked(pixels, boxes, labels, points, file.name))
+                photos.drawn.append(marked(pixels, answers, file.name))
     return photos
 
 
@@ -87,10 +84,6 @@ def _in_words(answer: RegionAnswer) -> str:
     return f"{said}; {answer.elsewhere} is another region"
 
 
-def _name(decision: Decision) -> str:
-    return decision.label if decision.label is not None else decision.decision
-
-
 def describe_decision(decision: Decision) -> str:
     """Return a decision in words."""
     threshold = f"threshold {decision.threshold:.3f}"
@@ -98,4 +91,6 @@ def describe_decision(decision: Decision) -> str:
         return f"{decision.label} (similarity {decision.similarity:.3f}, {threshold})"
     if decision.decision == "ambiguous":
         return f"ambiguous: {decision.matches[0].label} or {decision.matches[1].label} ({threshold})"
+    if decision.decision == "poor":
+        return "too poor to tell: blurred, covered, or too small"
     return f"unknown: no enrolled identity reaches the {threshold}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 FOR_FINDERS = 2**15
 """A picture for a finder is decoded in full up to this size, so that boxes are in its own pixels."""
+
+
+Take = Literal["every", "only", "prominent"]
+"""Which regions of a picture are meant: all, the only one (several are refused), or the one that stands out most."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +73,7 @@ class Preprocessing:
         """
         if not self.finds:
             return square(pixels, self.size, self.channels, self.crop, self.interpolation)
-        regions = self._some_regions(pixels)
-        if len(regions) > 1:
-            raise DataError(
-                f"{len(regions)} regions were found in it by {self.finder!r}, and which of them is meant is not said: "
-                "cut the picture to one of them, or enroll the one that stands out most (--prominent)"
-            )
-        return self.cut(pixels, regions[0])
+        return self.cut(pixels, self._taken(pixels, "only")[0])
 
     def prominent_square(self, pixels: Pixels) -> NDArray[np.uint8]:
         """Convert decoded pixels as `square` does; of several regions, take the one that stands out most.
@@ -83,15 +81,23 @@ class Preprocessing:
         It is the rule for pictures that have one label: see `most_prominent`. Raises `NothingFoundError` if there is
         none.
         """
-        if not self.finds:
-            return self.square(pixels)
-        height, width = pixels.shape[:2]
-        return self.cut(pixels, most_prominent(self._some_regions(pixels), width, height))
+        return self.cut(pixels, self._taken(pixels, "prominent")[0]) if self.finds else self.square(pixels)
 
-    def _some_regions(self, pixels: Pixels) -> tuple[Region, ...]:
+    def _taken(self, pixels: Pixels, take: Take) -> tuple[Region, ...]:
+        """Return the regions of decoded pixels that are meant, at least one."""
         regions = self.regions(pixels)
         if not regions:
             raise NothingFoundError(f"nothing was found in it by {self.finder!r}")
+        if take == "every":
+            return regions
+        if take == "prominent":
+            return (most_prominent(regions, pixels.shape[1], pixels.shape[0]),)
+        if len(regions) > 1:
+            raise DataError(
+                f"{len(regions)} regions were found in it by {self.finder!r}, and which of them is meant is not said: "
+                "cut the picture to one of them, name one (--region), or take the one that stands out most "
+                "(--prominent)"
+            )
         return regions
 
     @property
@@ -107,10 +113,15 @@ class Preprocessing:
         """Cut a region out of decoded pixels: uint8 [channels, size, size]."""
         return square(cut(pixels, region, self.size, template_of(self.finder)), self.size, self.channels)
 
-    def cut_out(self, pixels: Pixels) -> list[tuple[Region, Quality, NDArray[np.uint8]]]:
-        """Return every region of decoded pixels, how well it can be seen, and its square; empty for none."""
+    def cut_out(self, pixels: Pixels, take: Take = "every") -> list[tuple[Region, Quality, NDArray[np.uint8]]]:
+        """Return the regions of decoded pixels that ``take`` means, how well each can be seen, and its square.
+
+        Raises:
+            NothingFoundError: the finder finds nothing.
+            DataError: it finds several, but only one may be there.
+        """
         found = []
-        for region in self.regions(pixels):
+        for region in self._taken(pixels, take):
             square = self.cut(pixels, region)
             shown = square.transpose(1, 2, 0) if self.channels == 3 else square[0]
             found.append((region, Quality.of(region, shown, pixels), square))

@@ -1,4 +1,4 @@
-"""Decide from similarities to enrolled identities: a name, "unknown" or "ambiguous"."""
+"""Decide from similarities to enrolled identities: a name, "unknown", "ambiguous" or "poor"."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Verdict = Literal["match", "unknown", "ambiguous"]
+Verdict = Literal["match", "unknown", "ambiguous", "poor"]
 AUTO = "auto"
 STRATEGIES = (AUTO, "nearest", "mean", "blended", "vote", "centers")
 
@@ -43,7 +43,8 @@ class Decision:
     """The answer for one image.
 
     Attributes:
-        decision: "match", "unknown" (nobody exceeds the threshold) or "ambiguous" (two do, within `MARGIN`).
+        decision: "match", "unknown" (nobody exceeds the threshold), "ambiguous" (two do, within `MARGIN`), or "poor":
+            the picture is too poor to tell, which only models with a `QualityGate` say.
         label: name of the match, else None.
         similarity: cosine to the best identity; NaN if nobody is enrolled.
         threshold: cosine that a match must exceed.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +11,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from steradian.data.image_files import AT_ONCE, image_files, read_images
 from steradian.data.loading.damage import Skipped
 from steradian.data.pixels import Progress
+from steradian.data.preprocessing import Take
 from steradian.errors import DataError, InputError, UsageError
 from steradian.files import printable
+from steradian.finding.alone import alone
+from steradian.finding.regions import Quality
 from steradian.gallery.gallery import Gallery
 from steradian.gallery.hints import Hint
 from steradian.gallery.records import ELSEWHERE, ImageRecord, as_source, checked_name
+from steradian.models.image_batch import decode_file
+from steradian.models.quality_gate import QualityGate
 
 SAME = 0.9999
 """A cosine from which a file that was written again holds the picture that was enrolled."""
@@ -88,12 +95,14 @@ def enroll_files(
     metadata: Mapping[str, Any] | None = None,
     *,
     prominent: bool = False,
+    force: bool = False,
     progress: Progress,
 ) -> FolderEnrolled:
     """Enroll the image files of ``people`` in batches; each batch is on disk before the next begins.
 
     A file that was enrolled under its name is skipped, unless it holds another picture since. Of a model with a finder
-    a picture must show one region; with ``prominent``, the one that stands out most of several is enrolled.
+    a picture must show one region; with ``prominent``, the one that stands out most of several is enrolled. One that is
+    too poor to tell anything by (`QualityGate`) is only enrolled with ``force``.
     """
     steps: list[tuple[str, list[Path]]] = []
     skipped = 0
@@ -120,13 +129,14 @@ def enroll_files(
     added: dict[str, int] = {}
     failures: list[Skipped] = []
     hints: list[Hint] = []
-    replaced, unreadable = _replace(gallery, younger, prominent)
+    take: Take = "prominent" if prominent else "only"
+    replaced, unreadable = _replace(gallery, younger, take, force)
     failures += unreadable
     for step in progress(range(len(steps)), len(steps), "enrolling"):
         name, files = steps[step]
         # Before they are read, so that a change meanwhile is noticed the next time.
         states_now = {file: _state(file) for file in files}
-        readable, vectors, unreadable = _embedded(gallery, files, prominent)
+        readable, vectors, unreadable = _embedded(gallery, files, take, force)
         failures += unreadable
         if readable:
             sources = [_source(file) for file in readable]
@@ -137,6 +147,56 @@ def enroll_files(
             added[name] = added.get(name, 0) + result.images
             hints += result.hints
     return FolderEnrolled(added, skipped - replaced, replaced, tuple(gone), tuple(failures), tuple(hints))
+
+
+def enroll_region(
+    gallery: Gallery,
+    name: str,
+    file: Path,
+    number: int,
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    force: bool = False,
+) -> FolderEnrolled:
+    """Enroll one region of a picture, by its number from the left, from 1.
+
+    The part of the picture that shows it is kept beside the gallery, so that it can be embedded again.
+
+    Raises:
+        DataError: the picture has no region of this number, it cannot be cut out alone, or it is too poor.
+    """
+    shape = gallery.recognizer.preprocessing
+    pixels = decode_file(file, shape)
+    regions = shape.regions(pixels)
+    if not 1 <= number <= len(regions):
+        there = f"the regions 1 to {len(regions)}" if len(regions) > 1 else f"{len(regions)} region(s)"
+        raise DataError(f"{printable(file)} has {there} by {shape.finder!r}, and no region {number}.")
+    part = alone(pixels, regions[number - 1], shape.finder)
+    ((_, quality, square),) = shape.cut_out(part, "prominent")
+    if not force:
+        check_quality(quality, gallery.recognizer.gate)
+    vector = gallery.recognizer.embed_squares(square[None])
+    if _is_enrolled(gallery, name, vector[0]):
+        return FolderEnrolled({}, 1, 0, (), (), ())
+    buffer = io.BytesIO()
+    Image.fromarray(part).save(buffer, "PNG")
+    kept = str(gallery.pictures.keep(buffer.getvalue()))
+    try:
+        result = gallery.enroll_vectors(name, vector, [kept], metadata, called=[file.name])
+    except BaseException:
+        gallery.pictures.forget([kept])
+        raise
+    return FolderEnrolled({name: 1}, 0, 0, (), (), tuple(result.hints))
+
+
+def _is_enrolled(gallery: Gallery, name: str, vector: NDArray[np.float32]) -> bool:
+    """Return whether an image with this unit vector [D] is enrolled under a name."""
+    identity = gallery.register.backend.find(name)
+    if identity is None:
+        return False
+    snapshot = gallery.snapshot()
+    rows = snapshot.vectors[snapshot.identities == identity]
+    return bool(len(rows)) and float((rows @ vector).max()) >= SAME
 
 
 def _enrolled_files(gallery: Gallery, number: int) -> dict[str, ImageRecord]:
@@ -174,8 +234,18 @@ def _changed(file: Path) -> str:
     return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).isoformat(timespec="milliseconds")
 
 
+def check_quality(quality: Quality, gate: QualityGate | None) -> None:
+    """Raise `DataError` for a region that is too poor to be enrolled."""
+    if gate is not None and gate.is_poor(quality):
+        raise DataError(
+            f"it is blurred, covered or too small (sharpness {quality.sharpness:.2f}, score {quality.score:.2f}): only "
+            f"{gate.chance(quality):.0%} of people would be known again by such a picture. Take another one, or force "
+            "it (--force)"
+        )
+
+
 def _embedded(
-    gallery: Gallery, files: Sequence[Path], prominent: bool
+    gallery: Gallery, files: Sequence[Path], take: Take, force: bool
 ) -> tuple[list[Path], NDArray[np.float32], list[Skipped]]:
     """Return the files that show one thing to enroll, their embeddings [N, D], and the others with what is wrong."""
     shape = gallery.recognizer.preprocessing
@@ -184,7 +254,13 @@ def _embedded(
     readable, squares = [], []
     for file, pixels in zip(read.files, read.pixels, strict=True):
         try:
-            squares.append(shape.prominent_square(pixels) if prominent else shape.square(pixels))
+            if shape.finds:
+                ((_, quality, square),) = shape.cut_out(pixels, take)
+                if not force:
+                    check_quality(quality, gallery.recognizer.gate)
+            else:
+                square = shape.square(pixels)
+            squares.append(square)
             readable.append(file)
         except DataError as error:
             failures.append(Skipped(str(file), str(error)))
@@ -193,7 +269,7 @@ def _embedded(
 
 
 def _replace(
-    gallery: Gallery, younger: Sequence[tuple[Path, ImageRecord]], prominent: bool
+    gallery: Gallery, younger: Sequence[tuple[Path, ImageRecord]], take: Take, force: bool
 ) -> tuple[int, list[Skipped]]:
     """Embed files that are younger than their enrolled images again; replace the images that differ."""
     replaced = 0
@@ -202,7 +278,7 @@ def _replace(
         images = dict(younger[start : start + AT_ONCE])
         states = {file: _state(file) for file in images}
         noted: dict[int, str] = {}
-        readable, vectors, unreadable = _embedded(gallery, list(images), prominent)
+        readable, vectors, unreadable = _embedded(gallery, list(images), take, force)
         failures += unreadable
         if not readable:
             continue

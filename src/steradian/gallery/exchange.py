@@ -219,16 +219,18 @@ def rebuild(path: Path, model: Embedder, progress: Progress, *, drop_lost: bool 
     numbers = list(sources)
     starts = range(0, len(numbers), AT_ONCE)
     for start in progress(starts, len(starts), "embedding"):
-        decoded = {}
+        squares = {}
         for number in numbers[start : start + AT_ONCE]:
             name, source = sources[number]
             try:
                 if not source:
                     raise DataError("it did not come from a file")
-                decoded[number] = decode_file(pictures.find(source), model.preprocessing)
+                pixels = decode_file(pictures.find(source), model.preprocessing)
+                squares[number] = model.preprocessing.prominent_square(pixels)
             except (DataError, StorageError, OSError) as error:
                 lost.append(f"{name}: {source or 'an image'}: {error}")
-        vectors.update(zip(decoded, model.embed(list(decoded.values())), strict=True))
+        if squares:
+            vectors.update(zip(squares, model.embed_squares(np.stack(list(squares.values()))), strict=True))
     if lost and (not drop_lost or not vectors):
         listed = "\n".join(f"  {line}" for line in lost[:10])
         raise InputError(

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from steradian.data.model_input import Pixels
+from steradian.finding.finders import NothingFoundError
 from steradian.finding.regions import Quality, Region, region_answer
 from steradian.gallery.decision import AUTO, MARGIN, VOTERS, Decision, Match, as_answer, decide, listed
 from steradian.gallery.gallery import Gallery
+from steradian.models.quality_gate import QualityGate
+
+if TYPE_CHECKING:
+    from steradian.plots.regions import Marked
 
 
 @dataclass(frozen=True)
@@ -21,18 +26,27 @@ class RegionAnswer:
 
     Attributes:
         elsewhere: the name that fits this region best, but was given to another one; None if there is no such name.
+        trust: chance that the answer can be trusted: that a name is right, or else that somebody enrolled would have
+            been named; None for models without a `QualityGate`, and where the name is ``elsewhere``.
     """
 
     region: Region
     quality: Quality
     decision: Decision
     elsewhere: str | None = None
+    trust: float | None = None
 
     def as_answer(self) -> dict[str, Any]:
-        """Return plain values: the decision and ``elsewhere``, with ``box``, ``points``, ``turned`` and ``quality``."""
+        """Return plain values: the decision, ``elsewhere``, ``trust``, and box, points and quality of the region."""
         values = as_answer("", self.decision)
         del values["image"]
-        return {**region_answer(self.region, self.quality), **values, "elsewhere": self.elsewhere}
+        found = region_answer(self.region, self.quality)
+        return {**found, **values, "elsewhere": self.elsewhere, "trust": rounded(self.trust)}
+
+
+def rounded(trust: float | None) -> float | None:
+    """Return a chance with three decimals."""
+    return None if trust is None else round(trust, 3)
 
 
 def identify_photo(
@@ -55,8 +69,9 @@ def identify_photo(
         rate: one of ``strangers``, ``far`` and ``threshold``, see there.
     """
     model = gallery.recognizer
-    found = model.preprocessing.cut_out(pixels)
-    if not found:
+    try:
+        found = model.preprocessing.cut_out(pixels)
+    except NothingFoundError:
         return []
     squares = np.stack([square for _, _, square in found])
     most = matches_needed(top, len(found))
@@ -64,10 +79,34 @@ def identify_photo(
         model.embed_squares(squares), top=most, strategy=strategy, labels=labels, where=where, **rate
     )
     last = decisions if repeated else one_each(decisions, margin_of(strategy))
-    return [
-        RegionAnswer(region, quality, listed(decision, top), taken_elsewhere(alone, decision))
-        for (region, quality, _), alone, decision in zip(found, decisions, last, strict=True)
-    ]
+    answers = []
+    for (region, quality, _), alone, decision in zip(found, decisions, last, strict=True):
+        elsewhere = taken_elsewhere(alone, decision)
+        sure, trust = judged(decision, quality, model.gate if elsewhere is None else None)
+        answers.append(RegionAnswer(region, quality, listed(sure, top), elsewhere, trust))
+    return answers
+
+
+def marked(pixels: Pixels, answers: Sequence[RegionAnswer], caption: str = "") -> Marked:
+    """Return a photo with what its answers draw on it: numbered boxes with names."""
+    from steradian.plots.regions import Marked
+
+    boxes, points = [one.region.box for one in answers], [one.region.points for one in answers]
+    labels = [f"{number} {one.decision.label or one.decision.decision}" for number, one in enumerate(answers, start=1)]
+    return Marked(pixels, boxes, labels, points, caption)
+
+
+def judged(decision: Decision, quality: Quality, gate: QualityGate | None) -> tuple[Decision, float | None]:
+    """Return a decision about a region, "poor" where it cannot be trusted, and how far it can, see `RegionAnswer`."""
+    if gate is None:
+        return decision, None
+    excess = decision.similarity - decision.threshold
+    if excess > 0.0:
+        trust, least = gate.trust(quality, excess), gate.least_trust
+    else:
+        trust, least = gate.chance(quality), gate.least_chance
+    poor = trust < least and bool(decision.matches)
+    return (replace(decision, decision="poor", label=None) if poor else decision), trust
 
 
 def matches_needed(top: int, regions: int) -> int:

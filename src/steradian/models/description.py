@@ -13,6 +13,7 @@ from steradian.errors import StorageError
 from steradian.files import read_json
 from steradian.finding.finders import WHOLE
 from steradian.models.calibration import Calibration, StrangerScores, Threshold
+from steradian.models.quality_gate import QualityGate
 
 DESCRIPTION = "description.json"
 
@@ -52,6 +53,7 @@ class Description(_Strict):
     calibration: Calibration | None
     thresholds: tuple[Threshold, ...]
     strangers: tuple[StrangerScores, ...] = ()
+    gate: QualityGate | None = None
 
 
 def read_description(folder: Path) -> Description:

@@ -15,6 +15,7 @@ from steradian.files import read_json
 from steradian.models.calibration import Calibration, StrangerScores, Thresholds
 from steradian.models.description import DESCRIPTION
 from steradian.models.locations import MANIFEST
+from steradian.models.quality_gate import QualityGate
 
 
 class Embedder(Protocol):
@@ -32,6 +33,10 @@ class Embedder(Protocol):
     def thresholds(self) -> Thresholds: ...
     @property
     def strangers(self) -> tuple[StrangerScores, ...]: ...
+    @property
+    def gate(self) -> QualityGate | None:
+        """When an answer about a region cannot be trusted; None for models that take pictures whole."""
+
     @property
     def classes(self) -> tuple[str, ...]: ...
     def class_centers(self) -> NDArray[np.float32]:
@@ -75,6 +80,6 @@ def _exported_from(exported: Path, run: Path) -> bool:
     if not (isinstance(manifest, dict) and isinstance(description, dict)):
         return False
     # Refitting thresholds does not change the id, so compare them too.
-    same = ("calibration", "thresholds", "strangers")
+    same = ("calibration", "thresholds", "strangers", "gate")
     pairs = (("id", "model"), *((name, name) for name in same))
     return all(manifest.get(key) == description.get(exported_key) for key, exported_key in pairs)

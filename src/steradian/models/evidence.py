@@ -64,7 +64,7 @@ def lost(vectors: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[
 
 def evidence(model: Embedder, picture: Pixels, other: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Return the square that the model sees of ``picture``, `shaded` by what its cosine to ``other`` [D] rests on."""
-    square = model.preprocessing.square(picture)
+    square = model.preprocessing.prominent_square(picture)
     return shaded(square, lost(model.embed_squares(covered(square)), other))
 
 

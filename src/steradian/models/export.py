@@ -119,6 +119,7 @@ def describe(model: Recognizer) -> Description:
         calibration=model.calibration,
         thresholds=model.thresholds.items,
         strangers=model.strangers,
+        gate=model.gate,
     )
 
 

@@ -36,6 +36,7 @@ class ExportedModel:
         self.classes, self.preprocessing = tuple(description.labels), description.input.preprocessing
         self.calibration, self.thresholds = description.calibration, Thresholds(description.thresholds)
         self.strangers = description.strangers
+        self.gate = description.gate
 
     @classmethod
     def load(cls, folder: str | Path) -> ExportedModel:

@@ -10,6 +10,7 @@ from steradian.data.preprocessing import Preprocessing
 from steradian.models.calibration import Calibration, StrangerScores, Threshold
 from steradian.models.necks import NeckName
 from steradian.models.pooling import PoolingName
+from steradian.models.quality_gate import QualityGate
 
 FORMAT: Literal["steradian.recognizer"] = "steradian.recognizer"
 
@@ -63,8 +64,8 @@ class ModelManifest(ModelSpec):
     Attributes:
         id: SHA-256 of the spec and all tensors (see `artifact.content_id`).
         steradian: version that wrote it.
-        calibration, thresholds, strangers: from held-out images; None and empty until measured. They do not enter
-            the id.
+        calibration, thresholds, strangers, gate: from held-out images; None and empty until measured. They do not
+            enter the id.
         provenance: command, data, versions, date.
     """
 
@@ -75,4 +76,5 @@ class ModelManifest(ModelSpec):
     calibration: Calibration | None = None
     thresholds: tuple[Threshold, ...] = ()
     strangers: tuple[StrangerScores, ...] = ()
+    gate: QualityGate | None = None
     provenance: dict[str, Any] = {}

@@ -30,6 +30,7 @@ from steradian.models.looks import looks
 from steradian.models.manifest import ModelManifest, ModelSpec
 from steradian.models.necks import build_neck
 from steradian.models.pretrained import open_artifact
+from steradian.models.quality_gate import QualityGate
 from steradian.models.runtimes import FastEncoder, Runtime, fast_encoder, runtime_for
 from steradian.models.weight_packages import PACKAGES
 from steradian.notebook import facts_html
@@ -56,6 +57,7 @@ class Recognizer(nn.Module):
         readme: the model card in Markdown; None: `save` writes one from the manifest.
         calibration, thresholds: fitted on held-out images; None and empty until then.
         strangers: how close unseen classes come to galleries of several sizes; empty until measured.
+        gate: when an answer about a region of a picture cannot be trusted; None until measured.
     """
 
     def __init__(self, spec: ModelSpec, head_options: Mapping[str, Any] | None = None) -> None:
@@ -66,6 +68,7 @@ class Recognizer(nn.Module):
         self.calibration: Calibration | None = None
         self._thresholds = Thresholds()
         self.strangers: tuple[StrangerScores, ...] = ()
+        self.gate: QualityGate | None = None
         self._fast: FastEncoder | None = None
         self.encoder, num_features = build_encoder(
             spec.encoder,
@@ -109,7 +112,7 @@ class Recognizer(nn.Module):
         artifact.check_id({name: tensor.cpu() for name, tensor in model.state_dict().items()})
         model.manifest, model.readme = manifest, artifact.readme
         model.calibration, model.thresholds = manifest.calibration, Thresholds(manifest.thresholds)
-        model.strangers = manifest.strangers
+        model.strangers, model.gate = manifest.strangers, manifest.gate
         return model.eval()
 
     @classmethod
@@ -144,11 +147,12 @@ class Recognizer(nn.Module):
             calibration=self.calibration,
             thresholds=self.thresholds.items,
             strangers=self.strangers,
+            gate=self.gate,
             provenance=finite(dict(provenance)) if provenance is not None else earlier,
         )
         unchanged = self.manifest is not None and all(
             getattr(manifest, name) == getattr(self.manifest, name)
-            for name in ("id", "calibration", "thresholds", "strangers")
+            for name in ("id", "calibration", "thresholds", "strangers", "gate")
         )
         write(Path(folder), manifest, tensors, self.readme if unchanged else None)
         self.manifest = manifest

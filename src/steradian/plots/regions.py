@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -84,6 +86,16 @@ class RegionsDisplay(Display):
             points = picture.points[number]
             if points is not None:
                 axes.plot(points[:, 0] / width, top + points[:, 1] / width, "o", color=color, ms=2.5)
+
+
+def drawn(pictures: Sequence[Marked]) -> bytes:
+    """Return the pictures with their regions below each other, as a PNG."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # The font may lack the script of a name, and draws boxes; the answer has the name as text.
+        warnings.filterwarnings("ignore", message="Glyph")
+        RegionsDisplay.from_pictures(pictures).plot().figure_.figure.savefig(buffer, format="png")
+    return buffer.getvalue()
 
 
 def _readable_on(color: tuple[float, float, float]) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from steradian.gallery.decision import Verdict
 from steradian.models.calibration import Threshold
 
 
@@ -86,7 +87,7 @@ class Identified(BaseModel):
     """Who is on one image, or in one region of it, see `gallery.Decision`."""
 
     image: str
-    decision: Literal["match", "unknown", "ambiguous"]
+    decision: Verdict
     label: str | None
     similarity: Number
     threshold: float
@@ -94,6 +95,9 @@ class Identified(BaseModel):
     matches: list[Matched]
     region: Found | None = Field(None, description="null for a model that takes pictures whole")
     elsewhere: str | None = Field(None, description="the name that fits best, but is in another region of the picture")
+    trust: float | None = Field(
+        None, description="chance that the name is right, or else that somebody enrolled would have been named"
+    )
 
 
 class Identify(BaseModel):

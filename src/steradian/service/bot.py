@@ -19,11 +19,13 @@ from telegram.ext import Application, ApplicationBuilder, CommandHandler, Contex
 
 from steradian.data.decode import decode
 from steradian.data.model_input import Pixels
-from steradian.errors import NotFoundError, SteradianError, StorageError
+from steradian.errors import DataError, NotFoundError, SteradianError, StorageError
 from steradian.gallery import Decision, Gallery
-from steradian.gallery.photos import RegionAnswer, identify_photo
+from steradian.gallery.enrolling import check_quality
+from steradian.gallery.photos import RegionAnswer, identify_photo, marked
 from steradian.gallery.records import checked_name
 from steradian.models.recognizer import Recognizer
+from steradian.plots.regions import drawn
 from steradian.service.refusals import told
 
 LOG = logging.getLogger("steradian.bot")
@@ -35,6 +37,9 @@ HELP = (
     "/forget NAME removes NAME from the gallery."
 )
 ENROLL, OTHER_COMMANDS = "/enroll", ("/done", "/forget", "/start", "/help")
+LONGEST_TEXT, LONGEST_CAPTION = 4000, 1000
+"""Most characters that Telegram takes of a message, and below a photo."""
+
 ALBUMS = 1000
 """Most albums whose caption is remembered: only one photo of an album has it."""
 
@@ -59,6 +64,14 @@ class Asked:
     message: Message
     place: tuple[int, int]
     words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the bot says, and a PNG or JPEG that it sends with it."""
+
+    text: str
+    picture: bytes | None = None
 
 
 class Bot:
@@ -110,27 +123,30 @@ class Bot:
             if user.id in self._allowed:
                 reply = await self._reply(answer, Asked(message, (message.chat_id, user.id), tuple(context.args or ())))
             elif message.chat.type == ChatType.PRIVATE:
-                reply = f"I do not know you. Ask whoever runs this bot to allow your user id: {user.id}."
+                reply = Reply(f"I do not know you. Ask whoever runs this bot to allow your user id: {user.id}.")
             else:
                 # In a group, strangers talk to each other.
                 return
-            if reply:
-                await message.reply_text(reply[:4000])
+            if reply.picture is not None:
+                await message.reply_photo(reply.picture, reply.text[:LONGEST_CAPTION])
+            elif reply.text:
+                await message.reply_text(reply.text[:LONGEST_TEXT])
 
         return handle
 
-    async def _reply(self, answer: Callable[[Asked], Any], asked: Asked) -> str:
+    async def _reply(self, answer: Callable[[Asked], Any], asked: Asked) -> Reply:
         try:
-            return str(await answer(asked))
+            said = await answer(asked)
+            return said if isinstance(said, Reply) else Reply(said)
         except TelegramError as error:
-            return f"Telegram reported an error: {error}"
+            return Reply(f"Telegram reported an error: {error}")
         except SteradianError as error:
             if isinstance(error, StorageError):
                 LOG.error("%s", error)
-            return f"That did not work: {told(error, self._gallery)}"
+            return Reply(f"That did not work: {told(error, self._gallery)}")
         except Exception as error:  # noqa: BLE001 - users are never left without an answer
             LOG.error("unexpected: %s: %s", type(error).__name__, error)
-            return "Something failed here, and the log of the bot says what. Try another photo."
+            return Reply("Something failed here, and the log of the bot says what. Try another photo.")
 
     async def _help(self, asked: Asked) -> str:
         return HELP
@@ -174,7 +190,7 @@ class Bot:
         await asyncio.to_thread(self._gallery.remove, name)
         return f"{name} is no longer enrolled."
 
-    async def _photo(self, asked: Asked) -> str:
+    async def _photo(self, asked: Asked) -> Reply | str:
         message = asked.message
         sent = message.photo[-1] if message.photo else message.document
         if sent is None or (sent.file_size or 0) > BYTES:
@@ -204,15 +220,17 @@ class Bot:
                 self._albums.popitem(last=False)
         return checked
 
-    def _answer(self, content: bytes, name: str | None) -> str:
+    def _answer(self, content: bytes, name: str | None) -> Reply:
         """Return the reply to a photo, which is enrolled first if there is a ``name``."""
         pixels = decode(content, self._model.preprocessing.shortest, PIXELS)
         if name is not None and self._gallery is not None:
+            if self._model.preprocessing.finds:
+                self._check(pixels, name)
             result = self._gallery.enroll(name, [pixels])
             count = self._gallery.register.identity(name)[1].images
-            return "\n".join([f"{name} has {count} photo(s) now. More, or /done?", *map(str, result.hints)])
+            return Reply("\n".join([f"{name} has {count} photo(s) now. More, or /done?", *map(str, result.hints)]))
         if self._model.preprocessing.finds:
-            return self._regions_in_words(pixels)
+            return self._regions(pixels)
         named = self._model.classify([pixels], top=self._top)[0]
         lines = [f"{label}: {probability:.1%}" for label, probability in named.ranking]
         if named.candidates is not None:
@@ -222,15 +240,25 @@ class Bot:
             lines.insert(
                 0, in_words(self._gallery.identify([pixels], strangers=self._strangers, far=self._far)[0]) + "\n"
             )
-        return "\n".join(lines)
+        return Reply("\n".join(lines))
 
-    def _regions_in_words(self, pixels: Pixels) -> str:
-        """Return a line for each region of a photo, from the left to the right."""
+    def _check(self, pixels: Pixels, name: str) -> None:
+        """Raise `DataError` unless a photo shows one region that is good enough to be enrolled."""
+        found = self._model.preprocessing.cut_out(pixels)
+        if len(found) > 1:
+            raise DataError(f"there are {len(found)} on this photo, and which is {name}? Cut it to one of them.")
+        ((_, quality, _),) = found
+        check_quality(quality, self._model.gate)
+
+    def _regions(self, pixels: Pixels) -> Reply:
+        """Return a line for each region of a photo, from the left to the right, and the photo with boxes."""
         if self._gallery is None:
-            return "This model finds and compares, and needs a gallery to name anybody."
+            return Reply("This model finds and compares, and needs a gallery to name anybody.")
         answers = identify_photo(self._gallery, pixels, strangers=self._strangers, far=self._far)
+        if not answers:
+            return Reply("Nothing was found on this photo.")
         lines = [f"{number}: {_named(one)}" for number, one in enumerate(answers, start=1)]
-        return "\n".join(["From the left to the right:", *lines]) if lines else "Nothing was found on this photo."
+        return Reply("\n".join(["From the left to the right:", *lines]), drawn([marked(pixels, answers)]))
 
 
 class _WithoutToken(logging.Filter):
@@ -262,6 +290,8 @@ def _named(answer: RegionAnswer) -> str:
         return f"{decision.label} (cosine {decision.similarity:.2f})"
     if decision.decision == "ambiguous":
         return f"{decision.matches[0].label} or {decision.matches[1].label}"
+    if decision.decision == "poor":
+        return "too poor to tell"
     return "nobody enrolled" if answer.elsewhere is None else f"like {answer.elsewhere}, who is another one here"
 
 

@@ -14,11 +14,14 @@ from fastapi import HTTPException
 from numpy.typing import NDArray
 
 from steradian.data.cores import available_cores
+from steradian.data.preprocessing import Take
+from steradian.errors import DataError
+from steradian.finding.alone import Box
 from steradian.models.recognizer import Recognizer
 from steradian.service.batching import Batcher
 from steradian.service.limits import Limits, PixelBudget
 from steradian.service.telemetry import ServiceMetrics
-from steradian.service.uploads import Decoded, Upload, decoded
+from steradian.service.uploads import Decoded, Upload, alone, decoded
 
 BATCH = 32
 
@@ -61,19 +64,17 @@ class Engine:
         parts = [await self._batcher.submit(pixels[start : start + BATCH]) for start in range(0, len(pixels), BATCH)]
         return np.concatenate(parts)
 
-    async def embed(self, uploads: Sequence[Upload], several: bool = False) -> tuple[Decoded, NDArray[np.float32]]:
+    async def embed(self, uploads: Sequence[Upload], take: Take = "only") -> tuple[Decoded, NDArray[np.float32]]:
         """Return the readable ones of ``uploads`` and their raw embeddings float32 [N, D].
 
-        ``several``: of a model with a finder, every region that is found in an upload is one of the N.
+        ``take``: of a model with a finder, the regions of an upload that are meant; each is one of the N.
         """
         if self._waiting and self._waiting + len(uploads) > self._limits.waiting:
             raise HTTPException(503, "Too many images are waiting already: try again soon.", {"Retry-After": "1"})
         given_up = threading.Event()
         self._waiting += len(uploads)
         try:
-            return await asyncio.wait_for(
-                self._embedded(uploads, given_up.is_set, several), self._limits.answer_seconds
-            )
+            return await asyncio.wait_for(self._embedded(uploads, given_up.is_set, take), self._limits.answer_seconds)
         except asyncio.TimeoutError as error:
             raise HTTPException(504, f"No answer within {self._limits.answer_seconds:g} seconds.") from error
         finally:
@@ -81,15 +82,22 @@ class Engine:
             given_up.set()
             self._waiting -= len(uploads)
 
+    async def alone(self, upload: Upload, box: Box) -> Upload:
+        """Return the part of a picture that shows the region at ``box``. Raises `HTTPException` if there is none."""
+        try:
+            return await self.in_decoder(alone, upload, box, self.model.preprocessing, self._limits, self._budget)
+        except DataError as error:
+            raise HTTPException(422, f"{upload.name}: {error}.") from error
+
     async def in_decoder(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """Run ``work`` in a decoding thread, so that at most one image per core is decoded at a time."""
         return await asyncio.get_running_loop().run_in_executor(self._decoders, work, *arguments)
 
     async def _embedded(
-        self, uploads: Sequence[Upload], given_up: Callable[[], bool], several: bool
+        self, uploads: Sequence[Upload], given_up: Callable[[], bool], take: Take
     ) -> tuple[Decoded, NDArray[np.float32]]:
         readable = await self.in_decoder(
-            decoded, uploads, self.model.preprocessing, self._limits, self._budget, given_up, several
+            decoded, uploads, self.model.preprocessing, self._limits, self._budget, given_up, take
         )
         self._numbers.refused.inc(len(readable.failures))
         if not readable.names:

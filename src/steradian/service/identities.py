@@ -9,10 +9,13 @@ import numpy as np
 from fastapi import APIRouter, Form, HTTPException, Query, Response
 from fastapi import Path as PathField
 from numpy.typing import NDArray
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from steradian.errors import DataError
+from steradian.finding.alone import Box
 from steradian.gallery import Gallery, Identity
+from steradian.gallery.enrolling import check_quality
 from steradian.gallery.pictures import Pictures, shown
 from steradian.gallery.records import LONGEST_METADATA, checked_name
 from steradian.gallery.search.exact import unit
@@ -37,6 +40,8 @@ from steradian.service.limits import Limits
 from steradian.service.questions import Files, json_object
 
 PAGE, POINTS = 100, 3000
+
+BOX = TypeAdapter(tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat])
 
 Number = Annotated[int, PathField(ge=1, le=LARGEST)]
 
@@ -64,13 +69,34 @@ def identity_routes(engine: Engine, gallery: Gallery, keep_pictures: bool, limit
         files: Files,
         name: Annotated[str, Form(max_length=10_000)],
         metadata: Annotated[str | None, Form(max_length=LONGEST_METADATA, description="A JSON object.")] = None,
+        region: Annotated[
+            str | None,
+            Form(
+                max_length=200, description="Of one picture, only the region with this box: [left, top, right, bottom]"
+            ),
+        ] = None,
+        force: Annotated[
+            bool, Form(description="Enroll pictures that are too blurred, covered or small, too.")
+        ] = False,
     ) -> Enrollment:
-        """Enroll images under a new or existing name: all of them, or none after an error."""
+        """Enroll images under a new or existing name: all of them, or none after an error.
+
+        Of a model that finds regions, such as faces, a picture must show one, or ``region`` names one of several; then
+        only that part of the picture is kept.
+        """
         parsed, checked = json_object("metadata", metadata), checked_name(name)
         sent = await uploads.read(files, limits)
-        images, raw = await engine.embed(sent)
+        if region is not None:
+            sent = [await engine.alone(_single(sent), _box(region, engine.model.preprocessing.finds))]
+        images, raw = await engine.embed(sent, "only" if region is None else "prominent")
         if images.failures:
             raise HTTPException(422, f"{images.failures[0].image}: {images.failures[0].reason}. Nothing was enrolled.")
+        for upload, seen in zip(images.names, images.regions, strict=True):
+            if seen is not None and not force:
+                try:
+                    check_quality(seen[1], engine.model.gate)
+                except DataError as error:
+                    raise HTTPException(422, f"{upload}: {error}. Nothing was enrolled.") from error
         return await run_in_threadpool(_enroll, gallery, pictures, checked, unit(raw), sent, parsed)
 
     @router.get("/identities/{number}")
@@ -161,6 +187,23 @@ def _enroll(
     identity = _entry(*gallery.register.identity(result.number))
     hints = [str(hint) for hint in result.hints]
     return Enrollment(identity=identity, added=result.images, images=list(result.added), hints=hints)
+
+
+def _single(sent: list[uploads.Upload]) -> uploads.Upload:
+    if len(sent) != 1:
+        raise HTTPException(422, f"A region is of one picture; {len(sent)} came.")
+    return sent[0]
+
+
+def _box(region: str, finds: bool) -> Box:
+    """Return the box that a request names. Raises `HTTPException`."""
+    if not finds:
+        raise HTTPException(422, "This model takes pictures whole, so no region of them can be enrolled.")
+    try:
+        left, top, right, bottom = BOX.validate_json(region)
+    except ValidationError as error:
+        raise HTTPException(422, "region must be four numbers [left, top, right, bottom], in pixels.") from error
+    return left, top, right, bottom
 
 
 def _entry(number: int, one: Identity) -> IdentityEntry:

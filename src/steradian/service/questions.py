@@ -15,10 +15,11 @@ from PIL import Image
 from starlette.concurrency import run_in_threadpool
 
 from steradian.errors import DataError
+from steradian.finding.regions import region_answer
 from steradian.gallery import Gallery, pictures
 from steradian.gallery.decision import AUTO, STRATEGIES, as_answer, listed
 from steradian.gallery.explaining import check_same
-from steradian.gallery.photos import margin_of, matches_needed, one_each, taken_elsewhere
+from steradian.gallery.photos import judged, margin_of, matches_needed, one_each, rounded, taken_elsewhere
 from steradian.gallery.search.exact import unit
 from steradian.models.evidence import covered, lost, shaded
 from steradian.service import uploads
@@ -102,12 +103,13 @@ def question_routes(
     ) -> Identify:
         """Decide who of the gallery is on each image: a match, "unknown" or "ambiguous".
 
-        A model that finds regions, such as faces, gives one answer for each of them, and each name once a picture.
+        A model that finds regions, such as faces, gives one answer for each of them, and each name once a picture. Of a
+        region that is too poor to tell, the decision is "poor".
         """
         metadata = json_object("where", where)
         if strangers is None and far is None and threshold is None:
             strangers, far = usual_strangers, usual_far if usual_strangers is None else None
-        decoded, raw = await engine.embed(await uploads.read(files, limits), several=True)
+        decoded, raw = await engine.embed(await uploads.read(files, limits), "every")
         most = matches_needed(top, len(raw)) if model.preprocessing.finds else top
         alone = await run_in_threadpool(
             gallery.identify_vectors,
@@ -126,11 +128,23 @@ def question_routes(
                 rows = [row for row, of in enumerate(decoded.uploads) if of == number]
                 for row, one in zip(rows, one_each([alone[row] for row in rows], margin_of(strategy)), strict=True):
                     decisions[row] = one
+        elsewhere = [taken_elsewhere(before, one) for before, one in zip(alone, decisions, strict=True)]
+        trusts: list[float | None] = [None] * len(decisions)
+        for row, seen in enumerate(decoded.regions):
+            if seen is not None and elsewhere[row] is None:
+                decisions[row], trusts[row] = judged(decisions[row], seen[1], model.gate)
         for one in decisions:
             numbers.decisions.labels(one.decision).inc()
         answers = [
-            {**as_answer(name, listed(one, top)), "region": region, "elsewhere": taken_elsewhere(before, one)}
-            for name, region, before, one in zip(decoded.names, decoded.regions, alone, decisions, strict=True)
+            {
+                **as_answer(name, listed(one, top)),
+                "region": seen and region_answer(*seen),
+                "elsewhere": other,
+                "trust": rounded(trust),
+            }
+            for name, seen, one, other, trust in zip(
+                decoded.names, decoded.regions, decisions, elsewhere, trusts, strict=True
+            )
         ]
         return Identify.model_validate({"answers": answers, "failures": decoded.failures})
 
@@ -165,7 +179,7 @@ def question_routes(
         record = await run_in_threadpool(gallery.register.image, image)
         path = gallery.pictures.find(record.source)
         kept = await engine.in_decoder(pictures.decoded, path, model.preprocessing.shortest, limits.pixels)
-        squares = [decoded.pixels[0], model.preprocessing.square(kept)]
+        squares = [decoded.pixels[0], model.preprocessing.prominent_square(kept)]
         looks = [unit(await engine.embed_pixels(await engine.in_decoder(covered, one))) for one in squares]
         check_same(float(asked @ looks[1][0]), cosine)
         parts = [

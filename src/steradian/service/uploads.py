@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import io
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from fastapi import HTTPException, UploadFile
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from steradian.data.decode import opened
-from steradian.data.model_input import draft, pixels_of
-from steradian.data.preprocessing import Preprocessing
+from steradian.data.model_input import Pixels, draft, pixels_of
+from steradian.data.preprocessing import Preprocessing, Take
 from steradian.errors import DataError
-from steradian.finding.regions import region_answer
+from steradian.finding.alone import Box, region_at
+from steradian.finding.alone import alone as cut_alone
+from steradian.finding.regions import Quality, Region
 from steradian.service.answers import Failure
 from steradian.service.limits import Limits, PixelBudget
 
@@ -34,6 +37,9 @@ class Upload:
     content: bytes
 
 
+Seen = tuple[Region, Quality]
+
+
 @dataclass(frozen=True)
 class Decoded:
     """What can be embedded of the uploads, and the unreadable ones.
@@ -41,14 +47,14 @@ class Decoded:
     Attributes:
         names: of the upload of each square [N].
         pixels: uint8 [N, channels, size, size]: one square an upload, or one for each region that was found.
-        regions: where each square was in its picture, see `region_answer`; None for whole pictures.
+        regions: where each square was in its picture, and how well it can be seen; None for whole pictures.
         uploads: number of the upload of each square.
     """
 
     names: tuple[str, ...]
     pixels: NDArray[np.uint8]
     failures: tuple[Failure, ...]
-    regions: tuple[dict[str, Any] | None, ...] = ()
+    regions: tuple[Seen | None, ...] = ()
     uploads: tuple[int, ...] = ()
 
 
@@ -72,44 +78,64 @@ def decoded(
     limits: Limits,
     budget: PixelBudget,
     given_up: Callable[[], bool],
-    several: bool = False,
+    take: Take = "only",
 ) -> Decoded:
     """Decode ``uploads`` one after another within the ``budget``, until ``given_up`` returns True.
 
-    ``several``: of a model with a finder, every region of a picture counts; otherwise a picture must have one.
+    ``take``: of a model with a finder, the regions of a picture that are meant.
     """
     names, squares, failures, regions, numbers = [], [], [], [], []
     for number, upload in enumerate(uploads):
         if given_up():
             break
         try:
-            with opened(upload.content, limits.pixels) as image:
-                draft(image, 2 * preprocessing.shortest, 2 * preprocessing.shortest)
-                with budget.of(_cost(image, upload.content, limits)):
-                    pixels = pixels_of(image)
-                    # Before the square is made, which takes as much memory again.
-                    image.close()
-                    found = _regions(preprocessing, pixels) if several and preprocessing.finds else [(None, None)]
-                    for region, square in found:
-                        squares.append(preprocessing.square(pixels) if square is None else square)
-                        regions.append(region)
-                        names.append(upload.name)
-                        numbers.append(number)
+            with _pixels(upload.content, preprocessing, limits, budget) as pixels:
+                found = _squares(preprocessing, pixels, take)
+            for region, square in found:
+                squares.append(square)
+                regions.append(region)
+                names.append(upload.name)
+                numbers.append(number)
         except DataError as error:
             failures.append(Failure(image=upload.name, reason=str(error)))
     shape = (0, preprocessing.channels, preprocessing.size, preprocessing.size)
-    pixels = np.stack(squares) if squares else np.zeros(shape, np.uint8)
-    return Decoded(tuple(names), pixels, tuple(failures), tuple(regions), tuple(numbers))
+    batch = np.stack(squares) if squares else np.zeros(shape, np.uint8)
+    return Decoded(tuple(names), batch, tuple(failures), tuple(regions), tuple(numbers))
 
 
-def _regions(preprocessing: Preprocessing, pixels: NDArray[np.uint8]) -> list[tuple[dict[str, Any], NDArray[np.uint8]]]:
-    """Return where each region of a picture is, and its square. Raises `DataError` for none, or too many."""
-    found = preprocessing.cut_out(pixels)
-    if not found:
-        raise DataError(f"nothing was found in it by {preprocessing.finder!r}")
+@contextlib.contextmanager
+def _pixels(content: bytes, preprocessing: Preprocessing, limits: Limits, budget: PixelBudget) -> Iterator[Pixels]:
+    """Decode a picture, and keep its share of the budget while it is looked at. Raises `DataError`."""
+    with opened(content, limits.pixels) as image:
+        draft(image, 2 * preprocessing.shortest, 2 * preprocessing.shortest)
+        with budget.of(_cost(image, content, limits)):
+            pixels = pixels_of(image)
+            # Before squares are made, which takes as much memory again.
+            image.close()
+            yield pixels
+
+
+def _squares(preprocessing: Preprocessing, pixels: Pixels, take: Take) -> list[tuple[Seen | None, NDArray[np.uint8]]]:
+    """Return each region of a picture, None for the whole of it, and its square. Raises `DataError`."""
+    if not preprocessing.finds:
+        return [(None, preprocessing.square(pixels))]
+    found = preprocessing.cut_out(pixels, take)
     if len(found) > MOST_REGIONS:
         raise DataError(f"{len(found)} regions were found in it; at most {MOST_REGIONS} are answered")
-    return [(region_answer(region, quality), square) for region, quality, square in found]
+    return [((region, quality), square) for region, quality, square in found]
+
+
+def alone(upload: Upload, box: Box, preprocessing: Preprocessing, limits: Limits, budget: PixelBudget) -> Upload:
+    """Return the part of a picture that shows the region at ``box``, see `finding.alone`, as a PNG.
+
+    Raises:
+        DataError: the picture cannot be read, or has no region there.
+    """
+    with _pixels(upload.content, preprocessing, limits, budget) as pixels:
+        part = cut_alone(pixels, region_at(preprocessing.regions(pixels), box), preprocessing.finder)
+    buffer = io.BytesIO()
+    Image.fromarray(part).save(buffer, "PNG")
+    return Upload(upload.name, buffer.getvalue())
 
 
 COSTS = {"JPEG2000": 2, "WEBP": 2, "AVIF": 2}

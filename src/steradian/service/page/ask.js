@@ -60,13 +60,14 @@ async function identified(file, strangers, body) {
 
 const said = (known) => [verdict(known), " ", element("span", { className: "sure", textContent: sureness(known) })];
 
-// Put numbered boxes on a picture, as shares of its size.
-function mark(image, answers) {
+// Put numbered boxes on a picture, as shares of its size; a click on one calls `chosen` with its number from 0.
+function mark(image, answers, chosen) {
   const frame = element("span", { className: "marked" });
   image.replaceWith(frame);
   frame.append(image);
   const draw = () => frame.append(...answers.map(({ region }, number) => {
-    const box = element("b", { textContent: number + 1 });
+    const box = element("button", { type: "button", textContent: number + 1, ariaLabel: `${number + 1}: ${verdict(answers[number])}` });
+    box.addEventListener("click", () => chosen(number));
     const [left, top, right, bottom] = region.box;
     const share = (value, all) => `${(100 * value / all).toFixed(2)}%`;
     Object.assign(box.style, {
@@ -88,9 +89,17 @@ async function answer(file, strangers, about, changed) {
     const answers = about.gallery ? await identified(file, strangers, body) : [];
     const [known] = answers;
     // A picture that the browser cannot show has been replaced by the name of its kind.
-    if (known?.region && picture.isConnected) mark(picture, answers);
+    const items = answers.map((one) => element("details", { className: one.decision }, element("summary", {}, ...said(one)), naming(file, one, changed, true)));
+    const open = (number) => {
+      items[number].open = true;
+      // A list of one has no items: its form is shown.
+      (items[number].isConnected ? items[number] : body).querySelector("button, input")?.focus();
+    };
+    if (known?.region && picture.isConnected) mark(picture, answers, open);
     if (answers.length > 1) {
-      body.append(element("ol", { className: "regions" }, ...answers.map((one) => element("li", { className: one.decision }, ...said(one)))));
+      body.append(
+        element("p", { className: "small", textContent: "Click a box, or a line, to say who it is." }),
+        element("ol", { className: "regions" }, ...items.map((one) => element("li", {}, one))));
     } else if (known) {
       body.append(element("p", { className: `verdict ${known.decision}` }, ...said(known)), naming(file, known, changed));
       if (known.matches.length) body.append(details(file, known));

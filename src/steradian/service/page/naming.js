@@ -10,16 +10,18 @@ async function suggest(input) {
   $("names").replaceChildren(...result.identities.map((one) => element("option", { value: one.name })));
 }
 
-export function naming(file, result, changed) {
+// Of several regions of a picture, `alone` sends which one it is.
+export function naming(file, result, changed, alone = false) {
+  const fields = alone ? { region: JSON.stringify(result.region.box) } : {};
   const place = element("div", { className: "naming" });
   const enroll = (name, button) => attempt(async () => {
-    const done = await send("v1/identities", [file], { name });
+    const done = await send("v1/identities", [file], { name, ...fields });
     place.replaceChildren(element("p", { className: "small", textContent: `Added to ${done.identity.name}.` }));
     notice([`${done.identity.name} is enrolled with ${plural(done.identity.images, "picture")}.`, ...done.hints].join(" "), true, async () => {
       // The only picture of a name goes with its name.
       if (done.identity.images === done.added) await change("DELETE", `v1/identities/${done.identity.id}`);
       else for (const image of done.images) await change("DELETE", `v1/images/${image}`);
-      place.replaceWith(naming(file, result, changed));
+      place.replaceWith(naming(file, result, changed, alone));
       changed();
     });
     changed();
@@ -37,7 +39,7 @@ export function naming(file, result, changed) {
 
   const known = result.decision === "match" ? [result.label] : result.decision === "ambiguous" ? result.matches.slice(0, 2).map((one) => one.label) : [];
   if (!known.length) {
-    place.append(element("p", { className: "small", textContent: "Give this picture a name to enroll it." }), form()[0]);
+    place.append(element("p", { className: "small", textContent: `Give ${alone ? "this part of the picture" : "this picture"} a name to enroll it.` }), form()[0]);
     return place;
   }
   const buttons = known.map((label) => {

@@ -8,20 +8,21 @@ const LEVELS = [[0.99, "Very likely."], [0.9, "Likely."], [0, "Perhaps."]];
 export function verdict(result) {
   if (result.decision === "match") return `${result.label}.`;
   if (result.decision === "ambiguous") return `${result.matches[0].label} or ${result.matches[1].label}.`;
-  return "Unknown.";
+  return result.decision === "poor" ? "Too poor to tell." : "Unknown.";
 }
 
 export function sureness(result) {
   if (result.decision === "match") return result.probability === null ? "" : LEVELS.find(([least]) => result.probability >= least)[1];
   if (result.decision === "ambiguous") return "They are too much alike here to tell them apart.";
+  if (result.decision === "poor") return "It is too blurred, too small or covered.";
   if (result.elsewhere) return `${result.elsewhere} is another one in this picture.`;
   return result.matches.length ? "Nothing enrolled is close enough." : "Nothing is enrolled yet.";
 }
 
 export function numbers(result) {
   const limit = `the threshold of ${result.threshold.toFixed(2)}`;
-  const nearest = `The nearest enrolled picture has a cosine of ${result.similarity.toFixed(2)}, ${result.decision === "unknown" ? "not above" : "above"} ${limit}.`;
-  const same = result.probability === null || result.decision === "unknown" ? "" : ` If same and different were equally likely before, it is the same with ${percent(result.probability)}.`;
+  const nearest = `The nearest enrolled picture has a cosine of ${result.similarity.toFixed(2)}, ${result.similarity > result.threshold ? "above" : "not above"} ${limit}.`;
+  const same = result.probability === null || result.similarity <= result.threshold ? "" : ` If same and different were equally likely before, it is the same with ${percent(result.probability)}.`;
   return nearest + same;
 }
 
