@@ -226,7 +226,8 @@ def test_one_region_of_a_photo_is_enrolled_and_kept_alone(model: Recognizer, com
         (image,) = gallery.register.images_of(number)
         kept = gallery.pictures.find(image.source)
         assert kept.parent.name == "gallery.db.images"
-        assert (np.asarray(Image.open(kept)) == digit(4)).all(), "only that part of the photo is kept"
+        with Image.open(kept) as part:
+            assert (np.asarray(part) == digit(4)).all(), "only that part of the photo is kept"
         before = gallery.snapshot().vectors.copy()
     assert command("gallery", "rebuild", "run")[0] == 0
     with Gallery.open(tmp_path / "run" / "gallery.db", model) as gallery:

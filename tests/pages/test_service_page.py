@@ -426,6 +426,6 @@ def test_a_photo_with_two_faces_has_a_numbered_box_and_a_line_for_each(
     with Gallery.open(tmp_path / "g.db", model) as gallery:
         number, _ = gallery.register.identity("Mirror")
         (image,) = gallery.register.images_of(number)
-        kept = Image.open(gallery.pictures.find(image.source))
-        # Of 1,024 x 600 pixels only the face with some room is kept.
-        assert max(kept.size) < 500
+        with Image.open(gallery.pictures.find(image.source)) as kept:
+            # Of 1,024 x 600 pixels only the face with some room is kept.
+            assert max(kept.size) < 500

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +14,11 @@ import httpx
 import numpy as np
 import pytest
 from matplotlib import cbook
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 
 from steradian import Recognizer
 from steradian.gallery import Gallery, calibrate
+from steradian.gallery.search.exact import unit
 from steradian.models.calibration import Threshold
 from steradian.service import uploads
 from steradian.service.app import build_app
@@ -206,11 +208,50 @@ def test_a_photo_of_several_faces_gets_an_answer_for_each(tmp_path: Path, monkey
         params = {"threshold": 0.9, "repeated": True, "top": 1}
         mirror = client.post("/v1/identify", params=params, files=files(pair)).json()["answers"]
         assert [one["label"] for one in mirror] == ["Grace", "Grace"] and len(mirror[0]["matches"]) == 1
+        # One of the two is enrolled by its box; only that part of the picture is kept.
+        mirrored = {"name": "Mirror", "region": json.dumps(second["region"]["box"])}
+        added = client.post("/v1/identities", files=files(pair), data=mirrored)
+        assert added.status_code == 201 and added.json()["added"] == 1
+        source = gallery.register.image(added.json()["images"][0]).source
+        with Image.open(gallery.pictures.find(source)) as kept:
+            # The face, with half of its side as room on each side.
+            assert kept.size == (2 * second["region"]["quality"]["side"],) * 2
+        again = client.post("/v1/identify", params={"threshold": 0.9}, files=files(pair)).json()["answers"]
+        assert {one["label"] for one in again} == {"Grace", "Mirror"}
+        for data, sent, told in (
+            ({"name": "x", "region": "[1, 2, 3]"}, (pair,), "four numbers"),
+            ({"name": "x", "region": "[1, 2, 3, 1e999]"}, (pair,), "four numbers"),
+            ({"name": "x", "region": "[0, 0, 20, 20]"}, (pair,), "of the 2 regions in it none is at 0, 0, 20, 20"),
+            ({"name": "x", "region": "[0, 0, 20, 20]"}, (pair, alone), "A region is of one picture; 2 came"),
+            ({"name": "x"}, (pair,), "2 regions were found"),
+            ({"name": "x", "region": "[0, 0, 20, 20]"}, (b"no image",), "0.png"),
+        ):
+            refused = client.post("/v1/identities", files=files(*sent), data=data)
+            assert refused.status_code == 422 and told in refused.json()["detail"], data
+        assert "x" not in {one.name for one in gallery.identities()}
         refused = client.post("/v1/embed", files=files(pair))
         assert refused.status_code == 422 and "2 regions were found" in refused.json()["detail"]
         monkeypatch.setattr(uploads, "MOST_REGIONS", 1)
         many = client.post("/v1/identify", files=files(pair))
         assert many.status_code == 422 and "at most 1 are answered" in many.json()["detail"]
+
+
+def test_a_face_that_is_too_poor_is_neither_named_nor_enrolled(tmp_path: Path) -> None:
+    with cbook.get_sample_data("grace_hopper.jpg") as file:
+        portrait = Image.open(file).convert("RGB")
+    blurred = portrait.filter(ImageFilter.GaussianBlur(9))
+    model = Recognizer.load("faces")
+    with Gallery.open(tmp_path / "g.db", model) as gallery, serving(build_app(model, gallery)) as client:
+        gallery.enroll_vectors("Ada", unit(np.ones((1, model.embedding_size), np.float32)), [""])
+        question = {"params": {"threshold": 0.999}, "files": files(_png(portrait), _png(blurred))}
+        clear, poor = client.post("/v1/identify", **question).json()["answers"]
+        assert (clear["decision"], poor["decision"], poor["label"]) == ("unknown", "poor", None)
+        assert clear["trust"] > 0.7 > 0.5 > poor["trust"] and poor["matches"][0]["label"] == "Ada"
+        enrolled = {"files": files(_png(blurred)), "data": {"name": "Grace"}}
+        refused = client.post("/v1/identities", **enrolled)
+        assert refused.status_code == 422 and "blurred, covered or too small" in refused.json()["detail"]
+        enrolled["data"]["force"] = "true"
+        assert client.post("/v1/identities", **enrolled).status_code == 201
 
 
 def _png(image: Image.Image) -> bytes:

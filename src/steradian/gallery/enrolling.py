@@ -175,7 +175,7 @@ def enroll_region(
     ((_, quality, square),) = shape.cut_out(part, "prominent")
     if not force:
         check_quality(quality, gallery.recognizer.gate)
-    vector = gallery.recognizer.embed_squares(square[None])
+    vector = gallery.recognizer.embed_squares(np.stack([square]))
     if _is_enrolled(gallery, name, vector[0]):
         return FolderEnrolled({}, 1, 0, (), (), ())
     buffer = io.BytesIO()
