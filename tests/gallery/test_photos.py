@@ -249,7 +249,7 @@ def test_a_region_that_is_not_seen_alone_is_refused() -> None:
         region_at(regions, (200.0, 0.0, 220.0, 20.0))
     assert overlap((0, 0, 2, 2), (1, 0, 3, 2)) == pytest.approx(1 / 3) and overlap((0, 0, 1, 1), (2, 2, 3, 3)) == 0.0
     nothing = Region((0.0, 0.0, 10.0, 10.0))
-    with pytest.raises(DataError, match="not found again when it is cut out"):
+    with pytest.raises(DataError, match="not found again in a part of the picture"):
         alone(photo(1, 2), nothing, Pairs())
 
 

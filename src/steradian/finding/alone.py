@@ -17,7 +17,10 @@ Box = tuple[float, float, float, float]
 LEAST_OVERLAP = 0.5
 """Two boxes with this intersection over union are of one thing."""
 
-ROOMS = (0.5, 1.0, 2.0, 0.0)
+LEAST_OVERLAP_AGAIN = 0.65
+"""Two boxes with this intersection over union are the same region, found again in a part of its picture."""
+
+ROOMS = (0.5, 0.25, 0.0, 1.0, 2.0)
 """Room on each side of a region that is tried, as a share of its longer side; finders need some to see it again."""
 
 LONGEST = 400
@@ -43,18 +46,25 @@ def region_at(regions: Sequence[Region], box: Box) -> Region:
 
 
 def alone(pixels: Pixels, region: Region, by: str | Finder) -> Pixels:
-    """Return a part of ``pixels`` in which ``region`` is what stands out most, at most `LONGEST` pixels large.
+    """Return a part of ``pixels`` that shows ``region``, at most `LONGEST` pixels large.
+
+    It is one in which the finder sees nothing else, or if there is none, one in which the region stands out most.
 
     Raises:
-        DataError: in no part of the picture the finder sees that region alone.
+        DataError: there is neither.
     """
+    second: Pixels | None = None
     for room in ROOMS:
         part, box = _part(pixels, region, room)
         found = find(part, by)
         height, width = part.shape[:2]
-        if found and overlap(most_prominent(found, width, height).box, box) >= LEAST_OVERLAP:
-            return part
-    raise DataError("the region is not found again when it is cut out of its picture: cut the picture to it yourself")
+        if found and overlap(most_prominent(found, width, height).box, box) >= LEAST_OVERLAP_AGAIN:
+            if len(found) == 1:
+                return part
+            second = part if second is None else second
+    if second is None:
+        raise DataError("the region is not found again in a part of the picture: cut the picture to it yourself")
+    return second
 
 
 def _part(pixels: Pixels, region: Region, room: float) -> tuple[Pixels, Box]:
