@@ -14,7 +14,7 @@ from steradian import losses, plots
 from steradian.errors import InputError
 from steradian.plots.report import Cell, Report, Section, Spheres, Table
 from steradian.plots.report import Figure as ReportFigure
-from steradian.plots.theme import DARK, LIGHT, PETROFF, png, small_multiples
+from steradian.plots.theme import DARK, LIGHT, PETROFF, new_figure, own_axes, png, small_multiples
 
 RNG = np.random.default_rng(0)
 LABELS = np.repeat(np.arange(4), 10)
@@ -124,6 +124,19 @@ def test_report_is_one_safe_offline_page() -> None:
     start = page.index('id="one-data">') + len('id="one-data">')
     assert "<" not in page[start : page.index("</script>", start)]
     assert "plotly" not in Report("t", "s", [Section("S")]).html().lower()
+
+
+@pytest.mark.parametrize("name", ["confusion", "roc"])
+def test_both_pictures_of_a_report_are_those_that_matplotlib_saves(name: str) -> None:
+    display, method = DISPLAYS[name]
+    picture = small_multiples({"one": getattr(display, method), "two": getattr(display, method)}, "words")
+    for theme, drawn in ((LIGHT, picture.light), (DARK, picture.dark)):
+        figure = new_figure(6.6, 3.55, theme)
+        for place in (1, 2):
+            axes = own_axes(figure.add_subplot(1, 2, place), theme)
+            getattr(display, method)(axes, theme)
+            axes.set_title(("one", "two")[place - 1], color=theme.ink, fontsize=10)
+        assert drawn == png(figure)
 
 
 @pytest.mark.parametrize("name", ["cocoloss", "hyperspherical", "sv-softmax"])
