@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import os
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from steradian.cli import main as entry
+
+sys.path.insert(0, str(Path(__file__).parent))
+import warm
 
 matplotlib.use("Agg")
 torch.set_num_threads(1)
@@ -71,6 +75,19 @@ def image_folder(tmp_path: Path, digit_images: tuple[np.ndarray, np.ndarray]) ->
         return tmp_path / name
 
     return make
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the programs ``steradian`` and ``python``, which need not import torch each time."""
+    folder = tmp_path_factory.mktemp("warm")
+    starting = [sys.executable, str(Path(__file__).with_name("warm.py")), str(folder / "socket")]
+    with subprocess.Popen(starting, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None and server.stdout.readline() == "ready\n"
+        warm.client(folder / "steradian", folder / "socket", "command")
+        warm.client(folder / "python", folder / "socket", "python")
+        yield folder
+        server.kill()
 
 
 @pytest.fixture

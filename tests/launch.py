@@ -15,10 +15,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start_ranks(count: int, script: Path | str, *arguments: str) -> list[subprocess.Popen[str]]:
+def start_ranks(
+    count: int, script: Path | str, *arguments: str, python: Path | str = sys.executable
+) -> list[subprocess.Popen[str]]:
     """``count`` processes of ``python script arguments``; ``-m module`` works as the script too."""
     shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(count)}
-    command = [sys.executable, *str(script).split(" "), *arguments]
+    command = [str(python), *str(script).split(" "), *arguments]
     return [
         subprocess.Popen(
             command,
@@ -31,9 +33,11 @@ def start_ranks(count: int, script: Path | str, *arguments: str) -> list[subproc
     ]
 
 
-def run_ranks(count: int, script: Path | str, *arguments: str, seconds: float = 240.0) -> list[tuple[int, str, str]]:
+def run_ranks(
+    count: int, script: Path | str, *arguments: str, python: Path | str = sys.executable, seconds: float = 240.0
+) -> list[tuple[int, str, str]]:
     """(exit code, standard output, standard error) of each process."""
-    processes = start_ranks(count, script, *arguments)
+    processes = start_ranks(count, script, *arguments, python=python)
     try:
         said = [process.communicate(timeout=seconds) for process in processes]
     finally:

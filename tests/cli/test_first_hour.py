@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +28,14 @@ JARGON = (
 """Words that may appear only behind --all, --json or a fold."""
 
 
-def steradian(*words: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    program = [sys.executable, "-m", "steradian", *words]
-    settings = {**os.environ, **environment}
-    return subprocess.run(program, cwd=folder, env=settings, capture_output=True, text=True, timeout=300)
+@pytest.fixture(scope="module")
+def steradian(programs: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    def run(*words: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        program = [programs / "python", "-m", "steradian", *words]
+        settings = {**os.environ, **environment}
+        return subprocess.run(program, cwd=folder, env=settings, capture_output=True, text=True, timeout=300)
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +47,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def said(place: Path) -> dict[str, str]:
+def said(steradian, place: Path) -> dict[str, str]:
     """What each of the first commands prints."""
     commands = {
         "train": ["train", "photos/"],
@@ -133,14 +138,14 @@ def test_a_misspelt_path_is_told_before_torch_is_imported(words: list[str], said
     assert shown.stdout.strip() == "False"
 
 
-def test_a_folder_of_one_class_says_what_to_do(place: Path) -> None:
+def test_a_folder_of_one_class_says_what_to_do(steradian, place: Path) -> None:
     (place / "one" / "hat").mkdir(parents=True)
     (place / "one" / "hat" / "1.jpg").write_bytes((place / "photos" / "hat" / "02.jpg").read_bytes())
     shown = steradian("train", "one", folder=place)
     assert shown.returncode == 1 and "steradian enroll general FOLDER" in shown.stderr
 
 
-def test_a_recipe_with_windows_line_ends(place: Path) -> None:
+def test_a_recipe_with_windows_line_ends(steradian, place: Path) -> None:
     (place / "recipe.yaml").write_bytes(b"data:\r\n  source: digits\r\ntraining:\r\n  epochs: 1\r\n")
     shown = steradian("train", "recipe.yaml", "--dry-run", folder=place)
     assert shown.returncode == 0, shown.stderr
@@ -157,7 +162,7 @@ def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
     assert shown.stdout.endswith("True\n") and "cannot be written, so features are kept in" in shown.stderr
 
 
-def test_steradian_alone_shows_five_verbs_and_help_is_whole() -> None:
+def test_steradian_alone_shows_five_verbs_and_help_is_whole(steradian) -> None:
     shown = steradian(folder=Path("/"))
     assert shown.returncode == 0
     assert re.findall(r"^  steradian (\w+)", shown.stdout, re.MULTILINE) == [

@@ -7,13 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-import warm
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -27,19 +23,6 @@ KNOWN = {"bash", "python", "", "yaml", "text", "nginx"}
 
 def blocks(page: Path) -> list[tuple[str, str]]:
     return BLOCK.findall(page.read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the programs ``steradian`` and ``python``, which need not import torch each time."""
-    folder = tmp_path_factory.mktemp("warm")
-    command = [sys.executable, str(Path(__file__).with_name("warm.py")), str(folder / "socket")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None and server.stdout.readline() == "ready\n"
-        warm.client(folder / "steradian", folder / "socket", "command")
-        warm.client(folder / "python", folder / "socket", "python")
-        yield folder
-        server.kill()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

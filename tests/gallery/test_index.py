@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 import warnings
 from pathlib import Path
@@ -203,7 +202,7 @@ def test_made_and_dropped_on_the_command_line(path: Path, command) -> None:
     assert not index_file(path).exists()
 
 
-def test_killed_while_it_is_made_the_old_one_or_the_new_one_is_there(path: Path) -> None:
+def test_killed_while_it_is_made_the_old_one_or_the_new_one_is_there(programs: Path, path: Path) -> None:
     with opened(path) as gallery:
         gallery.index("sq8")
     for delay in (0.0, 0.02, 0.1):
@@ -213,7 +212,7 @@ def test_killed_while_it_is_made_the_old_one_or_the_new_one_is_there(path: Path)
             f"g = Gallery(SqliteBackend(Path({str(path)!r}), {MODEL!r}, {D}), None); print(flush=True);"
             "[g.index('hnsw') for _ in range(1000)]"
         )
-        running = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        running = subprocess.Popen([programs / "python", "-c", code], stdout=subprocess.PIPE)
         assert running.stdout is not None and running.stdout.readline()
         time.sleep(delay)
         os.kill(running.pid, signal.SIGKILL)

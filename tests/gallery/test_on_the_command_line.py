@@ -116,13 +116,13 @@ for number in range(first, first + 100000):
 KILLS = 6
 
 
-def test_nothing_acknowledged_is_lost_and_nothing_is_half_there(tmp_path: Path) -> None:
+def test_nothing_acknowledged_is_lost_and_nothing_is_half_there(programs: Path, tmp_path: Path) -> None:
     """kill -9 of the enrolling process, again and again (STERADIAN_KILLS: how often)."""
     (tmp_path / "writer.py").write_text(WRITER)
     moments = random.Random(int(os.environ.get("STERADIAN_KILL_SEED", "0")))
     said: set[int] = set()
     for turn in range(int(os.environ.get("STERADIAN_KILLS", str(KILLS)))):
-        command = [sys.executable, str(tmp_path / "writer.py"), str(tmp_path / "g.db"), str(10**6 * turn)]
+        command = [programs / "python", tmp_path / "writer.py", tmp_path / "g.db", str(10**6 * turn)]
         writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert writer.stdout is not None
         said.add(int(writer.stdout.readline()))

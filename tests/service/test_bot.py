@@ -6,7 +6,6 @@ import io
 import json
 import re
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -145,12 +144,12 @@ def send(server: ThreadingHTTPServer, user: int, *what: object, chat: int | None
 
 
 @pytest.fixture
-def bot(telegram: ThreadingHTTPServer, tmp_path: Path) -> Iterator[Path]:
+def bot(telegram: ThreadingHTTPServer, programs: Path, tmp_path: Path) -> Iterator[Path]:
     """A running bot for one friend; the path of its gallery, which holds a square."""
     path = tmp_path / "g.db"
     with Gallery.open(path, "glyphs") as gallery:
         gallery.enroll("The Square", [pixels(drawing("square"))])
-    words = [sys.executable, "-m", "steradian", "bot", "glyphs", "--allow", str(FRIEND), "--token", TOKEN]
+    words = [programs / "python", "-m", "steradian", "bot", "glyphs", "--allow", str(FRIEND), "--token", TOKEN]
     words += ["--far", "0.01", "--gallery", str(path), "--address", telegram.address]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         try:
@@ -232,9 +231,11 @@ def test_friends_always_get_an_answer_without_paths(telegram: ThreadingHTTPServe
     assert "cannot be used now" in said and str(bot) not in said
 
 
-def test_photos_are_named_enrolled_and_recognized(telegram: ThreadingHTTPServer, tmp_path: Path) -> None:
+def test_photos_are_named_enrolled_and_recognized(
+    telegram: ThreadingHTTPServer, programs: Path, tmp_path: Path
+) -> None:
     words = [
-        sys.executable,
+        programs / "python",
         "-m",
         "steradian",
         "bot",
@@ -281,8 +282,8 @@ def test_photos_are_named_enrolled_and_recognized(telegram: ThreadingHTTPServer,
     assert "Traceback" not in said and TOKEN not in said
 
 
-def test_a_wrong_token_is_said(telegram: ThreadingHTTPServer, tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "steradian", "bot", "glyphs", "--allow", "1", "--token", "1:wrong"]
+def test_a_wrong_token_is_said(telegram: ThreadingHTTPServer, programs: Path, tmp_path: Path) -> None:
+    words = [programs / "python", "-m", "steradian", "bot", "glyphs", "--allow", "1", "--token", "1:wrong"]
     done = subprocess.run([*words, "--address", telegram.address], capture_output=True, text=True, cwd=tmp_path)
     assert (
         done.returncode == 2 and "Telegram does not know this token" in done.stderr and "Traceback" not in done.stderr

@@ -8,7 +8,6 @@ import random
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,10 +22,10 @@ from .conftest import drawing, files
 
 
 @contextlib.contextmanager
-def process(*words: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
+def process(programs: Path, *words: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
     """A running service and a client of it."""
     started = subprocess.Popen(
-        [sys.executable, "-m", "steradian", "serve", *words, "--port", "0", "--rate", "0"],
+        [programs / "python", "-m", "steradian", "serve", *words, "--port", "0", "--rate", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -44,8 +43,8 @@ def process(*words: str, **environment: str) -> Iterator[tuple[subprocess.Popen[
         started.communicate()
 
 
-def test_two_on_one_gallery_see_each_other_and_a_token_opens_them(tmp_path: Path) -> None:
-    words = ("glyphs", "--gallery", str(tmp_path / "g.db"))
+def test_two_on_one_gallery_see_each_other_and_a_token_opens_them(programs: Path, tmp_path: Path) -> None:
+    words = (programs, "glyphs", "--gallery", str(tmp_path / "g.db"))
     with process(*words, STERADIAN_TOKEN="a-long-token") as (_, first), process(*words) as (_, second):
         sent = {"data": {"name": "Ana"}, "files": files(drawing("ring"))}
         assert first.post("/v1/identities", **sent).status_code == 401
@@ -59,8 +58,8 @@ def test_two_on_one_gallery_see_each_other_and_a_token_opens_them(tmp_path: Path
         assert gone["answers"][0]["decision"] == "unknown"
 
 
-def test_what_was_accepted_is_answered_before_it_ends(tmp_path: Path) -> None:
-    with process("glyphs", "--gallery", str(tmp_path / "g.db")) as (running, client):
+def test_what_was_accepted_is_answered_before_it_ends(programs: Path, tmp_path: Path) -> None:
+    with process(programs, "glyphs", "--gallery", str(tmp_path / "g.db")) as (running, client):
         statuses: list[int] = []
 
         def ask() -> None:
@@ -81,12 +80,12 @@ def test_what_was_accepted_is_answered_before_it_ends(tmp_path: Path) -> None:
         assert "Stopped; all accepted requests were answered." in said and "Traceback" not in said
 
 
-def test_nothing_acknowledged_is_lost_when_it_is_killed(tmp_path: Path) -> None:
+def test_nothing_acknowledged_is_lost_when_it_is_killed(programs: Path, tmp_path: Path) -> None:
     """More by STERADIAN_KILLS."""
     generator = random.Random(int(os.environ.get("STERADIAN_KILL_SEED", "0")))
     path, acknowledged = tmp_path / "g.db", 0
     for turn in range(max(2, int(os.environ.get("STERADIAN_KILLS", "6")) // 3)):
-        with process("glyphs", "--gallery", str(path), "--no-log") as (running, client):
+        with process(programs, "glyphs", "--gallery", str(path), "--no-log") as (running, client):
             killer = threading.Timer(generator.uniform(0.05, 1.0), running.kill)
             killer.start()
             with contextlib.suppress(httpx.HTTPError):

@@ -7,7 +7,6 @@ import functools
 import json
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -181,9 +180,9 @@ def test_large_dimension_and_lonely_class(image_folder, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_stopped_and_run_again(tmp_path: Path, number: int) -> None:
+def test_stopped_and_run_again(programs: Path, tmp_path: Path, number: int) -> None:
     """A killed study loses no finished cell, leaves no process, and ends as if nothing had happened."""
-    command = [sys.executable, "-m", "steradian", "compare", "digits", "--losses", "softmax,arcface,cosface"]
+    command = [programs / "python", "-m", "steradian", "compare", "digits", "--losses", "softmax,arcface,cosface"]
     command += ["--dims", "2", "--epochs", "3", "--jobs", "2", "--out", "out"]
     # Tests that run in the background of a shell are born with SIGINT ignored, and so would be their children.
     heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,15 +27,20 @@ WORKER = Path(__file__).parent / "group_worker.py"
 SUBCENTERS = {"loss.name": "subcenter-arcface", "training.auxiliary": 0.0}
 
 
-def worker(count: int, folder: Path, stop: int = -1, changes: dict[str, object] | None = None, how: str = ""):
-    return run_ranks(count, WORKER, str(folder), str(stop), json.dumps(changes or {}), how)
+@pytest.fixture
+def worker(programs: Path) -> Callable[..., list[tuple[int, str, str]]]:
+    def run(count: int, folder: Path, stop: int = -1, changes: dict[str, object] | None = None, how: str = ""):
+        words = (str(folder), str(stop), json.dumps(changes or {}), how)
+        return run_ranks(count, WORKER, *words, python=programs / "python")
+
+    return run
 
 
 def whole_weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_tensors(folder / "model" / "model.safetensors")
 
 
-def test_stopped_on_three_gone_on_with_one_and_finished_on_two(tmp_path: Path) -> None:
+def test_stopped_on_three_gone_on_with_one_and_finished_on_two(worker, tmp_path: Path) -> None:
     changes = SUBCENTERS
     assert [code for code, _, _ in worker(3, tmp_path, 3, changes)] == [130] * 3
     first = latest_checkpoint(RunFolder(tmp_path))
@@ -49,7 +55,7 @@ def test_stopped_on_three_gone_on_with_one_and_finished_on_two(tmp_path: Path) -
     assert torch.isfinite(Recognizer.load(tmp_path).head.weight).all()
 
 
-def test_early_stopping_hands_on_the_best_weights(tmp_path: Path) -> None:
+def test_early_stopping_hands_on_the_best_weights(worker, tmp_path: Path) -> None:
     changes = {"training.early_stopping": 5, "training.learning_rate": 0.05, "training.epochs": 3}
     done = worker(2, tmp_path, changes=changes)
     assert [code for code, _, _ in done] == [0, 0], done
@@ -62,7 +68,7 @@ def test_early_stopping_hands_on_the_best_weights(tmp_path: Path) -> None:
     assert all(torch.equal(best[name], tensor) for name, tensor in wanted.items())
 
 
-def test_a_missing_or_short_part_is_an_error_and_never_filled_in(tmp_path: Path) -> None:
+def test_a_missing_or_short_part_is_an_error_and_never_filled_in(worker, tmp_path: Path) -> None:
     worker(2, tmp_path, 3)
     folder = latest_checkpoint(RunFolder(tmp_path))
     assert folder is not None
@@ -85,7 +91,7 @@ def test_a_missing_or_short_part_is_an_error_and_never_filled_in(tmp_path: Path)
         read_model(folder, other)
 
 
-def test_killed_while_saving_the_checkpoint_before_is_whole(tmp_path: Path) -> None:
+def test_killed_while_saving_the_checkpoint_before_is_whole(worker, tmp_path: Path) -> None:
     codes = [code for code, _, _ in worker(2, tmp_path, how="killed while saving")]
     assert -9 in codes
     folder = latest_checkpoint(RunFolder(tmp_path))
@@ -93,7 +99,7 @@ def test_killed_while_saving_the_checkpoint_before_is_whole(tmp_path: Path) -> N
     read_model(folder, Recognizer(model_spec(Recipe().changed(**group_worker.CHANGES), group_worker.digits())))
 
 
-def test_a_lost_process_ends_the_others_with_a_clear_word(tmp_path: Path) -> None:
+def test_a_lost_process_ends_the_others_with_a_clear_word(worker, tmp_path: Path) -> None:
     (chief, said, _), (other, _, _) = worker(2, tmp_path, 6, how="one dies")
     assert other == -9
     assert chief == 1 and "Another process of the group stopped" in said and "is complete" in said
@@ -115,7 +121,7 @@ def test_what_cannot_be_divided_is_refused(
         training_head_options(recipe.loss.name, recipe.loss.options, world_size=2)
 
 
-def test_short_batches_of_sampled_classes_leave_a_process_without_images(tmp_path: Path) -> None:
+def test_short_batches_of_sampled_classes_leave_a_process_without_images(worker, tmp_path: Path) -> None:
     options = {"head": "sampled", "sample_rate": 0.5}
     changes = {"loss.options": options, "training.batch_size": 3, "training.epochs": 1}
     done = worker(2, tmp_path, changes=changes)

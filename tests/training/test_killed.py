@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -32,12 +31,12 @@ found.model.save(Path(sys.argv[1]) / "model")
 KILLS = 2
 
 
-def test_killed_at_random_moments_ends_in_the_same_weights(tmp_path: Path, history) -> None:
+def test_killed_at_random_moments_ends_in_the_same_weights(programs: Path, tmp_path: Path, history) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     moments = random.Random(int(os.environ.get("STERADIAN_KILL_SEED", "0")))
 
     def run(folder: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-W", "ignore", str(tmp_path / "script.py"), str(tmp_path / folder)]
+        command = [programs / "python", str(tmp_path / "script.py"), str(tmp_path / folder)]
         environment = {**os.environ, "STERADIAN_CACHE": str(tmp_path / f"{folder}-cache")}
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 

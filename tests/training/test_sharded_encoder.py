@@ -28,12 +28,11 @@ CHANGES = {
 }  # fmt: skip
 
 
-def worker(count: int, folder: Path, stop: int = -1) -> list[tuple[int, str, str]]:
-    script = Path(__file__).parent / "group_worker.py"
-    return run_ranks(count, script, str(folder), str(stop), json.dumps(CHANGES), "", seconds=120.0)
+def test_two_processes_with_half_an_encoder_each_go_on_as_one_with_all_of_it(programs: Path, tmp_path: Path) -> None:
+    def worker(count: int, folder: Path, stop: int = -1) -> list[tuple[int, str, str]]:
+        script, words = Path(__file__).parent / "group_worker.py", (str(folder), str(stop), json.dumps(CHANGES), "")
+        return run_ranks(count, script, *words, python=programs / "python", seconds=120.0)
 
-
-def test_two_processes_with_half_an_encoder_each_go_on_as_one_with_all_of_it(tmp_path: Path) -> None:
     stopped = worker(2, tmp_path / "begun", 2)
     assert [code for code, _, _ in stopped] == [130, 130], stopped
     checkpoint = latest_checkpoint(RunFolder(tmp_path / "begun"))

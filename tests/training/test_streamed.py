@@ -69,7 +69,7 @@ def test_processes_read_disjoint_parts_of_the_same_views(image_folder, monkeypat
         assert all(part.count == len(one) for part in divided)
 
 
-def test_two_processes_go_on_as_one_does(tmp_path: Path) -> None:
+def test_two_processes_go_on_as_one_does(programs: Path, tmp_path: Path) -> None:
     # Without batch norm, which would see another part of each batch. New class centers depend on how they are divided,
     # so that both begin at one checkpoint.
     changes = {
@@ -80,7 +80,8 @@ def test_two_processes_go_on_as_one_does(tmp_path: Path) -> None:
 
     def run(count: int, folder: str, stop: int) -> list[tuple[int, str, str]]:
         worker = Path(__file__).parent / "group_worker.py"
-        return run_ranks(count, worker, str(tmp_path / folder), str(stop), json.dumps(changes), "")
+        words = (str(tmp_path / folder), str(stop), json.dumps(changes), "")
+        return run_ranks(count, worker, *words, python=programs / "python")
 
     assert [code for code, _, _ in run(1, "begun", 1)] == [130]
     weights = []

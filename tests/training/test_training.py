@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import signal
 import subprocess
-import sys
 import textwrap
 from dataclasses import replace
 from pathlib import Path
@@ -133,12 +132,12 @@ found.model.save(Path(sys.argv[1]) / "model")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_killed_and_run_again_equals_never_killed(tmp_path: Path, number: int, history) -> None:
+def test_killed_and_run_again_equals_never_killed(programs: Path, tmp_path: Path, number: int, history) -> None:
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
 
     def run(folder: str, pause: float) -> subprocess.Popen[str]:
-        command = [sys.executable, str(script), str(tmp_path / folder), str(pause)]
+        command = [programs / "python", str(script), str(tmp_path / folder), str(pause)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     whole = run("whole", 0.0)

@@ -15,8 +15,8 @@ WORKER = Path(__file__).parent / "shard_worker.py"
 
 
 @pytest.mark.parametrize("counts", [[6, 5], [5, 0, 4]], ids=["two", "three, one of them without rows"])
-def test_divided_classes_give_the_loss_and_gradients_of_one_process(counts: list[int]) -> None:
-    for code, said, complaint in run_ranks(len(counts), WORKER, json.dumps(counts)):
+def test_divided_classes_give_the_loss_and_gradients_of_one_process(programs: Path, counts: list[int]) -> None:
+    for code, said, complaint in run_ranks(len(counts), WORKER, json.dumps(counts), python=programs / "python"):
         assert code == 0, complaint
         for label, errors in json.loads(said).items():
             for what, error in errors.items():
@@ -58,9 +58,11 @@ distributed.destroy_process_group()
     [(DISAGREE, ["num_classes=10", "num_classes=11", "same data and sizes"]), (NOBODY, ["empty"])],
     ids=["sizes differ", "no rows anywhere"],
 )
-def test_what_the_processes_cannot_agree_on_is_said_on_each(tmp_path: Path, program: str, words: list[str]) -> None:
+def test_what_the_processes_cannot_agree_on_is_said_on_each(
+    programs: Path, tmp_path: Path, program: str, words: list[str]
+) -> None:
     script = tmp_path / "script.py"
     script.write_text(program)
-    for code, said, complaint in run_ranks(2, script):
+    for code, said, complaint in run_ranks(2, script, python=programs / "python"):
         assert code == 0, complaint
         assert all(word in said for word in words), said

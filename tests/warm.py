@@ -1,7 +1,8 @@
 """A process that has imported what every command imports and forks for each of them.
 
-Pages of the docs run dozens of commands, and half of the time of each would go into importing torch. A command still
-has a process, a folder, an environment and streams of its own.
+Tests start dozens of programs, and half of the time of each would go into importing torch. A program still has a
+process, a folder, an environment and streams of its own; signals reach it, and it is killed with the one that stands
+for it.
 
     python warm.py SOCKET           serve
     CLIENT, written by `client`     send the words of a command line there, and end as it ends
@@ -9,9 +10,13 @@ has a process, a folder, an environment and streams of its own.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
+import runpy
+import select
+import signal
 import socket
 import sys
 import textwrap
@@ -46,12 +51,17 @@ answers = connection.makefile()
 child = int(answers.readline())
 for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, lambda number, _: os.kill(child, number))
-sys.exit(int(answers.readline() or "1"))
+code = int(answers.readline() or "1")
+if code < 0:
+    if code != -signal.SIGKILL:
+        signal.signal(-code, signal.SIG_DFL)
+    os.kill(os.getpid(), -code)
+sys.exit(code)
 """
 
 
 def client(path: Path, server: Path, kind: str) -> None:
-    """Write a program that runs the command ``steradian`` (kind "command") or ``python -c`` (kind "python")."""
+    """Write a program that runs the command ``steradian`` (kind "command") or ``python`` (kind "python")."""
     path.write_text(CLIENT.format(python=sys.executable, path=str(server), kind=kind))
     path.chmod(0o755)
 
@@ -60,6 +70,8 @@ def serve(path: str) -> None:
     """Answer until killed."""
     for name in MODULES:
         importlib.import_module(name)
+    # Two tests run at a time: the networks of a study that does not say how many are trained one after the other.
+    sys.modules["steradian.studies.study"].available_cores = lambda: 1  # type: ignore[attr-defined]
     connection = socket.socket(socket.AF_UNIX)
     connection.bind(path)
     connection.listen()
@@ -88,8 +100,15 @@ def _answer(asked: socket.socket) -> None:
         asked.close()
         _become(request, streams)
     asked.send(f"{child}\n".encode())
+    # Whichever is first: it ends, or the program that stands for it is killed and hangs up.
+    events = select.poll()
+    events.register(os.pidfd_open(child), select.POLLIN)
+    events.register(asked, 0)
+    if any(number == asked.fileno() for number, _ in events.poll()):
+        os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
-    asked.send(f"{os.waitstatus_to_exitcode(status) % 256}\n".encode())
+    with contextlib.suppress(BrokenPipeError):
+        asked.send(f"{os.waitstatus_to_exitcode(status)}\n".encode())
     os._exit(0)
 
 
@@ -100,6 +119,7 @@ def _become(request: dict[str, object], streams: list[int]) -> None:
     os.chdir(str(request["folder"]))
     os.environ.clear()
     os.environ.update(request["environment"])  # type: ignore[call-overload]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     words = list(request["words"])  # type: ignore[call-overload]
     code = 0
     try:
@@ -108,8 +128,15 @@ def _become(request: dict[str, object], streams: list[int]) -> None:
 
             sys.argv = ["steradian", *words]
             main()
-        else:
+        elif words[0] == "-c":
+            sys.argv = words[:1] + words[2:]
             exec(compile(textwrap.dedent(words[1]), "<block>", "exec"), {"__name__": "__main__"})
+        elif words[0] == "-m":
+            sys.argv = words[1:]
+            runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv, sys.path[0] = words, str(Path(words[0]).parent)
+            runpy.run_path(words[0], run_name="__main__")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:  # noqa: BLE001 - whatever it is, it is what the block ends with
