@@ -104,18 +104,20 @@ print_verdict(Verdict("Of 40 test images the model names 38 right: 95 %, and 83 
 
 @pytest.mark.parametrize(("setting", "colored"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
 def test_colors_are_for_terminals_that_have_them_and_lines_fit(
-    setting: dict[str, str], colored: bool, tmp_path
+    programs: Path, setting: dict[str, str], colored: bool, tmp_path: Path
 ) -> None:
     (tmp_path / "verdict.py").write_text(VERDICT)
     without_width = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
     shown = subprocess.run(
-        ["script", "-qec", f"stty cols 60; {sys.executable} verdict.py", "/dev/null"],
+        ["script", "-qec", f"stty cols 60; {programs}/python verdict.py", "/dev/null"],
         cwd=tmp_path, env={**without_width, "TERM": "xterm", **setting}, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert shown.returncode == 0, shown.stdout
     assert ("\x1b[1m" in shown.stdout) == colored
     assert max(map(len, re.sub(r"\x1b\[\d*m", "", shown.stdout).splitlines())) <= 60
-    piped = subprocess.run([sys.executable, "verdict.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    piped = subprocess.run(
+        [programs / "python", "verdict.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     assert "\x1b" not in piped.stdout and len(piped.stdout.splitlines()) == 3
 
 
