@@ -146,7 +146,7 @@ def _few_colors(drawn: Image.Image) -> bytes:
 
 def _drawn_once(figure: Figure) -> bytes:
     """Return what `png` does of a figure of `new_figure`, sooner: `savefig` draws twice what it lays out."""
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")
         canvas.draw()
