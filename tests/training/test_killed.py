@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -41,22 +42,26 @@ def test_killed_at_random_moments_ends_in_the_same_weights(programs: Path, tmp_p
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     first = run("whole")
-    assert first.stdout is not None
     began = time.monotonic()
-    first.stdout.readline()
-    until_the_first_step = time.monotonic() - began
     output, errors = first.communicate(timeout=180)
     assert first.returncode == 0, errors.decode()
-    training = time.monotonic() - began - until_the_first_step
-    assert output.count(b"step") > 20
+    left = total = output.count(b"step")
+    assert total > 20
+    a_step = (time.monotonic() - began) / total
     for _ in range(int(os.environ.get("STERADIAN_KILLS", str(KILLS)))):
         killed = run("killed")
-        time.sleep(until_the_first_step * 0.8 + moments.random() * training)
+        assert killed.stdout is not None
+        steps = moments.randrange(left)
+        seen = [killed.stdout.readline() for _ in range(steps)]
+        time.sleep(a_step * moments.random())
         killed.kill()
-        killed.communicate()
+        seen += killed.communicate()[0].splitlines()
+        assert killed.returncode == -signal.SIGKILL, "it was done before"
+        left = max(1, left - len(seen))
     last = run("killed")
-    _, errors = last.communicate(timeout=180)
+    output, errors = last.communicate(timeout=180)
     assert last.returncode == 0, errors.decode()
+    assert left > total / 2 or output.count(b"step") < total, "it went on from a checkpoint"
     weights = [(tmp_path / folder / "model/model.safetensors").read_bytes() for folder in ("whole", "killed")]
     assert weights[0] == weights[1]
     assert history(tmp_path / "whole") == history(tmp_path / "killed")
