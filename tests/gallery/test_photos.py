@@ -229,7 +229,7 @@ def test_one_region_of_a_photo_is_enrolled_and_kept_alone(model: Recognizer, com
         with Image.open(kept) as part:
             assert (np.asarray(part) == digit(4)).all(), "only that part of the photo is kept"
         before = gallery.snapshot().vectors.copy()
-    assert command("gallery", "rebuild", "run")[0] == 0
+    assert command("gallery", "rebuild", "run", "run")[0] == 0
     with Gallery.open(tmp_path / "run" / "gallery.db", model) as gallery:
         assert np.allclose(gallery.snapshot().vectors, before, atol=1e-6)
 
