@@ -3,13 +3,15 @@
     python benchmarks/faces/calibrate.py --data DIR
 
 DIR holds `lfw_dev.zip`: the people of LFW's development folds, of whom only numbers enter the manifest. Of every
-picture the face that stands out most is taken; those without a found face are counted, and not in the thresholds.
+picture the face that stands out most is taken; those without a found face are counted, and not in the thresholds. The
+quality gate is that of quality.json, which quality.py writes.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import tempfile
 import zipfile
 from datetime import date
@@ -27,6 +29,7 @@ from steradian.models.dlib_resnet import PREPROCESSING, read_resnet
 from steradian.models.encoders import DLIB_FACE
 from steradian.models.fitted_calibration import fit_strangers, fit_thresholds, pair_curve
 from steradian.models.pretrained import FACE_WEIGHTS, FaceArtifact
+from steradian.models.quality_gate import QualityGate
 from steradian.training.progress import shown
 
 ZOOMS = (0.947, 0.88, 0.827)
@@ -78,6 +81,7 @@ def main() -> None:
     model.thresholds = Thresholds(fit_thresholds([part], note))
     model.strangers = fit_strangers([part], note)
     model.calibration = Calibration(temperature=1.0, pairs=pair_curve([part]), measured_on=note)
+    model.gate = QualityGate(**json.loads(Path(__file__).with_name("quality.json").read_text())["gate"])
     for one in model.thresholds:
         print(f"{one.far:g}: {one.cosine:.4f} ({one.low:.4f} to {one.high:.4f})")
     origin = {

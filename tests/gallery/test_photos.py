@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 from sklearn.datasets import load_digits
 
 from steradian import Recognizer
@@ -166,21 +167,27 @@ def test_the_command_answers_draws_and_never_guesses_who_is_enrolled(
 
 
 GATE = QualityGate(
-    sharpness=2.0, score=3.0, bias=1.0, sharp_enough=0.5, sure_enough=1.0, name_chance=1.0, name_excess=200.0,
-    name_bias=0.0, most_excess=0.05, least_chance=0.5, least_trust=0.6, measured_on="nothing",
+    sharpness=2.0, score=3.0, sharp_enough=0.5, sure_enough=1.0, visibilities=(-4.0, 0.0, 2.0), chances=(0.0, 0.4, 0.9),
+    name_visibility=1.0, name_excess=200.0, name_bias=1.0, most_excess=0.05, least_visibility=-1.0, least_trust=0.6,
+    measured_on="nothing",
 )  # fmt: skip
 
 
-def test_the_chances_are_logistic_curves_that_stop_to_rise() -> None:
+def test_the_chances_rise_with_the_quality_and_stop_to_rise() -> None:
     def chance(sharpness: float, score: float) -> float:
         return GATE.chance(Quality(80.0, sharpness, 1.0, score))
 
-    assert chance(0.2, 0.4) == pytest.approx(1 / (1 + math.exp(-(2 * math.log(0.2) + 3 * 0.4 + 1))))
+    visibility = 2 * math.log(0.2) + 3 * 0.4
+    assert chance(0.2, 0.4) == pytest.approx(0.4 * (1 + visibility / 4))
     assert chance(0.5, 1.0) == chance(7.0, 9.0) > chance(0.4, 1.0) > chance(0.4, 0.5)
-    assert 0.0 < chance(0.0, -1.0) < 1e-6 and not math.isnan(chance(0.0, -1e9)), "no overflow"
+    assert chance(0.0, -1.0) == chance(0.0, -1e9) == 0.0
     seen = Quality(80.0, 0.2, 1.0, 0.4)
     assert GATE.trust(seen, 0.01) == pytest.approx(sigmoid(2 * math.log(0.2) + 3 * 0.4 + 1 + 200 * 0.01))
     assert GATE.trust(seen, 0.05) == GATE.trust(seen, 0.5)
+    assert 0.0 <= GATE.trust(Quality(80.0, 0.0, 1.0, -1e9), 0.0) < 1e-9, "no overflow"
+    for change in ({"chances": (0.0, 0.4)}, {"chances": (0.9, 0.4, 0.0)}, {"visibilities": (0.0, 2.0, 1.0)}):
+        with pytest.raises(ValidationError, match="must rise|is needed"):
+            QualityGate(**{**GATE.model_dump(), **change})
 
 
 def test_a_poor_region_is_neither_named_nor_unknown() -> None:
@@ -189,6 +196,8 @@ def test_a_poor_region_is_neither_named_nor_unknown() -> None:
     assert [judged(one, clear, GATE)[0] for one in (far, near, sure)] == [far, near, sure]
     verdicts = [judged(one, poor, GATE)[0] for one in (far, near, sure)]
     assert [one.decision for one in verdicts] == ["poor", "poor", "match"]
+    doubted = GATE.model_copy(update={"least_trust": 1.0})
+    assert judged(sure, poor, doubted)[0].decision == "poor" and judged(sure, clear, doubted)[0] == sure
     assert [one.label for one in verdicts] == [None, None, "ada"] and verdicts[0].matches == far.matches
     assert judged(far, poor, GATE)[1] == GATE.chance(poor) and judged(sure, clear, None) == (sure, None)
     nobody = decide([], 0.5)
@@ -196,16 +205,17 @@ def test_a_poor_region_is_neither_named_nor_unknown() -> None:
 
 
 def test_poor_pictures_are_enrolled_by_force_only(model: Recognizer, command, tmp_path: Path) -> None:
-    model.gate = GATE.model_copy(update={"bias": -50.0})
+    model.gate = GATE.model_copy(update={"chances": (0.0, 0.1, 0.2), "least_visibility": 9.0})
     model.save(tmp_path / "run" / "model")
     Image.fromarray(photo(1)).save(tmp_path / "one.png")
     code, _, err = command("enroll", "run", "one.png", "--name", "ada")
     assert code == 1 and "it is blurred, covered or too small" in err and "--force" in err
     assert command("enroll", "run", "one.png", "--name", "ada", "--force")[0] == 0
-    code, out, _ = command("identify", "run", "one.png", "--threshold", "0.9999999", "--json")
+    Image.fromarray(photo(2)).save(tmp_path / "two.png")
+    code, out, _ = command("identify", "run", "two.png", "--threshold", "0.9999", "--json")
     (region,) = json.loads(out)["answers"][0]["regions"]
-    assert (code, region["decision"], region["label"]) == (0, "poor", None) and region["trust"] == 0.0
-    assert "too poor to tell" in command("identify", "run", "one.png", "--threshold", "0.9999999")[1]
+    assert (code, region["decision"], region["label"]) == (0, "poor", None) and region["trust"] <= 0.2
+    assert "too poor to tell" in command("identify", "run", "two.png", "--threshold", "0.9999")[1]
     assert Recognizer.load(tmp_path / "run").gate == model.gate
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator

@@ -101,11 +101,10 @@ def judged(decision: Decision, quality: Quality, gate: QualityGate | None) -> tu
     if gate is None:
         return decision, None
     excess = decision.similarity - decision.threshold
-    if excess > 0.0:
-        trust, least = gate.trust(quality, excess), gate.least_trust
-    else:
-        trust, least = gate.chance(quality), gate.least_chance
-    poor = trust < least and bool(decision.matches)
+    named = excess > 0.0
+    trust = gate.trust(quality, excess) if named else gate.chance(quality)
+    # Where nobody is enrolled, nobody enrolled is there.
+    poor = gate.is_poor(quality) and not (named and trust >= gate.least_trust) and bool(decision.matches)
     return (replace(decision, decision="poor", label=None) if poor else decision), trust
 
 
