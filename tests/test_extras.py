@@ -14,7 +14,7 @@ from steradian import extras
 from steradian.errors import UsageError
 
 ROOT = Path(__file__).parents[1]
-NAMES = ("ann", "bot", "data", "faces", "fast", "heic", "milvus", "onnx", "serve", "track", "tune", "weights")
+NAMES = ("ann", "bot", "data", "faces", "fast", "heic", "milvus", "onnx", "serve", "track", "tune", "video", "weights")
 UNTESTED = {"heic"}
 """Extras that developers need not install: tests say what happens without them."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from steradian.cli.identify_photos import describe_decision, identify_photos, report_photos
+from steradian.cli.identify_videos import are_videos, identify_videos, report_videos
 from steradian.cli.output import bullets, columns, fail_for, print_json, say, wrapped
 from steradian.cli.settings import (
     Far,
@@ -37,6 +38,9 @@ MOST_EXPLAINED = 12
 
 EXPECTED = 4
 """Regions that a photo is taken to have when the quickest way to embed them is chosen."""
+
+MANY = 1000
+"""Frames that a video is taken to have then."""
 
 
 def identify(
@@ -79,9 +83,18 @@ def identify(
             "--repeated", help="Several regions of a photo may have one name, as in a mirror; otherwise each name once."
         ),
     ] = False,
+    frames: Annotated[
+        bool, typer.Option("--frames", help="The images are the frames of one video, in the order of their names.")
+    ] = False,
+    every: Annotated[
+        float, typer.Option(help="Seconds from one frame of a video to the next that is looked at; 0: all.", min=0)
+    ] = 0.2,
     json: Json = False,
 ) -> None:
     """Identify images: name the enrolled identity, or answer "unknown" or "ambiguous".
+
+    A model that finds regions, such as faces, gives one answer for each of them, or "too poor to tell"; in videos
+    (.mp4 and others) it follows them from frame to frame, and gives one answer for each track.
 
     At most the share --strangers of people who are not enrolled is given a name. The threshold follows the gallery: it
     is measured on its own images, each asked as a stranger, and in small galleries also on classes that the model was
@@ -97,6 +110,7 @@ def identify(
       steradian identify runs/photos gate.jpg --label Ada --label Ben
       steradian identify glyphs drawn.png --gallery symbols.db
       steradian identify faces party.jpg --gallery people.db --out marked.png
+      steradian identify faces party.mp4 --gallery people.db --out tracks.png
     """
     check_paths(run, images=images)
     if out is not None:
@@ -116,6 +130,7 @@ def identify(
         from steradian.models.evidence import LOOKS
 
     found, metadata = image_files(images), json_object("--where", where)
+    videos = are_videos(images, frames)
     readable: list[Path] = []
     decisions: list[Decision] = []
     failures: list[tuple[str, str]] = []
@@ -124,10 +139,10 @@ def identify(
         finds = opened.recognizer.preprocessing.finds
         if finds and explain is not None:
             raise UsageError("--explain compares whole pictures, but this model finds regions: use --out.")
-        if not finds and (out is not None or repeated):
+        if not finds and (out is not None or repeated or videos):
             raise UsageError(
-                "--out and --repeated are for models that find regions in a photo, such as faces, and this one takes "
-                "every picture whole."
+                "--out, --repeated and videos are for models that find regions in a photo, such as faces, and this one "
+                "takes every picture whole."
             )
         if explain is not None:
             opened.recognizer.accelerate_for(2 * LOOKS * min(len(found.files), MOST_EXPLAINED))
@@ -137,9 +152,15 @@ def identify(
                 filtered = bool(label or metadata)
                 chosen = opened.stranger_threshold(strangers or STRANGERS, strategy, filtered=filtered)
         if finds:
-            opened.recognizer.accelerate_for(EXPECTED * len(found.files))
+            opened.recognizer.accelerate_for(EXPECTED * (MANY if videos else len(found.files)))
             asked = {"top": top, "strategy": strategy, "labels": label, "where": metadata}
             rates = {"strangers": strangers, "far": far, "threshold": threshold}
+            if videos:
+                watched = identify_videos(opened, images, frames, every, repeated, {**asked, **rates})
+                report_videos(watched, frames, out, json)
+                if chosen is not None:
+                    say(wrapped(_describe_threshold(chosen), "", sys.stderr))
+                return
             photos = identify_photos(opened, found.files, repeated, {**asked, **rates}, quiet=json)
             report_photos(photos, found, out, json)
             if chosen is not None:

@@ -62,7 +62,7 @@ def report_photos(photos: Photos, found: ImageFiles, out: Path | None, json: boo
         for file, regions in photos.answers:
             print(file)
             rows = [
-                (f"  {number}", _in_words(one), f"{one.quality.side:.0f} pixels")
+                (f"  {number}", in_words(one), f"{one.quality.side:.0f} pixels")
                 for number, one in enumerate(regions, start=1)
             ]
             print(columns(rows, longest=100) if rows else "  nothing found")
@@ -75,7 +75,8 @@ def report_photos(photos: Photos, found: ImageFiles, out: Path | None, json: boo
     fail_for(photos.failures, len(found.files), "read")
 
 
-def _in_words(answer: RegionAnswer) -> str:
+def in_words(answer: RegionAnswer) -> str:
+    """Return the answer about a region in words."""
     said = describe_decision(answer.decision)
     if answer.elsewhere is None:
         return said

@@ -87,12 +87,14 @@ def identify_photo(
     return answers
 
 
-def marked(pixels: Pixels, answers: Sequence[RegionAnswer], caption: str = "") -> Marked:
-    """Return a photo with what its answers draw on it: numbered boxes with names."""
+def marked(pixels: Pixels, answers: Sequence[RegionAnswer], caption: str = "", first: int = 1) -> Marked:
+    """Return a photo with what its answers draw on it: boxes with names, and numbers from ``first`` on."""
     from steradian.plots.regions import Marked
 
     boxes, points = [one.region.box for one in answers], [one.region.points for one in answers]
-    labels = [f"{number} {one.decision.label or one.decision.decision}" for number, one in enumerate(answers, start=1)]
+    labels = [
+        f"{number} {one.decision.label or one.decision.decision}" for number, one in enumerate(answers, start=first)
+    ]
     return Marked(pixels, boxes, labels, points, caption)
 
 
