@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydantic import ValidationError
-from sklearn.datasets import load_digits
 
 from steradian import Recognizer
 from steradian.data import Preprocessing
@@ -25,7 +24,7 @@ from steradian.gallery.photos import identify_photo, judged, one_each
 from steradian.models.quality_gate import QualityGate, sigmoid
 from steradian.training import Recipe, load_data
 
-SIDE = 28
+from .conftest import SIDE, digit
 
 
 class Squares:
@@ -51,18 +50,8 @@ def shape(finder: str = "squares") -> Preprocessing:
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> Recognizer:
-    drawings = Recognizer.load("glyphs")
-    finding = replace(drawings.preprocessing, finder="squares")
-    made = Recognizer(drawings.spec.model_copy(update={"preprocessing": finding})).eval()
-    made.load_state_dict(drawings.state_dict())
-    made.save(tmp_path / "run" / "model")
-    return Recognizer.load(tmp_path / "run")
-
-
-def digit(number: int) -> np.ndarray:
-    """A digit in dark ink."""
-    return np.asarray(Image.fromarray((255 - load_digits().images[number] * 15).astype(np.uint8)).resize((SIDE, SIDE)))
+def model(finding_model: Recognizer) -> Recognizer:
+    return finding_model
 
 
 def photo(*numbers: int) -> np.ndarray:

@@ -20,7 +20,8 @@ from steradian.finding.tracks import LONGEST_GAP, Tracker
 from steradian.gallery import Gallery
 from steradian.gallery.decision import Match, decide
 from steradian.gallery.videos import identify_video, one_at_a_time
-from tests.gallery.test_photos import SIDE, digit, model  # noqa: F401 - a fixture
+
+from .conftest import SIDE, digit
 
 E1, E2 = np.eye(2, dtype=np.float32)
 
@@ -43,6 +44,11 @@ class Bright:
                 left += SIDE
             left += 1
         return found
+
+
+@pytest.fixture
+def model(finding_model: Recognizer) -> Recognizer:
+    return finding_model
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +94,7 @@ def test_a_name_is_given_to_tracks_that_are_never_seen_together() -> None:
     assert [one.label for one in one_at_a_time([less, sure], [(0, 1), (1, 2)], 0.02)] == ["ben", "ada"]
 
 
-def test_every_track_of_a_video_has_one_answer(model: Recognizer, tmp_path: Path) -> None:  # noqa: F811
+def test_every_track_of_a_video_has_one_answer(model: Recognizer, tmp_path: Path) -> None:
     with Gallery.open(tmp_path / "g.db", model) as gallery:
         gallery.enroll_vectors("three", model.embed([frame(_3=0)[:, :SIDE]]), [""])
         found = identify_video(gallery, moving(), threshold=0.9)
@@ -143,7 +149,7 @@ def test_the_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_the_command_answers_for_videos_and_folders_of_frames(
     model: Recognizer,
     command,
-    tmp_path: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     Image.fromarray(frame(_3=0)[:, :SIDE]).save(tmp_path / "three.png")
     assert command("enroll", "run", "three.png", "--name", "three")[0] == 0
