@@ -16,6 +16,7 @@ from steradian.data.pixels import load_for, load_pixels
 from steradian.errors import DataError
 from steradian.finding import Region, finders
 from steradian.studies.evaluation.listed_pairs import measure_listed_pairs
+from steradian.training import Recipe, load_data
 
 SIDE = 28
 
@@ -64,10 +65,26 @@ def test_more_than_a_twentieth_may_show_nothing_but_not_half(tmp_path: Path) -> 
         load_pixels(many, **shape)
 
 
-def test_every_class_without_an_image_is_named(tmp_path: Path) -> None:
-    images = st.data.open(people(tmp_path, dark={"ana": 4, "dora": 4}))
-    with pytest.raises(DataError, match=r"No image of each of 2 classes: 'ana', 'dora' in .* can be used"):
-        load_pixels(images, size=SIDE, channels=1, finder="bright")
+def test_classes_in_which_nothing_is_found_are_left_out_and_named(tmp_path: Path) -> None:
+    images = st.data.open(people(tmp_path, dark={"ana": 4, "cem": 4}))
+    loaded = load_pixels(images, size=SIDE, channels=1, finder="bright")
+    assert loaded.lost == ("ana", "cem") and loaded.classes == ("ben", "dora")
+    assert loaded.labels.tolist() == [0] * 4 + [1] * 4
+    settings = {"data.source": str(tmp_path), "data.finder": "bright", "data.image_size": SIDE, "encoder": "small"}
+    warnings = load_data(Recipe().changed(**settings)).warnings
+    assert any(
+        "2 classes are left out, because nothing was found in any image: 'ana', 'cem'." in one for one in warnings
+    )
+
+
+def test_every_class_whose_images_are_damaged_is_named(tmp_path: Path) -> None:
+    folder = people(tmp_path, dark={}, each=40)
+    for name in ("ana", "ben"):
+        for path in (folder / name).iterdir():
+            path.unlink()
+        (folder / name / "1.png").write_bytes(b"damaged")
+    with pytest.raises(DataError, match=r"No image of each of 2 classes: 'ana', 'ben' in .* can be used"):
+        load_pixels(st.data.open(folder), size=SIDE, channels=1)
 
 
 def test_another_finder_cuts_out_what_the_first_does_not_find(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ class PixelSet:
         names: name of each image for messages.
         failed: images that could not be used, where all were decoded at once.
         unfound: names of those in which nothing was found, and which another finder cut out, see `load_pixels`.
+        lost: classes that are left out, because nothing was found in any of their images.
     """
 
     source: str
@@ -53,6 +54,7 @@ class PixelSet:
     failed: tuple[Skipped, ...] = ()
     groups: NDArray[np.str_] | None = None
     unfound: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"PixelSet({self.source!r}, {len(self):,} images of {self.size} pixels, {len(self.classes):,} classes)"
@@ -182,7 +184,8 @@ def load_pixels(
         otherwise: another finder for images in which ``finder`` finds nothing, such as "center"; None: skip them.
 
     Raises:
-        DataError: more than 5 % are damaged (with a finder: half cannot be used), or a class has no image left.
+        DataError: more than 5 % are damaged (with a finder: half cannot be used), or a class has no image left (with a
+            finder it is left out).
     """
     shape = Preprocessing(size, channels, (0.0,) * channels, (1.0,) * channels, crop, interpolation, finder)
     pixels = np.empty((len(images), shape.channels, shape.size, shape.size), dtype=np.uint8)
@@ -211,9 +214,9 @@ def load_pixels(
         with ThreadPoolExecutor(available_cores()) as pool:
             for _ in zip(indices, pool.map(decode_image, range(len(images))), strict=False):
                 pass
-    damage = DamageLog(images, failures, finds=shape.finds)
+    damage = DamageLog(images, failures, finds=shape.finds, may_lose_classes=shape.finds)
     kept = np.setdiff1d(np.arange(len(images)), np.fromiter(failures, dtype=np.intp))
-    return PixelSet(
+    loaded = PixelSet(
         source=images.source,
         pixels=_keep_rows(pixels, kept),
         labels=images.labels[kept],
@@ -224,6 +227,7 @@ def load_pixels(
         groups=images.groups[kept] if images.groups is not None else None,
         unfound=tuple(images.items.name(index) for index in sorted(unfound)),
     )
+    return replace(subset(loaded, np.arange(len(loaded))), lost=damage.empty) if damage.empty else loaded
 
 
 def stream_pixels(images: ImageSet, shape: Preprocessing, workers: int) -> PixelSet:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from steradian import data
 from steradian.data.inspection import lonely_classes
-from steradian.data.loading.damage import skipped_warning
+from steradian.data.loading.damage import lost_classes_warning, skipped_warning
 from steradian.data.loading.plan import ReadingSettings
 from steradian.data.loading.stream import StreamedPixels
 from steradian.data.near_copies import MOST as MOST_COMPARED
@@ -183,7 +183,7 @@ class Dataset:
             mean, std = pixels.statistics(splits.train)
             shape = replace(shape, mean=mean, std=std)
         lonely = lonely_classes(pixels.classes, pixels.labels)
-        skipped = skipped_warning(pixels.failed, len(self.images))
+        skipped = [*skipped_warning(pixels.failed, len(self.images)), *lost_classes_warning(pixels.lost)]
         warnings = (*self.images.notes, *darkness(self.sample.brightest), *lonely, *notes, *skipped)
         return TrainingData(pixels, splits, loaded.digest(), shape, unseen, warnings, groups, plan.why)
 

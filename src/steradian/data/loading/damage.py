@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,12 +34,21 @@ class DamageLog:
         skipped: image -> its name and what is wrong with it.
     """
 
-    def __init__(self, images: ImageSet, known: Mapping[int, str] | None = None, *, finds: bool = False) -> None:
+    def __init__(
+        self,
+        images: ImageSet,
+        known: Mapping[int, str] | None = None,
+        *,
+        finds: bool = False,
+        may_lose_classes: bool = False,
+    ) -> None:
         """Begin with what is ``known``: image -> reason. Raises as `add` does.
 
-        ``finds``: whether a finder looks for something in them (`MAX_EMPTY`).
+        Args:
+            finds: whether a finder looks for something in them (`MAX_EMPTY`).
+            may_lose_classes: whether a class may have no image left.
         """
-        self.images, self.most = images, MAX_EMPTY if finds else MAX_DAMAGED
+        self.images, self.most, self.may_lose_classes = images, MAX_EMPTY if finds else MAX_DAMAGED, may_lose_classes
         self.skipped = {index: Skipped(images.items.name(index), reason) for index, reason in (known or {}).items()}
         whole = np.delete(images.labels, list(self.skipped))
         self._left = np.bincount(whole, minlength=len(images.classes))
@@ -64,14 +73,15 @@ class DamageLog:
                 f"{len(skipped)} of {len(images)} images in {images.source} cannot be used, more than "
                 f"{self.most:.0%}:\n{listing(skipped)}\nRepair or remove them; if most fail, check the folder."
             )
-        empty = np.flatnonzero(self._left == 0) if skipped else np.zeros(0, np.intp)
-        if len(empty):
-            names = [repr(images.classes[number]) for number in empty[:LISTED].tolist()]
-            more = f" and {len(empty) - LISTED} more" if len(empty) > LISTED else ""
-            which = "class" if len(empty) == 1 else f"each of {len(empty)} classes:"
-            raise DataError(
-                f"No image of {which} {', '.join(names)}{more} in {images.source} can be used:\n{listing(skipped)}"
-            )
+        if skipped and self.empty and not self.may_lose_classes:
+            names, classes = named(self.empty), len(self.empty)
+            which = "class" if classes == 1 else f"each of {classes} classes:"
+            raise DataError(f"No image of {which} {names} in {images.source} can be used:\n{listing(skipped)}")
+
+    @property
+    def empty(self) -> tuple[str, ...]:
+        """The classes of which no image is left."""
+        return tuple(self.images.classes[number] for number in np.flatnonzero(self._left == 0).tolist())
 
     @property
     def sorted(self) -> tuple[Skipped, ...]:
@@ -85,6 +95,20 @@ def listing(skipped: tuple[Skipped, ...], at_most: int = LISTED) -> str:
     if len(skipped) > at_most:
         lines.append(f"  and {len(skipped) - at_most} more")
     return "\n".join(lines)
+
+
+def named(classes: Sequence[str], at_most: int = LISTED) -> str:
+    """Return the names of the first classes, and the number of the others."""
+    more = f" and {len(classes) - at_most} more" if len(classes) > at_most else ""
+    return ", ".join(map(repr, classes[:at_most])) + more
+
+
+def lost_classes_warning(classes: Sequence[str]) -> list[str]:
+    """Return a warning that names the classes of which no image can be used, if there are any."""
+    if not classes:
+        return []
+    which = "1 class is" if len(classes) == 1 else f"{len(classes)} classes are"
+    return [f"{which} left out, because nothing was found in any image: {named(classes)}."]
 
 
 def skipped_warning(skipped: tuple[Skipped, ...], images: int) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from steradian import data as data_sources
-from steradian.data.loading.damage import skipped_warning
+from steradian.data.loading.damage import lost_classes_warning, skipped_warning
 from steradian.data.pixels import PixelSet, load_for, no_progress, with_known_first
 from steradian.data.pixels import Progress as DataProgress
 from steradian.data.sources import source_name
@@ -169,7 +169,7 @@ def pixels_for(
     """
     images = data_sources.open(source, root)
     loaded, _ = load_for(images, model.spec.preprocessing, progress, otherwise=otherwise)
-    notes = [*images.notes, *skipped_warning(loaded.failed, len(images))]
+    notes = [*images.notes, *skipped_warning(loaded.failed, len(images)), *lost_classes_warning(loaded.lost)]
     pixels = with_known_first(loaded, model.spec.classes)
     if pixels.splits is not None and (pixels.splits == "test").any():
         return pixels.at(np.flatnonzero(pixels.splits == "test")), "the test part", notes
