@@ -184,7 +184,7 @@ def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         find(np.zeros((9, 9), np.uint8))
     monkeypatch.undo()
     finder.cache_clear()
-    assert finders_file.BUILT_IN.keys() == {"whole", "center", "faces"}
+    assert finders_file.BUILT_IN.keys() == {"whole", "center", "faces", "faces-arcface"}
 
 
 def test_the_command_prints_draws_and_counts(portrait: np.ndarray, tmp_path: Path) -> None:

@@ -67,7 +67,18 @@ def _faces() -> Finder:
     return Faces()
 
 
-BUILT_IN: dict[str, Callable[[], Finder]] = {WHOLE: Whole, "center": Center, "faces": _faces}
+def _arcface_faces() -> Finder:
+    from steradian.finding.faces import ArcFaceFaces
+
+    return ArcFaceFaces()
+
+
+BUILT_IN: dict[str, Callable[[], Finder]] = {
+    WHOLE: Whole,
+    "center": Center,
+    "faces": _faces,
+    "faces-arcface": _arcface_faces,
+}
 
 
 def finder_names() -> tuple[str, ...]:

@@ -66,8 +66,7 @@ def export(model: Recognizer, out: Path, to: str) -> Path:
     """
     if to not in WRITERS:
         raise UsageError(f"There is no format {to!r}: choose one of {', '.join(WRITERS)}.")
-    if out.exists() and not _is_export(out):
-        raise UsageError(f"{out} already exists and is not an export, or holds other files too: choose another --out.")
+    check_out(out)
     shape = model.spec.preprocessing
     module = Exported(model.eval()).cpu().eval()
     samples = torch.from_numpy(photographs(shape)).float() / 255.0
@@ -92,6 +91,12 @@ def export(model: Recognizer, out: Path, to: str) -> Path:
         (temporary / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
         (temporary / INPUT).write_bytes(Path(model_input.__file__).read_bytes())
     return out / name
+
+
+def check_out(out: Path) -> None:
+    """Raise `UsageError` if a folder holds something else than an export, which could be lost."""
+    if out.exists() and not _is_export(out):
+        raise UsageError(f"{out} already exists and is not an export, or holds other files too: choose another --out.")
 
 
 def _is_export(folder: Path) -> bool:
