@@ -240,7 +240,7 @@ def check_quality(quality: Quality, gate: QualityGate | None) -> None:
         raise DataError(
             f"it is blurred, covered or too small (sharpness {quality.sharpness:.2f}, score {quality.score:.2f}): only "
             f"{gate.chance(quality):.0%} of people would be known again by such a picture. Take another one, or force "
-            "it (--force)"
+            "it (--force; in a request, force=true)"
         )
 
 

@@ -14,8 +14,19 @@ async function suggest(input) {
 export function naming(file, result, changed, alone = false) {
   const fields = alone ? { region: JSON.stringify(result.region.box) } : {};
   const place = element("div", { className: "naming" });
-  const enroll = (name, button) => attempt(async () => {
-    const done = await send("v1/identities", [file], { name, ...fields });
+  const enroll = (name, button, more = {}) => attempt(async () => {
+    let done;
+    try {
+      done = await send("v1/identities", [file], { name, ...fields, ...more });
+    } catch (error) {
+      if (!error.message.includes("force=true")) throw error;
+      // Too poor to be known again by: only if it is wanted all the same.
+      const again = element("button", { textContent: "Enroll it all the same" });
+      again.addEventListener("click", () => enroll(name, again, { force: "true" }));
+      place.replaceChildren(
+        element("p", { className: "small", textContent: `It is too blurred, too small or covered: ${name} would hardly be known again by it.` }), again);
+      return;
+    }
     place.replaceChildren(element("p", { className: "small", textContent: `Added to ${done.identity.name}.` }));
     notice([`${done.identity.name} is enrolled with ${plural(done.identity.images, "picture")}.`, ...done.hints].join(" "), true, async () => {
       // The only picture of a name goes with its name.
