@@ -20,6 +20,7 @@ from sklearn.datasets import load_digits
 from steradian.cli import main as entry
 
 sys.path.insert(0, str(Path(__file__).parent))
+import pictures
 import warm
 
 matplotlib.use("Agg")
@@ -39,6 +40,14 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the pictures that were drawn already."""
+    folder = tmp_path_factory.mktemp("drawn")
+    pictures.drawn_once(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -78,10 +87,10 @@ def image_folder(tmp_path: Path, digit_images: tuple[np.ndarray, np.ndarray]) ->
 
 
 @pytest.fixture(scope="session")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def programs(tmp_path_factory: pytest.TempPathFactory, drawn: Path) -> Iterator[Path]:
     """A folder with the programs ``steradian`` and ``python``, which need not import torch each time."""
     folder = tmp_path_factory.mktemp("warm")
-    starting = [sys.executable, str(Path(__file__).with_name("warm.py")), str(folder / "socket")]
+    starting = [sys.executable, str(Path(__file__).with_name("warm.py")), str(folder / "socket"), str(drawn)]
     with subprocess.Popen(starting, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None and server.stdout.readline() == "ready\n"
         warm.client(folder / "steradian", folder / "socket", "command")

@@ -4,7 +4,7 @@ Tests start dozens of programs, and half of the time of each would go into impor
 process, a folder, an environment and streams of its own; signals reach it, and it is killed with the one that stands
 for it.
 
-    python warm.py SOCKET           serve
+    python warm.py SOCKET PICTURES  serve; `pictures` are kept in the second folder
     CLIENT, written by `client`     send the words of a command line there, and end as it ends
 """
 
@@ -66,12 +66,15 @@ def client(path: Path, server: Path, kind: str) -> None:
     path.chmod(0o755)
 
 
-def serve(path: str) -> None:
+def serve(path: str, drawn: str) -> None:
     """Answer until killed."""
     for name in MODULES:
         importlib.import_module(name)
     # Two tests run at a time: the networks of a study that does not say how many are trained one after the other.
     sys.modules["steradian.studies.study"].available_cores = lambda: 1  # type: ignore[attr-defined]
+    import pictures
+
+    pictures.drawn_once(Path(drawn))
     connection = socket.socket(socket.AF_UNIX)
     connection.bind(path)
     connection.listen()
@@ -150,4 +153,4 @@ def _become(request: dict[str, object], streams: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(*sys.argv[1:])
