@@ -44,8 +44,10 @@ def _seeded() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the pictures that were drawn already."""
-    folder = tmp_path_factory.mktemp("drawn")
+    """The folder of the pictures that were drawn already, one for all processes that run tests."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "drawn"
+    folder.mkdir(exist_ok=True)
     pictures.drawn_once(folder)
     return folder
 

@@ -1,0 +1,13 @@
+"""Docs are code: the guides of docs/how-to from N."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from blocks import LATER_GUIDES, name_of, run_every_block
+
+
+@pytest.mark.parametrize("page", LATER_GUIDES, ids=name_of)
+def test_every_block_runs(page: Path, programs: Path, tmp_path: Path) -> None:
+    run_every_block(page, programs, tmp_path)
