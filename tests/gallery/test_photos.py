@@ -189,6 +189,11 @@ def test_a_poor_region_is_neither_named_nor_unknown() -> None:
     assert judged(sure, poor, doubted)[0].decision == "poor" and judged(sure, clear, doubted)[0] == sure
     assert [one.label for one in verdicts] == [None, None, "ada"] and verdicts[0].matches == far.matches
     assert judged(far, poor, GATE)[1] == GATE.chance(poor) and judged(sure, clear, None) == (sure, None)
+    # Nothing was measured for names by another threshold, and nothing is said of them.
+    for rate in ({"threshold": 0.5}, {"far": 0.01}):
+        assert judged(near, poor, GATE, **rate) == (near, None) and judged(near, poor, GATE, strangers=0.1)[0] != near
+        assert judged(far, poor, GATE, **rate)[0].decision == "poor"
+    assert judged(far, poor, GATE, "ada")[0].decision == "poor" and judged(far, clear, GATE, "ada") == (far, None)
     nobody = decide([], 0.5)
     assert judged(nobody, poor, GATE)[0] is nobody, "where nobody is enrolled, nobody is there"
 

@@ -82,6 +82,7 @@ def test_regions_go_on_where_they_overlap_and_are_alike() -> None:
     assert tracker.add(3, [region(60)], both[1:]) == [3], "too far away"
     assert tracker.add(3 + LONGEST_GAP, [region(104)], both[1:]) == [4], "not seen for too long"
     assert tracker.add(4 + LONGEST_GAP, [], both[:0]) == []
+    assert tracker.begun == 5 and list(tracker.going) == [3, 4]
     assert tracker.add(5 + LONGEST_GAP, [region(105), region(108)], both[[1, 1]]) == [4, 5], "each goes on once"
 
 
@@ -102,6 +103,9 @@ def test_every_track_of_a_video_has_one_answer(model: Recognizer, tmp_path: Path
         three, four = found.tracks
         assert three.span == (0.0, 11.0) and three.frames == 12 and three.answer.decision.label == "three"
         assert four.span == (4.0, 11.0) and four.answer.decision.decision == "unknown"
+        assert three.pixels is None
+        both = identify_video(gallery, moving(), threshold=0.9, pictures=1).tracks
+        assert both[0].pixels is not None and both[1].pixels is None, "only as many frames are kept as are drawn"
         told = three.as_answer()
         assert told["label"] == "three" and told["best"]["box"][1] == 0.0 and told["frames"] == 12
         single = [*moving(4), Frame(4.0, frame(_3=10, _4=100))]
@@ -132,6 +136,11 @@ def test_frames_of_a_file_come_with_their_times(tmp_path: Path) -> None:
     frames = list(some)
     assert some.expected == 4 and [one.time for one in frames] == pytest.approx([0.0, 0.5, 1.0, 1.5])
     assert np.abs(frames[1].pixels[:, :, 0].astype(int) - moving(20)[5].pixels).max() <= 8
+    assert some.note == "" and len(list(some)) == 4, "a second pass gives the same"
+    content = path.read_bytes()
+    (tmp_path / "cut.avi").write_bytes(content[: len(content) // 2])
+    cut = Video(tmp_path / "cut.avi", 0.0)
+    assert 0 < len(list(cut)) < 15 and "of about 20 frames could be read" in cut.note
     (tmp_path / "no.mp4").write_bytes(b"no video at all")
     with pytest.raises(DataError, match="no.mp4 cannot be read as a video"):
         Video(tmp_path / "no.mp4")
@@ -159,7 +168,12 @@ def test_the_command_answers_for_videos_and_folders_of_frames(
         Image.fromarray(one.pixels).save(tmp_path / "frames" / f"{number:03}.png")
     asked = ("--threshold", "0.9")
     code, out, _ = command("identify", "run", "clip.avi", "--every", "0", *asked, "--out", "tracks.png")
-    assert code == 0 and "0:00.0 to 0:01.1" in out and "three (similarity" in out and "12 frames were looked at" in out
+    assert (
+        code == 0
+        and "0:00.0 to 0:01.1" in out
+        and "three (similarity" in out
+        and "frames that were looked at: 12" in out
+    )
     with Image.open(tmp_path / "tracks.png") as picture:
         assert picture.width > 500
     code, out, _ = command("identify", "run", "frames", "--frames", *asked, "--json")
@@ -170,3 +184,10 @@ def test_the_command_answers_for_videos_and_folders_of_frames(
     for words in (("clip.avi", "three.png"), ("clip.avi", "--frames")):
         code, _, err = command("identify", "run", *words, *asked)
         assert code == 2 and "Videos cannot be mixed with pictures" in err
+    # What cannot be read is told at the end, beside the answers of the rest.
+    (tmp_path / "no.mp4").write_bytes(b"no video")
+    code, out, err = command("identify", "run", "clip.avi", "no.mp4", *asked)
+    assert code == 1 and "three (similarity" in out and "cannot be read as a video" in err
+    (tmp_path / "frames" / "004.png").write_bytes(b"damaged")
+    code, out, err = command("identify", "run", "frames", "--frames", *asked)
+    assert code == 1 and "frame 1 to frame 12" in out and "004.png" in err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import re
@@ -19,11 +20,12 @@ import numpy as np
 import pytest
 from matplotlib import cbook
 from PIL import Image, ImageFilter, ImageOps
+from telegram.error import TelegramError
 
 from steradian import Recognizer
 from steradian.errors import DataError
 from steradian.gallery import Gallery
-from steradian.service.bot import Bot
+from steradian.service.bot import Bot, Reply, _send
 
 from .conftest import drawing, pixels
 
@@ -318,6 +320,29 @@ def test_a_photo_of_two_faces_gets_a_line_for_each(tmp_path: Path) -> None:
         assert answer.picture is not None and Image.open(io.BytesIO(answer.picture)).width > 800
         nothing = bot._answer(png(Image.new("RGB", (200, 200), "gray")), None)
         assert (nothing.text, nothing.picture) == ("Nothing was found on this photo.", None)
+
+
+def test_words_are_sent_where_the_picture_is_refused_or_they_do_not_fit_below_it() -> None:
+    class Said:
+        def __init__(self, refuses: bool) -> None:
+            self.refuses, self.said = refuses, []
+
+        async def reply_photo(self, picture: bytes, caption: str | None) -> None:
+            if self.refuses:
+                raise TelegramError("Photo_invalid_dimensions")
+            self.said.append((picture, caption))
+
+        async def reply_text(self, words: str) -> None:
+            self.said.append(words)
+
+    for refuses, words, expected in (
+        (False, "1: Ada", [(b"png", "1: Ada")]),
+        (True, "1: Ada", ["1: Ada"]),
+        (False, 1000 * "😀", [(b"png", None), 1000 * "😀"]),
+    ):
+        message = Said(refuses)
+        asyncio.run(_send(message, Reply(words, b"png")))
+        assert message.said == expected
 
 
 def test_a_marked_picture_is_sent_with_its_words(telegram: ThreadingHTTPServer, tmp_path: Path) -> None:

@@ -68,23 +68,24 @@ def enroll(
         from steradian.gallery import Gallery
         from steradian.gallery.enrolling import enroll_files, enroll_region, people_of, told_gone
         from steradian.gallery.hints import gathered
+        from steradian.models.embedder import open_model
         from steradian.training.progress import shown
 
     metadata_values = json_object("--metadata", metadata)
     named = people_of(images, name)
     files = [file for files in named.by_name.values() for file in files]
     if region is not None and (name is None or len(files) != 1 or prominent):
-        raise UsageError("--region is of one picture with a --name, and needs no --prominent.")
+        raise UsageError("--region needs exactly one picture and --name, without --prominent.")
+    if region is not None and not open_model(run).preprocessing.finds:
+        raise UsageError("--region is for models that find regions in a photo, such as faces, and this finds none.")
     with Gallery.open(gallery_of(run, gallery), run) as opened:
         if region is None:
             result = enroll_files(
                 opened, named.by_name, metadata_values, prominent=prominent, force=force, progress=shown
             )
-        elif opened.recognizer.preprocessing.finds:
+        else:
             ((called, _),) = named.by_name.items()
             result = enroll_region(opened, called, files[0], region, metadata_values, force=force)
-        else:
-            raise UsageError("--region is for models that find regions in a photo, such as faces, and this finds none.")
         count = len(opened)
     if json:
         failures = [{"image": item.name, "reason": item.reason} for item in result.failures]

@@ -157,7 +157,7 @@ def identify(
             rates = {"strangers": strangers, "far": far, "threshold": threshold}
             if videos:
                 watched = identify_videos(opened, images, frames, every, repeated, {**asked, **rates})
-                report_videos(watched, frames, out, json)
+                report_videos(watched, len(found.files) if frames else len(images), frames, out, json)
                 if chosen is not None:
                     say(wrapped(_describe_threshold(chosen), "", sys.stderr))
                 return

@@ -78,7 +78,7 @@ def report_photos(photos: Photos, found: ImageFiles, out: Path | None, json: boo
 def in_words(answer: RegionAnswer) -> str:
     """Return the answer about a region in words."""
     said = describe_decision(answer.decision)
-    if answer.elsewhere is None:
+    if answer.elsewhere is None or answer.decision.decision == "poor":
         return said
     if answer.decision.decision == "unknown":
         return f"unknown: {answer.elsewhere} is another region, and nobody else is like this one"

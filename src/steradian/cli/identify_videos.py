@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steradian.cli.find import MOST_DRAWN, draw
 from steradian.cli.identify_photos import in_words
-from steradian.cli.output import columns, print_json, say
+from steradian.cli.output import bullets, columns, fail_for, print_json, say
 from steradian.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,25 +34,49 @@ def are_videos(images: Sequence[Path], frames: bool) -> bool:
     return frames or bool(videos)
 
 
+@dataclass
+class Videos:
+    """Answers by video, sentences about what was passed over, and what could not be read."""
+
+    answers: list[tuple[str, VideoAnswers]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+
+
 def identify_videos(
     opened: Gallery, images: Sequence[Path], frames: bool, every: float, repeated: bool, asked: Mapping[str, Any]
-) -> list[tuple[str, VideoAnswers]]:
-    """Identify the tracks of videos, one after the other; ``asked``: what `videos.identify_video` takes besides."""
+) -> Videos:
+    """Identify the tracks of videos, one after the other; ``asked``: what `videos.identify_video` takes besides.
+
+    What cannot be read does not stop the others.
+    """
     from steradian.data.image_files import image_files
-    from steradian.data.video import Video, frames_of
+    from steradian.data.video import FrameFiles, Video
+    from steradian.errors import DataError
     from steradian.gallery.videos import identify_video
 
+    videos = Videos()
+    options = {"repeated": repeated, "pictures": MOST_DRAWN, **asked}
     if frames:
-        files = image_files(images).files
-        called = f"{len(files)} frames" if len(images) > 1 else str(images[0])
-        shown = _counted(frames_of(files, opened.recognizer.preprocessing.shortest), len(files), called)
-        return [(called, identify_video(opened, shown, repeated=repeated, **asked))]
-    answers = []
+        found = image_files(images)
+        called = f"{len(found.files)} frames" if len(images) > 1 else str(images[0])
+        pictures = FrameFiles(found.files, opened.recognizer.preprocessing.shortest)
+        answers = identify_video(opened, _counted(pictures, len(found.files), called), **options)
+        videos.answers.append((called, answers))
+        videos.notes += found.notes
+        videos.failures += [(str(file), reason) for file, reason in pictures.failures]
+        return videos
     for path in images:
-        video = Video(path, every)
-        shown = _counted(video, video.expected, path.name)
-        answers.append((str(path), identify_video(opened, shown, repeated=repeated, **asked)))
-    return answers
+        try:
+            video = Video(path, every)
+            videos.answers.append(
+                (str(path), identify_video(opened, _counted(video, video.expected, path.name), **options))
+            )
+        except DataError as error:
+            videos.failures.append((str(path), str(error).removeprefix(f"{path} ").removesuffix(".")))
+        else:
+            videos.notes += [video.note] if video.note else []
+    return videos
 
 
 def _counted(frames: Iterable[Frame], expected: int, name: str) -> Iterator[Frame]:
@@ -63,41 +88,55 @@ def _counted(frames: Iterable[Frame], expected: int, name: str) -> Iterator[Fram
             progress.advance()
 
 
-def report_videos(answers: Sequence[tuple[str, VideoAnswers]], frames: bool, out: Path | None, json: bool) -> None:
-    """Print the answers, and draw the clearest view of each track into ``out``."""
-    from steradian.gallery.photos import marked
+def report_videos(videos: Videos, asked: int, frames: bool, out: Path | None, json: bool) -> None:
+    """Print the answers, and draw the clearest view of each track into ``out``.
 
-    tracks = [(name, number, one) for name, found in answers for number, one in enumerate(found.tracks, start=1)]
-    drawn = tracks[:MOST_DRAWN] if out is not None else []
-    if out is not None and drawn:
-        captions = [f"{Path(name).name}: {number}, {_when(one.time, frames)}" for name, number, one in drawn]
-        draw(
-            out,
-            [marked(one.pixels, [one.answer], caption) for (_, _, one), caption in zip(drawn, captions, strict=True)],
-        )
+    Raises:
+        DataError: one of the ``asked`` videos or frames could not be read.
+    """
+    tracks = [(name, number, one) for name, found in videos.answers for number, one in enumerate(found.tracks, start=1)]
+    drawn = _draw(out, tracks, frames) if out is not None else 0
     if json:
-        videos = [
+        told = [
             {
                 "video": name,
                 "frames": found.frames,
                 "short": found.short,
                 "tracks": [one.as_answer() for one in found.tracks],
             }
-            for name, found in answers
+            for name, found in videos.answers
         ]
-        print_json({"videos": videos, **({"picture": str(out)} if drawn else {})})
-        return
-    for name, found in answers:
-        print(name)
-        rows = [_row(number, one, frames) for number, one in enumerate(found.tracks, start=1)]
-        print(columns(rows, longest=100) if rows else "  nothing found")
-        short = f"; {found.short} that were seen in a single frame are left out" if found.short else ""
-        print(f"  {found.frames} frames were looked at{short}")
-    if out is not None and drawn:
-        more = f", the first {MOST_DRAWN} of {len(tracks):,}" if len(tracks) > MOST_DRAWN else ""
-        print(f"picture {out}{more}")
-    elif out is not None:
+        failed = [{"video": name, "reason": reason} for name, reason in videos.failures]
+        picture = {"picture": str(out)} if drawn else {}
+        print_json({"videos": told, "failures": failed, "notes": videos.notes, **picture})
+    else:
+        for name, found in videos.answers:
+            print(name)
+            rows = [_row(number, one, frames) for number, one in enumerate(found.tracks, start=1)]
+            print(columns(rows, longest=100) if rows else "  nothing found")
+            short = f"; tracks that were seen in a single frame are left out: {found.short}" if found.short else ""
+            print(f"  frames that were looked at: {found.frames}{short}")
+        if drawn:
+            more = f", the first {drawn} of {len(tracks):,}" if drawn < len(tracks) else ""
+            print(f"picture {out}{more}")
+    if out is not None and not drawn:
         say(f"! {out} is not drawn: nothing was found.")
+    bullets(videos.notes, "!")
+    fail_for(videos.failures, asked, "read")
+
+
+def _draw(out: Path, tracks: Sequence[tuple[str, int, TrackAnswer]], frames: bool) -> int:
+    """Draw the first tracks of which a frame was kept; return how many."""
+    from steradian.gallery.photos import marked
+
+    pictures = [
+        marked(one.pixels, [one.answer], f"{Path(name).name}, {_when(one.time, frames)}", number)
+        for name, number, one in tracks
+        if one.pixels is not None
+    ][:MOST_DRAWN]
+    if pictures:
+        draw(out, pictures)
+    return len(pictures)
 
 
 def _row(number: int, one: TrackAnswer, frames: bool) -> tuple[str, ...]:
@@ -109,5 +148,5 @@ def _when(time: float, frames: bool) -> str:
     """Return minutes and seconds, or the number of a frame from 1."""
     if frames:
         return f"frame {time + 1:.0f}"
-    minutes, seconds = divmod(time, 60.0)
+    minutes, seconds = divmod(round(time, 1), 60.0)
     return f"{minutes:.0f}:{seconds:04.1f}"

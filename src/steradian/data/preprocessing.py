@@ -95,8 +95,7 @@ class Preprocessing:
         if len(regions) > 1:
             raise DataError(
                 f"{len(regions)} regions were found in it by {self.finder!r}, and which of them is meant is not said: "
-                "cut the picture to one of them, name one (--region), or take the one that stands out most "
-                "(--prominent)"
+                "cut the picture to one of them, or say which (--region, or --prominent for the one that stands out)"
             )
         return regions
 

@@ -46,7 +46,7 @@ def region_at(regions: Sequence[Region], box: Box) -> Region:
 
 
 def alone(pixels: Pixels, region: Region, by: str | Finder) -> Pixels:
-    """Return a part of ``pixels`` that shows ``region``, at most `LONGEST` pixels large.
+    """Return a part of ``pixels`` that shows ``region`` with at most `LONGEST` pixels on its longer side.
 
     It is one in which the finder sees nothing else, or if there is none, one in which the region stands out most.
 

@@ -40,22 +40,25 @@ class Tracker:
 
     Attributes:
         least_cosine: of the embeddings of one thing in two frames.
-        tracks: all of them, in the order in which they began.
+        begun: number of tracks so far.
+        going: those that may go on, by number.
     """
 
     def __init__(self, least_cosine: float) -> None:
         self.least_cosine = least_cosine
-        self.tracks: list[Track] = []
+        self.begun = 0
+        self.going: dict[int, Track] = {}
 
     def add(self, frame: int, regions: Sequence[Region], vectors: NDArray[np.float32]) -> list[int]:
         """Return the number of the track of each region of the next frame; ``vectors``: unit embeddings [N, D]."""
         from scipy.optimize import linear_sum_assignment
 
-        going = [number for number, track in enumerate(self.tracks) if frame - track.last <= 1 + LONGEST_GAP]
+        self.going = {number: track for number, track in self.going.items() if frame - track.last <= 1 + LONGEST_GAP}
+        going = list(self.going)
         shared = np.zeros((len(regions), len(going)))
         for row, (region, vector) in enumerate(zip(regions, vectors, strict=True)):
             for column, number in enumerate(going):
-                track = self.tracks[number]
+                track = self.going[number]
                 if float(track.vector @ vector) >= self.least_cosine:
                     shared[row, column] = overlap(region.box, track.box)
         shared[shared < LEAST_OVERLAP] = 0.0
@@ -63,10 +66,8 @@ class Tracker:
         found = {int(row): going[column] for row, column in pairs if shared[row, column] > 0.0}
         numbers = []
         for row, (region, vector) in enumerate(zip(regions, vectors, strict=True)):
-            number = found.get(row, len(self.tracks))
-            if number == len(self.tracks):
-                self.tracks.append(Track(region.box, vector, frame))
-            else:
-                self.tracks[number] = Track(region.box, vector, frame)
+            number = found.get(row, self.begun)
+            self.begun += number == self.begun
+            self.going[number] = Track(region.box, vector, frame)
             numbers.append(number)
         return numbers

@@ -169,14 +169,24 @@ def enroll_region(
     pixels = decode_file(file, shape)
     regions = shape.regions(pixels)
     if not 1 <= number <= len(regions):
-        there = f"the regions 1 to {len(regions)}" if len(regions) > 1 else f"{len(regions)} region(s)"
+        if not regions:
+            raise DataError(f"{printable(file)}: nothing was found in it by {shape.finder!r}.")
+        there = f"the regions 1 to {len(regions)}" if len(regions) > 1 else "one region"
         raise DataError(f"{printable(file)} has {there} by {shape.finder!r}, and no region {number}.")
-    part = alone(pixels, regions[number - 1], shape.finder)
-    ((_, quality, square),) = shape.cut_out(part, "prominent")
-    if not force:
-        check_quality(quality, gallery.recognizer.gate)
+    with gallery.register.backend.change():
+        # Refuse what cannot be written before a picture is.
+        pass
+    try:
+        part = alone(pixels, regions[number - 1], shape.finder)
+        ((_, quality, square),) = shape.cut_out(part, "prominent")
+        if not force:
+            check_quality(quality, gallery.recognizer.gate)
+    except DataError as error:
+        raise DataError(f"{printable(file)}, region {number}: {error}.") from error
     vector = gallery.recognizer.embed_squares(np.stack([square]))
     if _is_enrolled(gallery, name, vector[0]):
+        if metadata:
+            gallery.register.describe(name, metadata)
         return FolderEnrolled({}, 1, 0, (), (), ())
     buffer = io.BytesIO()
     Image.fromarray(part).save(buffer, "PNG")
@@ -238,9 +248,8 @@ def check_quality(quality: Quality, gate: QualityGate | None) -> None:
     """Raise `DataError` for a region that is too poor to be enrolled."""
     if gate is not None and gate.is_poor(quality):
         raise DataError(
-            f"it is blurred, covered or too small (sharpness {quality.sharpness:.2f}, score {quality.score:.2f}): only "
-            f"{gate.chance(quality):.0%} of people would be known again by such a picture. Take another one, or force "
-            "it (--force; in a request, force=true)"
+            f"it is blurred, covered or too small (sharpness {quality.sharpness:.2f}, score {quality.score:.2f}): "
+            f"{gate.chance(quality):.0%} of people would be known again by such a picture. Take another, or force it"
         )
 
 

@@ -27,7 +27,8 @@ class RegionAnswer:
     Attributes:
         elsewhere: the name that fits this region best, but was given to another one; None if there is no such name.
         trust: chance that the answer can be trusted: that a name is right, or else that somebody enrolled would have
-            been named; None for models without a `QualityGate`, and where the name is ``elsewhere``.
+            been named. None for models without a `QualityGate`, where a name is ``elsewhere``, and of names by a
+            threshold that does not come from a rate of strangers, for which nothing was measured.
     """
 
     region: Region
@@ -82,7 +83,7 @@ def identify_photo(
     answers = []
     for (region, quality, _), alone, decision in zip(found, decisions, last, strict=True):
         elsewhere = taken_elsewhere(alone, decision)
-        sure, trust = judged(decision, quality, model.gate if elsewhere is None else None)
+        sure, trust = judged(decision, quality, model.gate, elsewhere, **rate)
         answers.append(RegionAnswer(region, quality, listed(sure, top), elsewhere, trust))
     return answers
 
@@ -98,16 +99,33 @@ def marked(pixels: Pixels, answers: Sequence[RegionAnswer], caption: str = "", f
     return Marked(pixels, boxes, labels, points, caption)
 
 
-def judged(decision: Decision, quality: Quality, gate: QualityGate | None) -> tuple[Decision, float | None]:
-    """Return a decision about a region, "poor" where it cannot be trusted, and how far it can, see `RegionAnswer`."""
+def judged(
+    decision: Decision,
+    quality: Quality,
+    gate: QualityGate | None,
+    elsewhere: str | None = None,
+    *,
+    strangers: float | None = None,
+    far: float | None = None,
+    threshold: float | None = None,
+) -> tuple[Decision, float | None]:
+    """Return a decision about a region, "poor" where it cannot be trusted, and how far it can, see `RegionAnswer`.
+
+    Args:
+        elsewhere: the name that the region would have had, but for another one.
+        strangers, far, threshold: what was asked by.
+    """
     if gate is None:
         return decision, None
     excess = decision.similarity - decision.threshold
     named = excess > 0.0
+    if named and (far is not None or threshold is not None):
+        # What was measured of names is true of thresholds that follow from strangers.
+        return decision, None
     trust = gate.trust(quality, excess) if named else gate.chance(quality)
     # Where nobody is enrolled, nobody enrolled is there.
     poor = gate.is_poor(quality) and not (named and trust >= gate.least_trust) and bool(decision.matches)
-    return (replace(decision, decision="poor", label=None) if poor else decision), trust
+    return (replace(decision, decision="poor", label=None) if poor else decision), None if elsewhere else trust
 
 
 def matches_needed(top: int, regions: int) -> int:

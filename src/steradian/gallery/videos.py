@@ -36,14 +36,14 @@ class TrackAnswer:
     Attributes:
         span: when it was seen, see `Frame`.
         frames: number of frames in which it was found.
-        time, pixels: when its clearest view was, and the frame of it.
+        time, pixels: when its clearest view was, and the frame of it if it was kept.
         answer: the decision by the mean of its clearest views; the region is that of the clearest one.
     """
 
     span: Span
     frames: int
     time: float
-    pixels: Pixels
+    pixels: Pixels | None
     answer: RegionAnswer
 
     def as_answer(self) -> dict[str, Any]:
@@ -74,7 +74,8 @@ class VideoAnswers:
 @dataclass(frozen=True)
 class _View:
     clearness: float
-    frame: Frame
+    time: float
+    pixels: Pixels | None
     region: Region
     quality: Quality
     vector: NDArray[np.float32]
@@ -89,7 +90,7 @@ class _Followed:
         self.vectors: list[tuple[float, NDArray[np.float32]]] = []
 
     def add(self, view: _View) -> None:
-        self.times.append(view.frame.time)
+        self.times.append(view.time)
         self.vectors = sorted([*self.vectors, (view.clearness, view.vector)], key=lambda one: -one[0])[:BEST]
         self.best = max(self.best, view, key=lambda one: one.clearness)
 
@@ -99,6 +100,7 @@ def identify_video(
     frames: Iterable[Frame],
     *,
     repeated: bool = False,
+    pictures: int = 0,
     top: int = 5,
     strategy: str = AUTO,
     labels: Sequence[str] | None = None,
@@ -109,6 +111,7 @@ def identify_video(
 
     Args:
         frames: such as `data.video.Video`, one after the other.
+        pictures: of so many tracks, those that begin first, the frame of the clearest view is kept.
         repeated: whether tracks that are seen at the same time may be one identity; otherwise see `one_at_a_time`.
         top, strategy, labels, where, rate: see `photos.identify_photo`.
     """
@@ -126,7 +129,8 @@ def identify_video(
         numbers = tracker.add(count, [region for region, _, _ in found], vectors)
         for (region, quality, _), vector, number in zip(found, vectors, numbers, strict=True):
             clearness = quality.score if model.gate is None else model.gate.visibility(quality)
-            view = _View(clearness, frame, region, quality, vector)
+            kept_frame = frame.pixels if number < pictures else None
+            view = _View(clearness, frame.time, kept_frame, region, quality, vector)
             if number == len(followed):
                 followed.append(_Followed(view))
             followed[number].add(view)
@@ -144,9 +148,9 @@ def identify_video(
     for one, span, before, decision in zip(kept, spans, alone, last, strict=True):
         best = one.best
         elsewhere = taken_elsewhere(before, decision)
-        sure, trust = judged(decision, best.quality, model.gate if elsewhere is None else None)
+        sure, trust = judged(decision, best.quality, model.gate, elsewhere, **rate)
         answer = RegionAnswer(best.region, best.quality, listed(sure, top), elsewhere, trust)
-        tracks.append(TrackAnswer(span, len(one.times), best.frame.time, best.frame.pixels, answer))
+        tracks.append(TrackAnswer(span, len(one.times), best.time, best.pixels, answer))
     return VideoAnswers(tracks, count, len(followed) - len(kept))
 
 

@@ -81,7 +81,7 @@ class RegionsDisplay(Display):
             axes.add_patch(frame)
             axes.text(
                 left, top + upper, label, color=_readable_on(color), fontsize=9, va="bottom", clip_on=True,
-                bbox={"facecolor": color, "edgecolor": "none", "pad": 1.5},
+                parse_math=False, bbox={"facecolor": color, "edgecolor": "none", "pad": 1.5},
             )  # fmt: skip
             points = picture.points[number]
             if points is not None:

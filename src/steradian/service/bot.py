@@ -37,13 +37,28 @@ HELP = (
     "/forget NAME removes NAME from the gallery."
 )
 ENROLL, OTHER_COMMANDS = "/enroll", ("/done", "/forget", "/start", "/help")
-LONGEST_TEXT, LONGEST_CAPTION = 4000, 1000
-"""Most characters that Telegram takes of a message, and below a photo."""
+LONGEST_TEXT, LONGEST_CAPTION, MOST_UPRIGHT = 4000, 1024, 5
+"""Most characters that Telegram takes of a message, and below a photo; height of a photo by its width."""
 
 ALBUMS = 1000
 """Most albums whose caption is remembered: only one photo of an album has it."""
 
 Context = ContextTypes.DEFAULT_TYPE
+
+
+async def _send(message: Message, reply: Reply) -> None:
+    """Send a reply: its words below the picture if they fit, and alone if Telegram refuses the picture."""
+    words = reply.text
+    if reply.picture is not None:
+        fits = len(words.encode("utf-16-le")) // 2 <= LONGEST_CAPTION
+        try:
+            await message.reply_photo(reply.picture, words if fits else None)
+        except TelegramError as error:
+            LOG.warning("a marked picture was not sent: %s", error)
+        else:
+            words = "" if fits else words
+    if words:
+        await message.reply_text(words[:LONGEST_TEXT])
 
 
 def _addressee(command: str) -> str:
@@ -127,10 +142,7 @@ class Bot:
             else:
                 # In a group, strangers talk to each other.
                 return
-            if reply.picture is not None:
-                await message.reply_photo(reply.picture, reply.text[:LONGEST_CAPTION])
-            elif reply.text:
-                await message.reply_text(reply.text[:LONGEST_TEXT])
+            await _send(message, reply)
 
         return handle
 
@@ -258,7 +270,10 @@ class Bot:
         if not answers:
             return Reply("Nothing was found on this photo.")
         lines = [f"{number}: {_named(one)}" for number, one in enumerate(answers, start=1)]
-        return Reply("\n".join(["From the left to the right:", *lines]), drawn([marked(pixels, answers)]))
+        height, width = pixels.shape[:2]
+        # Telegram refuses pictures that are much longer than wide.
+        picture = drawn([marked(pixels, answers)]) if height <= MOST_UPRIGHT * width else None
+        return Reply("\n".join(["From the left to the right:", *lines]), picture)
 
 
 class _WithoutToken(logging.Filter):

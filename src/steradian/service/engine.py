@@ -83,11 +83,22 @@ class Engine:
             self._waiting -= len(uploads)
 
     async def alone(self, upload: Upload, box: Box) -> Upload:
-        """Return the part of a picture that shows the region at ``box``. Raises `HTTPException` if there is none."""
+        """Return the part of a picture that shows the region at ``box``; it counts as a waiting image.
+
+        Raises `HTTPException` if there is no such region.
+        """
+        if self._waiting and self._waiting + 1 > self._limits.waiting:
+            raise HTTPException(503, "Too many images are waiting already: try again soon.", {"Retry-After": "1"})
+        self._waiting += 1
         try:
-            return await self.in_decoder(alone, upload, box, self.model.preprocessing, self._limits, self._budget)
+            cutting = self.in_decoder(alone, upload, box, self.model.preprocessing, self._limits, self._budget)
+            return await asyncio.wait_for(cutting, self._limits.answer_seconds)
+        except asyncio.TimeoutError as error:
+            raise HTTPException(504, f"No answer within {self._limits.answer_seconds:g} seconds.") from error
         except DataError as error:
             raise HTTPException(422, f"{upload.name}: {error}.") from error
+        finally:
+            self._waiting -= 1
 
     async def in_decoder(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """Run ``work`` in a decoding thread, so that at most one image per core is decoded at a time."""

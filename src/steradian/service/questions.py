@@ -131,8 +131,9 @@ def question_routes(
         elsewhere = [taken_elsewhere(before, one) for before, one in zip(alone, decisions, strict=True)]
         trusts: list[float | None] = [None] * len(decisions)
         for row, seen in enumerate(decoded.regions):
-            if seen is not None and elsewhere[row] is None:
-                decisions[row], trusts[row] = judged(decisions[row], seen[1], model.gate)
+            if seen is not None:
+                asked = {"strangers": strangers, "far": far, "threshold": threshold}
+                decisions[row], trusts[row] = judged(decisions[row], seen[1], model.gate, elsewhere[row], **asked)
         for one in decisions:
             numbers.decisions.labels(one.decision).inc()
         answers = [

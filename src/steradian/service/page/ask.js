@@ -89,11 +89,12 @@ async function answer(file, strangers, about, changed) {
     const answers = about.gallery ? await identified(file, strangers, body) : [];
     const [known] = answers;
     // A picture that the browser cannot show has been replaced by the name of its kind.
-    const items = answers.map((one) => element("details", { className: one.decision }, element("summary", {}, ...said(one)), naming(file, one, changed, true)));
+    // A single answer needs no list: its form is shown.
+    const several = answers.length > 1 ? answers : [];
+    const items = several.map((one) => element("details", { className: one.decision }, element("summary", {}, ...said(one)), naming(file, one, changed, true)));
     const open = (number) => {
-      items[number].open = true;
-      // A list of one has no items: its form is shown.
-      (items[number].isConnected ? items[number] : body).querySelector("button, input")?.focus();
+      if (items.length) items[number].open = true;
+      (items[number] ?? body).querySelector("button, input")?.focus();
     };
     if (known?.region && picture.isConnected) mark(picture, answers, open);
     if (answers.length > 1) {

@@ -19,7 +19,7 @@ export function naming(file, result, changed, alone = false) {
     try {
       done = await send("v1/identities", [file], { name, ...fields, ...more });
     } catch (error) {
-      if (!error.message.includes("force=true")) throw error;
+      if (!error.message.includes("or force it")) throw error;
       // Too poor to be known again by: only if it is wanted all the same.
       const again = element("button", { textContent: "Enroll it all the same" });
       again.addEventListener("click", () => enroll(name, again, { force: "true" }));
