@@ -114,4 +114,6 @@ def enroll(
     for item in result.failures:
         say(f"Error: {item.name}: {item.reason}")
     if result.failures:
-        raise DataError(f"{len(result.failures)} images could not be enrolled.")
+        forced = any("or force it" in item.reason for item in result.failures)
+        hint = " Pictures that are too poor are enrolled with --force." if forced else ""
+        raise DataError(f"{len(result.failures)} images could not be enrolled.{hint}")
