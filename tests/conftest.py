@@ -43,7 +43,7 @@ def _seeded() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def kept_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the pictures that were drawn already, one for all processes that run tests."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "drawn"
@@ -89,10 +89,10 @@ def image_folder(tmp_path: Path, digit_images: tuple[np.ndarray, np.ndarray]) ->
 
 
 @pytest.fixture(scope="session")
-def programs(tmp_path_factory: pytest.TempPathFactory, drawn: Path) -> Iterator[Path]:
+def programs(tmp_path_factory: pytest.TempPathFactory, kept_pictures: Path) -> Iterator[Path]:
     """A folder with the programs ``steradian`` and ``python``, which need not import torch each time."""
     folder = tmp_path_factory.mktemp("warm")
-    starting = [sys.executable, str(Path(__file__).with_name("warm.py")), str(folder / "socket"), str(drawn)]
+    starting = [sys.executable, str(Path(__file__).with_name("warm.py")), str(folder / "socket"), str(kept_pictures)]
     with subprocess.Popen(starting, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None and server.stdout.readline() == "ready\n"
         warm.client(folder / "steradian", folder / "socket", "command")
