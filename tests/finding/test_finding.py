@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from importlib import metadata
 from pathlib import Path
@@ -21,6 +22,7 @@ from steradian.finding import finders as finders_file
 from steradian.finding.faces import MEAN_FACE, Faces
 from steradian.finding.finders import finder
 from steradian.finding.regions import sharpness
+from steradian.plots.regions import Marked, drawn
 
 BOX = (161.0, 137.0, 377.0, 353.0)
 """The face of `portrait`."""
@@ -204,3 +206,11 @@ def test_the_command_prints_draws_and_counts(portrait: np.ndarray, tmp_path: Pat
     assert answer["answers"][0]["regions"][0]["quality"]["side"] == pytest.approx(307.2)
     taken = CliRunner().invoke(app, ["find", names[0], "--out", str(tmp_path / "marked.jpg")])
     assert taken.exit_code != 0 and "ends in .png" in str(taken.exception)
+
+
+def test_names_are_drawn_as_they_are_whatever_they_hold() -> None:
+    pixels = np.full((60, 90, 3), 200, np.uint8)
+    names = ["$$", r"$\frac$", "Ana \N{GRINNING FACE}", "a_b^{"]
+    picture = Marked(pixels, [(5.0, 5.0, 40.0, 40.0)] * len(names), names, [None] * len(names), "$caption_{.png")
+    with Image.open(io.BytesIO(drawn([picture]))) as image:
+        assert image.format == "PNG" and image.width > 500
