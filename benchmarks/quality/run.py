@@ -143,7 +143,7 @@ def accuracy_by_folds(scores: NDArray[np.float64], same: NDArray[np.bool_], fold
 def faces(data: Path, finder: str = "whole") -> dict[str, Any]:
     """Train on half of the people, compare the official pairs of the others.
 
-    With the finder "faces" pictures stay whole, and faces are found and aligned; else they are cut out at one place.
+    With a finder of faces pictures stay whole, and faces are found and aligned; else they are cut out at one place.
     """
     pairs, rows, settings = read_pairs(data / "lfw_dev_pairs.txt"), [], {**FACES, "data.finder": finder}
     with tempfile.TemporaryDirectory(prefix="steradian-") as scratch:
@@ -162,7 +162,7 @@ def faces(data: Path, finder: str = "whole") -> dict[str, Any]:
 
 def aligned(data: Path) -> dict[str, Any]:
     """Do what `faces` does with faces that are found and aligned in whole pictures."""
-    return faces(data, "faces")
+    return faces(data, "faces-arcface")
 
 
 def _faces(
