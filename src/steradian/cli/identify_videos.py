@@ -29,7 +29,7 @@ def are_videos(images: Sequence[Path], frames: bool) -> bool:
     videos = [path for path in images if is_video(path) and not path.is_dir()]
     if videos and (frames or len(videos) < len(images)):
         raise UsageError(
-            "Videos cannot be mixed with pictures, and are no --frames: give them in commands of their own."
+            "Videos cannot be mixed with pictures, and --frames is for pictures alone: use a command for each."
         )
     return frames or bool(videos)
 

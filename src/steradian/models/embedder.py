@@ -35,7 +35,7 @@ class Embedder(Protocol):
     def strangers(self) -> tuple[StrangerScores, ...]: ...
     @property
     def gate(self) -> QualityGate | None:
-        """When an answer about a region cannot be trusted; None for models that take pictures whole."""
+        """When an answer about a region cannot be trusted; None where that was not measured."""
 
     @property
     def classes(self) -> tuple[str, ...]: ...
