@@ -1,6 +1,6 @@
 """The practices that the product has no setting for, each as one class that changes one thing of a training.
 
-None of them is part of the package: this file exists to learn which of them are worth building.
+They are not part of the package: this file exists to learn which of them are worth building.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from steradian.models.recognizer import Recognizer
 from steradian.training import TrainingData, TrainingPlan
 from steradian.training.batches import Batch, Batches, Indices
 from steradian.training.loop import fit
+from steradian.training.muon import RATE
 from steradian.training.run import make_stages, start
 from steradian.training.state import TrainingState
 
@@ -94,50 +95,17 @@ def refresh_statistics(model: Recognizer, train: Batches) -> None:
         norm.momentum = momentum
 
 
-def _matrix(filters: Tensor) -> Tensor:
-    """Return filters [out, in, height, width] as a matrix [out, height * width * in]."""
-    return filters.permute(0, 2, 3, 1).flatten(1)
-
-
-class FilterMuon(torch.optim.Muon):
-    """Muon (Jordan et al. 2024) for convolution filters, each flattened to a matrix."""
-
-    def __init__(self, filters: Sequence[nn.Parameter], factor: float, weight_decay: float) -> None:
-        self.filters = list(filters)
-        self.matrices = [nn.Parameter(_matrix(weights.detach())) for weights in self.filters]
-        group = {"params": self.matrices, "factor": factor}
-        super().__init__([group], weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        for weights in self.filters:
-            weights.grad = None
-
-    def step(self, closure: Any = None) -> Any:
-        for weights, matrix in zip(self.filters, self.matrices, strict=True):
-            matrix.grad = _matrix(weights.grad) if weights.grad is not None else None
-        result = super().step(closure)
-        with torch.no_grad():
-            for weights, matrix in zip(self.filters, self.matrices, strict=True):
-                out, inputs, height, width = weights.shape
-                weights.copy_(matrix.view(out, height, width, inputs).permute(0, 3, 1, 2))
-        return result
-
-
 @dataclass
-class Muon(Practice):
-    """Muon for all convolution filters, AdamW for the rest; ``factor`` is on the learning rate."""
+class MuonRate(Practice):
+    """Muon for filters, with the learning rate of AdamW times ``factor``; recipe: ``training.optimizer: muon``."""
 
     factor: float
 
     def begin(self, state: TrainingState, plan: TrainingPlan) -> None:
-        filters = [
-            weights for group in state.optimizer.param_groups for weights in group["params"] if weights.ndim == 4
-        ]
-        ours = {id(weights) for weights in filters}
-        for group in state.optimizer.param_groups:
-            group["params"] = [weights for weights in group["params"] if id(weights) not in ours]
-        # The loop steps this second optimizer with the first; there is none for the centers of so few classes.
-        state.center_optimizer = FilterMuon(filters, self.factor, plan.recipe.training.weight_decay)
+        if state.muon is None:
+            raise ValueError("expected training.optimizer=muon")
+        for group in state.muon.param_groups:
+            group["factor"] *= self.factor / RATE
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from arms import (
     Growing,
     HardClasses,
     MixStyle,
-    Muon,
+    MuonRate,
     Practice,
     ScheduleFree,
     ensemble,
@@ -191,6 +191,7 @@ def _distilled(weight: float) -> Variant:
     )
 
 
+MUON = {"training.optimizer": "muon"}
 SUBCENTERS = {"loss.options": {"subcenters": 3}}
 ALL_TEACHERS = tuple((BASELINE, number) for number in range(TEACHERS))
 ARMS: dict[str, Arm] = {
@@ -216,8 +217,8 @@ ARMS: dict[str, Arm] = {
     ),
     "Muon for filters": Arm(
         {
-            "rate of AdamW": Variant(practice=lambda study: Muon(1.0)),
-            "3 times the rate": Variant(practice=lambda study: Muon(3.0)),
+            "rate of AdamW": Variant(MUON, lambda study: MuonRate(1.0)),
+            "3 times the rate": Variant(MUON, lambda study: MuonRate(3.0)),
         }
     ),
     "images that grow, 20 to 32 px": Arm(single(practice=lambda study: Growing())),

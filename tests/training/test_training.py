@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import signal
 import subprocess
 import textwrap
@@ -63,6 +64,7 @@ def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor])
         {"training.bf16": True, "training.channels_last": False, "training.clip": None},
         {"training.margin_ramp": None, "training.scale_ramp": None},
         {"training.average": 0.99},
+        {"training.optimizer": "muon"},
     ],
     ids=str,
 )
@@ -79,8 +81,16 @@ def test_training_learns(digits) -> None:
     assert found.history[-1]["validation_accuracy"] > 0.6 > found.history[0]["validation_accuracy"]
 
 
-@pytest.mark.parametrize("kept", [{"training.early_stopping": 5}, {"training.average": 0.9}], ids=str)
-@pytest.mark.parametrize("loss", ["arcface", "triplet", "sphereface"])
+@pytest.mark.parametrize(
+    ("loss", "kept"),
+    [
+        *itertools.product(
+            ("arcface", "triplet", "sphereface"), ({"training.early_stopping": 5}, {"training.average": 0.9})
+        ),
+        ("arcface", {"training.optimizer": "muon"}),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("stop", [1, 3, 4, 6, 7])
 def test_resume_is_exact_from_any_step(digits, tmp_path: Path, loss: str, stop: int, kept: dict) -> None:
     """Stop after ``stop`` of 8 steps, save, restore into a fresh state, go on: bit-identical to never stopping."""

@@ -176,6 +176,11 @@ def make_plan(recipe: Recipe, data: TrainingData) -> TrainingPlan:
             "training.shard_encoder divides an encoder that learns, but here features of a frozen one are computed "
             "once (training.freeze: all, training.head_epochs or training.cached_maps). Leave one of them out."
         )
+    if settings.shard_encoder and settings.optimizer == "muon":
+        raise UsageError(
+            "training.optimizer=muon updates whole matrices, but training.shard_encoder divides them over the "
+            "processes. Choose another optimizer, or leave out training.shard_encoder."
+        )
     if settings.recompute:
         _recompute_blocks(model.encoder, spec.encoder)
     return TrainingPlan(recipe, data, model, head_options, stages, why, rng_state, at_once)

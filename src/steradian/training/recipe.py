@@ -141,7 +141,9 @@ class TrainingSettings(_Settings):
         le=1,
         description="Sample classes in proportion to their count to this power; 0: all classes equally often.",
     )
-    optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="adamw, adam or sgd.")
+    optimizer: Literal["adamw", "adam", "sgd", "muon"] = Field(
+        "adamw", description="adamw, adam, sgd, or muon for the encoder's filters and matrices with adamw for the rest."
+    )
     learning_rate: float = Field(4e-3, gt=0, description="The peak of the schedule.")
     weight_decay: float = Field(0.05, ge=0, description="Only for matrices and convolutions of encoder and neck.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of sgd.")

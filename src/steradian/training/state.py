@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from steradian.models.encoders import layers_of
 from steradian.models.recognizer import Recognizer
+from steradian.training.muon import Muon
+from steradian.training.optimizers import make_optimizers
 from steradian.training.recipe import ProgressiveSettings, TrainingSettings
 from steradian.training.schedules import PlateauTracker
 from steradian.training.sharded_encoder import is_sharded
@@ -26,7 +27,9 @@ class TrainingState:
     """Encoder, neck and head (``model``), auxiliary head, optimizers, schedule and position.
 
     Attributes:
+        optimizer: of all parameters that no other optimizer has.
         center_optimizer: of the class centers, where these are passed in tiles, sampled or divided; else None.
+        muon: of the encoder's filters and matrices (``training.optimizer: muon``), else None.
         step: total optimizer steps done.
         epoch: epochs finished.
         step_in_epoch: batches done in the current epoch.
@@ -45,6 +48,7 @@ class TrainingState:
     auxiliary: nn.Linear | None
     optimizer: torch.optim.Optimizer
     center_optimizer: torch.optim.Optimizer | None = None
+    muon: Muon | None = None
     plateau: PlateauTracker = field(default_factory=PlateauTracker)
     step: int = 0
     epoch: int = 0
@@ -62,8 +66,17 @@ class TrainingState:
 
     @property
     def optimizers(self) -> list[torch.optim.Optimizer]:
-        """All optimizers: one or two."""
-        return [self.optimizer, *([self.center_optimizer] if self.center_optimizer is not None else [])]
+        """All optimizers: one to three."""
+        return [one for one in (self.optimizer, self.center_optimizer, self.muon) if one is not None]
+
+    @functools.cached_property
+    def _owners(self) -> dict[nn.Parameter, torch.optim.Optimizer]:
+        return {
+            parameter: optimizer
+            for optimizer in self.optimizers
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+        }
 
     @property
     def kept(self) -> dict[str, dict[str, Tensor]]:
@@ -88,8 +101,7 @@ class TrainingState:
 
     def moments(self, parameter: nn.Parameter) -> dict[str, Any]:
         """Return the optimizer state of ``parameter``, which a checkpoint may fill."""
-        centers = self.center_optimizer if parameter is self.model.head.weight else None
-        moments: dict[str, Any] = (centers or self.optimizer).state[parameter]
+        moments: dict[str, Any] = self._owners[parameter].state[parameter]
         return moments
 
     def modules(self) -> dict[str, nn.Module]:
@@ -113,47 +125,9 @@ def make_state(model: Recognizer, settings: TrainingSettings) -> TrainingState:
         head.place_centers(settings.seed)
     use_auxiliary = settings.auxiliary > 0 and num_classes <= AUXILIARY_UP_TO
     auxiliary = nn.Linear(model.num_features, num_classes).to(head.weight.device) if use_auxiliary else None
-    center_optimizer = head.center_optimizer(
-        settings.batch_size,
-        settings.optimizer,
-        lr=settings.learning_rate * settings.center_rate,
-        momentum=settings.momentum,
-        half_precision=settings.bf16,
-    )
-    optimizer = _optimizer(model, auxiliary, settings, center_optimizer)
+    optimizer, center_optimizer, muon = make_optimizers(model, auxiliary, settings)
     silent = {name for name, parameter in head.named_parameters() if parameter.requires_grad}
     if center_optimizer is not None:
         # A fused update may consume its gradient before it can be checked.
         silent.discard("weight")
-    return TrainingState(model, auxiliary, optimizer, center_optimizer, silent=silent)
-
-
-def _optimizer(
-    model: Recognizer,
-    auxiliary: nn.Linear | None,
-    settings: TrainingSettings,
-    center_optimizer: torch.optim.Optimizer | None,
-) -> torch.optim.Optimizer:
-    """Build the optimizer: weight decay on matrices of encoder and neck, own rates for the head and each layer."""
-    above = [*model.neck.parameters(), *(auxiliary.parameters() if auxiliary is not None else [])]
-    layers = layers_of(model.encoder)
-    top = max(layers.values()) + 1
-    bodies = {(1.0, False): above}
-    # torch updates the tensors of a group together, and they have to be of one kind.
-    kind = is_sharded(model.encoder)
-    for name, parameter in model.encoder.named_parameters():
-        bodies.setdefault((settings.layer_decay ** (top - layers[name]), kind), []).append(parameter)
-    auxiliary_ids = {id(parameter) for parameter in (auxiliary.parameters() if auxiliary is not None else [])}
-    head = [p for p in model.head.parameters() if center_optimizer is None or p is not model.head.weight]
-    groups: list[dict[str, Any]] = []
-    for (factor, _), body in bodies.items():
-        decayed = [p for p in body if p.ndim >= 2 and id(p) not in auxiliary_ids]
-        undecayed = [p for p in body if p.ndim < 2 or id(p) in auxiliary_ids]
-        groups.append({"params": decayed, "weight_decay": settings.weight_decay, "factor": factor})
-        groups.append({"params": undecayed, "weight_decay": 0.0, "factor": factor})
-    groups.append({"params": head, "weight_decay": 0.0, "factor": settings.center_rate})
-    groups = [group for group in groups if group["params"]]
-    rate = settings.learning_rate
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum)
-    return (torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam)(groups, lr=rate)
+    return TrainingState(model, auxiliary, optimizer, center_optimizer, muon, silent=silent)
