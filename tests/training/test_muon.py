@@ -76,13 +76,14 @@ def test_vectors_are_refused() -> None:
         Muon([{"params": [nn.Parameter(torch.ones(4))]}], lr=0.1)
 
 
-def test_each_parameter_has_one_optimizer_and_only_filters_of_the_encoder_muon() -> None:
+def test_each_parameter_has_one_optimizer_and_filters_of_encoder_and_neck_have_muon() -> None:
     plan = make_plan(Recipe().changed(**{"training.optimizer": "muon"}), load_data(Recipe()))
     state = make_state(plan.model, plan.recipe.training)
     owned = [(p, o) for o in state.optimizers for group in o.param_groups for p in group["params"]]
     assert len({id(p) for p, _ in owned}) == len(owned) == len(list(state.named_parameters()))
     by_muon = {id(p) for p, o in owned if o is state.muon}
-    assert by_muon == {id(p) for p in plan.model.encoder.parameters() if p.ndim in (2, 4)} != set()
+    parameters = [*plan.model.encoder.parameters(), *plan.model.neck.parameters()]
+    assert by_muon == {id(p) for p in parameters if p.ndim in (2, 4)} != set()
     assert {group["factor"] for group in state.muon.param_groups} == {RATE}
 
 

@@ -17,7 +17,7 @@ from steradian.training.sharded_encoder import is_sharded
 def make_optimizers(
     model: Recognizer, auxiliary: nn.Linear | None, settings: TrainingSettings
 ) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer | None, Muon | None]:
-    """Return the optimizer of most parameters, that of the class centers and that of the encoder's filters.
+    """Return the optimizer of most parameters, that of the class centers and that of filters and matrices.
 
     The second is None unless centers are passed in tiles, sampled or divided, the third unless settings ask for Muon.
     """
@@ -34,7 +34,7 @@ def make_optimizers(
     rate = settings.learning_rate
     muon = None
     if settings.optimizer == "muon":
-        filters = _filters(model.encoder, groups)
+        filters = _filters([*model.encoder.parameters(), *model.neck.parameters()], groups)
         muon = Muon(filters, rate) if filters else None
         groups = [group for group in groups if group["params"]]
     if kind == "sgd":
@@ -42,10 +42,10 @@ def make_optimizers(
     return (torch.optim.AdamW if kind == "adamw" else torch.optim.Adam)(groups, lr=rate), centers, muon
 
 
-def _filters(encoder: nn.Module, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Move filters and matrices of the encoder from ``groups`` to groups of their own; return these."""
+def _filters(parameters: list[nn.Parameter], groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Move filters and matrices among ``parameters`` from ``groups`` to groups of their own; return these."""
     # Tensors of three dimensions are positions and tokens of transformers.
-    ours = {parameter for parameter in encoder.parameters() if parameter.ndim in (2, 4)}
+    ours = {parameter for parameter in parameters if parameter.ndim in (2, 4)}
     moved = []
     for group in groups:
         filters = [parameter for parameter in group["params"] if parameter in ours]

@@ -142,7 +142,8 @@ class TrainingSettings(_Settings):
         description="Sample classes in proportion to their count to this power; 0: all classes equally often.",
     )
     optimizer: Literal["adamw", "adam", "sgd", "muon"] = Field(
-        "adamw", description="adamw, adam, sgd, or muon for the encoder's filters and matrices with adamw for the rest."
+        "adamw",
+        description="adamw, adam, sgd, or muon for filters and matrices of encoder and neck with adamw for the rest.",
     )
     learning_rate: float = Field(4e-3, gt=0, description="The peak of the schedule.")
     weight_decay: float = Field(0.05, ge=0, description="Only for matrices and convolutions of encoder and neck.")

@@ -29,7 +29,7 @@ class TrainingState:
     Attributes:
         optimizer: of all parameters that no other optimizer has.
         center_optimizer: of the class centers, where these are passed in tiles, sampled or divided; else None.
-        muon: of the encoder's filters and matrices (``training.optimizer: muon``), else None.
+        muon: of filters and matrices of encoder and neck (``training.optimizer: muon``), else None.
         step: total optimizer steps done.
         epoch: epochs finished.
         step_in_epoch: batches done in the current epoch.
