@@ -392,7 +392,7 @@ def main() -> None:
         rows = results["rows"]
         done = {(row["set"], row["arm"], row["seed"]) for row in rows}
         short = [arm for arm in (*ARMS, ENSEMBLE) if arm not in LONG_ARMS]
-        for arms, seeds in ((short, SEEDS), (LONG_ARMS, SEEDS), (short, MORE_SEEDS)):
+        for arms, seeds in itertools.product((short, LONG_ARMS), (SEEDS, MORE_SEEDS)):
             for seed, name in itertools.product(seeds, SETS):
                 wanted = [arm for arm in arms if args.arms is None or arm in args.arms]
                 missing = [arm for arm in wanted if (name, arm, seed) not in done]
