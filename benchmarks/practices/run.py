@@ -52,7 +52,7 @@ SETS = {"monuments": 0.2, "gtsrb": 0.2, "clothing": 0.3}
 MOST = {"monuments": 16, "gtsrb": 30, "clothing": 90}
 """Most training images of a class, so that a training takes about ten CPU seconds on each set."""
 SEEDS, MORE_SEEDS = range(3), range(3, 5)
-"""All arms get the first seeds; then the long trainings, and then more seeds for all arms as time allows."""
+"""All arms get the first seeds, then more; then the long trainings in the same order."""
 EPOCHS, LONG_EPOCHS = 16, 40
 """The second is what the product does by default."""
 TUNED_ON, TUNED_PART = "monuments", 0.25
