@@ -21,28 +21,36 @@ from steradian.studies.single_run import Run, train
 from steradian.training import Dataset, Recipe
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five kinds of colored noise, eight pictures each."""
+    folder = tmp_path_factory.mktemp("noise") / "photos"
     for label in range(5):
-        (tmp_path / "photos" / f"kind {label}").mkdir(parents=True)
+        (folder / f"kind {label}").mkdir(parents=True)
         color = np.random.default_rng(label).uniform(60, 190, 3)
         for number in range(8):
             generator = np.random.default_rng([label, number])
             blocks = np.kron(generator.normal(size=(8, 8, 3)), np.ones((8, 8, 1)))
             pixels = color + 40 * blocks + generator.normal(0, 30, (64, 64, 3))
-            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(
-                tmp_path / "photos" / f"kind {label}" / f"{number}.png"
-            )
-    return tmp_path / "photos"
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"kind {label}" / f"{number}.png")
+    return folder
 
 
-def tuned(photos: Path, monkeypatch: pytest.MonkeyPatch, gain: float, slack: float, **changes: object) -> Run:
+@pytest.fixture(scope="module")
+def adapted(photos: Path) -> Run:
+    """A run with the same photographs whose encoder stays as it is."""
+    settings = {"data.source": str(photos), "data.image_size": 64, "weights": "package"}
+    return train(Recipe().changed(**settings), photos.parent / "auto", quiet=True)
+
+
+def tuned(
+    photos: Path, out: Path, monkeypatch: pytest.MonkeyPatch, gain: float, slack: float, **changes: object
+) -> Run:
     monkeypatch.setattr(fine_tuning, "EPOCHS", 2)
     monkeypatch.setattr(fine_tuning, "LEAST_GAIN", gain)
     monkeypatch.setattr(fine_tuning, "SLACK", slack)
     settings = {"data.source": str(photos), "data.image_size": 64, "weights": "package", "adapt": "full", **changes}
-    return train(Recipe().changed(**settings), photos.parent / "run", quiet=True)
+    return train(Recipe().changed(**settings), out / "run", quiet=True)
 
 
 def is_untrained(run: Run) -> bool:
@@ -51,8 +59,10 @@ def is_untrained(run: Run) -> bool:
     return all(torch.equal(own[name], tensor) for name, tensor in published.items() if name in own)
 
 
-def test_a_winner_is_tuned_on_everything_and_calibrated_by_the_hold_outs(photos: Path, monkeypatch) -> None:
-    run = tuned(photos, monkeypatch, gain=-1.0, slack=2.0)
+def test_a_winner_is_tuned_on_everything_and_calibrated_by_the_hold_outs(
+    photos: Path, tmp_path: Path, monkeypatch
+) -> None:
+    run = tuned(photos, tmp_path, monkeypatch, gain=-1.0, slack=2.0)
     assert run.evaluation is not None and not is_untrained(run)
     tuning = run.evaluation.metrics.numbers["fine_tuning"]
     assert [one["name"] for one in tuning["attempts"]] == ["frozen", *["last layers"] * 2, *["all layers"] * 2]
@@ -72,18 +82,16 @@ def test_a_winner_is_tuned_on_everything_and_calibrated_by_the_hold_outs(photos:
     ("gain", "slack", "verdict"), [(2.0, 2.0, "gained too little"), (-1.0, -2.0, "but loses on new ones")]
 )
 def test_a_loser_leaves_everything_as_it_was(
-    photos: Path, monkeypatch, gain: float, slack: float, verdict: str
+    photos: Path, adapted: Run, tmp_path: Path, monkeypatch, gain: float, slack: float, verdict: str
 ) -> None:
-    run = tuned(photos, monkeypatch, gain, slack)
+    run = tuned(photos, tmp_path, monkeypatch, gain, slack)
     assert run.evaluation is not None and is_untrained(run)
     assert verdict in run.evaluation.metrics.numbers["fine_tuning"]["verdict"]
-    settings = {"data.source": str(photos), "data.image_size": 64, "weights": "package"}
-    auto = train(Recipe().changed(**settings), photos.parent / "auto", quiet=True)
-    assert auto.model.model_id == run.model.model_id and auto.model.thresholds == run.model.thresholds
+    assert adapted.model.model_id == run.model.model_id and adapted.model.thresholds == run.model.thresholds
 
 
-def test_a_budget_that_is_too_small_is_said(photos: Path, monkeypatch) -> None:
-    run = tuned(photos, monkeypatch, 2.0, 2.0, adapt=None, budget=1e-4)
+def test_a_budget_that_is_too_small_is_said(photos: Path, tmp_path: Path, monkeypatch) -> None:
+    run = tuned(photos, tmp_path, monkeypatch, 2.0, 2.0, adapt=None, budget=1e-4)
     assert run.evaluation is not None and is_untrained(run)
     recipe = run.folder.read_recipe()
     assert recipe is not None and recipe.adapt == "full"
@@ -106,7 +114,7 @@ def test_a_vision_transformer_also_gets_low_rank_updates(photos: Path, monkeypat
     encoder, _ = build_encoder("vit_tiny_patch16_224", channels=3, size=64)
     save_file(dict(encoder.state_dict()), tmp_path / "vit.safetensors")
     changes = {"encoder": "vit_tiny_patch16_224", "weights": str(tmp_path / "vit.safetensors")}
-    run = tuned(photos, monkeypatch, 2.0, 2.0, **changes)
+    run = tuned(photos, tmp_path, monkeypatch, 2.0, 2.0, **changes)
     assert run.evaluation is not None
     attempts = run.evaluation.metrics.numbers["fine_tuning"]["attempts"]
     assert [one["name"] for one in attempts[-2:]] == ["low-rank updates"] * 2

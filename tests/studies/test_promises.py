@@ -27,27 +27,34 @@ from steradian.training.run_folder import RunFolder
 CLASSES = ("low", "middle", "high")
 
 
-@pytest.fixture
-def places(tmp_path: Path) -> tuple[Path, Path]:
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two folders of gray pictures: bars at three heights, and the same with more noise and two more classes."""
+    folder = tmp_path_factory.mktemp("places")
     for name, noise, heights in (("one", 10, {"low": 22, "middle": 14, "high": 5}), ("two", 70, {})):
         levels = heights or {"low": 22, "middle": 14, "high": 5, "steep": 9, "flat": 18}
         for label, (kind, row) in enumerate(levels.items()):
-            (tmp_path / name / kind).mkdir(parents=True)
+            (folder / name / kind).mkdir(parents=True)
             for number in range(30):
                 generator = np.random.default_rng([label, number, noise])
                 pixels = generator.normal(100, noise, (28, 28))
                 pixels[row : row + 4] += 90
-                Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(tmp_path / name / kind / f"{number}.png")
-    return tmp_path / "one", tmp_path / "two"
+                Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / name / kind / f"{number}.png")
+    return folder / "one", folder / "two"
 
 
-@pytest.fixture
-def run(places: tuple[Path, Path], tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def trained(places: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = Recipe().changed(
         **{"data.source": str(places[0]), "training.epochs": 3, "training.batch_size": 16, "data.calibration": 0.4}
     )
-    return train(recipe, tmp_path / "run", quiet=True).folder.path
+    return train(recipe, tmp_path_factory.mktemp("trained") / "run", quiet=True).folder.path
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A copy of one run: tests recalibrate it."""
+    return shutil.copytree(trained, tmp_path / "run")
 
 
 def inputs_of(model: Recognizer, folder: Path) -> EvaluationInputs:

@@ -148,13 +148,25 @@ def test_a_head_on_frozen_features_learns_and_the_encoder_does_not(digits) -> No
     assert trained.history[-1]["train_loss"] < 0.7 * trained.history[0]["train_loss"]
 
 
+@pytest.fixture(scope="module")
+def never_stopped(digits, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest):
+    """Train without a stop; tests that stop at different steps compare with one training."""
+    wanted = recipe(**{"training.cached_views": 2, **request.param})
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STERADIAN_CACHE", str(folder / "cache"))
+        torch.manual_seed(0)
+        return wanted, train(make_plan(wanted, digits), RunFolder(folder)).model.state_dict()
+
+
 @pytest.mark.parametrize(
-    "changes", [{}, {"training.freeze": 3, "training.head_epochs": 1, "training.layer_decay": 0.7}]
+    "never_stopped",
+    [{}, {"training.freeze": 3, "training.head_epochs": 1, "training.layer_decay": 0.7}],
+    indirect=True,
 )
 @pytest.mark.parametrize("stop", [2, 4, 7])
-def test_a_run_that_was_stopped_ends_in_the_same_weights(digits, tmp_path: Path, changes, stop: int) -> None:
-    wanted = recipe(**{"training.cached_views": 2, **changes})
-    whole = train(make_plan(wanted, digits), RunFolder(tmp_path / "whole")).model.state_dict()
+def test_a_run_that_was_stopped_ends_in_the_same_weights(digits, tmp_path: Path, never_stopped, stop: int) -> None:
+    wanted, whole = never_stopped
 
     def interrupt(step: int, total: int, note: str) -> None:
         if step == stop:

@@ -26,6 +26,7 @@ from steradian.training.recipe import DataSettings, Ramp, TrainingSettings, sett
 from steradian.training.run import begin_again, start
 from steradian.training.schedules import PlateauTracker, auxiliary_weight, ramp_value, rate_factor
 from steradian.training.stages import Stage
+from steradian.training.state import TrainingState
 from steradian.training.tracking import CsvTracker, TensorBoardTracker
 
 
@@ -81,8 +82,22 @@ def test_training_learns(digits) -> None:
     assert found.history[-1]["validation_accuracy"] > 0.6 > found.history[0]["validation_accuracy"]
 
 
+@pytest.fixture(scope="module")
+def never_stopped(digits, request: pytest.FixtureRequest) -> tuple[Recipe, TrainingState]:
+    """Train by a loss and settings without a stop; tests that stop at different steps compare with one training."""
+    loss, kept = request.param
+    wanted = recipe(**{"loss.name": loss, **kept})
+    torch.manual_seed(0)
+    whole = start(make_plan(wanted, digits))
+    batches, held_out = (
+        make_plan(wanted, digits).batches(part) for part in (digits.splits.train, digits.splits.validation)
+    )
+    fit(whole, wanted.training, [Stage(wanted.training.epochs, 0, batches, held_out)])
+    return wanted, whole
+
+
 @pytest.mark.parametrize(
-    ("loss", "kept"),
+    "never_stopped",
     [
         *itertools.product(
             ("arcface", "triplet", "sphereface"), ({"training.early_stopping": 5}, {"training.average": 0.9})
@@ -90,16 +105,15 @@ def test_training_learns(digits) -> None:
         ("arcface", {"training.optimizer": "muon"}),
     ],
     ids=str,
+    indirect=True,
 )
 @pytest.mark.parametrize("stop", [1, 3, 4, 6, 7])
-def test_resume_is_exact_from_any_step(digits, tmp_path: Path, loss: str, stop: int, kept: dict) -> None:
+def test_resume_is_exact_from_any_step(digits, tmp_path: Path, never_stopped, stop: int) -> None:
     """Stop after ``stop`` of 8 steps, save, restore into a fresh state, go on: bit-identical to never stopping."""
-    wanted = recipe(**{"loss.name": loss, **kept})
+    wanted, whole = never_stopped
     settings = wanted.training
     batches = make_plan(wanted, digits).batches(digits.splits.train)
     held_out = make_plan(wanted, digits).batches(digits.splits.validation)
-    whole = start(make_plan(wanted, digits))
-    fit(whole, settings, [Stage(settings.epochs, 0, batches, held_out)])
 
     class Stop(Exception):
         pass
