@@ -17,7 +17,8 @@ from steradian.cli.main import app
 from steradian.errors import UsageError
 from steradian.models.weight_packages import PACKAGED
 from steradian.studies.single_run import Run, train
-from steradian.training import Dataset, Recipe
+from steradian.training import Dataset, Recipe, make_plan
+from steradian.training.adapted import encoder_features
 from steradian.training.run_folder import RunFolder
 
 
@@ -231,8 +232,10 @@ def test_aligned_pictures_are_compared_cell_by_cell(tmp_path: Path) -> None:
     assert run.evaluation is not None
     measured = run.evaluation.metrics.numbers["closed"]["accuracy"]
     assert st.evaluate(run, quiet=True).metrics.numbers["closed"]["accuracy"] == measured
-    plain = train(tmp_path / "aligned", tmp_path / "plain", settings={**settings, "flip_tta": False}, quiet=True)
-    assert plain.training.features is not None and run.training.features is not None
-    assert not np.allclose(plain.training.features.values, run.training.features.values)
+    assert run.training.features is not None
+    plain = Recipe().changed(**{**settings, "data.source": str(tmp_path / "aligned"), "flip_tta": False})
+    dataset = Dataset.open(plain).with_adaptation()
+    features = encoder_features(make_plan(dataset.recipe, dataset.decode()), run.training.features.indices)
+    assert not np.allclose(features.values, run.training.features.values)
     with pytest.raises(UsageError, match="grid is for --adapt auto"):
         train(tmp_path / "aligned", tmp_path / "full", settings={**settings, "adapt": "full"}, quiet=True)
