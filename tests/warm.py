@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import multiprocessing
 import os
 import runpy
 import select
@@ -149,6 +150,9 @@ def _become(request: dict[str, object], streams: list[int]) -> None:
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
+    # A program that ends by itself ends its readers of images too; left alone they hold its streams open for seconds.
+    for reader in multiprocessing.active_children():
+        reader.terminate()
     os._exit(code)
 
 
