@@ -86,7 +86,7 @@ def embed_data(
     write_json(out / IDENTITY, identity)
     count = -(-len(images) // SHARD)
     todo = [shard for shard in range(part, count, parts) if not _path(out, shard).is_file()]
-    model.accelerate_for(len(todo) * SHARD if todo else 0)
+    model.accelerate_for(min(len(todo) * SHARD, len(images)))
     skipped: list[Skipped] = []
     steps = [(shard, start) for shard in todo for start in _starts(shard, len(images))]
     rows: list[dict[str, Any]] = []

@@ -17,7 +17,7 @@ from steradian.models.encoders import build_encoder
 from steradian.models.locations import holds_model
 from steradian.models.pretrained import PretrainedWeights, pretrained_preprocessing
 from steradian.models.recognizer import Recognizer
-from steradian.models.runtimes import fast_encoder
+from steradian.models.runtimes import fast_encoder, runtime_for
 from steradian.models.weight_packages import PACKAGED, PACKAGES
 
 SIZE = 160
@@ -123,7 +123,7 @@ def _embed(images: ImageSet, origin: str, progress: Progress) -> tuple[PixelSet,
         return _encoded(pixels, model.embed, progress)
     encoder, _ = build_encoder(PACKAGED, channels=shape.channels, size=shape.size)
     PretrainedWeights.open(PACKAGED, "package").fill(encoder)
-    encode = fast_encoder(encoder.eval(), shape, "auto")
+    encode = fast_encoder(encoder.eval(), shape, runtime_for(len(pixels)))
     return _encoded(pixels, lambda block: encode(block).numpy(), progress)
 
 
