@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,21 @@ def glyphs() -> Recognizer:
     return Recognizer.load("glyphs")
 
 
+@pytest.fixture(scope="module")
+def exported(glyphs: Recognizer, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Path], Path]:
+    """Copy the export of the drawings in a format to a folder; each format is exported once."""
+    folder = tmp_path_factory.mktemp("exported")
+
+    def copied(to: str, out: Path) -> Path:
+        path = folder / f"{to}.txt"
+        if not path.is_file():
+            path.write_text(export(glyphs, folder / to, to).name)
+        shutil.copytree(folder / to, out)
+        return out / path.read_text()
+
+    return copied
+
+
 def answers(path: Path, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if path.suffix == ".onnx":
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -44,8 +61,10 @@ def answers(path: Path, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("to", ["onnx", "openvino", "pt2"])
-def test_the_same_embeddings_and_logits_for_any_batch(glyphs: Recognizer, tmp_path: Path, to: str) -> None:
-    path = export(glyphs, tmp_path / "out", to)
+def test_the_same_embeddings_and_logits_for_any_batch(
+    glyphs: Recognizer, exported: Callable[[str, Path], Path], tmp_path: Path, to: str
+) -> None:
+    path = exported(to, tmp_path / "out")
     pixels = photographs(glyphs.spec.preprocessing)
     for count in (1, 3, 4):
         samples = pixels[:count].astype(np.float32) / 255.0
@@ -124,9 +143,11 @@ def difficult_pictures(folder: Path) -> dict[str, Path]:
     return {name: folder / name for name in [*made, "phone.jpg", "print.jpg"]}
 
 
-def test_the_how_to_gives_the_numbers_of_the_model(glyphs: Recognizer, tmp_path: Path) -> None:
+def test_the_how_to_gives_the_numbers_of_the_model(
+    glyphs: Recognizer, exported: Callable[[str, Path], Path], tmp_path: Path
+) -> None:
     pictures = difficult_pictures(tmp_path)
-    export(glyphs, tmp_path / "glyphs-onnx", "onnx")
+    exported("onnx", tmp_path / "glyphs-onnx")
     page = (Path(__file__).parents[2] / "docs" / "how-to" / "export-a-model.md").read_text()
     (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert block.count('"photos/hat/01.jpg"') == 1
@@ -146,8 +167,10 @@ def test_samples_are_those_of_the_model(tmp_path: Path) -> None:
         np.testing.assert_allclose(samples(path, told), expected, atol=1e-7, err_msg=name)
 
 
-def test_files_of_others_beside_an_export_stay(glyphs: Recognizer, tmp_path: Path) -> None:
-    export(glyphs, tmp_path / "out", "pt2")
+def test_files_of_others_beside_an_export_stay(
+    glyphs: Recognizer, exported: Callable[[str, Path], Path], tmp_path: Path
+) -> None:
+    exported("pt2", tmp_path / "out")
     (tmp_path / "out" / "model.plan").write_text("mine")
     with pytest.raises(UsageError, match="holds other files too"):
         export(glyphs, tmp_path / "out", "pt2")
