@@ -12,13 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from steradian.errors import DataError, UsageError
 from steradian.files import locked
+from steradian.models import Recognizer
 from steradian.studies.comparison.compare import compare, dry_run
 from steradian.studies.comparison.report import build_report
 from steradian.studies.comparison.result import Comparison
-from steradian.training import Recipe
+from steradian.training import Recipe, load_data
 
 
 def comparison(
@@ -209,3 +211,22 @@ def test_stopped_and_run_again(programs: Path, tmp_path: Path, number: int) -> N
     assert (tmp_path / "out" / "report.html").exists()
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in finished.items())
     assert len(list(tmp_path.glob("out/cells/*/metrics.json"))) == 3
+
+
+def test_techniques_share_the_features_of_a_frozen_encoder(
+    image_folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STERADIAN_CACHE", str(tmp_path / "cache"))
+    encoder = {"encoder": "mobilenetv3_small_050", "data.image_size": 32, "training.freeze": "all"}
+    wanted = comparison(dims=(4,), **{"data.source": str(image_folder(3, 12)), **encoder})
+    found = run(wanted, tmp_path / "out")
+    # One file each for the training, validation and test parts.
+    assert len(found.cells) == 2 and len(list((tmp_path / "cache" / "features").glob("*.npy"))) == 3
+    data = load_data(found.cells[0].spec.recipe)
+    images = torch.from_numpy(data.pixels.pixels[data.splits.test])
+    for cell in found.cells:
+        model = Recognizer.load(tmp_path / "out" / "cells" / cell.spec.name / "model")
+        expected = model.embed(images, normalize=False)
+        # The cache has half precision.
+        assert np.abs(cell.raw - expected).max() < 0.02 * expected.std(axis=0).min()
+        np.testing.assert_array_equal(cell.labels, data.pixels.labels[data.splits.test])

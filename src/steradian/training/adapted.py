@@ -53,6 +53,20 @@ def encoder_features(plan: TrainingPlan, chosen: Indices, progress: Progress = n
     return EncoderFeatures(batches.indices, np.asarray(batches.view_of(0), dtype=np.float32))
 
 
+def frozen_features(plan: TrainingPlan) -> EncoderFeatures | None:
+    """Return the features of the training and test parts where the encoder learned nothing, else None.
+
+    All techniques and seeds of a comparison share them in the cache, where those of the training part are already.
+    The neck of a model that averages the embeddings of an image and its mirror image need not be linear: None, too.
+    """
+    if not plan.learns_nothing_in_encoder or plan.spec.flip_tta:
+        return None
+    parts = [encoder_features(plan, part) for part in (plan.data.splits.train, plan.data.splits.test)]
+    indices = np.concatenate([part.indices for part in parts])
+    order = np.argsort(indices)
+    return EncoderFeatures(indices[order], np.concatenate([part.values for part in parts])[order])
+
+
 def feature_sizes(model: Recognizer) -> tuple[int, ...]:
     """Return the number of features of each stage that the encoder gives, the final ones last."""
     return model.encoder.sizes if isinstance(model.encoder, StagedEncoder) else (model.num_features,)

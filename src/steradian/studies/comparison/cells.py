@@ -20,6 +20,7 @@ from steradian.files import atomic_file, explained, read_json
 from steradian.models.recognizer import Recognizer
 from steradian.studies.evaluation.inputs import EmbeddingSet, Metrics, run_inputs
 from steradian.studies.evaluation.protocols import COMPARED, measure
+from steradian.training.adapted import frozen_features
 from steradian.training.dataset import TrainingData
 from steradian.training.plan import make_plan
 from steradian.training.progress import step_counter
@@ -80,8 +81,7 @@ def run_cell(spec: CellSpec, data: TrainingData, folder: Path, command: str, on_
     trained = train(plan, run, on_batch=step_counter(on_step))
     origin = plan.provenance(command)
     model = trained.save(run, origin)
-    model.accelerate_for(len(data.pixels))
-    inputs = run_inputs(model, data)
+    inputs = run_inputs(model, data, frozen_features(plan))
     metrics = measure(inputs, COMPARED)
     metrics.numbers["closed"].pop("per_class")
     seconds = time.perf_counter() - started
