@@ -1,6 +1,6 @@
 """Train on few drawings of characters that the model of symbols has never seen: the default against learning.
 
-    python benchmarks/omniglot/few_drawings.py --data omniglot_background_28.npz
+    python benchmarks/omniglot/few_drawings.py --data omniglot_background_28.npz --glyphs runs/glyphs
 
 Half of the characters of the last six alphabets are trained on, with 5 or 15 drawings each, and tested on 5 others of
 each. The other half is only compared: recall at 1 and TAR at FAR 1e-2.
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from steradian.models.encoders import WIDE_RESIDUAL
 from steradian.studies.single_run import train
 from steradian.training import Recipe, read_recipe
 from steradian.training.adaptation.embedding import score_unseen
@@ -27,12 +28,14 @@ UNSEEN, TEST = 6, 5
 GLYPHS = Path(__file__).parents[2] / "recipes" / "glyphs.yaml"
 
 
-def recipes(source: str) -> dict[str, Recipe]:
-    """Return the default, and what learns from nothing."""
+def recipes(source: str, glyphs: Path) -> dict[str, Recipe]:
+    """Return the default, with a model ``glyphs`` that has not seen these characters, and what learns from nothing."""
     data = {"data.source": source}
     schedule = {**data, "data.unseen": 0.0, "data.test": 0.2, "data.validation": 0.0}
     return {
-        "default (adapts glyphs)": Recipe().changed(**data),
+        "default (adapts glyphs)": Recipe().changed(
+            **data, encoder=WIDE_RESIDUAL, weights=str(glyphs), **{"data.image_size": 28}
+        ),
         "the schedule of glyphs, from nothing": read_recipe(GLYPHS).changed(
             **schedule, **{"data.quarter_turns": False}
         ),
@@ -44,6 +47,7 @@ def recipes(source: str) -> dict[str, Recipe]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, type=Path)
+    parser.add_argument("--glyphs", required=True, type=Path, help="run of the recipe without the last six alphabets")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "few_drawings.json")
     args = parser.parse_args()
     with np.load(args.data, allow_pickle=False) as content:
@@ -63,7 +67,7 @@ def main() -> None:
                     folder.mkdir(parents=True)
                     for image in chosen:
                         Image.fromarray(pixels[image]).save(folder / f"{image}.png")
-            for name, recipe in recipes(str(Path(scratch) / "data")).items():
+            for name, recipe in recipes(str(Path(scratch) / "data"), args.glyphs).items():
                 started = time.perf_counter()
                 run = train(recipe, Path(scratch) / "run", exist_ok=True, quiet=True)
                 seconds = time.perf_counter() - started

@@ -1,8 +1,9 @@
 """Draw the pictures of the tutorials from real data:
 
-    python docs/pictures/tutorials.py clothing_small omniglot_background_28.npz
+    python docs/pictures/tutorials.py clothing_small omniglot_background_28.npz runs/glyphs
 
-`views.png` shows photographs beside their progressive views; `unseen.png`, alphabets that the built-in model never saw;
+The last is a run of `recipes/glyphs.yaml`, which leaves six alphabets out; the built-in model has seen all.
+`views.png` shows photographs beside their progressive views; `unseen.png`, alphabets that the run never saw;
 `asked.png`, the identification of such characters from enrolled drawings, with queries that match nothing enrolled;
 `parts.png`, which parts of drawings of such characters are alike;
 `measured.png`, a linear classifier of scikit-learn on its handwritten digits.
@@ -44,12 +45,12 @@ def views(photographs: str) -> None:
     subprocess.run(command, check=True)
 
 
-def unseen(drawings: str) -> None:
+def unseen(drawings: str, run: str) -> None:
     content = np.load(drawings)
     names = np.array([name.partition("/")[0] for name in content["names"]])
     selected = np.isin(names[content["y"]], np.unique(names)[-6:])
     pixels, labels = content["x"][selected], content["y"][selected]
-    vectors = Recognizer.load("glyphs").embed(torch.from_numpy(pixels)[:, None])
+    vectors = Recognizer.load(run).embed(torch.from_numpy(pixels)[:, None])
     scores = metrics.pair_scores(vectors, labels)
     pairs = np.concatenate([scores.genuine, scores.impostor])
     curve = metrics.ScoreCounts.of(pairs, np.arange(len(pairs)) < len(scores.genuine)).roc()
@@ -65,13 +66,13 @@ def unseen(drawings: str) -> None:
     (HERE / "unseen.png").write_bytes(getattr(picture, LIGHT.name))
 
 
-def parts(drawings: str) -> None:
+def parts(drawings: str, run: str) -> None:
     """Enroll two drawings of each of ten characters, and explain one answer a row for other drawings."""
     content = np.load(drawings)
     rows, captions = [], []
     with (
         tempfile.TemporaryDirectory() as folder,
-        Gallery.open(Path(folder) / "g.db", Recognizer.load("glyphs")) as gallery,
+        Gallery.open(Path(folder) / "g.db", Recognizer.load(run)) as gallery,
     ):
         for character in range(900, 910):
             drawn = content["x"][content["y"] == character]
@@ -89,13 +90,13 @@ def parts(drawings: str) -> None:
     picture_of_all.figure_.figure.savefig(HERE / "parts.png", dpi=70)
 
 
-def asked(drawings: str) -> None:
+def asked(drawings: str, run: str) -> None:
     """Enroll half of the characters with ten drawings each; query the other drawings of both halves."""
     content = np.load(drawings)
     names = np.array([name.partition("/")[0] for name in content["names"]])
     selected = np.isin(names[content["y"]], np.unique(names)[-6:])
     labels = content["y"][selected]
-    vectors = Recognizer.load("glyphs").embed(torch.from_numpy(content["x"][selected])[:, None])
+    vectors = Recognizer.load(run).embed(torch.from_numpy(content["x"][selected])[:, None])
     half, enrolled = np.unique(labels)[::2], np.zeros(len(labels), dtype=bool)
     for label in half:
         enrolled[np.flatnonzero(labels == label)[:10]] = True
@@ -140,7 +141,7 @@ def measured() -> None:
 
 if __name__ == "__main__":
     views(sys.argv[1])
-    unseen(sys.argv[2])
-    asked(sys.argv[2])
-    parts(sys.argv[2])
+    unseen(sys.argv[2], sys.argv[3])
+    asked(sys.argv[2], sys.argv[3])
+    parts(sys.argv[2], sys.argv[3])
     measured()
