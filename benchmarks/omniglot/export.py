@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from made_up import MADE_UP
 
 from steradian import Recognizer
 from steradian.data.pixels import TURNS
@@ -31,15 +32,13 @@ RECIPE = Path(__file__).parents[2] / "recipes" / "glyphs.yaml"
 
 
 def upright_alone(model: Recognizer) -> Recognizer:
-    """Return the same encoder and neck with only the upright classes of the data, which come first."""
-    if not any(TURNS[1] in name for name in model.spec.classes):
-        return model
-    count = len(model.spec.classes) // len(TURNS)
-    count -= sum("made up" in name for name in model.spec.classes[:count])
-    spec = model.spec.model_copy(update={"classes": model.spec.classes[:count]})
-    upright = Recognizer(spec)
+    """Return the same encoder and neck with only the upright classes that people drew."""
+    classes = model.spec.classes
+    turned = tuple(turn for turn in TURNS if turn)
+    kept = [row for row, name in enumerate(classes) if MADE_UP not in name and not name.endswith(turned)]
+    upright = Recognizer(model.spec.model_copy(update={"classes": tuple(classes[row] for row in kept)}))
     tensors = dict(model.state_dict())
-    tensors["head.weight"] = tensors["head.weight"][:count]
+    tensors["head.weight"] = tensors["head.weight"][kept]
     upright.load_state_dict(tensors)
     return upright.eval()
 
@@ -56,7 +55,9 @@ def main() -> None:
     trained, twin = Recognizer.load(args.run), Recognizer.load(args.twin)
     model = upright_alone(trained)
     held_out = prepared.splits.calibration
-    held_out = held_out[prepared.pixels.labels[held_out] < len(model.spec.classes)]
+    rows = {name: row for row, name in enumerate(model.spec.classes)}
+    own = np.array([rows.get(name, -1) for name in prepared.pixels.classes])[prepared.pixels.labels]
+    held_out = held_out[own[held_out] >= 0]
     raw = model.raw_embeddings(torch.from_numpy(np.ascontiguousarray(prepared.pixels.pixels[held_out])))
     unseen = load_data(recipe).unseen
     if unseen is None or set(unseen.classes) & set(twin.classes):
@@ -64,7 +65,7 @@ def main() -> None:
     unseen_raw = twin.raw_embeddings(torch.from_numpy(np.ascontiguousarray(unseen.pixels))).numpy()
     note = f"{len(held_out)} drawings of trained characters, kept for nothing else"
     cosine = model.center_cosines(raw).amax(dim=1).numpy()
-    fitted = fit_calibration(model.logits(raw).numpy(), cosine, prepared.pixels.labels[held_out], None, note)
+    fitted = fit_calibration(model.logits(raw).numpy(), cosine, own[held_out], None, note)
     if fitted is None:
         raise SystemExit(f"too few drawings to calibrate on ({len(held_out)}); raise data.calibration in the recipe")
     pairs = [(unseen_raw, unseen.labels)]
