@@ -268,7 +268,9 @@ def test_photos_are_named_enrolled_and_recognized(
         send(telegram, FRIEND, "/enroll Nobody")
         assert send(telegram, FRIEND, "/done") == "No photo of Nobody came, so Nobody is not enrolled."
         assert send(telegram, FRIEND, "/done") == "No enrollment was started here: send /enroll NAME first."
-        assert re.match(r"This is The Ring \(cosine (0\.9\d|1\.00)\)\.", send(telegram, FRIEND, photo=drawing("ring", 2)))
+        assert re.match(
+            r"This is The Ring \(cosine (0\.9\d|1\.00)\)\.", send(telegram, FRIEND, photo=drawing("ring", 2))
+        )
         assert send(telegram, FRIEND, photo=drawing("square")).startswith("Nobody enrolled is on this photo.")
         assert "That did not work: it is not a readable image" in send(telegram, FRIEND, photo=b"no image")
         large = io.BytesIO()
