@@ -17,7 +17,8 @@ class Muon(torch.optim.Optimizer):
     """``torch.optim.Muon`` for weights of two dimensions and more, such as filters [out, in, height, width].
 
     Each is taken as a matrix of one row per output. An update has the root mean square of one of AdamW's (Liu et al.
-    2025): .2 sqrt(max(rows, columns)) times the orthogonal matrix.
+    2025): .2 sqrt(max(rows, columns)) times the orthogonal matrix. A weight that is neither contiguous nor
+    channels-last is made contiguous.
 
     Args:
         groups: of parameters, each group with its own ``factor`` and ``weight_decay``.
