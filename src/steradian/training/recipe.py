@@ -238,6 +238,7 @@ ADDED: tuple[tuple[str | None, str, Any], ...] = (
     ("data", "finder", WHOLE),
     ("views", "crop", 1.0),
     ("views", "color", 0.0),
+    ("views", "edge_contrast", 1.0),
     ("training", "images_at_once", None),
     ("training", "recompute", False),
     ("training", "shard_encoder", False),
