@@ -15,10 +15,6 @@ KNOTS = 4
 """Grid points per side at which elastic bends are drawn."""
 
 
-LEVELS = (0.45, 0.65)
-"""Grays between black (0) and white (1) of a drawing about which `with_edges` raises its contrast."""
-
-
 @dataclass(frozen=True)
 class RandomView:
     """Apply a random affine map and flip to each image; each parameter is uniform within +- its limit.
@@ -31,7 +27,6 @@ class RandomView:
         flip: probability of a left-right flip, in [0, 1].
         elastic: standard deviation of bends on an interpolated 4 x 4 grid, as a share of the side.
         thicker: probability that dark strokes become one pixel thicker on each side, in [0, 1].
-        edge_contrast: factor on the contrast of a moved image, see `with_edges`; 1 keeps the blur of interpolation.
         operations, magnitude: number and strength of RandAugment operations, see `operations.rand_augment`.
         erasing: probability that a rectangle is replaced by noise, see `operations.random_erasing`.
         color: largest relative change of brightness, contrast and saturation, see `operations.color_jitter`.
@@ -44,7 +39,6 @@ class RandomView:
     flip: float = 0.0
     elastic: float = 0.0
     thicker: float = 0.0
-    edge_contrast: float = 1.0
     operations: int = 0
     magnitude: int = 9
     erasing: float = 0.0
@@ -86,29 +80,8 @@ class RandomView:
             result = torch.where((mirror < 0.0).to(batch.device)[:, None, None, None], batch.flip(3), batch)
         else:
             result = functional.grid_sample(batch, grid, padding_mode="border", align_corners=False)
-            if self.edge_contrast > 1.0:
-                result = with_edges(result, batch, self.edge_contrast, generator)
         if self.color > 0.0:
             result = color_jitter(result, self.color, generator)
         if self.operations > 0:
             result = rand_augment(result, self.operations, self.magnitude, generator)
         return random_erasing(result, self.erasing, generator) if self.erasing > 0.0 else result
-
-
-def with_edges(moved: Tensor, batch: Tensor, factor: float, generator: torch.Generator) -> Tensor:
-    """Return moved drawings with the edges that interpolation has blurred, so that they look like those they come from.
-
-    Formula: y = low + (high - low)·clip(½ + factor·((x - low) / (high - low) - c), 0, 1), with low and high the darkest
-    and the brightest sample of the image before it was moved, and c uniform in `LEVELS`. The higher c, the thicker are
-    dark strokes.
-
-    Args:
-        moved, batch: float [N, channels, H, W], images after and before the move.
-        factor: at least 1.
-    """
-    low, high = batch.amin((1, 2, 3), keepdim=True), batch.amax((1, 2, 3), keepdim=True)
-    # An image of one gray has no edges.
-    span = (high - low).clamp_min(torch.finfo(batch.dtype).tiny)
-    drawn = torch.rand(len(batch), 1, 1, 1, generator=generator).to(batch)
-    level = LEVELS[0] + (LEVELS[1] - LEVELS[0]) * drawn
-    return low + (high - low) * (0.5 + factor * ((moved - low) / span - level)).clamp(0.0, 1.0)

@@ -83,12 +83,6 @@ class ViewSettings(_Settings):
     shift: float = Field(0.07, ge=0, lt=1, description="Largest shift as a share of the side.")
     elastic: float = Field(0.0, ge=0, le=0.5, description="Standard deviation of bends, as a share of the side.")
     thicker: float = Field(0.0, ge=0, le=1, description="Probability of making dark strokes a pixel thicker.")
-    edge_contrast: float = Field(
-        1.0,
-        ge=1,
-        le=100,
-        description="Factor on the contrast of a moved drawing: it restores edges that interpolation blurs; 1: none.",
-    )
     operations: int = Field(0, ge=0, le=14, description="RandAugment: operations on each image; 0: none.")
     magnitude: int = Field(9, ge=0, le=30, description="Magnitude of those operations.")
     erasing: float = Field(0.0, ge=0, le=1, description="Probability that a rectangle is erased.")
@@ -238,7 +232,6 @@ ADDED: tuple[tuple[str | None, str, Any], ...] = (
     ("data", "finder", WHOLE),
     ("views", "crop", 1.0),
     ("views", "color", 0.0),
-    ("views", "edge_contrast", 1.0),
     ("training", "images_at_once", None),
     ("training", "recompute", False),
     ("training", "shard_encoder", False),
