@@ -29,23 +29,29 @@ RECIPE = Path(__file__).parents[2] / "recipes" / "glyphs.yaml"
 
 
 def one_shot(
-    vectors: NDArray[np.float32], labels: NDArray[np.int64], alphabet: NDArray[np.str_], within: bool, seed: int = 0
+    vectors: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    alphabet: NDArray[np.str_],
+    within: bool,
+    seed: int = 0,
+    ways: int = WAYS,
+    trials: int = TRIALS,
 ) -> float:
-    """Return the fraction of trials in which the drawing of the same character is the nearest of 20 drawings."""
+    """Return the fraction of trials in which the drawing of the same character is the nearest of ``ways`` drawings."""
     generator = np.random.default_rng(seed)
     drawings = {label: np.flatnonzero(labels == label) for label in np.unique(labels)}
     characters = np.array(list(drawings))
-    alphabets = [name for name in sorted(set(alphabet[characters])) if (alphabet[characters] == name).sum() >= WAYS]
+    alphabets = [name for name in sorted(set(alphabet[characters])) if (alphabet[characters] == name).sum() >= ways]
     correct = 0
-    for _ in range(TRIALS):
+    for _ in range(trials):
         pool = characters
         if within:
             pool = characters[alphabet[characters] == alphabets[generator.integers(len(alphabets))]]
-        chosen = generator.permutation(pool)[:WAYS]
+        chosen = generator.permutation(pool)[:ways]
         query, match = generator.permutation(drawings[chosen[0]])[:2]
         others = [generator.choice(drawings[character]) for character in chosen[1:]]
         correct += int(np.argmax(vectors[[match, *others]] @ vectors[query]) == 0)
-    return correct / TRIALS
+    return correct / trials
 
 
 def main() -> None:
